@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Asya runtime @VERSION@: serves a Python function over a Unix socket. Start: python3 asya_runtime.py [--help]
+
+The runtime is a CPython extension written in C; this file carries it (one image per kind of processor, zlib and
+base64 at the end) and loads it. As a module it offers loads(), dumps(), main() and __version__ and starts nothing.
+
+@DIGESTS@
+"""
+import sys
+
+
+def _refuse(why):
+    sys.stderr.write("asya_runtime: " + why + "\n")
+    sys.exit(78)
+
+
+def _check_interpreter():
+    """The image needs CPython's stable ABI of 3.7; anything else would crash instead of failing."""
+    if sys.implementation.name != "cpython":
+        _refuse("needs CPython, this is " + sys.implementation.name)
+    if sys.version_info < (3, 7):
+        _refuse("needs CPython 3.7 or newer, this is %d.%d" % sys.version_info[:2])
+    flags = getattr(sys, "abiflags", "")
+    if "t" in flags:
+        _refuse("does not support free-threaded CPython; use the ordinary build")
+    if hasattr(sys, "getobjects") or ("d" in flags and sys.version_info < (3, 8)):
+        _refuse("does not support debug builds of CPython; use the ordinary build")
+    if sys.maxsize < 2**32 or sys.platform != "linux":
+        _refuse("needs 64-bit Linux, this is %s with %d-bit pointers" % (sys.platform, sys.maxsize.bit_length() + 1))
+
+
+def _memory_file(image):
+    """A file that lives in memory only: works with a read-only root and noexec mounts. Returns its path."""
+    import fcntl
+    import os
+
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("_asya", 1)  # MFD_CLOEXEC; MFD_EXEC would be refused where vm.memfd_noexec is 2
+    else:  # CPython 3.7, or built against glibc before 2.27
+        import ctypes
+
+        number = {"x86_64": 319, "aarch64": 279}[os.uname().machine]
+        fd = ctypes.CDLL(None, use_errno=True).syscall(number, b"_asya", 1)
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), "memfd_create")
+    # glibc knows loaded libraries by path: a low number would be used again for another file of the same name
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 977)
+    except OSError:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)
+    os.close(fd)
+    with open(high, "wb", closefd=False) as file:
+        file.write(image)
+    return "/proc/self/fd/%d" % high, lambda: os.close(high)
+
+
+def _named_file(folder):
+    """A file in `folder`, for where there is no memfd or no /proc. Returns a function like _memory_file."""
+
+    def place(image):
+        import os
+
+        path = os.path.join(folder, ".asya-%d-%s.so" % (os.getpid(), os.urandom(8).hex()))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+        try:
+            with open(fd, "wb") as file:
+                file.write(image)
+        except OSError:
+            os.unlink(path)
+            raise
+        return path, lambda: os.unlink(path)
+
+    return place
+
+
+def _places():
+    """Where the image can be loaded from, best first. ASYA_LOAD=memfd or =file takes only that way."""
+    import os
+
+    way = os.environ.get("ASYA_LOAD", "")
+    if way != "file":
+        yield "memfd", _memory_file
+    if way != "memfd":
+        socket = os.path.dirname(os.environ.get("ASYA_SOCKET_PATH", ""))
+        for folder in (socket, os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm", os.environ.get("HOME")):
+            if folder:
+                yield folder, _named_file(folder)
+
+
+def _load():
+    import _imp
+    import os
+    from binascii import a2b_base64
+    from zlib import decompress
+
+    machine = os.uname().machine
+    if machine not in _IMAGES:
+        _refuse("has no image for %s, only for %s" % (machine, ", ".join(sorted(_IMAGES))))
+    image = decompress(a2b_base64(_IMAGES[machine]))
+    tried = []
+    for name, place in _places():
+        try:
+            path, forget = place(image)
+            try:
+                spec = type(sys.__spec__)("_asya", None, origin=path)
+                module = _imp.create_dynamic(spec)
+            finally:
+                forget()
+            _imp.exec_dynamic(module)
+            return module
+        except (OSError, ImportError, KeyError) as error:
+            tried.append("%s: %s" % (name, error))
+    _refuse("could not load its image; tried " + "; ".join(tried))
+
+
+# @IMAGES@
+
+_check_interpreter()
+_asya = _load()
+del _IMAGES
+loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
+
+if __name__ == "__main__":
+    sys.modules["asya_runtime"] = sys.modules["__main__"]  # the handler's `import asya_runtime` is this module
+    sys.exit(main(sys.argv))

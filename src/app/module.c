@@ -1,0 +1,91 @@
+/*
+ * The extension module `_asya`: what the single file and the wheel load.
+ *
+ * Offers loads, dumps, main and __version__. Importing it starts nothing.
+ */
+#include "base/buffer.h"
+#include "base/error.h"
+#include "codec/decode.h"
+#include "codec/encode.h"
+
+#include <Python.h>
+
+/* A document given to dumps() may grow to this; the serving path has its own limit. */
+static const size_t dumps_limit = (size_t)1 << 40;
+
+static PyObject *raise_error(const struct error *err)
+{
+    switch (err->category) {
+    case ERR_MEMORY:
+        return PyErr_NoMemory();
+    case ERR_PROCESSING:
+        if (strcmp(err->type, "TypeError") == 0) {
+            PyErr_SetString(PyExc_TypeError, err->text);
+            return NULL;
+        }
+        PyErr_SetString(PyExc_ValueError, err->text);
+        return NULL;
+    default:
+        PyErr_Format(PyExc_ValueError, "%s: %s", error_code(err->category), err->text);
+        return NULL;
+    }
+}
+
+PyDoc_STRVAR(loads_doc, "loads(data: bytes) -> object\n--\n\n"
+                        "Decode one JSON value from UTF-8 bytes. Raises ValueError, which names the error category.");
+
+static PyObject *module_loads(PyObject *self, PyObject *data)
+{
+    (void)self;
+    char *text;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(data, &text, &size) < 0) {
+        return NULL;
+    }
+    struct error err;
+    PyObject *object = decode((const unsigned char *)text, (size_t)size, &err);
+    return object != NULL ? object : raise_error(&err);
+}
+
+PyDoc_STRVAR(dumps_doc,
+             "dumps(obj: object) -> bytes\n--\n\n"
+             "Encode an object as JSON in UTF-8. Raises TypeError or ValueError with the path to the culprit.");
+
+static PyObject *module_dumps(PyObject *self, PyObject *object)
+{
+    (void)self;
+    struct buffer out = buffer_make(dumps_limit);
+    struct error err;
+    PyObject *result = encode(object, "obj", &out, &err)
+                           ? PyBytes_FromStringAndSize((const char *)out.data, (Py_ssize_t)out.size)
+                           : raise_error(&err);
+    buffer_done(&out);
+    return result;
+}
+
+static PyMethodDef methods[] = {
+    {"loads", module_loads, METH_O, loads_doc},
+    {"dumps", module_dumps, METH_O, dumps_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int module_exec(PyObject *module)
+{
+    if (!decode_init() || !encode_init()) {
+        return -1;
+    }
+    return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)module_exec},
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_asya", .m_doc = "The Asya runtime in C.", .m_methods = methods, .m_slots = slots,
+};
+
+__attribute__((visibility("default"))) PyMODINIT_FUNC PyInit__asya(void);
+
+PyMODINIT_FUNC PyInit__asya(void) { return PyModuleDef_Init(&definition); }

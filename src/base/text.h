@@ -1,0 +1,16 @@
+/* NUL-terminated UTF-8 in fixed arrays: copies that never overrun and never end inside a character. Pure. */
+#ifndef ASYA_BASE_TEXT_H
+#define ASYA_BASE_TEXT_H
+
+#include <stddef.h>
+
+/* Copies as much of `source` as fits into `size` bytes with its NUL (size > 0), cut at a character's border. */
+void text_copy(char *target, size_t size, const char *source);
+
+/* Removes a UTF-8 sequence that the end of the string cuts in two. */
+void text_trim_partial(char *text);
+
+/* The largest n <= limit such that cutting `size` bytes of UTF-8 at n splits no character. */
+size_t text_cut(const char *bytes, size_t size, size_t limit);
+
+#endif

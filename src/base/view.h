@@ -1,0 +1,16 @@
+/* A borrowed run of bytes: not NUL-terminated, not owned, valid as long as whoever lent it says. */
+#ifndef ASYA_BASE_VIEW_H
+#define ASYA_BASE_VIEW_H
+
+#include <stddef.h>
+#include <string.h>
+
+struct view {
+    const char *data;
+    size_t size;
+};
+
+/* The bytes of a NUL-terminated string, without the NUL. Borrows `text`. */
+static inline struct view view_of(const char *text) { return (struct view){text, strlen(text)}; }
+
+#endif
