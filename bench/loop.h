@@ -1,0 +1,58 @@
+/*
+ * The closed loop that drives the clients: each sends a request on a new connection, waits for the end of the reply,
+ * and sends the next one.
+ *
+ * One loop is one thread: it drives its clients over one epoll descriptor. Against a thread per client this leaves the
+ * processors to the server, and what the client itself takes counts into the latencies, never out of them: a clock
+ * runs from before socket() until the end of the reply has been read. Memory is fixed at loop_new.
+ */
+#ifndef ASYA_BENCH_LOOP_H
+#define ASYA_BENCH_LOOP_H
+
+#include "exchange.h"
+#include "histogram.h"
+
+#include <signal.h>
+
+/* What the requests of a run came to. */
+struct tally {
+    uint64_t outcomes[OUTCOME_COUNT];
+    uint64_t first_start_ns; /* CLOCK_MONOTONIC; 0 while nothing has been sent */
+    uint64_t last_end_ns;
+    uint64_t sent_bytes;
+    uint64_t received_bytes;
+    char stray_reply[REPLY_HEAD_MAX]; /* how the first reply that was not ok began */
+    size_t stray_reply_size;
+    struct histogram latencies; /* of the requests that ended ok */
+};
+
+struct loop_options {
+    const char *socket_path;
+    unsigned clients;
+    uint64_t timeout_ns;                  /* for one request */
+    uint64_t first_number;                /* the loop numbers its requests first, first + stride, ... */
+    uint64_t stride;                      /* so that no two loops use the same number */
+    const volatile sig_atomic_t *stopped; /* begin nothing more once it is set */
+};
+
+struct loop;
+
+/* A new loop, or NULL with errno. Borrows plan and options for its life. */
+struct loop *loop_new(const struct plan *plan, const struct loop_options *options);
+
+/* NULL is allowed. */
+void loop_free(struct loop *loop);
+
+/*
+ * Runs until `seconds` have passed (0: no limit) or `requests` have been begun (0: no limit); requests under way are
+ * waited for. The tally begins anew with every run, the numbers of the requests go on.
+ */
+void loop_run(struct loop *loop, double seconds, uint64_t requests);
+
+/* The tally of the last run. Borrowed. */
+const struct tally *loop_tally(const struct loop *loop);
+
+/* Adds `from` to `into` (all zero: empty). */
+void tally_merge(struct tally *into, const struct tally *from);
+
+#endif
