@@ -102,7 +102,7 @@ class Server:
 
 def load(path, *arguments):
     command = [LOAD, "--socket", path, "--warm-up", "0", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     return done, json.loads(done.stdout) if done.stdout else None
 
 
@@ -189,6 +189,6 @@ def test_wrong_use_is_exit_2(tmp_path, arguments):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "x"))
     listener.listen(1)
-    done = subprocess.run([LOAD, *arguments], capture_output=True, text=True, timeout=10, cwd=tmp_path)
+    done = subprocess.run([LOAD, *arguments], capture_output=True, text=True, timeout=10, cwd=tmp_path, check=False)
     listener.close()
     assert done.returncode == 2 and done.stderr
