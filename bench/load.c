@@ -69,7 +69,8 @@ static void usage(FILE *out)
         "  --help\n"
         "\n"
         "The line: requests (begun and ended), errors (those without a good reply), seconds, requests_per_second and\n"
-        "latencies of the good ones in microseconds, bytes, and outcomes, how many requests ended in which way:\n"
+        "latencies of the good ones in microseconds, client_busy (the share of the time that this program itself was\n"
+        "working: near 1 it is the bottleneck), bytes, and outcomes, how many requests ended in which way:\n"
         "\n",
         out);
     for (size_t i = 0; i < OUTCOME_COUNT; i++) {
@@ -358,6 +359,7 @@ static uint64_t report(const struct settings *settings, const struct tally *tall
            good > 0 ? microseconds(latencies->sum) / (double)good : 0.0,
            microseconds(histogram_quantile(latencies, 0.5)), microseconds(histogram_quantile(latencies, 0.99)),
            microseconds(histogram_quantile(latencies, 0.999)), microseconds(latencies->max));
+    printf("\"client_busy\":%.3f,", seconds > 0 ? (double)tally->busy_ns / 1e9 / seconds / settings->threads : 0.0);
     printf("\"sent_bytes\":%llu,\"received_bytes\":%llu,\"outcomes\":{", (unsigned long long)tally->sent_bytes,
            (unsigned long long)tally->received_bytes);
     for (size_t i = 0; i < OUTCOME_COUNT; i++) {

@@ -2,9 +2,10 @@
  * The closed loop that drives the clients: each sends a request on a new connection, waits for the end of the reply,
  * and sends the next one.
  *
- * One loop is one thread: it drives its clients over one epoll descriptor. Against a thread per client this leaves the
+ * One loop is one thread: it drives its clients over one poll(2). Against a thread per client this leaves the
  * processors to the server, and what the client itself takes counts into the latencies, never out of them: a clock
- * runs from before socket() until the end of the reply has been read. Memory is fixed at loop_new.
+ * runs from before socket() until the end of the reply has been read. poll and not epoll, because every request has a
+ * descriptor of its own that would have to be entered first. Memory is fixed at loop_new.
  */
 #ifndef ASYA_BENCH_LOOP_H
 #define ASYA_BENCH_LOOP_H
@@ -19,6 +20,7 @@ struct tally {
     uint64_t outcomes[OUTCOME_COUNT];
     uint64_t first_start_ns; /* CLOCK_MONOTONIC; 0 while nothing has been sent */
     uint64_t last_end_ns;
+    uint64_t busy_ns; /* processor time of the loop's thread: near its wall time the client is the bottleneck */
     uint64_t sent_bytes;
     uint64_t received_bytes;
     char stray_reply[REPLY_HEAD_MAX]; /* how the first reply that was not ok began */

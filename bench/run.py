@@ -205,7 +205,7 @@ def progress(text):
 def summarise(body_name, size, clients, server, lines):
     """The medians over the rounds."""
     cell = {"body": body_name, "bytes": size, "clients": clients, "server": server}
-    for key in ("requests_per_second", "p50_us", "p99_us", "p999_us"):
+    for key in ("requests_per_second", "p50_us", "p99_us", "p999_us", "client_busy"):
         cell[key] = statistics.median(line[key] for line in lines)
     cell["max_us"] = max(line["max_us"] for line in lines)
     cell["requests"] = sum(line["requests"] for line in lines)
@@ -253,9 +253,9 @@ def print_facts(facts):
 
 
 def print_table(cells):
-    """One row a server, ratios by requests per second."""
+    """One row a server, ratios by requests per second; client: how busy the load client was (100 %: the bottleneck)."""
     head = f"{'body':<6}{'clients':>8}  {'server':<10}{'req/s':>10}{'p50 us':>10}{'p99 us':>10}"
-    print(f"{head}{'errors':>8}{'spread':>8}{'x baseline':>12}{'x floor':>9}")
+    print(f"{head}{'errors':>8}{'spread':>8}{'client':>8}{'x baseline':>12}{'x floor':>9}")
     place = None
     for cell in cells:
         if place not in (None, (cell["body"], cell["clients"])):
@@ -266,7 +266,7 @@ def print_table(cells):
         print(
             f"{cell['body']:<6}{cell['clients']:>8}  {cell['server']:<10}{cell['requests_per_second']:>10,.0f}"
             f"{cell['p50_us']:>10,.0f}{cell['p99_us']:>10,.0f}{cell['errors']:>8}{cell['spread']:>8.0%}"
-            f"{against[0]:>12}{against[1]:>9}"
+            f"{cell['client_busy']:>8.0%}{against[0]:>12}{against[1]:>9}"
         )
 
 
