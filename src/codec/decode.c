@@ -1,9 +1,517 @@
+/*
+ * One loop with a stack of its own, so nesting costs no C stack:
+ *
+ *     value --scalar or empty container--> have --top level--> done
+ *       ^ |                                 | |
+ *       | `-- [ --> value                   | `-- ] } --> have (the container)
+ *       |   { --> key --> ":" --> value     |
+ *       `------------------ , in a list ----|
+ *              key <------- , in an object -'
+ *
+ * Finished values wait on one stack of references; a container is made when it closes, with its final size. A container
+ * of very many items is filled in portions, so the stack stays small.
+ */
 #include "codec/decode.h"
-PyObject *decode(const unsigned char *text, size_t size, struct error *err)
+
+#include "codec/collector.h"
+#include "codec/keycache.h"
+#include "codec/str.h"
+#include "json/number.h"
+#include "json/utf8.h"
+
+#include <stdlib.h>
+
+enum {
+    DEPTH_MAX = 1000,
+    VALUES_MIN = 512,        /* first capacity of the stack of values */
+    VALUES_KEPT = 8192,      /* a workspace with more is freed after the call, not kept for the next one */
+    PORTION = 16384,         /* values of one container that may wait; even, so that keys stay with their values */
+    COLLECTOR_BYTES = 16384, /* texts from this size on are decoded with the cyclic collector off */
+};
+
+/* An open container. */
+struct frame {
+    size_t first;        /* index of its first waiting value; in an object keys and values alternate */
+    PyObject *container; /* owned; holds the portions before those; NULL while there is none */
+    bool is_object;
+};
+
+/* Kept between calls by `spare`, and owned by one call at a time. */
+struct workspace {
+    PyObject **values; /* owned references */
+    size_t count, capacity;
+    size_t depth; /* open frames */
+    struct frame frames[DEPTH_MAX];
+};
+
+struct decoder {
+    const unsigned char *text, *end;
+    struct workspace *work;
+    struct error *err;
+};
+
+static struct workspace *spare;
+
+static struct workspace *workspace_take(void)
 {
-    (void)text;
-    (void)size;
-    error_set(err, ERR_SERVER, 0, "not written yet");
+    struct workspace *work = spare;
+    spare = NULL;
+    if (work != NULL) {
+        return work;
+    }
+    work = malloc(sizeof *work);
+    PyObject **values = malloc(VALUES_MIN * sizeof *values);
+    if (work == NULL || values == NULL) {
+        free(work);
+        free(values);
+        return NULL;
+    }
+    work->values = values;
+    work->capacity = VALUES_MIN;
+    work->count = work->depth = 0;
+    return work;
+}
+
+/* Gives up all references (there are none after a success) and keeps or frees the memory. */
+static void workspace_release(struct workspace *work)
+{
+    while (work->depth > 0) {
+        Py_XDECREF(work->frames[--work->depth].container);
+    }
+    while (work->count > 0) {
+        Py_DECREF(work->values[--work->count]);
+    }
+    if (spare == NULL && work->capacity <= VALUES_KEPT) {
+        spare = work;
+        return;
+    }
+    free(work->values);
+    free(work);
+}
+
+/* Errors. All return NULL. */
+
+static void *fail(struct decoder *d, const unsigned char *at, const char *what)
+{
+    size_t offset = (size_t)(at - d->text);
+    error_set(d->err, ERR_JSON, offset, "%s at byte %zu", what, offset);
     return NULL;
 }
-bool decode_init(void) { return true; }
+
+static void *fail_unexpected(struct decoder *d, const unsigned char *at)
+{
+    size_t offset = (size_t)(at - d->text);
+    if (at == d->end) {
+        return fail(d, at, "unexpected end");
+    }
+    if (offset == 0 && d->end - at >= 3 && memcmp(at, "\xEF\xBB\xBF", 3) == 0) {
+        return fail(d, at, "unexpected byte order mark");
+    }
+    if (*at >= 0x20 && *at < 0x7F) {
+        error_set(d->err, ERR_JSON, offset, "unexpected '%c' at byte %zu", *at, offset);
+    } else {
+        error_set(d->err, ERR_JSON, offset, "unexpected byte 0x%02x at byte %zu", *at, offset);
+    }
+    return NULL;
+}
+
+/* Clears the Python exception. */
+static void *fail_memory(struct decoder *d, const unsigned char *at)
+{
+    PyErr_Clear();
+    error_set(d->err, ERR_MEMORY, (size_t)(at - d->text), "not enough memory to decode the message");
+    return NULL;
+}
+
+static void *fail_string(struct decoder *d, const unsigned char *quote, const struct string_shape *shape,
+                         enum string_status status)
+{
+    switch (status) {
+    case STRING_CONTROL:
+        return fail(d, shape->end, "control character in a string");
+    case STRING_ESCAPE:
+        return fail(d, shape->end, "wrong escape in a string");
+    case STRING_ENCODING:
+        return fail(d, shape->end, "not UTF-8");
+    default:
+        return fail(d, quote, "string is not closed,");
+    }
+}
+
+/* Reading. All functions below take the place to read at and return the place behind what they read, or NULL on
+ * failure; objects they return are new references. */
+
+static inline const unsigned char *skip_space(const unsigned char *at, const unsigned char *end)
+{
+    while (at < end && *at <= ' ' && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
+        at++;
+        while (end - at >= BLOCK_SIZE && *at == ' ') {
+            at += block_spaces(at);
+        }
+    }
+    return at;
+}
+
+/* Makes room on the stack, by moving values into their container or by growing. */
+static bool values_push_slow(struct workspace *work);
+
+/* Takes the reference, also on failure, which is for want of memory. */
+static inline bool values_push(struct workspace *work, PyObject *value)
+{
+    if (__builtin_expect(work->count == work->capacity, 0) && !values_push_slow(work)) {
+        Py_DECREF(value);
+        return false;
+    }
+    work->values[work->count++] = value;
+    return true;
+}
+
+/* A list of the values from `first` on, which are moved into it. */
+static PyObject *list_of(struct workspace *work, size_t first)
+{
+    size_t size = work->count - first;
+    PyObject *list = PyList_New((Py_ssize_t)size);
+    if (list != NULL) {
+        for (size_t i = 0; i < size; i++) {
+            PyList_SetItem(list, (Py_ssize_t)i, work->values[first + i]);
+        }
+        work->count = first;
+    }
+    return list;
+}
+
+/* Moves the waiting pairs of keys and values from `first` on into `dict`. */
+static bool dict_fill(struct workspace *work, PyObject *dict, size_t first)
+{
+    for (size_t i = first; i + 1 < work->count; i += 2) {
+        if (PyDict_SetItem(dict, work->values[i], work->values[i + 1]) < 0) {
+            return false; /* what is left on the stack is given up by workspace_release */
+        }
+    }
+    while (work->count > first) {
+        Py_DECREF(work->values[--work->count]);
+    }
+    return true;
+}
+
+/* Moves what waits for this frame into its container. */
+static bool frame_flush(struct workspace *work, struct frame *frame)
+{
+    if (frame->is_object) {
+        if (frame->container == NULL && (frame->container = PyDict_New()) == NULL) {
+            return false;
+        }
+        return dict_fill(work, frame->container, frame->first);
+    }
+    PyObject *list = list_of(work, frame->first);
+    if (list == NULL) {
+        return false;
+    }
+    if (frame->container == NULL) {
+        frame->container = list;
+        return true;
+    }
+    Py_ssize_t size = PyList_Size(frame->container);
+    bool done = PyList_SetSlice(frame->container, size, size, list) == 0;
+    Py_DECREF(list);
+    return done;
+}
+
+static bool values_push_slow(struct workspace *work)
+{
+    if (work->depth > 0) {
+        struct frame *frame = &work->frames[work->depth - 1];
+        size_t waiting = work->count - frame->first;
+        if (waiting >= PORTION && (!frame->is_object || waiting % 2 == 0)) {
+            return frame_flush(work, frame);
+        }
+    }
+    size_t bytes;
+    PyObject **values = NULL;
+    if (!__builtin_mul_overflow(work->capacity, 2 * sizeof *values, &bytes)) {
+        values = realloc(work->values, bytes);
+    }
+    if (values == NULL) {
+        return false;
+    }
+    work->values = values;
+    work->capacity *= 2;
+    return true;
+}
+
+static const unsigned char *open_container(struct decoder *d, const unsigned char *at, bool is_object)
+{
+    struct workspace *work = d->work;
+    if (work->depth == DEPTH_MAX) {
+        return fail(d, at, "more than 1000 levels of nesting");
+    }
+    work->frames[work->depth++] = (struct frame){.first = work->count, .is_object = is_object};
+    return skip_space(at + 1, d->end);
+}
+
+/* The finished container of the innermost frame, which is left; NULL without memory. */
+static PyObject *close_container(struct decoder *d)
+{
+    struct workspace *work = d->work;
+    struct frame *frame = &work->frames[work->depth - 1];
+    if (!frame->is_object && frame->container == NULL) {
+        PyObject *list = list_of(work, frame->first);
+        work->depth -= list != NULL;
+        return list;
+    }
+    if (!frame_flush(work, frame)) {
+        return NULL;
+    }
+    work->depth--;
+    return frame->container;
+}
+
+/* `quote` is the opening one. */
+static const unsigned char *read_string(struct decoder *d, const unsigned char *quote, PyObject **ret_object)
+{
+    const unsigned char *first = quote + 1, *plain = string_plain(first, d->end);
+    const unsigned char *end = plain;
+    PyObject *object;
+    if (__builtin_expect(plain < d->end && *plain == '"', 1)) {
+        object = str_ascii(first, (size_t)(plain - first));
+    } else {
+        struct string_shape shape;
+        enum string_status status = string_measure(first, d->end, &shape);
+        if (status != STRING_OK) {
+            return fail_string(d, quote, &shape, status);
+        }
+        object = str_json(first, &shape);
+        end = shape.end;
+    }
+    if (object == NULL) {
+        return fail_memory(d, quote);
+    }
+    *ret_object = object;
+    return end + 1;
+}
+
+/* A key, pushed, and the colon behind it. */
+static const unsigned char *read_key(struct decoder *d, const unsigned char *at)
+{
+    if (at == d->end || *at != '"') {
+        return fail_unexpected(d, at);
+    }
+    const unsigned char *first = at + 1, *plain = string_plain(first, d->end);
+    PyObject *key;
+    if (plain < d->end && *plain == '"' && plain - first <= KEYCACHE_KEY_MAX) {
+        key = keycache_get(first, (size_t)(plain - first));
+        if (key == NULL) {
+            return fail_memory(d, at);
+        }
+        at = plain + 1;
+    } else if ((at = read_string(d, at, &key)) == NULL) {
+        return NULL;
+    }
+    if (!values_push(d->work, key)) {
+        return fail_memory(d, at);
+    }
+    at = skip_space(at, d->end);
+    if (at == d->end || *at != ':') {
+        return fail_unexpected(d, at);
+    }
+    return skip_space(at + 1, d->end);
+}
+
+static PyObject *big_integer(const unsigned char *at, const unsigned char *end)
+{
+    size_t size = (size_t)(end - at);
+    char *digits = malloc(size + 1);
+    if (digits == NULL) {
+        return PyErr_NoMemory();
+    }
+    memcpy(digits, at, size);
+    digits[size] = '\0';
+    PyObject *object = PyLong_FromString(digits, NULL, 10);
+    free(digits);
+    return object;
+}
+
+static PyObject *undecided_double(const unsigned char *at, const unsigned char *end)
+{
+    char text[NUMBER_CONDENSED_SIZE];
+    number_condense(at, end, text);
+    double real = PyOS_string_to_double(text, NULL, NULL);
+    return PyErr_Occurred() == NULL ? PyFloat_FromDouble(real) : NULL;
+}
+
+static const unsigned char *read_number(struct decoder *d, const unsigned char *at, PyObject **ret_object)
+{
+    struct number number = number_parse(at, d->end);
+    PyObject *object = NULL;
+    switch (number.kind) {
+    case NUMBER_BAD:
+        return fail_unexpected(d, number.end);
+    case NUMBER_SIGNED:
+        object = PyLong_FromLongLong(number.integer);
+        break;
+    case NUMBER_UNSIGNED:
+        object = PyLong_FromUnsignedLongLong(number.natural);
+        break;
+    case NUMBER_BIG:
+        object = big_integer(at, number.end);
+        break;
+    case NUMBER_DOUBLE:
+        object = PyFloat_FromDouble(number.real);
+        break;
+    case NUMBER_UNDECIDED:
+        object = undecided_double(at, number.end);
+        break;
+    }
+    if (object == NULL) {
+        bool too_long = number.kind == NUMBER_BIG && PyErr_ExceptionMatches(PyExc_ValueError);
+        fail_memory(d, at);
+        return too_long ? fail(d, at, "integer with more digits than Python's limit") : NULL;
+    }
+    *ret_object = object;
+    return number.end;
+}
+
+static const unsigned char *read_literal(struct decoder *d, const unsigned char *at, const char *word, PyObject *object,
+                                         PyObject **ret_object)
+{
+    for (; *word != '\0'; word++, at++) {
+        if (at == d->end || *at != (unsigned char)*word) {
+            return fail_unexpected(d, at);
+        }
+    }
+    Py_INCREF(object);
+    *ret_object = object;
+    return at;
+}
+
+/* Anything but a container. */
+static inline const unsigned char *read_scalar(struct decoder *d, const unsigned char *at, PyObject **ret_object)
+{
+    if (at == d->end) {
+        return fail_unexpected(d, at);
+    }
+    switch (*at) {
+    case '"':
+        return read_string(d, at, ret_object);
+    case 't':
+        return read_literal(d, at, "true", Py_True, ret_object);
+    case 'f':
+        return read_literal(d, at, "false", Py_False, ret_object);
+    case 'n':
+        return read_literal(d, at, "null", Py_None, ret_object);
+    default:
+        if (*at != '-' && (*at < '0' || *at > '9')) {
+            return fail_unexpected(d, at);
+        }
+        return read_number(d, at, ret_object);
+    }
+}
+
+static const unsigned char *read_document(struct decoder *d, const unsigned char *at, PyObject **ret_object)
+{
+    PyObject *object;
+value:
+    if (at < d->end && (*at == '[' || *at == '{')) {
+        unsigned char closing = *at == '[' ? ']' : '}';
+        at = open_container(d, at, closing == '}');
+        if (at == NULL) {
+            return NULL;
+        }
+        if (at < d->end && *at == closing) {
+            goto close;
+        }
+        if (closing == '}' && (at = read_key(d, at)) == NULL) {
+            return NULL;
+        }
+        goto value;
+    }
+    at = read_scalar(d, at, &object);
+    if (at == NULL) {
+        return NULL;
+    }
+have:
+    if (d->work->depth == 0) {
+        *ret_object = object;
+        return at;
+    }
+    if (!values_push(d->work, object)) {
+        return fail_memory(d, at);
+    }
+    at = skip_space(at, d->end);
+    const bool in_object = d->work->frames[d->work->depth - 1].is_object;
+    if (at < d->end && *at == ',') {
+        at = skip_space(at + 1, d->end);
+        if (in_object && (at = read_key(d, at)) == NULL) {
+            return NULL;
+        }
+        goto value;
+    }
+    if (at == d->end || *at != (in_object ? '}' : ']')) {
+        return fail_unexpected(d, at);
+    }
+close:
+    object = close_container(d);
+    if (object == NULL) {
+        return fail_memory(d, at);
+    }
+    at++;
+    goto have;
+}
+
+/* The one value of the text, with white space around it. */
+static PyObject *read_text(struct decoder *d)
+{
+    const unsigned char *at = skip_space(d->text, d->end);
+    if (at == d->end) {
+        error_set(d->err, ERR_EMPTY, 0, d->text == d->end ? "the message is empty" : "nothing but white space");
+        return NULL;
+    }
+    PyObject *object = NULL;
+    at = read_document(d, at, &object);
+    if (at == NULL) {
+        return NULL;
+    }
+    at = skip_space(at, d->end);
+    if (at < d->end) {
+        Py_DECREF(object);
+        return fail(d, at, "trailing data");
+    }
+    return object;
+}
+
+/* A text that is no JSON may also not be UTF-8, which is the graver fault. */
+static void prefer_encoding(const struct decoder *d)
+{
+    size_t size = (size_t)(d->end - d->text);
+    size_t valid = d->err->category == ERR_JSON ? utf8_valid_prefix(d->text, size) : size;
+    if (valid < size) {
+        error_set(d->err, ERR_ENCODING, valid, "the message is not UTF-8 at byte %zu", valid);
+    }
+}
+
+PyObject *decode(const unsigned char *text, size_t size, struct error *err)
+{
+    struct error ignored;
+    struct decoder d = {.text = text, .end = text + size, .err = err != NULL ? err : &ignored};
+    d.work = workspace_take();
+    if (d.work == NULL) {
+        return fail_memory(&d, text);
+    }
+    bool paused = size >= COLLECTOR_BYTES && collector_pause();
+    PyObject *object = read_text(&d);
+    workspace_release(d.work);
+    if (paused) {
+        collector_resume();
+    }
+    if (object == NULL) {
+        prefer_encoding(&d);
+    }
+    return object;
+}
+
+bool decode_init(void)
+{
+    str_init();
+    keycache_init();
+    return true;
+}

@@ -1,0 +1,127 @@
+#include "codec/keycache.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+struct entry {
+    PyObject *key;     /* owned; NULL in an empty place */
+    const char *bytes; /* the key's UTF-8, which the key itself keeps */
+    uint32_t size;
+    uint16_t check; /* some more bits of the hash: most mismatches end here */
+    bool interned;  /* or past the budget: nothing more to do */
+};
+
+static struct entry entries[KEYCACHE_ENTRIES];
+static uint64_t seed[2];
+static unsigned interned_count;
+
+static inline uint64_t mix(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline uint64_t load64(const unsigned char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static inline uint64_t load32(const unsigned char *at)
+{
+    uint32_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* Every byte goes in, some twice; nothing outside of the key is read. */
+static inline uint64_t hash_of(const unsigned char *at, size_t size)
+{
+    uint64_t state = seed[0] ^ size, first, last;
+    if (size >= 8) {
+        for (size_t done = 0; done + 16 < size; done += 16) {
+            state = mix(load64(at + done) ^ state, load64(at + done + 8) ^ seed[1]);
+        }
+        first = load64(at + (size > 16 ? size - 16 : 0));
+        last = load64(at + size - 8);
+    } else if (size >= 4) {
+        first = load32(at);
+        last = load32(at + size - 4);
+    } else {
+        first = size > 0 ? at[0] | (unsigned)at[size / 2] << 8 | (unsigned)at[size - 1] << 16 : 0;
+        last = 0;
+    }
+    return mix(first ^ state, last ^ seed[1]);
+}
+
+/* Replaces the entry's key by its interned twin, which may be another object. */
+static void intern(struct entry *entry)
+{
+    entry->interned = true;
+    if (interned_count == KEYCACHE_INTERNED_MAX) {
+        return;
+    }
+    PyObject *key = entry->key;
+    Py_INCREF(key);
+    PyUnicode_InternInPlace(&key);
+    Py_ssize_t size;
+    const char *bytes = PyUnicode_AsUTF8AndSize(key, &size);
+    if (bytes == NULL) {
+        PyErr_Clear();
+        Py_DECREF(key);
+        return;
+    }
+    interned_count++;
+    PyObject *former = entry->key;
+    entry->key = key;
+    entry->bytes = bytes;
+    Py_DECREF(former);
+}
+
+static PyObject *replace(struct entry *entry, uint64_t hash, const unsigned char *bytes, size_t size)
+{
+    PyObject *key = PyUnicode_FromStringAndSize((const char *)bytes, (Py_ssize_t)size);
+    Py_ssize_t kept_size;
+    const char *kept = key != NULL ? PyUnicode_AsUTF8AndSize(key, &kept_size) : NULL;
+    if (kept == NULL || PyObject_Hash(key) == -1) {
+        Py_XDECREF(key);
+        return NULL;
+    }
+    PyObject *former = entry->key;
+    *entry = (struct entry){.key = key, .bytes = kept, .size = (uint32_t)size, .check = (uint16_t)(hash >> 48)};
+    Py_XDECREF(former);
+    Py_INCREF(key);
+    return key;
+}
+
+PyObject *keycache_get(const unsigned char *bytes, size_t size)
+{
+    uint64_t hash = hash_of(bytes, size);
+    struct entry *entry = &entries[hash % KEYCACHE_ENTRIES];
+    if (entry->key == NULL || entry->check != (uint16_t)(hash >> 48) || entry->size != size ||
+        memcmp(entry->bytes, bytes, size) != 0) {
+        return replace(entry, hash, bytes, size);
+    }
+    if (__builtin_expect(!entry->interned, 0)) {
+        intern(entry);
+    }
+    Py_INCREF(entry->key);
+    return entry->key;
+}
+
+void keycache_init(void)
+{
+    /* getrandom came with Linux 3.17 and glibc 2.25; without it the layout of memory and the clock must do. */
+    if (syscall(SYS_getrandom, seed, sizeof seed, 1 /* GRND_NONBLOCK */) != (long)sizeof seed) {
+        struct timespec now = {0};
+        clock_gettime(CLOCK_REALTIME, &now);
+        seed[0] = mix((uint64_t)(uintptr_t)&now, (uint64_t)now.tv_nsec | 1);
+        seed[1] = mix((uint64_t)(uintptr_t)PyUnicode_New, (uint64_t)now.tv_sec);
+    }
+    seed[1] |= 1;
+}
