@@ -3,6 +3,7 @@
  *
  * Offers loads, dumps, main and __version__. Importing it starts nothing.
  */
+#include "app/cli.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "codec/decode.h"
@@ -63,9 +64,47 @@ static PyObject *module_dumps(PyObject *self, PyObject *object)
     return result;
 }
 
+PyDoc_STRVAR(main_doc,
+             "main(argv: list[str]) -> int\n--\n\n"
+             "Run the command line; argv[0] is the program's name. Returns the exit code. Serving forks worker\n"
+             "processes, in each of which this returns as well: pass the value to sys.exit().");
+
+enum { ARGUMENTS_MAX = 16 };
+
+static PyObject *module_main(PyObject *self, PyObject *argv)
+{
+    (void)self;
+    PyObject *kept[ARGUMENTS_MAX] = {NULL};
+    const char *arguments[ARGUMENTS_MAX];
+    int count = 0;
+    PyObject *result = NULL;
+    Py_ssize_t size = PySequence_Size(argv);
+    if (size < 0) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 1; i < size && count < ARGUMENTS_MAX; i++, count++) {
+        PyObject *item = PySequence_GetItem(argv, i);
+        PyObject *bytes = item != NULL ? PyUnicode_AsEncodedString(item, "utf-8", "surrogateescape") : NULL;
+        Py_XDECREF(item);
+        kept[count] = bytes;
+        char *text;
+        if (bytes == NULL || PyBytes_AsStringAndSize(bytes, &text, NULL) < 0) {
+            goto done;
+        }
+        arguments[count] = text;
+    }
+    result = PyLong_FromLong(cli_run(count, arguments));
+done:
+    for (int i = 0; i < ARGUMENTS_MAX; i++) {
+        Py_XDECREF(kept[i]);
+    }
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"loads", module_loads, METH_O, loads_doc},
     {"dumps", module_dumps, METH_O, dumps_doc},
+    {"main", module_main, METH_O, main_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,0 +1,52 @@
+# Everything a person can do here. `make help` lists it.
+#
+# On Debian (or with apt) the set-up targets install what is missing; elsewhere they say what to install.
+
+BUILD := build/release
+DIST := dist/asya_runtime.py
+VENV := .venv
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: help build setup setup-test demo test lint check-layers unit sanitize socket bench bench-codec fuzz-short clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+build: setup ## Build dist/asya_runtime.py (the default)
+	@tools/build.sh $(BUILD)
+	@mkdir -p dist && cmp -s $(BUILD)/asya_runtime.py $(DIST) || cp $(BUILD)/asya_runtime.py $(DIST)
+	@cd dist && sha256sum asya_runtime.py > asya_runtime.py.sha256 && cat asya_runtime.py.sha256
+
+setup: ## Install the tools that building needs
+	@tools/setup.sh build
+
+setup-test: setup ## Install the tools that testing needs, and the project's virtual environment
+	@tools/setup.sh test
+
+demo: build ## Build, start the runtime on an example, send it real messages
+	@python3 tools/demo.py
+
+test: setup-test build ## All tests: layers, format, static analysis, unit, codec, socket, faults
+	@tools/test.sh
+
+lint: setup-test ## Format, clang-tidy, cppcheck, layers
+	@tools/lint.sh
+
+unit: setup-test ## C unit tests with ASan and UBSan
+	@tools/test.sh unit
+
+socket: setup-test build ## Socket, codec, fault and single-file tests
+	@tools/test.sh pytest
+
+bench: setup-test build ## Requests a second beside a C echo server and a stdlib Python server
+	@$(VENV)/bin/python bench/run.py
+
+bench-codec: setup-test build ## loads and dumps against json, orjson and msgspec
+	@PYTHONPATH=dist $(VENV)/bin/python bench/codec.py
+
+fuzz-short: setup-test ## Each fuzz target for a minute
+	@tools/fuzz.sh 60
+
+clean: ## Remove what was built
+	rm -rf build dist

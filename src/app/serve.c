@@ -1,0 +1,161 @@
+#include "app/serve.h"
+
+#include "base/exits.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "python/answer.h"
+#include "python/handler.h"
+#include "server/control.h"
+#include "server/server.h"
+#include "supervisor/supervisor.h"
+
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The working directory comes first on sys.path, as when a script there is started by hand. */
+static void add_working_directory(void)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *here = os != NULL ? PyObject_CallMethod(os, "getcwd", NULL) : NULL;
+    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    if (here != NULL && path != NULL && PyList_Check(path)) {
+        int present = PySequence_Contains(path, here);
+        if (present == 0) {
+            (void)PyList_Insert(path, 0, here);
+        }
+    }
+    PyErr_Clear(); /* a working directory that was removed cannot be on the path */
+    Py_XDECREF(here);
+    Py_XDECREF(os);
+}
+
+/* What the function prints appears line by line, also in a pipe. */
+static void set_line_buffering(void)
+{
+    PyObject *out = PySys_GetObject("stdout"); /* borrowed */
+    PyObject *reconfigure = out != NULL && out != Py_None ? PyObject_GetAttrString(out, "reconfigure") : NULL;
+    PyObject *none = reconfigure != NULL ? PyTuple_New(0) : NULL;
+    PyObject *how = none != NULL ? PyDict_New() : NULL;
+    if (how != NULL && PyDict_SetItemString(how, "line_buffering", Py_True) == 0) {
+        PyObject *done = PyObject_Call(reconfigure, none, how);
+        Py_XDECREF(done);
+    }
+    PyErr_Clear(); /* a stream without it stays as it is */
+    Py_XDECREF(how);
+    Py_XDECREF(none);
+    Py_XDECREF(reconfigure);
+}
+
+/* The function reads no terminal: descriptor 0 is /dev/null. */
+static void close_input(void)
+{
+    FD_SCOPED int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0) {
+        log_warning("standard input stays open: %s", strerror(errno));
+    }
+    if (null == STDIN_FILENO) {
+        null = -1;
+    }
+}
+
+static void flush(const char *stream)
+{
+    PyObject *object = PySys_GetObject(stream); /* borrowed */
+    if (object != NULL && object != Py_None) {
+        PyObject *result = PyObject_CallMethod(object, "flush", NULL);
+        Py_XDECREF(result);
+    }
+    PyErr_Clear();
+}
+
+static int load(const struct options *options, PyObject **ret_function)
+{
+    if (options->process_module[0] == '\0') {
+        log_warning("ASYA_PROCESS_MODULE is not set: every message is echoed");
+        *ret_function = NULL;
+        return EXIT_OK;
+    }
+    int code = handler_load(options->process_module, ret_function);
+    if (code != EXIT_OK) {
+        /* without finalising: threads the module has started could hold that up for ever */
+        flush("stdout");
+        flush("stderr");
+        _exit(code);
+    }
+    return code;
+}
+
+static int worker_run(void *context, const struct worker_seat *seat)
+{
+    const struct options *options = context;
+    close_input();
+    set_line_buffering();
+    struct answerer *answerer = calloc(1, sizeof *answerer); /* lives as long as the process */
+    if (answerer == NULL) {
+        log_error("no memory for the worker");
+        return EXIT_INTERNAL;
+    }
+    answerer->pid = getpid();
+    (void)load(options, &answerer->function);
+    int status = control_send(seat->control, CONTROL_READY, NULL, 0);
+    if (status < 0) {
+        log_error("cannot reach the supervisor: %s", strerror(-status));
+        return EXIT_INTERNAL;
+    }
+    struct server_config config = {.listener = seat->listener,
+                                   .control = seat->control,
+                                   .max_message = (size_t)options->max_message_size,
+                                   .read_timeout = options->read_timeout,
+                                   .write_timeout = options->write_timeout,
+                                   .service = answer_service(answerer),
+                                   .page = seat->page,
+                                   .park = seat->park};
+    struct error err;
+    answerer->thread = PyEval_SaveThread();
+    bool served = server_run(&config, &err);
+    PyEval_RestoreThread(answerer->thread);
+    if (!served) {
+        log_error("the worker cannot serve: %s", err.text);
+        return EXIT_INTERNAL;
+    }
+    Py_XDECREF(answerer->function);
+    free(answerer);
+    return EXIT_OK;
+}
+
+static void before_fork(void *context)
+{
+    (void)context;
+    PyOS_BeforeFork();
+}
+
+static void after_fork(void *context, bool in_child)
+{
+    (void)context;
+    if (in_child) {
+        PyOS_AfterFork_Child();
+    } else {
+        PyOS_AfterFork_Parent();
+    }
+}
+
+int serve(void)
+{
+    struct options options;
+    struct error err;
+    if (!options_load(&options, &err) ||
+        (options.process_module[0] != '\0' && !handler_check_name(options.process_module, &err))) {
+        log_error("%s", err.text);
+        return EXIT_OPTION;
+    }
+    log_configure(options.log_level, options.log_format);
+    add_working_directory();
+    struct worker_hooks hooks = {
+        .context = &options, .before_fork = before_fork, .after_fork = after_fork, .run = worker_run};
+    return supervisor_run(&options, &hooks);
+}

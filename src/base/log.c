@@ -1,0 +1,220 @@
+#include "base/log.h"
+
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static enum log_level lowest = LOG_LEVEL_INFO;
+static enum log_format style = LOG_TEXT;
+
+static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+
+/* A line being built: always room for `reserve` bytes at the end (closing quote, brace, newline). */
+struct line {
+    char bytes[LOG_LINE_SIZE];
+    size_t size;
+};
+
+enum { LINE_RESERVE = 8 };
+
+void log_configure(enum log_level level, enum log_format format)
+{
+    lowest = level;
+    style = format;
+}
+
+int log_enabled(enum log_level level) { return level >= lowest; }
+
+static size_t line_room(const struct line *line) { return sizeof line->bytes - LINE_RESERVE - line->size; }
+
+static void line_add(struct line *line, const char *bytes, size_t size)
+{
+    if (size <= line_room(line)) {
+        memcpy(line->bytes + line->size, bytes, size);
+        line->size += size;
+    }
+}
+
+/* Length of the well-formed printable UTF-8 sequence at `text` (1 to 4), or 0 where the byte must be escaped. */
+static size_t printable(const unsigned char *text)
+{
+    unsigned c = text[0];
+    if (c < 0x80) {
+        return c >= 0x20 && c != 0x7F;
+    }
+    if (c < 0xC2 || c > 0xF4 || (text[1] & 0xC0) != 0x80) {
+        return 0;
+    }
+    if (c < 0xE0) {
+        return c == 0xC2 && text[1] < 0xA0 ? 0 : 2; /* U+0080 to U+009F are controls too */
+    }
+    if ((text[2] & 0xC0) != 0x80) {
+        return 0;
+    }
+    if (c < 0xF0) {
+        bool overlong = c == 0xE0 && text[1] < 0xA0;
+        bool surrogate = c == 0xED && text[1] >= 0xA0;
+        bool separator = c == 0xE2 && text[1] == 0x80 && (text[2] == 0xA8 || text[2] == 0xA9);
+        return overlong || surrogate || separator ? 0 : 3;
+    }
+    bool outside = (c == 0xF0 && text[1] < 0x90) || (c == 0xF4 && text[1] >= 0x90);
+    return outside || (text[3] & 0xC0) != 0x80 ? 0 : 4;
+}
+
+/* The escape for a byte that may not stand raw. Text lines use \n and \xNN; JSON lines their own \u00NN. */
+static size_t escape(char *target, unsigned char byte)
+{
+    static const char hex[] = "0123456789abcdef";
+    char high = hex[byte >> 4];
+    char low = hex[byte & 15];
+    if (byte == '\n' || byte == '\t' || byte == '\r') {
+        target[0] = '\\';
+        target[1] = byte == '\n' ? 'n' : byte == '\t' ? 't' : 'r';
+        return 2;
+    }
+    if (style == LOG_JSON) {
+        memcpy(target, "\\u00", 4);
+        target[4] = high;
+        target[5] = low;
+        return 6;
+    }
+    memcpy(target, "\\x", 2);
+    target[2] = high;
+    target[3] = low;
+    return 4;
+}
+
+/* Appends NUL-terminated text with whatever may not stand in a line escaped, as far as there is room. */
+static void line_add_text(struct line *line, const char *text)
+{
+    const unsigned char *next = (const unsigned char *)text;
+    while (*next != '\0') {
+        char escaped[8];
+        size_t size = printable(next);
+        if (size == 0) {
+            size_t length = escape(escaped, *next);
+            if (length > line_room(line)) {
+                return;
+            }
+            line_add(line, escaped, length);
+            next++;
+        } else if (style == LOG_JSON && (*next == '"' || *next == '\\')) {
+            escaped[0] = '\\';
+            escaped[1] = (char)*next++;
+            line_add(line, escaped, 2);
+        } else {
+            if (size > line_room(line)) {
+                return;
+            }
+            line_add(line, (const char *)next, size);
+            next += size;
+        }
+    }
+}
+
+/* Civil date of a day number since 1970-01-01 (proleptic Gregorian, from the era arithmetic with a year that starts in
+ * March). Own code since gmtime would read time-zone files. */
+static void civil_date(int64_t days, int *ret_year, int *ret_month, int *ret_day)
+{
+    int64_t shifted = days + 719468;
+    int64_t era = shifted / 146097;
+    int64_t day_of_era = shifted - era * 146097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t month = (5 * day_of_year + 2) / 153;
+    *ret_day = (int)(day_of_year - (153 * month + 2) / 5 + 1);
+    *ret_month = (int)(month < 10 ? month + 3 : month - 9);
+    *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
+}
+
+static void line_begin(struct line *line, enum log_level level)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int year;
+    int month;
+    int day;
+    civil_date(now.tv_sec / 86400, &year, &month, &day);
+    int second = (int)(now.tv_sec % 86400);
+    const char *format = style == LOG_JSON
+                             ? "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"level\":\"%s\",\"message\":\""
+                             : "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ";
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    int size = snprintf(line->bytes, sizeof line->bytes, format, year, month, day, second / 3600, second / 60 % 60,
+                        second % 60, (int)(now.tv_nsec / 1000000), level_names[level]);
+#pragma GCC diagnostic pop
+    line->size = size > 0 ? (size_t)size : 0;
+}
+
+static void line_write(struct line *line)
+{
+    static const char json_end[] = "\"}\n";
+    const char *end = style == LOG_JSON ? json_end : "\n";
+    size_t end_size = strlen(end);
+    memcpy(line->bytes + line->size, end, end_size);
+    line->size += end_size;
+    if (write(STDERR_FILENO, line->bytes, line->size) < 0) {
+        return; /* nowhere to say so */
+    }
+}
+
+static void write_formatted(enum log_level level, const char *format, va_list arguments)
+{
+    if (!log_enabled(level)) {
+        return;
+    }
+    char text[LOG_LINE_SIZE];
+    if (vsnprintf(text, sizeof text, format, arguments) < 0) {
+        return;
+    }
+    text_trim_partial(text);
+    struct line line;
+    line_begin(&line, level);
+    line_add_text(&line, text);
+    line_write(&line);
+}
+
+#define LOG_FUNCTION(name, level)                                                                                      \
+    void name(const char *format, ...)                                                                                 \
+    {                                                                                                                  \
+        va_list arguments;                                                                                             \
+        va_start(arguments, format);                                                                                   \
+        write_formatted(level, format, arguments);                                                                     \
+        va_end(arguments);                                                                                             \
+    }
+
+LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
+LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
+LOG_FUNCTION(log_warning, LOG_LEVEL_WARNING)
+LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
+
+void log_with_detail(enum log_level level, const char *message, const char *detail)
+{
+    if (!log_enabled(level)) {
+        return;
+    }
+    struct line line;
+    line_begin(&line, level);
+    char head[LOG_LINE_SIZE / 2];
+    text_copy(head, sizeof head, message);
+    line_add_text(&line, head);
+    line_add_text(&line, "; ");
+    size_t size = strlen(detail);
+    size_t room = line_room(&line) / 2; /* newlines and quotes double in size */
+    if (size > room) {
+        line_add_text(&line, "... ");
+        detail += size - room;
+        while (((unsigned char)*detail & 0xC0) == 0x80) {
+            detail++;
+        }
+    }
+    line_add_text(&line, detail);
+    line_write(&line);
+}

@@ -1,0 +1,34 @@
+/*
+ * The runtime's log: one line an event, to standard error, in one write.
+ *
+ *   2026-01-31T23:59:59.123Z INFO listening on /tmp/sockets/app.sock
+ *   {"time":"2026-01-31T23:59:59.123Z","level":"INFO","message":"listening on /tmp/sockets/app.sock"}
+ *
+ * Control characters, C1 controls, U+2028/9 and invalid UTF-8 are escaped, so that no text from outside can begin a
+ * line of its own or reach a terminal as a command; lines are capped at LOG_LINE_SIZE. Callers never pass a payload.
+ * Level and format are process-wide, set once at start. A line that cannot be written is dropped.
+ */
+#ifndef ASYA_BASE_LOG_H
+#define ASYA_BASE_LOG_H
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
+enum log_format { LOG_TEXT, LOG_JSON };
+
+enum { LOG_LINE_SIZE = 4096 }; /* bytes of a whole line with its newline; a pipe takes that much in one piece */
+
+/* Process-wide settings; the default is INFO and text. */
+void log_configure(enum log_level level, enum log_format format);
+
+/* Whether lines of this level are written: lets callers skip costly texts. */
+int log_enabled(enum log_level level);
+
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* One line with a long `detail` (a traceback) behind the message; what does not fit is cut from its beginning, since
+ * the end of a traceback says most. Both are NUL-terminated. */
+void log_with_detail(enum log_level level, const char *message, const char *detail);
+
+#endif

@@ -1,0 +1,294 @@
+#include "base/options.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_LEVEL, KIND_FORMAT };
+
+struct option {
+    const char *name;
+    enum option_kind kind;
+    size_t offset; /* of the field in struct options */
+    uint64_t least;
+    uint64_t most;
+    const char *fallback;
+    const char *help;
+};
+
+#define FIELD(name) offsetof(struct options, name)
+
+/* A span of 100 days is longer than any deadline; sizes stay below what the first byte of a length prefix can say. */
+enum { LONGEST_SPAN_SECONDS = 8640000 };
+#define LARGEST_MESSAGE UINT64_C(150000000)
+
+static const struct option table[] = {
+    {"ASYA_SOCKET_PATH", KIND_TEXT, FIELD(socket_path), 0, 0, "/tmp/sockets/app.sock",
+     "the Unix socket, at most 107 bytes"},
+    {"ASYA_PROCESS_MODULE", KIND_TEXT, FIELD(process_module), 0, 0, "",
+     "the function: pkg.module:name, pkg.module (name `process`) or pkg.module:Class.method; unset: echo"},
+    {"ASYA_MAX_MESSAGE_SIZE", KIND_BYTES, FIELD(max_message_size), 1, LARGEST_MESSAGE, "10485760",
+     "bytes of a request"},
+    {"ASYA_SOCKET_CHMOD", KIND_TEXT, FIELD(socket_mode_text), 0, 0, NULL,
+     "mode of the socket, octal; empty: leave it to the umask (default 0o660, with ASYA_HANDLER or "
+     "ASYA_SOCKET_DIR/NAME 0o666)"},
+    {"ASYA_WORKERS", KIND_COUNT, FIELD(workers), 1, WORKERS_MAX, "1", "worker processes"},
+    {"ASYA_READ_TIMEOUT", KIND_SECONDS, FIELD(read_timeout), 1, 0, "30", "seconds for a whole request to arrive"},
+    {"ASYA_WRITE_TIMEOUT", KIND_SECONDS, FIELD(write_timeout), 1, 0, "30", "seconds for a whole reply to be taken"},
+    {"ASYA_STARTUP_TIMEOUT", KIND_SECONDS, FIELD(startup_timeout), 0, 0, "0",
+     "seconds the function's import may take; 0: no limit"},
+    {"ASYA_GRACE_PERIOD", KIND_SECONDS, FIELD(grace_period), 0, 0, "25",
+     "seconds requests may take to finish at a stop"},
+    {"ASYA_LOG_LEVEL", KIND_LEVEL, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR"},
+    {"ASYA_LOG_FORMAT", KIND_FORMAT, FIELD(log_format), 0, 0, "text", "text or json"},
+    {"ASYA_HANDLER", KIND_TEXT, FIELD(handler), 0, 0, "",
+     "the function as newer Asya versions name it: pkg.module.func or pkg.module.Class.method"},
+    {"ASYA_SOCKET_DIR", KIND_TEXT, FIELD(socket_dir), 0, 0, "",
+     "folder of the socket when ASYA_SOCKET_PATH is not set (/var/run/asya with ASYA_HANDLER)"},
+    {"ASYA_SOCKET_NAME", KIND_TEXT, FIELD(socket_name), 0, 0, "",
+     "file name of the socket in that folder (asya-runtime.sock)"},
+};
+
+enum { OPTION_COUNT = sizeof table / sizeof table[0] };
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/* A run of decimal digits and nothing else, range-checked: no sign, no space, no exponent. */
+static bool parse_number(const char *text, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    if (*text == '\0') {
+        return false;
+    }
+    for (; *text != '\0'; text++) {
+        if (!is_digit(*text) || __builtin_mul_overflow(value, (uint64_t)10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value)) {
+            return false;
+        }
+    }
+    *ret_value = value;
+    return true;
+}
+
+/* Seconds as digits with an optional fraction ("30", "0.25") to nanoseconds; finer digits are dropped. */
+static bool parse_seconds(const char *text, uint64_t *ret_span)
+{
+    uint64_t seconds = 0;
+    if (!is_digit(*text)) {
+        return false;
+    }
+    for (; is_digit(*text); text++) {
+        seconds = seconds * 10 + (uint64_t)(*text - '0');
+        if (seconds > LONGEST_SPAN_SECONDS) {
+            return false;
+        }
+    }
+    uint64_t fraction = 0;
+    if (*text == '.') {
+        uint64_t unit = CLOCK_SECOND / 10;
+        for (text++; is_digit(*text); text++) {
+            fraction += (uint64_t)(*text - '0') * unit;
+            unit /= 10;
+        }
+    }
+    *ret_span = seconds * CLOCK_SECOND + fraction;
+    return *text == '\0';
+}
+
+/* "0o660", "0660" or "660": permission bits only. */
+static bool parse_mode(const char *text, int *ret_mode)
+{
+    int mode = 0;
+    if (strncmp(text, "0o", 2) == 0) {
+        text += 2;
+    }
+    if (*text == '\0') {
+        return false;
+    }
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '7') {
+            return false;
+        }
+        mode = mode * 8 + (*text - '0');
+        if (mode > 0777) {
+            return false;
+        }
+    }
+    *ret_mode = mode;
+    return true;
+}
+
+static bool parse_word(const char *text, const char *const *words, size_t count, size_t *ret_index)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *ret_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool bad(struct error *err, const struct option *option, const char *text, const char *wanted)
+{
+    char shown[128];
+    text_copy(shown, sizeof shown, text);
+    return error_set(err, ERR_SERVER, 0, "%s is '%s'%s, should be %s", option->name, shown,
+                     strlen(text) >= sizeof shown ? "..." : "", wanted);
+}
+
+static bool store(struct options *options, const struct option *option, const char *text, struct error *err)
+{
+    void *field = (char *)options + option->offset;
+    uint64_t number = 0;
+    size_t index = 0;
+    static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+    static const char *const formats[] = {"text", "json"};
+    switch (option->kind) {
+    case KIND_TEXT:
+        memcpy(field, &text, sizeof text);
+        return true;
+    case KIND_BYTES:
+    case KIND_COUNT:
+        if (!parse_number(text, &number) || number < option->least || number > option->most) {
+            char wanted[128];
+            (void)snprintf(wanted, sizeof wanted, "a whole number%s from %llu to %llu",
+                           option->kind == KIND_BYTES ? " of bytes" : "", (unsigned long long)option->least,
+                           (unsigned long long)option->most);
+            return bad(err, option, text, wanted);
+        }
+        memcpy(field, &number, sizeof number);
+        return true;
+    case KIND_SECONDS:
+        if (!parse_seconds(text, &number) || number < option->least) {
+            return bad(err, option, text,
+                       option->least > 0 ? "a number of seconds greater than 0, like 30 or 0.5"
+                                         : "a number of seconds, like 30 or 0.5");
+        }
+        memcpy(field, &number, sizeof number);
+        return true;
+    case KIND_LEVEL:
+        if (!parse_word(text, levels, sizeof levels / sizeof levels[0], &index)) {
+            return bad(err, option, text, "DEBUG, INFO, WARNING or ERROR");
+        }
+        options->log_level = (enum log_level)index;
+        return true;
+    case KIND_FORMAT:
+        if (!parse_word(text, formats, sizeof formats / sizeof formats[0], &index)) {
+            return bad(err, option, text, "text or json");
+        }
+        options->log_format = (enum log_format)index;
+        return true;
+    }
+    return error_set(err, ERR_SERVER, 0, "%s is of no known kind", option->name);
+}
+
+/* ASYA_HANDLER separates everything by dots: the module ends where the first name that starts with an upper-case
+ * letter begins, else before the last name. Written as the module:name form. */
+static bool compose_module(struct options *options, struct error *err)
+{
+    const char *handler = options->handler;
+    if (strlen(handler) >= sizeof options->composed_module) {
+        return error_set(err, ERR_SERVER, 0, "ASYA_HANDLER is longer than %zu bytes",
+                         sizeof options->composed_module - 1);
+    }
+    text_copy(options->composed_module, sizeof options->composed_module, handler);
+    options->process_module = options->composed_module;
+    if (strchr(handler, ':') != NULL) {
+        return true;
+    }
+    char *split = strrchr(options->composed_module, '.');
+    for (char *dot = strchr(options->composed_module, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
+        if (dot[1] >= 'A' && dot[1] <= 'Z') {
+            split = dot;
+            break;
+        }
+    }
+    if (split == NULL) {
+        return error_set(err, ERR_SERVER, 0,
+                         "ASYA_HANDLER is '%s', should be pkg.module.func or pkg.module.Class.method", handler);
+    }
+    *split = ':';
+    return true;
+}
+
+static bool compose(char *target, size_t size, const char *folder, const char *name, struct error *err)
+{
+    int length = snprintf(target, size, "%s/%s", folder, name);
+    if (length < 0 || (size_t)length >= size) {
+        return error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_DIR and ASYA_SOCKET_NAME make a path that is too long");
+    }
+    return true;
+}
+
+/* The defaults that change when the names of newer Asya versions are used (wire contract, section 4). */
+static bool resolve(struct options *options, struct error *err)
+{
+    const char *module = getenv("ASYA_PROCESS_MODULE");
+    if (module != NULL && module[0] == '\0' && options->handler[0] == '\0') {
+        return error_set(err, ERR_SERVER, 0,
+                         "ASYA_PROCESS_MODULE is set but empty: name the function, or unset it to echo every message");
+    }
+    bool newer = options->handler[0] != '\0' || options->socket_dir[0] != '\0' || options->socket_name[0] != '\0';
+    if (options->handler[0] != '\0' && (module == NULL || module[0] == '\0') && !compose_module(options, err)) {
+        return false;
+    }
+    options->ready_file = "";
+    const char *path = getenv("ASYA_SOCKET_PATH");
+    if (newer && (path == NULL || path[0] == '\0')) {
+        const char *folder = options->socket_dir[0] != '\0' ? options->socket_dir : "/var/run/asya";
+        const char *name = options->socket_name[0] != '\0' ? options->socket_name : "asya-runtime.sock";
+        if (!compose(options->composed_path, sizeof options->composed_path, folder, name, err) ||
+            !compose(options->composed_ready, sizeof options->composed_ready, folder, "runtime-ready", err)) {
+            return false;
+        }
+        options->socket_path = options->composed_path;
+        options->ready_file = options->composed_ready;
+    }
+    const char *mode = options->socket_mode_text;
+    if (mode == NULL) {
+        options->socket_mode = newer ? 0666 : 0660;
+    } else if (mode[0] == '\0') {
+        options->socket_mode = SOCKET_MODE_UMASK;
+    } else if (!parse_mode(mode, &options->socket_mode)) {
+        return error_set(err, ERR_SERVER, 0,
+                         "ASYA_SOCKET_CHMOD is '%.64s', should be an octal mode like 0o660, or empty", mode);
+    }
+    return true;
+}
+
+bool options_load(struct options *ret_options, struct error *err)
+{
+    memset(ret_options, 0, sizeof *ret_options);
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const char *text = getenv(table[i].name);
+        bool may_be_empty = table[i].offset == FIELD(socket_mode_text) || table[i].kind == KIND_BYTES;
+        if (text == NULL || (text[0] == '\0' && !may_be_empty)) {
+            text =
+                table[i].fallback; /* an empty value is an unset one, as a template that fills nothing in leaves it */
+        }
+        if (!store(ret_options, &table[i], text, err)) {
+            return false;
+        }
+    }
+    return resolve(ret_options, err);
+}
+
+void options_print_help(void)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        char line[512];
+        const char *fallback = table[i].fallback != NULL && table[i].fallback[0] != '\0' ? table[i].fallback : NULL;
+        int size =
+            snprintf(line, sizeof line, "  %-22s %s%s%s%s\n", table[i].name, table[i].help,
+                     fallback != NULL ? " [" : "", fallback != NULL ? fallback : "", fallback != NULL ? "]" : "");
+        if (size > 0 && write(STDOUT_FILENO, line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1) < 0) {
+            return;
+        }
+    }
+}

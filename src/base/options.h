@@ -1,0 +1,54 @@
+/*
+ * The settings of one runtime, read once from the environment (wire contract, section 4).
+ *
+ * One table in options.c says each variable's name, kind, default and meaning; parsing, --help and the documents come
+ * from it. Strings borrow from the environment, which must not change while the options are in use.
+ */
+#ifndef ASYA_BASE_OPTIONS_H
+#define ASYA_BASE_OPTIONS_H
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SOCKET_PATH_MAX = 107,   /* bytes of sun_path without its NUL (unix(7)) */
+    WORKERS_MAX = 64,        /* bounds the supervisor's tables */
+    SOCKET_MODE_UMASK = -1,  /* ASYA_SOCKET_CHMOD is empty: leave the mode to the umask */
+    OPTION_PATH_SIZE = 4096, /* a composed path with its NUL */
+};
+
+struct options {
+    const char *socket_path;    /* absolute or relative, checked when the socket is made */
+    const char *ready_file;     /* "" for none */
+    const char *process_module; /* "" for the echo function */
+    uint64_t max_message_size;  /* bytes */
+    int socket_mode;            /* permission bits or SOCKET_MODE_UMASK */
+    uint64_t read_timeout;      /* nanoseconds for a whole request */
+    uint64_t write_timeout;     /* nanoseconds for a whole reply */
+    uint64_t startup_timeout;   /* nanoseconds; 0 is off */
+    uint64_t grace_period;      /* nanoseconds */
+    uint64_t workers;
+    enum log_level log_level;
+    enum log_format log_format;
+
+    /* private: what the fields above are composed from */
+    const char *handler;
+    const char *socket_dir;
+    const char *socket_name;
+    const char *socket_mode_text;
+    char composed_path[OPTION_PATH_SIZE];
+    char composed_ready[OPTION_PATH_SIZE];
+    char composed_module[OPTION_PATH_SIZE];
+};
+
+/* Fills `ret_options` from the environment. Returns false with ERR_SERVER and a text that names the variable, its
+ * value and what it should be. `ret_options` points into itself: it must not be copied or moved. */
+bool options_load(struct options *ret_options, struct error *err);
+
+/* Writes the table of variables for --help to standard output. */
+void options_print_help(void);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * The user's function: from its name to a callable (wire contract, sections 1 and 4).
+ *
+ *   pkg.module:name            the name in the module
+ *   pkg.module                 `process` in the module
+ *   pkg.module:Class.method    the class is instantiated once, without arguments
+ */
+#ifndef ASYA_PYTHON_HANDLER_H
+#define ASYA_PYTHON_HANDLER_H
+
+#include "base/error.h"
+
+#include <Python.h>
+
+enum { HANDLER_NAME_MAX = 512 }; /* bytes of ASYA_PROCESS_MODULE */
+
+/* Whether `name` has one of the forms above: ASCII identifiers and nothing else, since it comes from outside. Pure.
+ * False with `err`. */
+bool handler_check_name(const char *name, struct error *err);
+
+/* Imports, resolves and, for a class, instantiates. Needs the GIL; runs the user's code. Returns EXIT_OK with a new
+ * reference in `*ret_function`, or the exit code of the failure, after the traceback and one line that names the cause
+ * were written to standard error. */
+int handler_load(const char *name, PyObject **ret_function);
+
+#endif

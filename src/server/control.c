@@ -1,0 +1,91 @@
+#include "server/control.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+int control_pair(int *ret_supervisor, int *ret_worker)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        return -errno;
+    }
+    *ret_supervisor = pair[0];
+    *ret_worker = pair[1];
+    return 0;
+}
+
+union ancillary {
+    char bytes[CMSG_SPACE(sizeof(int) * CONTROL_FDS_MAX)];
+    struct cmsghdr align;
+};
+
+int control_send(int fd, enum control_type type, const int *fds, uint32_t count)
+{
+    struct control_message message = {.type = type, .count = count};
+    struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    union ancillary ancillary;
+    if (count > CONTROL_FDS_MAX) {
+        return -EINVAL;
+    }
+    if (count > 0) {
+        memset(&ancillary, 0, sizeof ancillary);
+        header.msg_control = ancillary.bytes;
+        header.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(rights), fds, sizeof(int) * count);
+    }
+    ssize_t sent;
+    do {
+        sent = sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+static uint32_t take_descriptors(struct msghdr *header, int ret_fds[CONTROL_FDS_MAX])
+{
+    uint32_t count = 0;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL; part = CMSG_NXTHDR(header, part)) {
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
+            size_t size = part->cmsg_len - CMSG_LEN(0);
+            memcpy(ret_fds, CMSG_DATA(part), size); /* the kernel wrote no more than the ancillary space: FDS_MAX */
+            count = (uint32_t)(size / sizeof(int));
+        }
+    }
+    return count;
+}
+
+int control_receive(int fd, struct control_message *ret_message, int ret_fds[CONTROL_FDS_MAX])
+{
+    struct control_message message;
+    struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
+    union ancillary ancillary;
+    struct msghdr header = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
+    ssize_t got;
+    do {
+        got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return -errno;
+    }
+    uint32_t count = take_descriptors(&header, ret_fds);
+    if (got == 0 && count == 0) {
+        return 0;
+    }
+    if (got != (ssize_t)sizeof message || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
+        message.count != count) {
+        for (uint32_t i = 0; i < count; i++) {
+            fd_close(&ret_fds[i]);
+        }
+        return -EPROTO;
+    }
+    *ret_message = message;
+    return 1;
+}

@@ -1,0 +1,37 @@
+/*
+ * The control channel between the supervisor and one worker: a SOCK_SEQPACKET pair, one fixed-size message a packet,
+ * with descriptors attached where the message says so. Both ends are non-blocking and CLOEXEC.
+ */
+#ifndef ASYA_SERVER_CONTROL_H
+#define ASYA_SERVER_CONTROL_H
+
+#include <stdint.h>
+
+enum control_type {
+    CONTROL_READY = 1, /* worker: the function is loaded, connections are accepted */
+    CONTROL_DRAIN,     /* supervisor: answer what is queued, then end */
+    CONTROL_LISTENER, /* supervisor: accept from the attached socket as well (it replaces one whose file was removed) */
+    CONTROL_SLOTS,    /* worker: the attached descriptors are the receiving ends of further parking slots */
+    CONTROL_CONNECTION, /* supervisor: serve the attached connection */
+};
+
+struct control_message {
+    uint32_t type;  /* enum control_type */
+    uint32_t count; /* descriptors attached */
+};
+
+enum { CONTROL_FDS_MAX = 32 }; /* descriptors in one message; the kernel's limit is 253 */
+
+/* Makes the pair. Returns 0 or -errno. */
+int control_pair(int *ret_supervisor, int *ret_worker);
+
+/* Sends one message with `count` descriptors, which stay open here. Returns 0 or -errno (-EAGAIN: the queue is full).
+ */
+int control_send(int fd, enum control_type type, const int *fds, uint32_t count);
+
+/* Receives one message and up to CONTROL_FDS_MAX descriptors (CLOEXEC), which the caller owns. Returns 1 for a message,
+ * 0 at the end of the channel, or -errno: -EAGAIN when there is none, -EPROTO for one of a wrong size or count (its
+ * descriptors are closed). */
+int control_receive(int fd, struct control_message *ret_message, int ret_fds[CONTROL_FDS_MAX]);
+
+#endif

@@ -1,0 +1,327 @@
+#include "server/listener.h"
+
+#include "base/exits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* listen() is capped by net.core.somaxconn, so this asks for whatever that allows. */
+enum { BACKLOG = 65535 };
+
+static int fail(struct error *err, int code, const char *what, const char *path)
+{
+    error_set(err, ERR_SERVER, 0, "%s %s: %s", what, path, strerror(errno));
+    return code;
+}
+
+/* mkdir -p of `folder`, which is cut at each slash on the way and restored. */
+static int make_folders(char *folder)
+{
+    for (char *slash = strchr(folder + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        int made = mkdir(folder, 0777);
+        *slash = '/';
+        if (made != 0 && errno != EEXIST) {
+            return -errno;
+        }
+    }
+    return mkdir(folder, 0777) != 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int open_folder(struct listener *listener, struct error *err)
+{
+    char folder[SOCKET_PATH_MAX + 1];
+    memcpy(folder, listener->path, sizeof folder);
+    char *slash = strrchr(folder, '/');
+    const char *name = slash != NULL ? slash + 1 : folder;
+    memcpy(listener->name, name, strlen(name) + 1);
+    if (listener->name[0] == '\0' || strcmp(listener->name, ".") == 0 || strcmp(listener->name, "..") == 0) {
+        error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_PATH '%s' names a folder, not a socket", listener->path);
+        return EXIT_SOCKET;
+    }
+    if (slash == NULL) {
+        memcpy(folder, ".", 2);
+    } else if (slash == folder) {
+        slash[1] = '\0';
+    } else {
+        *slash = '\0';
+        int made = make_folders(folder);
+        if (made < 0) {
+            errno = -made;
+            return fail(err, EXIT_SOCKET, "cannot make the socket's folder", folder);
+        }
+    }
+    listener->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return listener->folder < 0 ? fail(err, EXIT_SOCKET, "cannot open the socket's folder", folder) : EXIT_OK;
+}
+
+/* Lock files and temporary sockets stand beside the socket. Names longer than a file name may be are cut. */
+static void beside(char *target, size_t size, const struct listener *listener, const char *ending)
+{
+    (void)snprintf(target, size, "%.100s%s", listener->name, ending);
+}
+
+enum { BESIDE_SIZE = 108 };
+
+/* Takes PATH.lock. The file may be removed by a runtime that ends at this moment: then the lock is on a file nobody
+ * else will find, and we try again. */
+static int take_lock(struct listener *listener, struct error *err)
+{
+    char name[BESIDE_SIZE];
+    beside(name, sizeof name, listener, ".lock");
+    for (int attempt = 0; attempt < 100; attempt++) {
+        FD_SCOPED int lock = openat(listener->folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (lock < 0) {
+            return fail(err, EXIT_SOCKET, "cannot open the lock file beside", listener->path);
+        }
+        if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            if (errno == EWOULDBLOCK) {
+                error_set(err, ERR_SERVER, 0, "another runtime is already serving %s", listener->path);
+                return EXIT_RUNNING;
+            }
+            return fail(err, EXIT_SOCKET, "cannot lock the lock file beside", listener->path);
+        }
+        struct file_identity held;
+        struct file_identity found;
+        if (fd_stat(lock, &held) == 0 && fd_stat_at(listener->folder, name, &found) == 0 &&
+            file_identity_equal(&held, &found)) {
+            listener->lock = fd_take(&lock);
+            return EXIT_OK;
+        }
+    }
+    error_set(err, ERR_SERVER, 0, "the lock file beside %s keeps changing", listener->path);
+    return EXIT_RUNNING;
+}
+
+/* With the lock held: whatever socket stands at the path is stale or belongs to another kind of server. */
+static int check_path(const struct listener *listener, struct error *err)
+{
+    struct file_identity found;
+    int status = fd_stat_at(listener->folder, listener->name, &found);
+    if (status == -ENOENT) {
+        return EXIT_OK;
+    }
+    if (status < 0) {
+        errno = -status;
+        return fail(err, EXIT_SOCKET, "cannot look at", listener->path);
+    }
+    if (!S_ISSOCK(found.mode)) {
+        error_set(err, ERR_SERVER, 0, "%s exists and is not a socket; it was left alone", listener->path);
+        return EXIT_SOCKET;
+    }
+    FD_SCOPED int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, listener->path, strlen(listener->path));
+    if (probe >= 0 && (connect(probe, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN)) {
+        error_set(err, ERR_SERVER, 0, "another server is listening on %s", listener->path);
+        return EXIT_RUNNING;
+    }
+    return EXIT_OK;
+}
+
+/* Binds `fd` to `name` in the folder. A relative name keeps paths of the full length possible. */
+static int bind_in_folder(const struct listener *listener, int fd, const char *name)
+{
+    FD_SCOPED int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (here < 0 || fchdir(listener->folder) != 0) {
+        return -errno;
+    }
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, name, strlen(name));
+    mode_t mask = 0;
+    if (listener->mode != SOCKET_MODE_UMASK) {
+        mask = umask(0);
+    }
+    int status = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
+    if (listener->mode != SOCKET_MODE_UMASK) {
+        umask(mask);
+    }
+    if (fchdir(here) != 0 && status == 0) {
+        status = -errno;
+    }
+    return status;
+}
+
+static int open_socket(struct listener *listener, struct error *err)
+{
+    FD_SCOPED int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return fail(err, EXIT_SOCKET, "cannot make a socket for", listener->path);
+    }
+    /* bind() gives the file the socket's own mode less the umask: so the mode has no window */
+    if (listener->mode != SOCKET_MODE_UMASK && fchmod(fd, (mode_t)listener->mode) != 0) {
+        return fail(err, EXIT_SOCKET, "cannot set the mode of", listener->path);
+    }
+    char name[BESIDE_SIZE];
+    beside(name, sizeof name, listener, ".new");
+    struct file_identity stale;
+    if (fd_stat_at(listener->folder, name, &stale) == 0 && S_ISSOCK(stale.mode)) {
+        unlinkat(listener->folder, name, 0); /* of a start that was killed; the lock is ours */
+    }
+    int status = bind_in_folder(listener, fd, name);
+    if (status == 0) {
+        status = listen(fd, BACKLOG) != 0 ? -errno : fd_stat_at(listener->folder, name, &listener->identity);
+        if (status < 0) {
+            unlinkat(listener->folder, name, 0);
+        }
+    }
+    if (status < 0) {
+        errno = -status;
+        return fail(err, EXIT_SOCKET, "cannot bind", listener->path);
+    }
+    listener->fd = fd_take(&fd);
+    return EXIT_OK;
+}
+
+int listener_open(struct listener *ret_listener, const char *path, int mode, struct error *err)
+{
+    struct listener listener = LISTENER_NONE;
+    listener.mode = mode;
+    size_t size = strlen(path);
+    if (size > SOCKET_PATH_MAX) {
+        error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_PATH is %zu bytes long, a Unix socket's path has at most %d: %s",
+                  size, SOCKET_PATH_MAX, path);
+        return EXIT_SOCKET;
+    }
+    memcpy(listener.path, path, size + 1);
+    int code = open_folder(&listener, err);
+    if (code == EXIT_OK) {
+        code = take_lock(&listener, err);
+    }
+    if (code == EXIT_OK) {
+        code = check_path(&listener, err);
+    }
+    if (code == EXIT_OK) {
+        code = open_socket(&listener, err);
+    }
+    if (code != EXIT_OK) {
+        listener_close(&listener);
+        return code;
+    }
+    *ret_listener = listener;
+    return EXIT_OK;
+}
+
+int listener_publish(struct listener *listener)
+{
+    char name[BESIDE_SIZE];
+    beside(name, sizeof name, listener, ".new");
+    struct file_identity found;
+    if (fd_stat_at(listener->folder, listener->name, &found) == 0 && !S_ISSOCK(found.mode)) {
+        return -EEXIST; /* appeared since the check at start */
+    }
+    if (renameat(listener->folder, name, listener->folder, listener->name) != 0) {
+        return -errno;
+    }
+    listener->is_public = true;
+    return 0;
+}
+
+enum listener_place listener_check(const struct listener *listener)
+{
+    /* by path and not through the open folder, which may have been removed and made again */
+    struct file_identity found;
+    int status = fd_stat_at(AT_FDCWD, listener->path, &found);
+    if (status < 0) {
+        return LISTENER_GONE;
+    }
+    return file_identity_equal(&found, &listener->identity) ? LISTENER_OURS : LISTENER_TAKEN;
+}
+
+/* Whether the lock we hold is still what stands beside the path; if so it moves to `fresh`. */
+static bool keep_lock(struct listener *fresh, struct listener *listener)
+{
+    char name[BESIDE_SIZE];
+    beside(name, sizeof name, fresh, ".lock");
+    struct file_identity held;
+    struct file_identity found;
+    if (fd_stat(listener->lock, &held) != 0 || fd_stat_at(fresh->folder, name, &found) != 0 ||
+        !file_identity_equal(&held, &found)) {
+        return false;
+    }
+    fresh->lock = fd_take(&listener->lock);
+    return true;
+}
+
+int listener_renew(struct listener *listener, int *ret_old, struct error *err)
+{
+    struct listener fresh = LISTENER_NONE;
+    fresh.mode = listener->mode;
+    memcpy(fresh.path, listener->path, sizeof fresh.path);
+    int code = open_folder(&fresh, err);
+    bool kept = code == EXIT_OK && keep_lock(&fresh, listener);
+    if (code == EXIT_OK && !kept) {
+        code = take_lock(&fresh, err);
+    }
+    if (code == EXIT_OK) {
+        code = open_socket(&fresh, err);
+    }
+    if (code == EXIT_OK) {
+        int status = listener_publish(&fresh);
+        if (status < 0) {
+            errno = -status;
+            code = fail(err, EXIT_SOCKET, "cannot publish", fresh.path);
+        }
+    }
+    if (code != EXIT_OK) {
+        if (kept) {
+            listener->lock = fd_take(&fresh.lock);
+        }
+        listener_close(&fresh);
+        return code;
+    }
+    *ret_old = fd_take(&listener->fd);
+    listener_forget(listener);
+    *listener = fresh;
+    return EXIT_OK;
+}
+
+static void remove_if_ours(const struct listener *listener, const char *name, const struct file_identity *ours)
+{
+    struct file_identity found;
+    if (fd_stat_at(listener->folder, name, &found) == 0 && file_identity_equal(&found, ours)) {
+        unlinkat(listener->folder, name, 0);
+    }
+}
+
+void listener_hide(struct listener *listener)
+{
+    if (listener->fd < 0) {
+        return;
+    }
+    char name[BESIDE_SIZE];
+    beside(name, sizeof name, listener, ".new");
+    remove_if_ours(listener, listener->is_public ? listener->name : name, &listener->identity);
+    listener->is_public = false;
+}
+
+void listener_close(struct listener *listener)
+{
+    listener_hide(listener);
+    if (listener->lock >= 0) {
+        char name[BESIDE_SIZE];
+        beside(name, sizeof name, listener, ".lock");
+        struct file_identity ours;
+        if (fd_stat(listener->lock, &ours) == 0) {
+            remove_if_ours(listener, name, &ours);
+        }
+    }
+    listener_forget(listener);
+    fd_close(&listener->fd);
+}
+
+void listener_forget(struct listener *listener)
+{
+    fd_close(&listener->lock);
+    fd_close(&listener->folder);
+}

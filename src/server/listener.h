@@ -1,0 +1,61 @@
+/*
+ * The socket file: who owns it, when it appears, and what stands there now (design section 2, faults 1b).
+ *
+ * A lock on PATH.lock decides ownership. The socket is bound to a temporary name, with its mode set before, and
+ * renamed onto PATH only when a worker is ready: the path never exists while nobody accepts, and never with a wider
+ * mode. What is not a socket is never replaced, and what is not ours is never removed.
+ */
+#ifndef ASYA_SERVER_LISTENER_H
+#define ASYA_SERVER_LISTENER_H
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/options.h"
+
+struct listener {
+    int fd;                        /* the listening socket: non-blocking, CLOEXEC */
+    int folder;                    /* the folder the socket lives in */
+    int lock;                      /* held while we own the path */
+    int mode;                      /* permission bits or SOCKET_MODE_UMASK */
+    bool is_public;                /* the socket stands at its path */
+    struct file_identity identity; /* of our socket's file */
+    char path[SOCKET_PATH_MAX + 1];
+    char name[SOCKET_PATH_MAX + 1]; /* last part of the path */
+};
+
+enum listener_place {
+    LISTENER_OURS,
+    LISTENER_GONE,  /* nothing stands at the path */
+    LISTENER_TAKEN, /* something else does */
+};
+
+/* A listener that holds nothing: listener_close on it does nothing. */
+#define LISTENER_NONE ((struct listener){.fd = -1, .folder = -1, .lock = -1})
+
+/* Makes missing folders, takes the lock and binds under the temporary name, listening. Single-threaded callers only:
+ * it changes umask and working directory for a moment. Returns EXIT_OK, or the exit code the process should end with
+ * and `err`. */
+int listener_open(struct listener *ret_listener, const char *path, int mode, struct error *err);
+
+/* Renames the socket onto its path. Returns 0 or -errno. */
+int listener_publish(struct listener *listener);
+
+/* What stands at the path now. */
+enum listener_place listener_check(const struct listener *listener);
+
+/* The socket's file, or its whole folder, was removed: makes and publishes a new one under the same lock. On success
+ * `listener` holds the new socket and `*ret_old` the old one, which may still have clients queued and is the caller's
+ * to close; on failure nothing changes. Returns EXIT_OK or EXIT_SOCKET/EXIT_RUNNING with `err`. Single-threaded
+ * callers. */
+int listener_renew(struct listener *listener, int *ret_old, struct error *err);
+
+/* Removes the socket's file if it is still ours; connections that are queued stay. */
+void listener_hide(struct listener *listener);
+
+/* listener_hide, then gives up the lock (removing its file) and closes everything. */
+void listener_close(struct listener *listener);
+
+/* Closes the descriptors without touching any file: for the child after a fork, which keeps `fd` alone. */
+void listener_forget(struct listener *listener);
+
+#endif

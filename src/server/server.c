@@ -1,0 +1,310 @@
+#include "server/server.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/conn.h"
+#include "server/control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum {
+    EVENTS_MAX = 64,
+    ACCEPT_BATCH = 16, /* connections taken before other events get their turn */
+    SLOTS_STEP = 32,   /* parking slots made at once when they run out */
+};
+
+#define PAUSE_ON_SHORTAGE (50 * CLOCK_MS)  /* before accept is tried again when descriptors or memory ran out */
+#define SILENT_LINGER     (250 * CLOCK_MS) /* at a stop, a client that has sent nothing may still begin */
+
+struct server {
+    const struct server_config *config;
+    struct conn_host host;
+    int listener;
+    bool own_listener; /* it came over the control channel; else it is the caller's */
+    bool accepting;    /* the listener is in the epoll set */
+    bool shortage_logged;
+    uint64_t resume_at; /* when to accept again; CLOCK_NEVER while accepting or full */
+    bool draining;
+    uint64_t dismiss_at; /* when silent clients are sent away; CLOCK_NEVER unless draining */
+    bool stopped;
+};
+
+/* Tags in epoll_data that are not connections. */
+static char listener_tag;
+static char control_tag;
+
+static void set_accepting(struct server *server, bool accepting)
+{
+    if (server->accepting == accepting) {
+        return;
+    }
+    server->accepting = accepting;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &listener_tag};
+    int operation = accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+    if (epoll_ctl(server->host.epoll, operation, server->listener, &event) != 0 && accepting) {
+        log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
+        server->accepting = false;
+        server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
+    }
+}
+
+static bool is_full(const struct server *server) { return server->host.count >= SLOTS_MAX; }
+
+/* Slots run out: make more and let the supervisor hold their receiving ends. */
+static void grow_slots(struct server *server)
+{
+    struct park *park = server->config->park;
+    struct conn_host *host = &server->host;
+    if (park == NULL || server->config->control < 0 || host->free_count > 0 || park->count >= SLOTS_MAX) {
+        return;
+    }
+    uint32_t before = park->count;
+    int status = park_grow(park, SLOTS_STEP);
+    uint32_t made = park->count - before;
+    if (made > 0) {
+        status = control_send(server->config->control, CONTROL_SLOTS, park->receive + before, made);
+        if (status < 0) {
+            while (park->count > before) {
+                park->count--;
+                fd_close(&park->send[park->count]);
+                fd_close(&park->receive[park->count]);
+            }
+            made = 0;
+        }
+    }
+    for (uint32_t i = 0; i < made; i++) {
+        host->free_slots[host->free_count++] = before + i;
+    }
+    if (status < 0 && !server->shortage_logged) {
+        server->shortage_logged = true;
+        log_warning("no more parking slots (%s): %u connections are safe from a dying worker, further ones are not",
+                    strerror(-status), park->count);
+    }
+}
+
+/* accept failed for want of descriptors or memory: the backlog keeps the clients until some are back. */
+static void pause_accepting(struct server *server, int error)
+{
+    if (!server->shortage_logged) {
+        server->shortage_logged = true;
+        log_warning("accepting pauses: %s", strerror(error));
+    }
+    set_accepting(server, false);
+    server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
+}
+
+enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
+
+static enum accepted accept_one(struct server *server)
+{
+    grow_slots(server);
+    int fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) {
+        conn_accept(&server->host, fd);
+        return ACCEPTED;
+    }
+    switch (errno) {
+    case EINTR:
+    case ECONNABORTED:
+        return ACCEPTED;
+    case EAGAIN:
+        return ACCEPT_EMPTY;
+    default:
+        pause_accepting(server, errno);
+        return ACCEPT_PAUSED;
+    }
+}
+
+/* Returns true when the backlog was found empty. */
+static bool accept_batch(struct server *server)
+{
+    enum accepted accepted = ACCEPTED;
+    for (int i = 0; i < ACCEPT_BATCH && accepted == ACCEPTED; i++) {
+        if (is_full(server)) {
+            set_accepting(server, false); /* until a connection closes */
+            return false;
+        }
+        accepted = accept_one(server);
+    }
+    return accepted == ACCEPT_EMPTY;
+}
+
+/* The listener's file was removed and `fd` takes its place. Nobody can connect to the old one any more; who is queued
+ * on it is still served, even if that is more than a worker usually holds. */
+static void replace_listener(struct server *server, int fd)
+{
+    while (accept_one(server) == ACCEPTED) {
+    }
+    set_accepting(server, false);
+    if (server->own_listener) {
+        fd_close(&server->listener);
+    }
+    server->listener = fd;
+    server->own_listener = true;
+    server->resume_at = CLOCK_NEVER;
+}
+
+static void begin_drain(struct server *server)
+{
+    if (!server->draining) {
+        server->draining = true;
+        server->dismiss_at = clock_after(clock_now(), SILENT_LINGER);
+    }
+}
+
+static void obey(struct server *server)
+{
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    int status;
+    while ((status = control_receive(server->config->control, &message, fds)) > 0) {
+        uint32_t used = 0;
+        if (message.type == CONTROL_DRAIN) {
+            begin_drain(server);
+        } else if (message.type == CONTROL_LISTENER && message.count == 1) {
+            replace_listener(server, fds[used++]);
+        } else if (message.type == CONTROL_CONNECTION && message.count == 1) {
+            grow_slots(server);
+            conn_accept(&server->host, fds[used++]);
+        }
+        for (; used < message.count; used++) {
+            fd_close(&fds[used]);
+        }
+    }
+    if (status == 0) {
+        server->stopped = true; /* the supervisor is gone */
+    }
+}
+
+static void dispatch(struct server *server, const struct epoll_event *event)
+{
+    if (event->data.ptr == &listener_tag) {
+        (void)accept_batch(server);
+        return;
+    }
+    if (event->data.ptr == &control_tag) {
+        obey(server);
+        return;
+    }
+    conn_ready(&server->host, event->data.ptr, event->events);
+}
+
+/* While draining: nothing more to accept, nothing more to answer? */
+static bool is_drained(struct server *server)
+{
+    return server->draining && accept_batch(server) && server->host.count == 0;
+}
+
+static void resume(struct server *server, uint64_t now)
+{
+    if (!server->accepting && !is_full(server) && (server->resume_at == CLOCK_NEVER || server->resume_at <= now)) {
+        server->resume_at = CLOCK_NEVER;
+        set_accepting(server, true);
+    }
+}
+
+static void update_page(const struct server *server)
+{
+    if (server->config->page != NULL) {
+        atomic_store_explicit(&server->config->page->holding, server->host.count, memory_order_relaxed);
+    }
+}
+
+/* Acts on deadlines that had passed at `now`; returns when the loop must wake up without an event. */
+static uint64_t expire(struct server *server, uint64_t now)
+{
+    uint64_t next = conn_expire(&server->host, now);
+    if (server->draining && server->dismiss_at <= now) {
+        conn_dismiss_silent(&server->host);
+        server->dismiss_at = clock_after(now, SILENT_LINGER);
+    }
+    if (server->draining && server->dismiss_at < next) {
+        next = server->dismiss_at;
+    }
+    return server->resume_at < next ? server->resume_at : next;
+}
+
+/* Deadlines are judged by the time of the last look at the sockets and after all that was found there is served: the
+ * function may have run for minutes, and a request that arrived in time meanwhile is not late. */
+static void loop(struct server *server)
+{
+    struct conn_host *host = &server->host;
+    struct epoll_event events[EVENTS_MAX];
+    uint64_t deadline = CLOCK_NEVER;
+    while (!server->stopped) {
+        update_page(server);
+        int count = epoll_wait(host->epoll, events, EVENTS_MAX, clock_timeout(clock_now(), deadline));
+        uint64_t looked = clock_now();
+        if (count < 0 && errno == EINTR && host->service->interrupted != NULL) {
+            host->service->interrupted(host->service->context);
+        }
+        for (int i = 0; i < count; i++) {
+            dispatch(server, &events[i]);
+        }
+        deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
+        conn_round_end(host);
+        resume(server, looked);
+        if (is_drained(server)) {
+            return;
+        }
+    }
+}
+
+static bool start(struct server *server, struct error *err)
+{
+    struct conn_host *host = &server->host;
+    const struct server_config *config = server->config;
+    host->scratch = malloc(SCRATCH_SIZE);
+    if (host->scratch == NULL) {
+        return error_set(err, ERR_MEMORY, 0, "no memory for the read buffer");
+    }
+    host->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (host->epoll < 0) {
+        return error_set(err, ERR_SERVER, 0, "epoll_create1: %s", strerror(errno));
+    }
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &control_tag};
+    if (config->control >= 0 && epoll_ctl(host->epoll, EPOLL_CTL_ADD, config->control, &event) != 0) {
+        return error_set(err, ERR_SERVER, 0, "cannot watch the control channel: %s", strerror(errno));
+    }
+    set_accepting(server, true);
+    return true;
+}
+
+bool server_run(const struct server_config *config, struct error *err)
+{
+    struct server *server = calloc(1, sizeof *server); /* too large for a stack frame */
+    if (server == NULL) {
+        return error_set(err, ERR_MEMORY, 0, "no memory for the server");
+    }
+    server->config = config;
+    server->listener = config->listener;
+    server->resume_at = server->dismiss_at = CLOCK_NEVER;
+    struct conn_host *host = &server->host;
+    host->epoll = -1;
+    host->max_message = config->max_message;
+    host->read_timeout = config->read_timeout;
+    host->write_timeout = config->write_timeout;
+    host->service = &config->service;
+    host->page = config->page;
+    host->park = config->park;
+    host->reply = buffer_make(REPLY_LIMIT);
+    for (uint32_t i = config->park != NULL ? config->park->count : 0; i > 0; i--) {
+        host->free_slots[host->free_count++] = i - 1;
+    }
+    bool started = start(server, err);
+    if (started) {
+        loop(server);
+    }
+    conn_host_done(host);
+    fd_close(&host->epoll);
+    if (server->own_listener) {
+        fd_close(&server->listener);
+    }
+    free(server);
+    return started;
+}

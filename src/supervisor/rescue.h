@@ -1,0 +1,39 @@
+/*
+ * Connections without a worker: those a dead worker left in its parking slots, and those still queued at a stop.
+ * Each gets one reply, or goes on to a living worker as it is. Everything a slot or a status page holds is checked.
+ */
+#ifndef ASYA_SUPERVISOR_RESCUE_H
+#define ASYA_SUPERVISOR_RESCUE_H
+
+#include "base/error.h"
+#include "server/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { ORPHANS_MAX = SLOTS_MAX }; /* unread connections that may wait for the next worker */
+
+/* Connections nobody has read from yet, waiting for a worker. */
+struct orphans {
+    uint32_t count;
+    int fds[ORPHANS_MAX];
+};
+
+struct rescued {
+    uint32_t answered;  /* got `err` */
+    uint32_t handed_on; /* kept for the next worker */
+    uint32_t partial;   /* their request was only partly read: told to send it again */
+};
+
+/* Empties one dead worker's slots, whose receiving ends are `receive_ends[0..count)`. A request that was running is
+ * answered with `err`; one whose reply may have begun is closed; an unread one goes to `orphans`. */
+struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struct status_page *page,
+                            struct orphans *orphans, const struct error *err);
+
+/* Hands the orphans to a worker over its control channel, as many as it takes. */
+void rescue_hand_on(struct orphans *orphans, int control);
+
+/* Answers the orphans, and whoever is queued on `listener` (-1: nobody), with `err`. */
+void rescue_dismiss(struct orphans *orphans, int listener, const struct error *err);
+
+#endif

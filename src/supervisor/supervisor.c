@@ -1,0 +1,618 @@
+#include "supervisor/supervisor.h"
+
+#include "base/clock.h"
+#include "base/exits.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/control.h"
+#include "server/listener.h"
+#include "supervisor/cause.h"
+#include "supervisor/readyfile.h"
+#include "supervisor/rescue.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    EVENTS_MAX = 16,
+    START_FAILURES_MAX = 5, /* in a row, with no worker up: then the supervisor gives up */
+};
+
+#define CHECK_INTERVAL  (1 * CLOCK_SECOND)  /* between looks at the socket's file */
+#define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
+#define BACKOFF_FIRST   (100 * CLOCK_MS)
+#define BACKOFF_LONGEST (10 * CLOCK_SECOND)
+
+enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING };
+
+struct supervisor {
+    const struct options *options;
+    const struct worker_hooks *hooks;
+    enum phase phase;
+    int exit_code;
+    struct listener listener;
+    int epoll;
+    int signals;
+    sigset_t inherited_mask;
+    uint64_t next_check; /* of the socket's file */
+    uint64_t kill_at;    /* while STOPPING: the end of the grace period */
+    uint32_t worker_count;
+    struct worker *workers;
+    struct orphans orphans;
+    /* set in a worker's process, to unwind */
+    bool is_worker;
+    int worker_exit;
+};
+
+static void stop(struct supervisor *supervisor, const char *reason, int exit_code);
+
+/* ---- workers ---------------------------------------------------------------------------------------------------- */
+
+static struct worker *find_worker(const struct supervisor *supervisor, pid_t pid)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (supervisor->workers[i].pid == pid && pid > 0) {
+            return &supervisor->workers[i];
+        }
+    }
+    return NULL;
+}
+
+static uint32_t count_workers(const struct supervisor *supervisor, enum worker_state state)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        count += supervisor->workers[i].state == state;
+    }
+    return count;
+}
+
+static bool any_alive(const struct supervisor *supervisor)
+{
+    return count_workers(supervisor, WORKER_DOWN) < supervisor->worker_count;
+}
+
+static uint64_t backoff(uint32_t failures)
+{
+    if (failures == 0) {
+        return 0;
+    }
+    uint64_t delay = BACKOFF_FIRST;
+    for (uint32_t i = 1; i < failures && delay < BACKOFF_LONGEST; i++) {
+        delay *= 2;
+    }
+    return delay < BACKOFF_LONGEST ? delay : BACKOFF_LONGEST;
+}
+
+/* In the new process: lets go of everything that is the supervisor's, and becomes the worker. */
+static void become_worker(struct supervisor *supervisor, struct worker *worker, int *control, pid_t parent)
+{
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(EXIT_INTERNAL); /* the supervisor died before the line above */
+    }
+    fd_close(&supervisor->epoll);
+    fd_close(&supervisor->signals);
+    listener_forget(&supervisor->listener);
+    for (uint32_t i = 0; i < supervisor->orphans.count; i++) {
+        fd_close(&supervisor->orphans.fds[i]);
+    }
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (&supervisor->workers[i] != worker) {
+            worker_forget(&supervisor->workers[i]);
+        }
+    }
+    fd_close(&worker->control);
+    (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
+    struct worker_seat seat = {.index = worker->index,
+                               .listener = supervisor->listener.fd,
+                               .control = *control,
+                               .park = &worker->park,
+                               .page = worker->page};
+    supervisor->is_worker = true;
+    supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
+    fd_close(control);
+    park_done(&worker->park);
+    fd_close(&supervisor->listener.fd);
+}
+
+/* Forks a worker. In the child this returns with is_worker set, after its life. */
+static void spawn(struct supervisor *supervisor, struct worker *worker)
+{
+    int control = -1;
+    int status = worker_prepare(worker, &control);
+    pid_t parent = getpid();
+    pid_t pid = -1;
+    if (status == 0) {
+        supervisor->hooks->before_fork(supervisor->hooks->context);
+        pid = fork();
+        status = pid < 0 ? -errno : 0;
+        supervisor->hooks->after_fork(supervisor->hooks->context, pid == 0);
+    }
+    if (pid == 0) {
+        become_worker(supervisor, worker, &control, parent);
+        return;
+    }
+    uint64_t now = clock_now();
+    if (status < 0) {
+        fd_close(&control);
+        worker_ended(worker);
+        uint64_t delay = backoff(++worker->failures);
+        worker->restart_at = clock_after(now, delay);
+        log_error("cannot start worker %u: %s; next try in %llu ms", worker->index, strerror(-status),
+                  (unsigned long long)(delay / CLOCK_MS));
+        return;
+    }
+    worker_forked(worker, pid, &control, now);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
+    if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {
+        log_error("cannot watch worker %u: %s", worker->index, strerror(errno));
+        worker_kill(worker, SIGKILL);
+    }
+}
+
+static void publish(struct supervisor *supervisor)
+{
+    int status = listener_publish(&supervisor->listener);
+    if (status < 0) {
+        log_error("cannot publish %s: %s", supervisor->options->socket_path, strerror(-status));
+        stop(supervisor, "the socket cannot be published", EXIT_SOCKET);
+        return;
+    }
+    supervisor->phase = PHASE_SERVING;
+    supervisor->next_check = clock_after(clock_now(), CHECK_INTERVAL);
+    status = readyfile_write(supervisor->options->ready_file);
+    if (status < 0) {
+        log_error("cannot write the ready-file %s: %s; serving without it", supervisor->options->ready_file,
+                  strerror(-status));
+    }
+    log_info("listening on %s, %u worker%s, protocol raw", supervisor->options->socket_path, supervisor->worker_count,
+             supervisor->worker_count == 1 ? "" : "s");
+}
+
+static void worker_ready(struct supervisor *supervisor, struct worker *worker)
+{
+    if (worker->state != WORKER_STARTING) {
+        return;
+    }
+    worker->state = WORKER_READY;
+    log_info("worker %u is ready, pid %d, after %llu ms", worker->index, (int)worker->pid,
+             (unsigned long long)((clock_now() - worker->started_at) / CLOCK_MS));
+    if (supervisor->phase == PHASE_STARTING) {
+        publish(supervisor);
+    }
+    rescue_hand_on(&supervisor->orphans, worker->control);
+}
+
+/* Reads what a worker has to say. A worker that talks nonsense on the channel is not trusted any further. */
+static void listen_to(struct supervisor *supervisor, struct worker *worker)
+{
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    int status;
+    while (worker->control >= 0 && (status = control_receive(worker->control, &message, fds)) != -EAGAIN) {
+        if (status <= 0) {
+            (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
+            if (status < 0) {
+                log_error("worker %u sent an invalid control message and is replaced", worker->index);
+                worker_kill(worker, SIGKILL);
+            }
+            return; /* at the end of the channel SIGCHLD says the rest */
+        }
+        if (message.type == CONTROL_READY && message.count == 0) {
+            worker_ready(supervisor, worker);
+        } else if (message.type == CONTROL_SLOTS) {
+            worker_add_slots(worker, fds, message.count);
+        } else {
+            for (uint32_t i = 0; i < message.count; i++) {
+                fd_close(&fds[i]);
+            }
+        }
+    }
+}
+
+/* ---- death ------------------------------------------------------------------------------------------------------ */
+
+static void answer_parked(struct supervisor *supervisor, struct worker *worker, const struct cause *cause,
+                          const char *text)
+{
+    struct error err;
+    error_set_processing(&err, cause_type(cause), "the worker process was %s while it served this request", text);
+    if (cause->signal == 0) {
+        error_set_processing(&err, cause_type(cause), "the worker process %s while it served this request", text);
+    }
+    if (supervisor->phase == PHASE_STOPPING && clock_now() >= supervisor->kill_at) {
+        error_set(&err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
+    }
+    struct rescued rescued =
+        rescue_slots(worker->park.receive, worker->park.count, worker->page, &supervisor->orphans, &err);
+    if (rescued.answered + rescued.handed_on + rescued.partial > 0) {
+        log_info("worker %u left %u requests: %u answered, %u handed on, %u to be sent again", worker->index,
+                 rescued.answered + rescued.handed_on + rescued.partial, rescued.answered, rescued.handed_on,
+                 rescued.partial);
+    }
+}
+
+static int start_failure_code(const struct worker *worker, const struct cause *cause)
+{
+    if (worker->timed_out) {
+        return EXIT_START_TIMEOUT;
+    }
+    if (cause->signal == 0 && cause->status >= EXIT_OPTION && cause->status <= EXIT_INTERPRETER) {
+        return cause->status; /* it has logged its cause */
+    }
+    return EXIT_IMPORT;
+}
+
+/* It died before it was ready. At the first start that is final; later the machine may recover. */
+static void start_failed(struct supervisor *supervisor, struct worker *worker, const struct cause *cause,
+                         const char *text)
+{
+    int code = start_failure_code(worker, cause);
+    if (worker->timed_out) {
+        log_error("the function was not loaded within %llu ms (ASYA_STARTUP_TIMEOUT)",
+                  (unsigned long long)(supervisor->options->startup_timeout / CLOCK_MS));
+    } else if (code == EXIT_IMPORT && !(cause->signal == 0 && cause->status == EXIT_IMPORT)) {
+        log_error("the worker was %s while it loaded %s", text, supervisor->options->process_module);
+    }
+    bool others = count_workers(supervisor, WORKER_READY) > 0;
+    if (supervisor->phase == PHASE_STARTING || (!others && worker->failures + 1 >= START_FAILURES_MAX)) {
+        stop(supervisor, "the function cannot be loaded", code);
+        return;
+    }
+    uint64_t delay = backoff(++worker->failures);
+    worker->restart_at = clock_after(clock_now(), delay);
+    log_error("worker %u did not start; next try in %llu ms", worker->index, (unsigned long long)(delay / CLOCK_MS));
+}
+
+/* It died while serving. One that had answered something, or lived long, is replaced at once. */
+static void schedule_restart(struct worker *worker, const char *text)
+{
+    uint64_t now = clock_now();
+    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    bool healthy = requests > 1 || now - worker->started_at >= HEALTHY_AFTER;
+    if (healthy) {
+        worker->failures = 0;
+    }
+    uint64_t delay = backoff(worker->failures++);
+    worker->restart_at = clock_after(now, delay);
+    log_error("worker %u, pid %d, was %s after %llu requests; a new one starts in %llu ms", worker->index,
+              (int)worker->pid, text, (unsigned long long)requests, (unsigned long long)(delay / CLOCK_MS));
+}
+
+static void worker_died(struct supervisor *supervisor, struct worker *worker, int wait_status)
+{
+    struct cause cause = cause_from_wait(wait_status);
+    char text[96];
+    cause_describe(&cause, text, sizeof text);
+    listen_to(supervisor, worker); /* slots it made before it died */
+    answer_parked(supervisor, worker, &cause, text);
+    enum worker_state state = worker->state;
+    if (supervisor->phase == PHASE_STOPPING) {
+        if (cause.signal != 0 && clock_now() < supervisor->kill_at && state != WORKER_STARTING) {
+            log_error("worker %u, pid %d, was %s during the stop", worker->index, (int)worker->pid, text);
+        }
+        worker_ended(worker);
+        return;
+    }
+    if (state == WORKER_STARTING) {
+        worker_ended(worker);
+        start_failed(supervisor, worker, &cause, text);
+    } else {
+        schedule_restart(worker, text);
+        worker_ended(worker);
+    }
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (supervisor->workers[i].state == WORKER_READY) {
+            rescue_hand_on(&supervisor->orphans, supervisor->workers[i].control);
+        }
+    }
+}
+
+/* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper. */
+static void reap(struct supervisor *supervisor)
+{
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return;
+        }
+        if (info.si_pid == 0) {
+            return;
+        }
+        struct worker *worker = find_worker(supervisor, info.si_pid);
+        if (worker != NULL) {
+            worker_kill(worker, SIGKILL); /* its process group, while the number cannot be anybody else's */
+        }
+        int status = 0;
+        if (waitpid(info.si_pid, &status, WNOHANG) == info.si_pid && worker != NULL) {
+            worker_died(supervisor, worker, status);
+        }
+    }
+}
+
+/* ---- stop ------------------------------------------------------------------------------------------------------- */
+
+static void kill_all(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        worker_kill(&supervisor->workers[i], SIGKILL);
+    }
+}
+
+/* Not ready at once; who is being served, or has connected, is still answered. */
+static void stop(struct supervisor *supervisor, const char *reason, int exit_code)
+{
+    if (supervisor->phase == PHASE_STOPPING) {
+        return;
+    }
+    log_info("stopping: %s", reason);
+    supervisor->phase = PHASE_STOPPING;
+    supervisor->exit_code = exit_code;
+    supervisor->kill_at = clock_after(clock_now(), supervisor->options->grace_period);
+    readyfile_remove(supervisor->options->ready_file);
+    listener_hide(&supervisor->listener);
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_STARTING) {
+            worker_kill(worker, SIGKILL); /* it serves nobody */
+        } else if (worker->state == WORKER_READY) {
+            worker->state = WORKER_STOPPING;
+            int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
+            if (status < 0) {
+                log_warning("worker %u cannot be told to stop: %s", worker->index, strerror(-status));
+                worker_kill(worker, SIGKILL);
+            }
+        }
+    }
+}
+
+static void cut_short(struct supervisor *supervisor, const char *reason)
+{
+    log_warning("stopping now: %s; requests that still run are answered with server_error", reason);
+    supervisor->kill_at = 0;
+    kill_all(supervisor);
+}
+
+static void handle_signal(struct supervisor *supervisor, const struct signalfd_siginfo *info)
+{
+    switch (info->ssi_signo) {
+    case SIGCHLD:
+        reap(supervisor);
+        return;
+    case SIGUSR1:
+        for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+            const struct worker *worker = &supervisor->workers[i];
+            log_info("worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
+                     (unsigned long long)atomic_load(&worker->page->requests), atomic_load(&worker->page->holding));
+        }
+        return;
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
+    case SIGHUP:
+        if (supervisor->phase != PHASE_STOPPING) {
+            stop(supervisor,
+                 info->ssi_signo == SIGTERM  ? "SIGTERM"
+                 : info->ssi_signo == SIGINT ? "SIGINT"
+                                             : "SIGQUIT or SIGHUP",
+                 EXIT_OK);
+        } else if (supervisor->kill_at != 0) {
+            cut_short(supervisor, "a second signal");
+        }
+        return;
+    default:
+        return;
+    }
+}
+
+static void read_signals(struct supervisor *supervisor)
+{
+    struct signalfd_siginfo info;
+    while (read(supervisor->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        handle_signal(supervisor, &info);
+    }
+}
+
+/* ---- the socket's file ------------------------------------------------------------------------------------------ */
+
+static void publish_again(struct supervisor *supervisor)
+{
+    struct error err;
+    int old = -1;
+    if (listener_renew(&supervisor->listener, &old, &err) != EXIT_OK) {
+        log_error("%s was removed and cannot be put back: %s", supervisor->options->socket_path, err.text);
+        stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        return;
+    }
+    log_warning("%s was removed; it has been put back", supervisor->options->socket_path);
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_STARTING || worker->state == WORKER_READY) {
+            if (control_send(worker->control, CONTROL_LISTENER, &supervisor->listener.fd, 1) < 0) {
+                worker_kill(worker, SIGKILL); /* its successor inherits the new socket */
+            }
+        }
+    }
+    (void)readyfile_write(supervisor->options->ready_file);
+    fd_close(&old);
+}
+
+static void check_socket(struct supervisor *supervisor, uint64_t now)
+{
+    if (supervisor->phase != PHASE_SERVING || now < supervisor->next_check) {
+        return;
+    }
+    supervisor->next_check = clock_after(now, CHECK_INTERVAL);
+    switch (listener_check(&supervisor->listener)) {
+    case LISTENER_OURS:
+        return;
+    case LISTENER_GONE:
+        publish_again(supervisor);
+        return;
+    case LISTENER_TAKEN:
+        log_error("something else stands at %s now; it was left alone", supervisor->options->socket_path);
+        stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        return;
+    }
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------------- */
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* Acts on deadlines that have passed; returns the next one. */
+static uint64_t expire(struct supervisor *supervisor, uint64_t now)
+{
+    uint64_t next = CLOCK_NEVER;
+    if (supervisor->phase == PHASE_STOPPING) {
+        if (supervisor->kill_at != 0 && now >= supervisor->kill_at) {
+            cut_short(supervisor, "the grace period is over (ASYA_GRACE_PERIOD)");
+        }
+        return supervisor->kill_at != 0 ? supervisor->kill_at : CLOCK_NEVER;
+    }
+    check_socket(supervisor, now);
+    if (supervisor->phase == PHASE_SERVING) {
+        next = supervisor->next_check;
+    }
+    for (uint32_t i = 0; i < supervisor->worker_count && supervisor->phase != PHASE_STOPPING; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_DOWN) {
+            if (worker->restart_at <= now) {
+                spawn(supervisor, worker);
+                if (supervisor->is_worker) {
+                    return 0;
+                }
+                now = clock_now();
+            } else {
+                next = earlier(next, worker->restart_at);
+            }
+        }
+        if (worker->state == WORKER_STARTING && supervisor->options->startup_timeout > 0) {
+            uint64_t deadline = clock_after(worker->started_at, supervisor->options->startup_timeout);
+            if (deadline <= now && !worker->timed_out) {
+                worker->timed_out = true;
+                worker_kill(worker, SIGKILL);
+            }
+            next = earlier(next, worker->timed_out ? CLOCK_NEVER : deadline);
+        }
+    }
+    return next;
+}
+
+static bool is_over(const struct supervisor *supervisor)
+{
+    return supervisor->is_worker || (supervisor->phase == PHASE_STOPPING && !any_alive(supervisor));
+}
+
+static void loop(struct supervisor *supervisor)
+{
+    struct epoll_event events[EVENTS_MAX];
+    while (!is_over(supervisor)) {
+        uint64_t now = clock_now();
+        uint64_t deadline = expire(supervisor, now);
+        if (is_over(supervisor)) {
+            return;
+        }
+        int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX, clock_timeout(clock_now(), deadline));
+        for (int i = 0; i < count; i++) {
+            struct worker *worker = events[i].data.ptr;
+            if (worker == NULL) {
+                read_signals(supervisor);
+            } else if (worker->control >= 0) {
+                listen_to(supervisor, worker);
+            }
+        }
+    }
+}
+
+static bool watch_signals(struct supervisor *supervisor)
+{
+    static const int watched[] = {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
+        sigaddset(&set, watched[i]);
+    }
+    if (sigprocmask(SIG_BLOCK, &set, &supervisor->inherited_mask) != 0) {
+        return false;
+    }
+    supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    supervisor->epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    return supervisor->signals >= 0 && supervisor->epoll >= 0 &&
+           epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->signals, &event) == 0;
+}
+
+static bool prepare(struct supervisor *supervisor)
+{
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
+    supervisor->worker_count = (uint32_t)supervisor->options->workers;
+    supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
+    if (supervisor->workers == NULL || !watch_signals(supervisor)) {
+        log_error("the supervisor cannot start: %s", strerror(errno));
+        return false;
+    }
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        int status = worker_init(&supervisor->workers[i], i);
+        if (status < 0) {
+            log_error("the supervisor cannot start: %s", strerror(-status));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void finish(struct supervisor *supervisor)
+{
+    struct error err;
+    error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
+    rescue_dismiss(&supervisor->orphans, supervisor->listener.fd, &err);
+    listener_close(&supervisor->listener);
+    fd_close(&supervisor->epoll);
+    fd_close(&supervisor->signals);
+    log_info("stopped, exit code %d", supervisor->exit_code);
+}
+
+int supervisor_run(const struct options *options, const struct worker_hooks *hooks)
+{
+    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
+    if (supervisor == NULL) {
+        log_error("the supervisor cannot start: no memory");
+        return EXIT_INTERNAL;
+    }
+    supervisor->options = options;
+    supervisor->hooks = hooks;
+    supervisor->epoll = supervisor->signals = -1;
+    struct error err;
+    int code = listener_open(&supervisor->listener, options->socket_path, options->socket_mode, &err);
+    if (code != EXIT_OK) {
+        log_error("%s", err.text);
+        free(supervisor);
+        return code;
+    }
+    if (prepare(supervisor)) {
+        loop(supervisor);
+    } else {
+        supervisor->exit_code = EXIT_INTERNAL;
+    }
+    if (supervisor->is_worker) {
+        return supervisor->worker_exit;
+    }
+    finish(supervisor);
+    free(supervisor->workers);
+    code = supervisor->exit_code;
+    free(supervisor);
+    return code;
+}

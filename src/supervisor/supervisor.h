@@ -1,0 +1,30 @@
+/*
+ * The supervisor: owns the socket, the signals and the worker processes; never runs the user's code (design section 2).
+ *
+ * Single-threaded, no allocation after start. Workers are forked, not executed, so what the interpreter has loaded is
+ * shared; the supervisor's own memory stays that of a bare interpreter.
+ *
+ *   STARTING --first worker ready: socket published--> SERVING --signal, or the socket is lost--> STOPPING --> exit
+ *       |                                                                                            ^
+ *       +--- a worker could not load the function: its exit code is ours ----------------------------+
+ */
+#ifndef ASYA_SUPERVISOR_SUPERVISOR_H
+#define ASYA_SUPERVISOR_SUPERVISOR_H
+
+#include "base/options.h"
+#include "supervisor/worker.h"
+
+/* What the caller does around and after a fork. */
+struct worker_hooks {
+    void *context;
+    void (*before_fork)(void *context);
+    void (*after_fork)(void *context, bool in_child);
+    /* The worker's life, in the worker's process; the value is its exit code. */
+    int (*run)(void *context, const struct worker_seat *seat);
+};
+
+/* Runs until stopped. Returns the exit code of the process: in the supervisor, and, since workers are forked here, in
+ * each worker as well. `options` is borrowed. Call from the main thread of a process without other threads. */
+int supervisor_run(const struct options *options, const struct worker_hooks *hooks);
+
+#endif

@@ -1,0 +1,89 @@
+#include "supervisor/worker.h"
+
+#include "base/fd.h"
+#include "server/control.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { SLOTS_AT_START = 16 };
+
+int worker_init(struct worker *worker, uint32_t index)
+{
+    *worker = (struct worker){.index = index, .control = -1};
+    void *page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return -errno;
+    }
+    worker->page = page;
+    return 0;
+}
+
+int worker_prepare(struct worker *worker, int *ret_control)
+{
+    int control = -1;
+    int status = control_pair(&worker->control, &control);
+    if (status == 0) {
+        status = park_grow(&worker->park, SLOTS_AT_START);
+    }
+    if (status < 0) {
+        fd_close(&control);
+        worker_ended(worker);
+        return status;
+    }
+    memset(worker->page, 0, sizeof *worker->page);
+    *ret_control = control;
+    return 0;
+}
+
+void worker_forked(struct worker *worker, pid_t pid, int *control, uint64_t now)
+{
+    fd_close(control);
+    for (uint32_t i = 0; i < worker->park.count; i++) {
+        fd_close(&worker->park.send[i]);
+    }
+    (void)setpgid(pid, pid); /* the worker does it too: whoever comes first */
+    worker->pid = pid;
+    worker->state = WORKER_STARTING;
+    worker->started_at = now;
+    worker->timed_out = false;
+}
+
+void worker_ended(struct worker *worker)
+{
+    fd_close(&worker->control);
+    park_done(&worker->park);
+    worker->pid = 0;
+    worker->state = WORKER_DOWN;
+}
+
+void worker_forget(struct worker *worker)
+{
+    fd_close(&worker->control);
+    park_done(&worker->park);
+    (void)munmap(worker->page, sizeof *worker->page);
+    worker->page = NULL;
+}
+
+void worker_add_slots(struct worker *worker, int *fds, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (worker->park.count < SLOTS_MAX) {
+            worker->park.send[worker->park.count] = -1;
+            worker->park.receive[worker->park.count++] = fds[i];
+        } else {
+            fd_close(&fds[i]);
+        }
+    }
+}
+
+void worker_kill(const struct worker *worker, int signal)
+{
+    if (worker->pid > 0) {
+        (void)kill(worker->pid, signal); /* not reaped yet, so the number is still its own */
+        (void)kill(-worker->pid, signal);
+    }
+}

@@ -1,0 +1,64 @@
+/*
+ * One worker as the supervisor sees it: a process, its control channel, its parking slots and its status page.
+ *
+ *   DOWN --spawn--> STARTING --CONTROL_READY--> READY --drain--> STOPPING
+ *     ^                |                          |                 |
+ *     +----------------+------- it died ----------+-----------------+
+ */
+#ifndef ASYA_SUPERVISOR_WORKER_H
+#define ASYA_SUPERVISOR_WORKER_H
+
+#include "server/park.h"
+#include "server/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
+
+struct worker {
+    enum worker_state state;
+    uint32_t index;
+    pid_t pid;   /* 0 while DOWN */
+    int control; /* our end; -1 while DOWN */
+    uint64_t started_at;
+    uint64_t restart_at;      /* while DOWN: when to spawn it */
+    uint32_t failures;        /* deaths in a row without a request answered or 30 s of health */
+    bool timed_out;           /* killed for ASYA_STARTUP_TIMEOUT */
+    struct status_page *page; /* shared with the process; lives as long as the supervisor */
+    struct park park;         /* while the process lives we hold the receiving ends only */
+};
+
+/* What the new process gets of its parent's making. All borrowed from the worker. */
+struct worker_seat {
+    uint32_t index;
+    int listener;
+    int control; /* its end */
+    struct park *park;
+    struct status_page *page;
+};
+
+/* Prepares the shared page. Returns 0 or -errno. */
+int worker_init(struct worker *worker, uint32_t index);
+
+/* Makes channel and slots for a new process, before the fork. `*ret_control` is the worker's end. Returns 0 or -errno.
+ */
+int worker_prepare(struct worker *worker, int *ret_control);
+
+/* After the fork, in the supervisor: closes what is the worker's alone. */
+void worker_forked(struct worker *worker, pid_t pid, int *control, uint64_t now);
+
+/* The process has ended and its slots were emptied: closes everything that was its. */
+void worker_ended(struct worker *worker);
+
+/* In another worker's process, right after its fork: lets go of this worker. */
+void worker_forget(struct worker *worker);
+
+/* Takes over the receiving ends of further slots; closes what does not fit. */
+void worker_add_slots(struct worker *worker, int *fds, uint32_t count);
+
+/* Kills the process and whatever it left in its process group. */
+void worker_kill(const struct worker *worker, int signal);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * Bare JSON, one request per connection (wire contract, section 1): where does the request end?
+ *
+ * Pure: no sockets, no allocation. The request's bytes stay with the caller; this keeps only the state between reads.
+ */
+#ifndef ASYA_WIRE_RAW_H
+#define ASYA_WIRE_RAW_H
+
+#include "base/error.h"
+#include "base/view.h"
+#include "json/scan.h"
+
+enum wire_step {
+    WIRE_MORE, /* read on */
+    WIRE_DONE, /* the request is complete */
+    WIRE_BAD,  /* it never will be; the error says why */
+};
+
+struct raw {
+    struct scan scan;
+    size_t seen;  /* bytes fed so far */
+    bool done;    /* the value is complete; whatever else arrives with it belongs to the request, to be refused */
+    size_t limit; /* ASYA_MAX_MESSAGE_SIZE */
+};
+
+/* The state before the first byte of a request of at most `limit` bytes. */
+struct raw raw_make(size_t limit);
+
+/* `message` is all that has arrived, of which the first raw->seen bytes were fed before. On WIRE_BAD `err` is
+ * ERR_TOO_LARGE or ERR_JSON. On WIRE_DONE the whole of `message` is the request: what follows the value has arrived
+ * too and is for the decoder to judge. */
+enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t size, struct error *err);
+
+/* The peer sends no more. WIRE_DONE with something to decode, or WIRE_BAD with ERR_EMPTY. */
+enum wire_step raw_end(const struct raw *raw, struct error *err);
+
+#endif
