@@ -25,7 +25,7 @@ struct marks {
     uint64_t opens, closes; /* brackets of both kinds */
 };
 
-#if BLOCK_SSE2
+#ifdef BLOCK_SSE2
 
 static inline __m128i block_load(const unsigned char *at)
 {
@@ -69,7 +69,7 @@ static inline struct marks block_marks(const unsigned char *at)
     return marks;
 }
 
-#elif BLOCK_NEON
+#elif defined(BLOCK_NEON)
 
 /* Four bits for each byte. */
 static inline uint64_t block_nibbles(uint8x16_t found)
