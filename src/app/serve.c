@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 /* The working directory comes first on sys.path, as when a script there is started by hand. */
@@ -59,7 +58,7 @@ static void close_input(void)
         log_warning("standard input stays open: %s", strerror(errno));
     }
     if (null == STDIN_FILENO) {
-        null = -1;
+        (void)fd_take(&null); /* 0 was closed before: it is in place */
     }
 }
 
@@ -95,11 +94,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
     const struct options *options = context;
     close_input();
     set_line_buffering();
-    struct answerer *answerer = calloc(1, sizeof *answerer); /* lives as long as the process */
-    if (answerer == NULL) {
-        log_error("no memory for the worker");
-        return EXIT_INTERNAL;
-    }
+    static struct answerer worker_answerer; /* one a process; too large for a stack frame */
+    struct answerer *answerer = &worker_answerer;
     answerer->pid = getpid();
     (void)load(options, &answerer->function);
     int status = control_send(seat->control, CONTROL_READY, NULL, 0);
@@ -123,8 +119,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
         log_error("the worker cannot serve: %s", err.text);
         return EXIT_INTERNAL;
     }
-    Py_XDECREF(answerer->function);
-    free(answerer);
+    Py_CLEAR(answerer->function);
     return EXIT_OK;
 }
 

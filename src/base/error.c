@@ -18,8 +18,8 @@ const char *error_code(enum error_category category)
     return (unsigned)category < ERR_CATEGORIES ? codes[category] : codes[ERR_NONE];
 }
 
-static void set(struct error *err, enum error_category category, size_t offset, const char *type, const char *format,
-                va_list arguments)
+__attribute__((format(printf, 5, 0))) static void set(struct error *err, enum error_category category, size_t offset,
+                                                      const char *type, const char *format, va_list arguments)
 {
     err->category = category;
     err->offset = offset;

@@ -165,7 +165,8 @@ static void line_write(struct line *line)
     }
 }
 
-static void write_formatted(enum log_level level, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level level, const char *format,
+                                                                  va_list arguments)
 {
     if (!log_enabled(level)) {
         return;

@@ -1,0 +1,81 @@
+/*
+ * The floor of the socket path: an echo on the runtime's own server layer, without JSON objects and without Python.
+ *
+ *   asya-echo SOCKET            serves until SIGTERM
+ *   asya-echo --park SOCKET     the same with parking slots and a status page, to measure what these cost
+ */
+#include "base/clock.h"
+#include "base/exits.h"
+#include "server/control.h"
+#include "server/listener.h"
+#include "server/server.h"
+#include "wire/reply.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SLOTS = 64 };
+
+static int control_end = -1; /* SIGTERM drains through it */
+
+static void on_term(int number)
+{
+    (void)number;
+    (void)control_send(control_end, CONTROL_DRAIN, NULL, 0);
+}
+
+static bool echo(void *context, const unsigned char *message, size_t size, struct buffer *reply)
+{
+    (void)context;
+    if (reply_success_begin(reply) == BUFFER_OK && buffer_append(reply, message, size) == BUFFER_OK &&
+        reply_success_end(reply) == BUFFER_OK) {
+        return true;
+    }
+    reply->size = 0;
+    return false;
+}
+
+int main(int count, char **arguments)
+{
+    bool parking = count == 3 && strcmp(arguments[1], "--park") == 0;
+    if (count != 2 && !parking) {
+        (void)fprintf(stderr, "usage: asya-echo [--park] SOCKET\n");
+        return EXIT_OPTION;
+    }
+    struct listener listener;
+    struct error err;
+    int code = listener_open(&listener, arguments[count - 1], 0600, &err);
+    if (code != EXIT_OK) {
+        (void)fprintf(stderr, "asya-echo: %s\n", err.text);
+        return code;
+    }
+    int control = -1;
+    if (control_pair(&control_end, &control) != 0 || listener_publish(&listener) != 0) {
+        (void)fprintf(stderr, "asya-echo: cannot start\n");
+        return EXIT_INTERNAL;
+    }
+    (void)signal(SIGTERM, on_term);
+    static struct park slots;
+    static struct status_page status;
+    if (parking && park_grow(&slots, SLOTS) != 0) {
+        (void)fprintf(stderr, "asya-echo: cannot make parking slots\n");
+        return EXIT_INTERNAL;
+    }
+    struct server_config config = {.listener = listener.fd,
+                                   .control = control,
+                                   .max_message = (size_t)64 << 20,
+                                   .read_timeout = 30 * CLOCK_SECOND,
+                                   .write_timeout = 30 * CLOCK_SECOND,
+                                   .service = {.answer = echo},
+                                   .page = parking ? &status : NULL,
+                                   .park = parking ? &slots : NULL};
+    bool served = server_run(&config, &err);
+    if (!served) {
+        (void)fprintf(stderr, "asya-echo: %s\n", err.text);
+    }
+    listener_close(&listener);
+    park_done(&slots);
+    return served ? EXIT_OK : EXIT_INTERNAL;
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Runs the tests: all of them, or `unit` (C, with sanitizers) or `pytest` (socket, codec, faults, single file) alone.
+# What is optional and missing is named at the end; with CI=true that is a failure.
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-all}
+python=$PWD/.venv/bin/python
+sanitizers="address,undefined"
+
+sanitized() {
+    tools/build.sh build/sanitize -Dfreestanding=false -Db_sanitize=$sanitizers -Doptimization=1 -Ddebug=true
+}
+
+unit() {
+    sanitized
+    echo "== C unit tests, AddressSanitizer and UndefinedBehaviorSanitizer"
+    meson test -C build/sanitize --print-errorlogs --no-rebuild
+}
+
+codec_sanitized() {
+    sanitized
+    echo "== codec tests against the sanitized extension"
+    LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+        ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
+        ASYA_EXTENSION=$PWD/build/sanitize/src/_asya.abi3.so PYTHONPATH=tests/sanitize \
+        "$python" -m pytest -q -p no:cacheprovider tests/codec
+}
+
+pytest_all() {
+    echo "== pytest against dist/asya_runtime.py"
+    PYTHONPATH=dist "$python" -m pytest -q -p no:cacheprovider -rs tests
+}
+
+case $what in
+unit) unit ;;
+pytest) pytest_all ;;
+all)
+    tools/lint.sh
+    unit
+    codec_sanitized
+    pytest_all
+    ;;
+*)
+    echo "usage: test.sh [unit|pytest]" >&2
+    exit 2
+    ;;
+esac
