@@ -19,8 +19,8 @@ MAY_INCLUDE = {
     "python": {"codec", "server", "wire", "base"},
     "app": {"python", "codec", "supervisor", "server", "wire", "json", "base"},
 }
-# server/service.h is the interface the binding implements: the only thing python/ takes from server/
-PYTHON_FROM_SERVER = {"server/service.h"}
+# what python/ takes from server/: the interface it implements, and the words and signals of a cancellation
+PYTHON_FROM_SERVER = {"server/service.h", "server/cancel.h"}
 PYTHON_H = {"codec", "python"}
 PYTHON_H_FILES = {"app/module.c", "app/serve.c"}
 SOCKET_FOLDERS = {"server"}

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "python/answer.h"
+#include "python/cancel.h"
 #include "python/handler.h"
 #include "server/control.h"
 #include "server/server.h"
@@ -97,6 +98,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
     static struct answerer worker_answerer; /* one a process; too large for a stack frame */
     struct answerer *answerer = &worker_answerer;
     answerer->pid = getpid();
+    answerer->timeout = options->handler_timeout;
+    cancel_install(seat->stack);
     (void)load(options, &answerer->function);
     int status = control_send(seat->control, CONTROL_READY, NULL, 0);
     if (status < 0) {

@@ -16,6 +16,7 @@ enum exit_code {
     EXIT_SOCKET = 73,        /* the socket cannot be created where it should be */
     EXIT_SOCKET_LOST = 74,   /* something else stands at the socket's path, or it cannot be put back */
     EXIT_RUNNING = 75,       /* another runtime serves this socket */
+    EXIT_TAMPERED = 76,      /* a worker's, never the supervisor's: the function broke the runtime's descriptors */
     EXIT_INTERPRETER = 78,   /* unfit interpreter; used by the bootstrap */
 };
 

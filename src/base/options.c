@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_LEVEL, KIND_FORMAT };
+enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_LEVEL, KIND_FORMAT, KIND_SWITCH };
 
 struct option {
     const char *name;
@@ -40,6 +40,10 @@ static const struct option table[] = {
     {"ASYA_WORKERS", KIND_COUNT, FIELD(workers), 1, WORKERS_MAX, "1", "worker processes"},
     {"ASYA_READ_TIMEOUT", KIND_SECONDS, FIELD(read_timeout), 1, 0, "30", "seconds for a whole request to arrive"},
     {"ASYA_WRITE_TIMEOUT", KIND_SECONDS, FIELD(write_timeout), 1, 0, "30", "seconds for a whole reply to be taken"},
+    {"ASYA_HANDLER_TIMEOUT", KIND_SECONDS, FIELD(handler_timeout), 0, 0, "0",
+     "seconds the function may run for one message; 0: no limit"},
+    {"ASYA_CANCEL_ON_DISCONNECT", KIND_SWITCH, FIELD(cancel_on_disconnect), 0, 0, "true",
+     "raise an exception in the function when its client goes away: true or false"},
     {"ASYA_STARTUP_TIMEOUT", KIND_SECONDS, FIELD(startup_timeout), 0, 0, "0",
      "seconds the function's import may take; 0: no limit"},
     {"ASYA_GRACE_PERIOD", KIND_SECONDS, FIELD(grace_period), 0, 0, "25",
@@ -149,6 +153,7 @@ static bool store(struct options *options, const struct option *option, const ch
     size_t index = 0;
     static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
     static const char *const formats[] = {"text", "json"};
+    static const char *const switches[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
     switch (option->kind) {
     case KIND_TEXT:
         memcpy(field, &text, sizeof text);
@@ -171,6 +176,12 @@ static bool store(struct options *options, const struct option *option, const ch
                                          : "a number of seconds, like 30 or 0.5");
         }
         memcpy(field, &number, sizeof number);
+        return true;
+    case KIND_SWITCH:
+        if (!parse_word(text, switches, sizeof switches / sizeof switches[0], &index)) {
+            return bad(err, option, text, "true or false");
+        }
+        *(bool *)field = index % 2 == 1;
         return true;
     case KIND_LEVEL:
         if (!parse_word(text, levels, sizeof levels / sizeof levels[0], &index)) {

@@ -30,6 +30,8 @@ struct options {
     uint64_t write_timeout;     /* nanoseconds for a whole reply */
     uint64_t startup_timeout;   /* nanoseconds; 0 is off */
     uint64_t grace_period;      /* nanoseconds */
+    uint64_t handler_timeout;   /* nanoseconds a function may run; 0 is off */
+    bool cancel_on_disconnect;  /* a function whose client went away is asked to stop */
     uint64_t workers;
     enum log_level log_level;
     enum log_format log_format;

@@ -3,6 +3,8 @@
 #include "base/log.h"
 #include "codec/decode.h"
 #include "codec/encode.h"
+#include "python/cancel.h"
+#include "server/cancel.h"
 
 #include <unistd.h>
 
@@ -41,21 +43,37 @@ static bool write_result(PyObject *result, struct buffer *reply)
     return refuse_error(reply, &err);
 }
 
-static bool answer_locked(struct answerer *answerer, const unsigned char *message, size_t size, struct buffer *reply)
+/* Calls the function. New reference, or NULL with the exception set. */
+static PyObject *call(const struct answerer *answerer, PyObject *payload)
+{
+    if (answerer->function == NULL) {
+        Py_INCREF(payload);
+        return payload;
+    }
+    PyObject *result = PyObject_CallFunctionObjArgs(answerer->function, payload, NULL);
+    if (getpid() != answerer->pid) {
+        _exit(0); /* the function forked and returned twice: this process is not the one that answers */
+    }
+    return result;
+}
+
+static bool answer_locked(struct answerer *answerer, const struct request *request, struct buffer *reply)
 {
     struct error err;
-    PyObject *payload = decode(message, size, &err);
+    PyObject *payload = decode(request->message, request->size, &err);
     if (payload == NULL) {
         log_warning("%s: %s", error_code(err.category), err.text);
         return refuse_error(reply, &err);
     }
-    PyObject *result = payload;
-    if (answerer->function != NULL) {
-        result = PyObject_CallFunctionObjArgs(answerer->function, payload, NULL);
-        if (getpid() != answerer->pid) {
-            _exit(0); /* the function forked and returned twice: this process is not the one that answers */
-        }
-        Py_DECREF(payload);
+    cancel_begin(request);
+    PyObject *result = call(answerer, payload);
+    uint32_t cancelled = cancel_end();
+    Py_DECREF(payload);
+    if (cancelled == CANCEL_TIMEOUT) { /* whatever it returned or raised: it was asked to stop for this */
+        PyErr_Clear();
+        Py_XDECREF(result);
+        cancel_timeout_error(&err, answerer->timeout);
+        return refuse_error(reply, &err);
     }
     if (result == NULL) {
         return refuse_exception(answerer, reply);
@@ -65,11 +83,11 @@ static bool answer_locked(struct answerer *answerer, const unsigned char *messag
     return succeeded;
 }
 
-static bool answer(void *context, const unsigned char *message, size_t size, struct buffer *reply)
+static bool answer(void *context, const struct request *request, struct buffer *reply)
 {
     struct answerer *answerer = context;
     PyEval_RestoreThread(answerer->thread);
-    bool succeeded = answer_locked(answerer, message, size, reply);
+    bool succeeded = answer_locked(answerer, request, reply);
     answerer->thread = PyEval_SaveThread();
     return succeeded;
 }

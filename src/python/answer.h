@@ -14,6 +14,7 @@
 struct answerer {
     PyObject *function;     /* owned; NULL for the echo function */
     PyThreadState *thread;  /* the main thread's, while the GIL is released */
+    uint64_t timeout;       /* ASYA_HANDLER_TIMEOUT in ns, for the reply's text */
     pid_t pid;              /* ours: a function that forks must not answer twice */
     struct failure failure; /* memory reserved beforehand */
 };

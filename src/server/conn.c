@@ -1,6 +1,7 @@
 #include "server/conn.h"
 
 #include "base/clock.h"
+#include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "wire/reply.h"
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* How long and how much a refused client may go on sending before its connection is closed under it. */
 #define DRAIN_TIMEOUT (5 * CLOCK_SECOND)
@@ -77,6 +79,15 @@ static void enter(struct conn_host *host, struct conn *conn, enum conn_state sta
     conn->state = state;
     conn->deadline = clock_after(clock_now(), spans[state]);
     list_append(&host->lists[state], conn);
+}
+
+/* The function has closed or replaced descriptors of ours. What else it hit cannot be known, so this worker ends; its
+ * supervisor answers the request and starts a new one. */
+static void end_if_tampered(int error)
+{
+    if (error == EBADF || error == ENOTSOCK) {
+        _exit(EXIT_TAMPERED);
+    }
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -156,6 +167,7 @@ static bool write_some(struct conn_host *host, struct conn *conn)
             watch(host, conn, EPOLLOUT);
             return false;
         } else if (errno != EINTR) {
+            end_if_tampered(errno);
             if (conn->raw.seen == 0) {
                 log_debug("a client connected and went away without a message");
             } else {
@@ -200,49 +212,67 @@ static void refuse(struct conn_host *host, struct conn *conn, const struct error
     reply(host, conn);
 }
 
+/* Writes into the status page that the function is called now, and describes the request to it. */
+static struct request begin_request(struct conn_host *host, const struct conn *conn, const unsigned char *message,
+                                    size_t size)
+{
+    struct request request = {.message = message, .size = size, .sequence = ++host->sequence};
+    struct status_page *page = host->page;
+    if (page != NULL) {
+        atomic_store_explicit(&page->requests, request.sequence, memory_order_relaxed);
+        if (conn->slot != NO_SLOT) {
+            request.slot = &page->slots[conn->slot];
+            atomic_store_explicit(&request.slot->since, clock_now(), memory_order_relaxed);
+            atomic_store_explicit(&request.slot->sequence, request.sequence, memory_order_relaxed);
+        }
+    }
+    set_slot(host, conn, SLOT_RUNNING);
+    return request;
+}
+
+/* The function is done. False if the supervisor has answered in the meantime: then nothing may be sent. */
+static bool end_request(struct conn_host *host, const struct request *request, bool succeeded)
+{
+    if (host->page != NULL && !succeeded) {
+        atomic_fetch_add_explicit(&host->page->failures, 1, memory_order_relaxed);
+    }
+    uint32_t expected = SLOT_RUNNING;
+    return request->slot == NULL ||
+           atomic_compare_exchange_strong_explicit(&request->slot->state, &expected, SLOT_REPLYING,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
 /* The request is complete. */
 static void answer(struct conn_host *host, struct conn *conn, const unsigned char *message, size_t size)
 {
-    struct status_page *page = host->page;
-    if (page != NULL) {
-        if (conn->slot != NO_SLOT) {
-            atomic_store_explicit(&page->slots[conn->slot].since, clock_now(), memory_order_relaxed);
-        }
-        atomic_fetch_add_explicit(&page->requests, 1, memory_order_relaxed);
-        atomic_store_explicit(&page->running, 1, memory_order_relaxed);
-    }
-    set_slot(host, conn, SLOT_RUNNING);
+    struct request request = begin_request(host, conn, message, size);
     buffer_reset(&host->reply, KEEP_REPLY);
-    bool succeeded = host->service->answer(host->service->context, message, size, &host->reply);
-    if (page != NULL) {
-        atomic_store_explicit(&page->running, 0, memory_order_relaxed);
-        if (!succeeded) {
-            atomic_fetch_add_explicit(&page->failures, 1, memory_order_relaxed);
-        }
-    }
+    bool succeeded = host->service->answer(host->service->context, &request, &host->reply);
     buffer_done(&conn->in);
-    if (host->reply.size == 0) {
-        struct view last = reply_out_of_memory();
-        set_slot(host, conn, SLOT_REPLYING);
-        if (send(conn->fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-            log_warning("connection_error: the client went away before it had read its reply: %s", strerror(errno));
-        }
+    if (!end_request(host, &request, succeeded)) {
         conn_close(host, conn);
         return;
     }
-    conn->out = host->reply; /* lent for the common case that it is written at once */
-    host->reply = buffer_make(REPLY_LIMIT);
-    set_slot(host, conn, SLOT_REPLYING);
-    if (conn->out.size <= KEEP_REPLY) {
-        ssize_t sent = send(conn->fd, conn->out.data, conn->out.size, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent == (ssize_t)conn->out.size) {
-            host->reply = conn->out;
-            conn->out = buffer_make(REPLY_LIMIT);
-            conn_close(host, conn);
-            return;
-        }
-        conn->sent = sent > 0 ? (size_t)sent : 0;
+    struct view bytes = {(const char *)host->reply.data, host->reply.size};
+    if (bytes.size == 0) {
+        bytes = reply_out_of_memory();
     }
+    ssize_t sent = send(conn->fd, bytes.data, bytes.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent == (ssize_t)bytes.size) { /* the common case: the buffer stays here */
+        conn_close(host, conn);
+        return;
+    }
+    if (sent < 0 && (errno == EBADF || errno == ENOTSOCK)) {
+        set_slot(host, conn, SLOT_RUNNING); /* not one byte was sent: the supervisor answers */
+        end_if_tampered(errno);
+    }
+    if (host->reply.size == 0) {
+        conn_close(host, conn);
+        return;
+    }
+    conn->out = host->reply;
+    host->reply = buffer_make(REPLY_LIMIT);
+    conn->sent = sent > 0 ? (size_t)sent : 0;
     reply(host, conn);
 }
 
@@ -262,6 +292,7 @@ static void end_of_input(struct conn_host *host, struct conn *conn, const unsign
 
 static void receive_failed(struct conn_host *host, struct conn *conn)
 {
+    end_if_tampered(errno);
     if (conn->raw.seen > 0) {
         log_warning("connection_error: reading a request failed after %zu bytes: %s", conn->raw.seen, strerror(errno));
     } else {

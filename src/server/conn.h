@@ -72,6 +72,7 @@ struct conn_host {
     struct conn *spare;                  /* closed connections, kept for the next ones */
     struct conn *closed;                 /* closed during this round of events: reused after it */
     uint32_t count;                      /* connections open */
+    uint64_t sequence;                   /* requests the function was called for */
     struct buffer reply;                 /* reused between requests */
     unsigned char *scratch;              /* SCRATCH_SIZE bytes */
 };

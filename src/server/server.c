@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/clock.h"
+#include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/conn.h"
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
     EVENTS_MAX = 64,
@@ -114,6 +116,10 @@ static enum accepted accept_one(struct server *server)
         return ACCEPTED;
     case EAGAIN:
         return ACCEPT_EMPTY;
+    case EBADF:
+    case ENOTSOCK:
+    case EINVAL:
+        _exit(EXIT_TAMPERED); /* the function closed or replaced the listening socket */
     default:
         pause_accepting(server, errno);
         return ACCEPT_PAUSED;
@@ -240,6 +246,9 @@ static void loop(struct server *server)
         update_page(server);
         int count = epoll_wait(host->epoll, events, EVENTS_MAX, clock_timeout(clock_now(), deadline));
         uint64_t looked = clock_now();
+        if (count < 0 && errno != EINTR) {
+            _exit(EXIT_TAMPERED); /* the epoll descriptor is not ours any more */
+        }
         if (count < 0 && errno == EINTR && host->service->interrupted != NULL) {
             host->service->interrupted(host->service->context);
         }

@@ -18,12 +18,18 @@ enum slot_state {
     SLOT_READING,  /* part of the request was taken from the socket */
     SLOT_RUNNING,  /* the function works on it */
     SLOT_REPLYING, /* the reply may have begun: nothing may be added */
+    SLOT_ANSWERED, /* the supervisor has answered instead; the function still runs */
 };
 
+/* Why a request is to be cancelled. */
+enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE };
+
 struct status_slot {
-    _Atomic uint32_t state; /* enum slot_state */
-    _Atomic uint32_t spare;
-    _Atomic uint64_t since; /* clock_now() when the function was called */
+    _Atomic uint32_t state;    /* enum slot_state. RUNNING is left by compare-and-exchange: one side answers, once */
+    _Atomic uint32_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
+    _Atomic uint64_t since;    /* clock_now() when the function was called */
+    _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
+    _Atomic uint64_t cancel;   /* written by the supervisor: the sequence to cancel */
 };
 
 struct status_page {

@@ -17,7 +17,7 @@ enum {
 };
 
 /* Writes the reply and closes. Nothing here waits: a fresh connection's buffer takes a reply of this size. */
-static void answer(int connection, const struct error *err)
+void rescue_answer(int connection, const struct error *err)
 {
     unsigned char bytes[REPLY_SIZE];
     struct buffer out = {.data = bytes, .capacity = sizeof bytes, .limit = sizeof bytes}; /* never grows: no malloc */
@@ -60,18 +60,18 @@ struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struc
                 connection = -1;
                 rescued.handed_on++;
             } else {
-                answer(fd_take(&connection), &partial);
+                rescue_answer(fd_take(&connection), &partial);
                 rescued.partial++;
             }
             break;
         case SLOT_READING:
-            answer(fd_take(&connection), &partial);
+            rescue_answer(fd_take(&connection), &partial);
             rescued.partial++;
             break;
         case SLOT_REPLYING:
             break;
         default: /* SLOT_RUNNING, or a page that was overwritten: one reply too many beats none */
-            answer(fd_take(&connection), err);
+            rescue_answer(fd_take(&connection), err);
             rescued.answered++;
             break;
         }
@@ -94,12 +94,12 @@ void rescue_dismiss(struct orphans *orphans, int listener, const struct error *e
 {
     while (orphans->count > 0) {
         orphans->count--;
-        answer(orphans->fds[orphans->count], err);
+        rescue_answer(orphans->fds[orphans->count], err);
     }
     while (listener >= 0) {
         int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (connection >= 0) {
-            answer(connection, err);
+            rescue_answer(connection, err);
         } else if (errno != EINTR && errno != ECONNABORTED) {
             break;
         }

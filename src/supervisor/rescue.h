@@ -30,6 +30,9 @@ struct rescued {
 struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struct status_page *page,
                             struct orphans *orphans, const struct error *err);
 
+/* Answers one connection with `err` and closes it, whatever happens. */
+void rescue_answer(int connection, const struct error *err);
+
 /* Hands the orphans to a worker over its control channel, as many as it takes. */
 void rescue_hand_on(struct orphans *orphans, int control);
 

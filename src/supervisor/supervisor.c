@@ -4,14 +4,17 @@
 #include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/cancel.h"
 #include "server/control.h"
 #include "server/listener.h"
 #include "supervisor/cause.h"
 #include "supervisor/readyfile.h"
 #include "supervisor/rescue.h"
+#include "supervisor/watch.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -27,6 +30,7 @@ enum {
 
 #define CHECK_INTERVAL  (1 * CLOCK_SECOND)  /* between looks at the socket's file */
 #define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
+#define STACK_TIME      (50 * CLOCK_MS)     /* for a process to write its stacks before it is killed */
 #define BACKOFF_FIRST   (100 * CLOCK_MS)
 #define BACKOFF_LONGEST (10 * CLOCK_SECOND)
 
@@ -92,7 +96,7 @@ static uint64_t backoff(uint32_t failures)
 }
 
 /* In the new process: lets go of everything that is the supervisor's, and becomes the worker. */
-static void become_worker(struct supervisor *supervisor, struct worker *worker, int *control, pid_t parent)
+static void become_worker(struct supervisor *supervisor, struct worker *worker, int *control, int *stack, pid_t parent)
 {
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -111,15 +115,18 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
         }
     }
     fd_close(&worker->control);
+    fd_close(&worker->stack);
     (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
     struct worker_seat seat = {.index = worker->index,
                                .listener = supervisor->listener.fd,
                                .control = *control,
+                               .stack = *stack,
                                .park = &worker->park,
                                .page = worker->page};
     supervisor->is_worker = true;
     supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
     fd_close(control);
+    fd_close(stack);
     park_done(&worker->park);
     fd_close(&supervisor->listener.fd);
 }
@@ -128,7 +135,8 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
 static void spawn(struct supervisor *supervisor, struct worker *worker)
 {
     int control = -1;
-    int status = worker_prepare(worker, &control);
+    int stack = -1;
+    int status = worker_prepare(worker, &control, &stack);
     pid_t parent = getpid();
     pid_t pid = -1;
     if (status == 0) {
@@ -138,12 +146,13 @@ static void spawn(struct supervisor *supervisor, struct worker *worker)
         supervisor->hooks->after_fork(supervisor->hooks->context, pid == 0);
     }
     if (pid == 0) {
-        become_worker(supervisor, worker, &control, parent);
+        become_worker(supervisor, worker, &control, &stack, parent);
         return;
     }
     uint64_t now = clock_now();
     if (status < 0) {
         fd_close(&control);
+        fd_close(&stack);
         worker_ended(worker);
         uint64_t delay = backoff(++worker->failures);
         worker->restart_at = clock_after(now, delay);
@@ -151,7 +160,7 @@ static void spawn(struct supervisor *supervisor, struct worker *worker)
                   (unsigned long long)(delay / CLOCK_MS));
         return;
     }
-    worker_forked(worker, pid, &control, now);
+    worker_forked(worker, pid, &control, &stack, now);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
     if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {
         log_error("cannot watch worker %u: %s", worker->index, strerror(errno));
@@ -258,8 +267,12 @@ static void start_failed(struct supervisor *supervisor, struct worker *worker, c
 {
     int code = start_failure_code(worker, cause);
     if (worker->timed_out) {
-        log_error("the function was not loaded within %llu ms (ASYA_STARTUP_TIMEOUT)",
-                  (unsigned long long)(supervisor->options->startup_timeout / CLOCK_MS));
+        char message[128];
+        char stack[LOG_LINE_SIZE];
+        (void)snprintf(message, sizeof message, "the function was not loaded within %llu ms (ASYA_STARTUP_TIMEOUT)",
+                       (unsigned long long)(supervisor->options->startup_timeout / CLOCK_MS));
+        worker_read_stack(worker, stack, sizeof stack);
+        log_with_detail(LOG_LEVEL_ERROR, message, stack);
     } else if (code == EXIT_IMPORT && !(cause->signal == 0 && cause->status == EXIT_IMPORT)) {
         log_error("the worker was %s while it loaded %s", text, supervisor->options->process_module);
     }
@@ -304,8 +317,8 @@ static void worker_died(struct supervisor *supervisor, struct worker *worker, in
         return;
     }
     if (state == WORKER_STARTING) {
-        worker_ended(worker);
         start_failed(supervisor, worker, &cause, text);
+        worker_ended(worker);
     } else {
         schedule_restart(worker, text);
         worker_ended(worker);
@@ -480,7 +493,11 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
         if (supervisor->kill_at != 0 && now >= supervisor->kill_at) {
             cut_short(supervisor, "the grace period is over (ASYA_GRACE_PERIOD)");
         }
-        return supervisor->kill_at != 0 ? supervisor->kill_at : CLOCK_NEVER;
+        next = supervisor->kill_at != 0 ? supervisor->kill_at : CLOCK_NEVER;
+        for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+            next = earlier(next, watch_worker(&supervisor->workers[i], supervisor->options, now));
+        }
+        return next;
     }
     check_socket(supervisor, now);
     if (supervisor->phase == PHASE_SERVING) {
@@ -503,10 +520,19 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
             uint64_t deadline = clock_after(worker->started_at, supervisor->options->startup_timeout);
             if (deadline <= now && !worker->timed_out) {
                 worker->timed_out = true;
-                worker_kill(worker, SIGKILL);
+                (void)kill(worker->pid, STACK_SIGNAL);
+                deadline = clock_after(now, STACK_TIME);
+                worker->restart_at = deadline;
+            } else if (worker->timed_out) {
+                deadline = worker->restart_at;
+                if (deadline <= now) {
+                    worker_kill(worker, SIGKILL);
+                    deadline = CLOCK_NEVER;
+                }
             }
-            next = earlier(next, worker->timed_out ? CLOCK_NEVER : deadline);
+            next = earlier(next, deadline);
         }
+        next = earlier(next, watch_worker(worker, supervisor->options, now));
     }
     return next;
 }

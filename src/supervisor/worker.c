@@ -4,6 +4,7 @@
 #include "server/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,7 +14,7 @@ enum { SLOTS_AT_START = 16 };
 
 int worker_init(struct worker *worker, uint32_t index)
 {
-    *worker = (struct worker){.index = index, .control = -1};
+    *worker = (struct worker){.index = index, .control = -1, .stack = -1};
     void *page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
         return -errno;
@@ -22,12 +23,16 @@ int worker_init(struct worker *worker, uint32_t index)
     return 0;
 }
 
-int worker_prepare(struct worker *worker, int *ret_control)
+int worker_prepare(struct worker *worker, int *ret_control, int *ret_stack)
 {
     int control = -1;
+    int stack[2] = {-1, -1};
     int status = control_pair(&worker->control, &control);
     if (status == 0) {
         status = park_grow(&worker->park, SLOTS_AT_START);
+    }
+    if (status == 0 && pipe2(stack, O_CLOEXEC | O_NONBLOCK) != 0) {
+        status = -errno;
     }
     if (status < 0) {
         fd_close(&control);
@@ -35,13 +40,17 @@ int worker_prepare(struct worker *worker, int *ret_control)
         return status;
     }
     memset(worker->page, 0, sizeof *worker->page);
+    memset(worker->overruns, 0, sizeof worker->overruns);
+    worker->stack = stack[0];
     *ret_control = control;
+    *ret_stack = stack[1];
     return 0;
 }
 
-void worker_forked(struct worker *worker, pid_t pid, int *control, uint64_t now)
+void worker_forked(struct worker *worker, pid_t pid, int *control, int *stack, uint64_t now)
 {
     fd_close(control);
+    fd_close(stack);
     for (uint32_t i = 0; i < worker->park.count; i++) {
         fd_close(&worker->park.send[i]);
     }
@@ -52,9 +61,23 @@ void worker_forked(struct worker *worker, pid_t pid, int *control, uint64_t now)
     worker->timed_out = false;
 }
 
+void worker_read_stack(const struct worker *worker, char *text, size_t size)
+{
+    size_t used = 0;
+    ssize_t got;
+    while (used + 1 < size && (got = read(worker->stack, text + used, size - 1 - used)) > 0) {
+        used += (size_t)got;
+    }
+    text[used] = '\0';
+    char rest[512];
+    while (read(worker->stack, rest, sizeof rest) > 0) { /* what is too long for a line must not show in the next one */
+    }
+}
+
 void worker_ended(struct worker *worker)
 {
     fd_close(&worker->control);
+    fd_close(&worker->stack);
     park_done(&worker->park);
     worker->pid = 0;
     worker->state = WORKER_DOWN;
@@ -63,6 +86,7 @@ void worker_ended(struct worker *worker)
 void worker_forget(struct worker *worker)
 {
     fd_close(&worker->control);
+    fd_close(&worker->stack);
     park_done(&worker->park);
     (void)munmap(worker->page, sizeof *worker->page);
     worker->page = NULL;

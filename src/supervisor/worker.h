@@ -17,6 +17,13 @@
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
 
+/* How far the measures against a request that runs too long have gone. */
+struct overrun {
+    uint64_t sequence; /* the request this is about */
+    uint32_t stage;    /* see watch.h */
+    bool gone;         /* its client went away and the function was told */
+};
+
 struct worker {
     enum worker_state state;
     uint32_t index;
@@ -25,9 +32,11 @@ struct worker {
     uint64_t started_at;
     uint64_t restart_at;      /* while DOWN: when to spawn it */
     uint32_t failures;        /* deaths in a row without a request answered or 30 s of health */
-    bool timed_out;           /* killed for ASYA_STARTUP_TIMEOUT */
+    bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT; restart_at says when it is killed */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */
-    struct park park;         /* while the process lives we hold the receiving ends only */
+    int stack;                /* where the process writes its Python stacks; -1 while DOWN */
+    struct overrun overruns[SLOTS_MAX];
+    struct park park; /* while the process lives we hold the receiving ends only */
 };
 
 /* What the new process gets of its parent's making. All borrowed from the worker. */
@@ -35,6 +44,7 @@ struct worker_seat {
     uint32_t index;
     int listener;
     int control; /* its end */
+    int stack;   /* where its Python stacks are written; non-blocking */
     struct park *park;
     struct status_page *page;
 };
@@ -42,12 +52,13 @@ struct worker_seat {
 /* Prepares the shared page. Returns 0 or -errno. */
 int worker_init(struct worker *worker, uint32_t index);
 
-/* Makes channel and slots for a new process, before the fork. `*ret_control` is the worker's end. Returns 0 or -errno.
+/* Makes channel and slots for a new process, before the fork. `*ret_control` and `*ret_stack`
+ * are the worker's ends. Returns 0 or -errno.
  */
-int worker_prepare(struct worker *worker, int *ret_control);
+int worker_prepare(struct worker *worker, int *ret_control, int *ret_stack);
 
 /* After the fork, in the supervisor: closes what is the worker's alone. */
-void worker_forked(struct worker *worker, pid_t pid, int *control, uint64_t now);
+void worker_forked(struct worker *worker, pid_t pid, int *control, int *stack, uint64_t now);
 
 /* The process has ended and its slots were emptied: closes everything that was its. */
 void worker_ended(struct worker *worker);
@@ -57,6 +68,9 @@ void worker_forget(struct worker *worker);
 
 /* Takes over the receiving ends of further slots; closes what does not fit. */
 void worker_add_slots(struct worker *worker, int *fds, uint32_t count);
+
+/* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. */
+void worker_read_stack(const struct worker *worker, char *text, size_t size);
 
 /* Kills the process and whatever it left in its process group. */
 void worker_kill(const struct worker *worker, int signal);

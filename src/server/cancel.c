@@ -1,0 +1,10 @@
+#include "server/cancel.h"
+
+#include "base/clock.h"
+
+void cancel_timeout_error(struct error *err, uint64_t limit)
+{
+    error_set_processing(
+        err, "HandlerTimeout", "the function did not finish within %llu.%03llu s (ASYA_HANDLER_TIMEOUT)",
+        (unsigned long long)(limit / CLOCK_SECOND), (unsigned long long)(limit % CLOCK_SECOND / CLOCK_MS));
+}

@@ -1,0 +1,20 @@
+/*
+ * Cancelling a request: the signals between supervisor and worker, and the words for it. Pure.
+ *
+ * The supervisor writes reason and sequence into the request's status slot, then sends CANCEL_SIGNAL; the worker raises
+ * an exception in the function if that request still runs. STACK_SIGNAL makes the interpreter write its Python stacks
+ * to the descriptor the supervisor reads. Both are real-time signals from the end that libraries do not use.
+ */
+#ifndef ASYA_SERVER_CANCEL_H
+#define ASYA_SERVER_CANCEL_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+enum { STACK_SIGNAL = 60, CANCEL_SIGNAL = 61 };
+
+/* The reply to a request that ran longer than `limit` nanoseconds: processing_error, type HandlerTimeout. */
+void cancel_timeout_error(struct error *err, uint64_t limit);
+
+#endif

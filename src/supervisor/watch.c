@@ -1,0 +1,145 @@
+#include "supervisor/watch.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/cancel.h"
+#include "server/park.h"
+#include "supervisor/rescue.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+
+#define LOG_AFTER     (30 * CLOCK_MS)
+#define ANSWER_AFTER  (150 * CLOCK_MS)
+#define TERM_AFTER    (1 * CLOCK_SECOND)
+#define KILL_AFTER    (2 * CLOCK_SECOND)
+#define GONE_INTERVAL (100 * CLOCK_MS) /* between looks at a running request's client */
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* Raises the exception in the function, if it still runs this request. */
+static void cancel(const struct worker *worker, struct status_slot *slot, uint64_t sequence, enum cancel_reason reason)
+{
+    atomic_store_explicit(&slot->reason, (uint32_t)reason, memory_order_relaxed);
+    atomic_store_explicit(&slot->cancel, sequence, memory_order_release);
+    (void)kill(worker->pid, CANCEL_SIGNAL);
+}
+
+/* Answers in the worker's stead. Only one side can: whoever changes the state. */
+static void take_over(const struct worker *worker, uint32_t index, const struct options *options)
+{
+    struct status_slot *slot = &worker->page->slots[index];
+    uint32_t expected = SLOT_RUNNING;
+    if (!atomic_compare_exchange_strong(&slot->state, &expected, SLOT_ANSWERED)) {
+        return;
+    }
+    int connection = park_take(worker->park.receive[index]);
+    if (connection < 0) {
+        return;
+    }
+    struct error err;
+    cancel_timeout_error(&err, options->handler_timeout);
+    rescue_answer(connection, &err);
+}
+
+static void log_overrun(struct worker *worker, const struct options *options)
+{
+    char stack[LOG_LINE_SIZE];
+    worker_read_stack(worker, stack, sizeof stack);
+    struct error err;
+    cancel_timeout_error(&err, options->handler_timeout);
+    char line[ERROR_TEXT_SIZE + 64];
+    (void)snprintf(line, sizeof line, "worker %u, pid %d: %s; it is asked to stop", worker->index, (int)worker->pid,
+                   err.text);
+    log_with_detail(LOG_LEVEL_ERROR, line,
+                    stack[0] != '\0' ? stack : "no stack could be had: the process does not take signals");
+}
+
+/* The stages of an overrun request. Returns when the next one is due. */
+static uint64_t advance(struct worker *worker, uint32_t index, const struct options *options, uint64_t deadline,
+                        uint64_t now)
+{
+    struct overrun *overrun = &worker->overruns[index];
+    static const uint64_t due[] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER, CLOCK_NEVER};
+    while (clock_after(deadline, due[overrun->stage]) <= now) {
+        switch (overrun->stage++) {
+        case 0:
+            (void)kill(worker->pid, STACK_SIGNAL);
+            cancel(worker, &worker->page->slots[index], overrun->sequence, CANCEL_TIMEOUT);
+            break;
+        case 1:
+            log_overrun(worker, options);
+            break;
+        case 2:
+            take_over(worker, index, options);
+            break;
+        case 3:
+            (void)kill(worker->pid, SIGTERM);
+            break;
+        default:
+            worker_kill(worker, SIGKILL);
+            break;
+        }
+    }
+    return clock_after(deadline, due[overrun->stage]);
+}
+
+/* Whether the client has closed altogether; a half-close is legal and still wants its reply. */
+static bool is_client_gone(int receive_end)
+{
+    FD_SCOPED int connection = park_peek(receive_end);
+    struct pollfd look = {.fd = connection};
+    return connection >= 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+}
+
+static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
+{
+    struct status_slot *slot = &worker->page->slots[index];
+    struct overrun *overrun = &worker->overruns[index];
+    uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
+    uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+    bool running = state == SLOT_RUNNING || state == SLOT_ANSWERED;
+    if (overrun->stage == 1 && (!running || sequence != overrun->sequence)) {
+        log_overrun(worker, options); /* it obeyed before its line was written */
+    }
+    if (!running) {
+        *overrun = (struct overrun){0};
+        return CLOCK_NEVER;
+    }
+    if (sequence != overrun->sequence) {
+        *overrun = (struct overrun){.sequence = sequence};
+    }
+    uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
+    uint64_t next = CLOCK_NEVER;
+    if (options->handler_timeout > 0) {
+        next = advance(worker, index, options, clock_after(since, options->handler_timeout), now);
+    }
+    if (options->cancel_on_disconnect && state == SLOT_RUNNING && !overrun->gone && since <= now) {
+        if (now - since >= GONE_INTERVAL && is_client_gone(worker->park.receive[index])) {
+            overrun->gone = true;
+            log_debug("worker %u: the client went away, the function is asked to stop", worker->index);
+            cancel(worker, slot, sequence, CANCEL_CLIENT_GONE);
+        } else {
+            next = earlier(next, clock_after(now, GONE_INTERVAL));
+        }
+    }
+    return next;
+}
+
+uint64_t watch_worker(struct worker *worker, const struct options *options, uint64_t now)
+{
+    if (worker->state != WORKER_READY && worker->state != WORKER_STOPPING) {
+        return CLOCK_NEVER;
+    }
+    uint64_t next = CLOCK_NEVER;
+    for (uint32_t i = 0; i < worker->park.count; i++) {
+        next = earlier(next, watch_slot(worker, i, options, now));
+    }
+    if (options->handler_timeout > 0) {
+        next =
+            earlier(next, clock_after(now, options->handler_timeout)); /* a request may begin right after this look */
+    }
+    return next;
+}

@@ -1,0 +1,23 @@
+/*
+ * Watching requests from outside the interpreter: deadlines, and clients that went away (faults W7, C2).
+ *
+ *   since + limit      the stack is dumped, an exception is raised in the function
+ *           + 30 ms    one log line with that stack
+ *           + 150 ms   still running: the supervisor takes the connection and answers HandlerTimeout
+ *           + 1 s      still running: SIGTERM
+ *           + 2 s      SIGKILL; the worker is replaced
+ *
+ * A function that obeys the exception loses nothing but its request: the worker lives on. Everything read from the
+ * status page is compared, never trusted: a worker that lies about times shortens or lengthens its own requests.
+ */
+#ifndef ASYA_SUPERVISOR_WATCH_H
+#define ASYA_SUPERVISOR_WATCH_H
+
+#include "base/options.h"
+#include "supervisor/worker.h"
+
+/* Looks at one worker's running requests and does what is due. Returns when to look again (CLOCK_NEVER: when something
+ * else happens). */
+uint64_t watch_worker(struct worker *worker, const struct options *options, uint64_t now);
+
+#endif
