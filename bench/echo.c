@@ -26,10 +26,10 @@ static void on_term(int number)
     (void)control_send(control_end, CONTROL_DRAIN, NULL, 0);
 }
 
-static bool echo(void *context, const unsigned char *message, size_t size, struct buffer *reply)
+static bool echo(void *context, const struct request *request, struct buffer *reply)
 {
     (void)context;
-    if (reply_success_begin(reply) == BUFFER_OK && buffer_append(reply, message, size) == BUFFER_OK &&
+    if (reply_success_begin(reply) == BUFFER_OK && buffer_append(reply, request->message, request->size) == BUFFER_OK &&
         reply_success_end(reply) == BUFFER_OK) {
         return true;
     }
