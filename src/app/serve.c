@@ -1,5 +1,6 @@
 #include "app/serve.h"
 
+#include "app/resources.h"
 #include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -99,6 +100,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     struct answerer *answerer = &worker_answerer;
     answerer->pid = getpid();
     answerer->timeout = options->handler_timeout;
+    resources_limit(options);
     cancel_install(seat->stack);
     (void)load(options, &answerer->function);
     int status = control_send(seat->control, CONTROL_READY, NULL, 0);
@@ -112,6 +114,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .read_timeout = options->read_timeout,
                                    .write_timeout = options->write_timeout,
                                    .service = answer_service(answerer),
+                                   .max_requests = options->max_requests,
+                                   .retire_at_once = options->workers == 1,
                                    .page = seat->page,
                                    .park = seat->park};
     struct error err;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_LEVEL, KIND_FORMAT, KIND_SWITCH };
+enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_LEVEL, KIND_FORMAT, KIND_SWITCH, KIND_MEMORY };
 
 struct option {
     const char *name;
@@ -48,6 +48,12 @@ static const struct option table[] = {
      "seconds the function's import may take; 0: no limit"},
     {"ASYA_GRACE_PERIOD", KIND_SECONDS, FIELD(grace_period), 0, 0, "25",
      "seconds requests may take to finish at a stop"},
+    {"ASYA_MAX_REQUESTS", KIND_COUNT, FIELD(max_requests), 0, UINT64_MAX, "0",
+     "replace a worker after so many messages; 0: never"},
+    {"ASYA_MAX_RSS", KIND_MEMORY, FIELD(max_rss), 0, 0, "0",
+     "replace a worker whose memory exceeds this: bytes, or a share of the container's limit like 80%; 0: never"},
+    {"ASYA_MEMORY_LIMIT", KIND_MEMORY, FIELD(memory_limit), 0, 0, "0",
+     "bytes (or share) of data a worker may allocate before it gets MemoryError; 0: no limit"},
     {"ASYA_LOG_LEVEL", KIND_LEVEL, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR"},
     {"ASYA_LOG_FORMAT", KIND_FORMAT, FIELD(log_format), 0, 0, "text", "text or json"},
     {"ASYA_HANDLER", KIND_TEXT, FIELD(handler), 0, 0, "",
@@ -102,6 +108,27 @@ static bool parse_seconds(const char *text, uint64_t *ret_span)
     }
     *ret_span = seconds * CLOCK_SECOND + fraction;
     return *text == '\0';
+}
+
+/* Bytes, or a percentage from 1% to 100%. */
+static bool parse_memory(const char *text, struct option_memory *ret_memory)
+{
+    char digits[24];
+    size_t size = strlen(text);
+    if (size == 0 || size >= sizeof digits) {
+        return false;
+    }
+    bool is_share = text[size - 1] == '%';
+    memcpy(digits, text, size + 1);
+    if (is_share) {
+        digits[size - 1] = '\0';
+    }
+    uint64_t number;
+    if (!parse_number(digits, &number) || (is_share && (number < 1 || number > 100))) {
+        return false;
+    }
+    *ret_memory = (struct option_memory){.bytes = is_share ? 0 : number, .percent = is_share ? number : 0};
+    return true;
 }
 
 /* "0o660", "0660" or "660": permission bits only. */
@@ -176,6 +203,11 @@ static bool store(struct options *options, const struct option *option, const ch
                                          : "a number of seconds, like 30 or 0.5");
         }
         memcpy(field, &number, sizeof number);
+        return true;
+    case KIND_MEMORY:
+        if (!parse_memory(text, field)) {
+            return bad(err, option, text, "a number of bytes, or a share of the container's limit from 1% to 100%");
+        }
         return true;
     case KIND_SWITCH:
         if (!parse_word(text, switches, sizeof switches / sizeof switches[0], &index)) {

@@ -20,18 +20,27 @@ enum {
     OPTION_PATH_SIZE = 4096, /* a composed path with its NUL */
 };
 
+/* A size in bytes, or as a share of the cgroup's memory limit. */
+struct option_memory {
+    uint64_t bytes;   /* 0 is off, unless percent is set */
+    uint64_t percent; /* of the cgroup's limit; 0: bytes counts */
+};
+
 struct options {
-    const char *socket_path;    /* absolute or relative, checked when the socket is made */
-    const char *ready_file;     /* "" for none */
-    const char *process_module; /* "" for the echo function */
-    uint64_t max_message_size;  /* bytes */
-    int socket_mode;            /* permission bits or SOCKET_MODE_UMASK */
-    uint64_t read_timeout;      /* nanoseconds for a whole request */
-    uint64_t write_timeout;     /* nanoseconds for a whole reply */
-    uint64_t startup_timeout;   /* nanoseconds; 0 is off */
-    uint64_t grace_period;      /* nanoseconds */
-    uint64_t handler_timeout;   /* nanoseconds a function may run; 0 is off */
-    bool cancel_on_disconnect;  /* a function whose client went away is asked to stop */
+    const char *socket_path;           /* absolute or relative, checked when the socket is made */
+    const char *ready_file;            /* "" for none */
+    const char *process_module;        /* "" for the echo function */
+    uint64_t max_message_size;         /* bytes */
+    int socket_mode;                   /* permission bits or SOCKET_MODE_UMASK */
+    uint64_t read_timeout;             /* nanoseconds for a whole request */
+    uint64_t write_timeout;            /* nanoseconds for a whole reply */
+    uint64_t startup_timeout;          /* nanoseconds; 0 is off */
+    uint64_t grace_period;             /* nanoseconds */
+    uint64_t handler_timeout;          /* nanoseconds a function may run; 0 is off */
+    bool cancel_on_disconnect;         /* a function whose client went away is asked to stop */
+    uint64_t max_requests;             /* a worker is replaced after so many; 0 is off */
+    struct option_memory max_rss;      /* a worker is replaced when it has more resident */
+    struct option_memory memory_limit; /* RLIMIT_DATA of a worker */
     uint64_t workers;
     enum log_level log_level;
     enum log_format log_format;

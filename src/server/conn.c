@@ -482,6 +482,15 @@ uint64_t conn_expire(struct conn_host *host, uint64_t now)
     return next;
 }
 
+uint32_t conn_count_begun(const struct conn_host *host)
+{
+    uint32_t silent = 0;
+    for (const struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
+        silent += conn->raw.seen == 0 && conn->slot != NO_SLOT;
+    }
+    return host->count - silent;
+}
+
 void conn_dismiss_silent(struct conn_host *host)
 {
     struct error err;
@@ -507,6 +516,11 @@ void conn_round_end(struct conn_host *host)
 
 void conn_host_done(struct conn_host *host)
 {
+    for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
+        if (conn->raw.seen == 0) {
+            conn->slot = NO_SLOT; /* stays parked: it is for the next worker */
+        }
+    }
     for (int state = 0; state < CONN_STATES; state++) {
         while (host->lists[state].first != NULL) {
             conn_close(host, host->lists[state].first);

@@ -87,13 +87,16 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events);
 /* Acts on deadlines that have passed. Returns the next one. */
 uint64_t conn_expire(struct conn_host *host, uint64_t now);
 
+/* Connections whose request has begun to arrive, or whose reply is not out yet, or that are not parked. */
+uint32_t conn_count_begun(const struct conn_host *host);
+
 /* The runtime stops: whoever has sent nothing yet gets server_error. */
 void conn_dismiss_silent(struct conn_host *host);
 
 /* End of a round of events: connections closed in it may be reused now. */
 void conn_round_end(struct conn_host *host);
 
-/* Closes every connection without a reply and frees everything. */
+/* Closes every connection without a reply and frees everything. Connections nobody has read from stay parked. */
 void conn_host_done(struct conn_host *host);
 
 #endif

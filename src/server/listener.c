@@ -227,6 +227,15 @@ int listener_publish(struct listener *listener)
     return 0;
 }
 
+int listener_accept(const struct listener *listener)
+{
+    int fd;
+    do {
+        fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+    return fd < 0 ? -errno : fd;
+}
+
 enum listener_place listener_check(const struct listener *listener)
 {
     /* by path and not through the open folder, which may have been removed and made again */

@@ -40,6 +40,9 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
 /* Renames the socket onto its path. Returns 0 or -errno. */
 int listener_publish(struct listener *listener);
 
+/* The next queued connection, non-blocking and CLOEXEC, which the caller owns; -errno (-EAGAIN) if there is none. */
+int listener_accept(const struct listener *listener);
+
 /* What stands at the path now. */
 enum listener_place listener_check(const struct listener *listener);
 

@@ -33,6 +33,8 @@ struct server {
     uint64_t resume_at; /* when to accept again; CLOCK_NEVER while accepting or full */
     bool draining;
     uint64_t dismiss_at; /* when silent clients are sent away; CLOCK_NEVER unless draining */
+    bool retiring;       /* accepts no more; the next worker takes what nobody has read */
+    bool asked_to_retire;
     bool stopped;
 };
 
@@ -126,16 +128,36 @@ static enum accepted accept_one(struct server *server)
     }
 }
 
+static void retire(struct server *server)
+{
+    server->retiring = true;
+    set_accepting(server, false);
+}
+
+/* After so many requests the worker asks to be replaced. */
+static void count_requests(struct server *server)
+{
+    const struct server_config *config = server->config;
+    if (config->max_requests == 0 || server->asked_to_retire || server->host.sequence < config->max_requests) {
+        return;
+    }
+    server->asked_to_retire = control_send(config->control, CONTROL_RETIRE, NULL, 0) == 0;
+    if (config->retire_at_once) {
+        retire(server);
+    }
+}
+
 /* Returns true when the backlog was found empty. */
 static bool accept_batch(struct server *server)
 {
     enum accepted accepted = ACCEPTED;
     for (int i = 0; i < ACCEPT_BATCH && accepted == ACCEPTED; i++) {
-        if (is_full(server)) {
+        if (is_full(server) || server->retiring) {
             set_accepting(server, false); /* until a connection closes */
             return false;
         }
         accepted = accept_one(server);
+        count_requests(server);
     }
     return accepted == ACCEPT_EMPTY;
 }
@@ -172,6 +194,8 @@ static void obey(struct server *server)
         uint32_t used = 0;
         if (message.type == CONTROL_DRAIN) {
             begin_drain(server);
+        } else if (message.type == CONTROL_RETIRE) {
+            retire(server);
         } else if (message.type == CONTROL_LISTENER && message.count == 1) {
             replace_listener(server, fds[used++]);
         } else if (message.type == CONTROL_CONNECTION && message.count == 1) {
@@ -200,15 +224,20 @@ static void dispatch(struct server *server, const struct epoll_event *event)
     conn_ready(&server->host, event->data.ptr, event->events);
 }
 
-/* While draining: nothing more to accept, nothing more to answer? */
+/* While draining: nothing more to accept, nothing more to answer? While retiring: nothing begun? Connections nobody has
+ * read from are parked, and go on to the next worker. */
 static bool is_drained(struct server *server)
 {
+    if (server->retiring) {
+        return conn_count_begun(&server->host) == 0;
+    }
     return server->draining && accept_batch(server) && server->host.count == 0;
 }
 
 static void resume(struct server *server, uint64_t now)
 {
-    if (!server->accepting && !is_full(server) && (server->resume_at == CLOCK_NEVER || server->resume_at <= now)) {
+    if (!server->accepting && !is_full(server) && !server->retiring &&
+        (server->resume_at == CLOCK_NEVER || server->resume_at <= now)) {
         server->resume_at = CLOCK_NEVER;
         set_accepting(server, true);
     }
@@ -255,6 +284,7 @@ static void loop(struct server *server)
         for (int i = 0; i < count; i++) {
             dispatch(server, &events[i]);
         }
+        count_requests(server);
         deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
         conn_round_end(host);
         resume(server, looked);

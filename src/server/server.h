@@ -21,6 +21,8 @@ struct server_config {
     size_t max_message;     /* bytes of a request */
     uint64_t read_timeout;  /* ns for a whole request */
     uint64_t write_timeout; /* ns for a whole reply */
+    uint64_t max_requests;  /* ask to be replaced after so many; 0: never */
+    bool retire_at_once;    /* at that point accept no more, without waiting to be told */
     struct service service;
     struct status_page *page; /* may be NULL */
     struct park *park;        /* may be NULL; borrowed */

@@ -1,5 +1,7 @@
 #include "supervisor/cause.h"
 
+#include "base/exits.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -35,14 +37,29 @@ struct cause cause_from_wait(int wait_status)
     return (struct cause){.status = WEXITSTATUS(wait_status)};
 }
 
-void cause_describe(const struct cause *cause, char *text, size_t size)
+void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE])
 {
-    if (cause->signal != 0) {
-        (void)snprintf(text, size, "killed by signal %d (%s)%s", cause->signal, signal_name(cause->signal),
-                       cause->core ? ", core dumped" : "");
+    if (cause->out_of_memory) {
+        (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by the kernel for want of memory (OOM)");
+    } else if (cause->signal != 0) {
+        (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by signal %d (%s)%s", cause->signal,
+                       signal_name(cause->signal), cause->core ? ", core dumped" : "");
+    } else if (cause->status == EXIT_TAMPERED) {
+        (void)snprintf(text, CAUSE_TEXT_SIZE, "gave up: the function closed or replaced descriptors of the runtime");
     } else {
-        (void)snprintf(text, size, "exited with status %d", cause->status);
+        (void)snprintf(text, CAUSE_TEXT_SIZE, "exited with status %d", cause->status);
     }
 }
 
-const char *cause_type(const struct cause *cause) { return cause->signal != 0 ? "WorkerCrashed" : "WorkerExited"; }
+void cause_error(const struct cause *cause, struct error *err)
+{
+    char text[CAUSE_TEXT_SIZE];
+    cause_describe(cause, text);
+    if (cause->out_of_memory) {
+        error_set(err, ERR_MEMORY, 0, "the worker process %s while it served this request", text);
+        return;
+    }
+    bool crashed = cause->signal != 0 || cause->status == EXIT_TAMPERED;
+    error_set_processing(err, crashed ? "WorkerCrashed" : "WorkerExited",
+                         "the worker process %s while it served this request", text);
+}

@@ -1,6 +1,7 @@
 #include "supervisor/rescue.h"
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/control.h"
@@ -32,19 +33,38 @@ void rescue_answer(int connection, const struct error *err)
     fd_close(&connection);
 }
 
-static bool keep(struct orphans *orphans, int connection)
+bool orphans_add(struct orphans *orphans, int connection, uint64_t now)
 {
     if (orphans->count == ORPHANS_MAX) {
         return false;
     }
-    orphans->fds[orphans->count++] = connection;
+    orphans->fds[orphans->count] = connection;
+    orphans->since[orphans->count++] = now;
     return true;
+}
+
+/* Forgets the first `gone` orphans. */
+static void orphans_shift(struct orphans *orphans, uint32_t gone)
+{
+    memmove(orphans->fds, orphans->fds + gone, (orphans->count - gone) * sizeof orphans->fds[0]);
+    memmove(orphans->since, orphans->since + gone, (orphans->count - gone) * sizeof orphans->since[0]);
+    orphans->count -= gone;
+}
+
+void orphans_expire(struct orphans *orphans, uint64_t before, const struct error *err)
+{
+    uint32_t expired = 0;
+    while (expired < orphans->count && orphans->since[expired] < before) {
+        rescue_answer(orphans->fds[expired++], err);
+    }
+    orphans_shift(orphans, expired);
 }
 
 struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struct status_page *page,
                             struct orphans *orphans, const struct error *err)
 {
     struct rescued rescued = {0};
+    uint64_t now = clock_now();
     struct error partial;
     error_set(&partial, ERR_SERVER, 0,
               "the worker died while this request was still arriving; it was not run, send it again");
@@ -56,7 +76,7 @@ struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struc
         switch (atomic_load_explicit(&page->slots[i].state, memory_order_acquire)) {
         case SLOT_FREE: /* parked, and killed before it could say so */
         case SLOT_WAITING:
-            if (keep(orphans, connection)) {
+            if (orphans_add(orphans, connection, now)) {
                 connection = -1;
                 rescued.handed_on++;
             } else {
@@ -86,22 +106,17 @@ void rescue_hand_on(struct orphans *orphans, int control)
         fd_close(&orphans->fds[sent]);
         sent++;
     }
-    memmove(orphans->fds, orphans->fds + sent, (orphans->count - sent) * sizeof orphans->fds[0]);
-    orphans->count -= sent;
+    orphans_shift(orphans, sent);
 }
 
-void rescue_dismiss(struct orphans *orphans, int listener, const struct error *err)
+void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err)
 {
     while (orphans->count > 0) {
         orphans->count--;
         rescue_answer(orphans->fds[orphans->count], err);
     }
-    while (listener >= 0) {
-        int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (connection >= 0) {
-            rescue_answer(connection, err);
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            break;
-        }
+    int connection;
+    while (listener->fd >= 0 && (connection = listener_accept(listener)) >= 0) {
+        rescue_answer(connection, err);
     }
 }

@@ -6,6 +6,7 @@
 #define ASYA_SUPERVISOR_RESCUE_H
 
 #include "base/error.h"
+#include "server/listener.h"
 #include "server/status.h"
 
 #include <stdbool.h>
@@ -17,7 +18,14 @@ enum { ORPHANS_MAX = SLOTS_MAX }; /* unread connections that may wait for the ne
 struct orphans {
     uint32_t count;
     int fds[ORPHANS_MAX];
+    uint64_t since[ORPHANS_MAX]; /* clock_now() when it came here; oldest first */
 };
+
+/* Takes over `connection`. False if there is no room: it stays the caller's. */
+bool orphans_add(struct orphans *orphans, int connection, uint64_t now);
+
+/* Answers those that came before `before` with `err`. */
+void orphans_expire(struct orphans *orphans, uint64_t before, const struct error *err);
 
 struct rescued {
     uint32_t answered;  /* got `err` */
@@ -36,7 +44,7 @@ void rescue_answer(int connection, const struct error *err);
 /* Hands the orphans to a worker over its control channel, as many as it takes. */
 void rescue_hand_on(struct orphans *orphans, int control);
 
-/* Answers the orphans, and whoever is queued on `listener` (-1: nobody), with `err`. */
-void rescue_dismiss(struct orphans *orphans, int listener, const struct error *err);
+/* Answers the orphans, and whoever is queued on `listener`, with `err`. */
+void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err);
 
 #endif

@@ -6,10 +6,9 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "server/control.h"
-#include "server/listener.h"
-#include "supervisor/cause.h"
+#include "supervisor/cgroup.h"
 #include "supervisor/readyfile.h"
-#include "supervisor/rescue.h"
+#include "supervisor/state.h"
 #include "supervisor/watch.h"
 
 #include <errno.h>
@@ -19,43 +18,18 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
     EVENTS_MAX = 16,
-    START_FAILURES_MAX = 5, /* in a row, with no worker up: then the supervisor gives up */
 };
 
-#define CHECK_INTERVAL  (1 * CLOCK_SECOND)  /* between looks at the socket's file */
-#define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
-#define STACK_TIME      (50 * CLOCK_MS)     /* for a process to write its stacks before it is killed */
-#define BACKOFF_FIRST   (100 * CLOCK_MS)
-#define BACKOFF_LONGEST (10 * CLOCK_SECOND)
-
-enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING };
-
-struct supervisor {
-    const struct options *options;
-    const struct worker_hooks *hooks;
-    enum phase phase;
-    int exit_code;
-    struct listener listener;
-    int epoll;
-    int signals;
-    sigset_t inherited_mask;
-    uint64_t next_check; /* of the socket's file */
-    uint64_t kill_at;    /* while STOPPING: the end of the grace period */
-    uint32_t worker_count;
-    struct worker *workers;
-    struct orphans orphans;
-    /* set in a worker's process, to unwind */
-    bool is_worker;
-    int worker_exit;
-};
-
-static void stop(struct supervisor *supervisor, const char *reason, int exit_code);
+#define CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at the socket's file */
+#define STACK_TIME     (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
+#define DESK_AFTER     (100 * CLOCK_MS)   /* without a worker, before the supervisor accepts itself */
 
 /* ---- workers ---------------------------------------------------------------------------------------------------- */
 
@@ -69,7 +43,7 @@ static struct worker *find_worker(const struct supervisor *supervisor, pid_t pid
     return NULL;
 }
 
-static uint32_t count_workers(const struct supervisor *supervisor, enum worker_state state)
+uint32_t supervisor_count(const struct supervisor *supervisor, enum worker_state state)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
@@ -80,19 +54,7 @@ static uint32_t count_workers(const struct supervisor *supervisor, enum worker_s
 
 static bool any_alive(const struct supervisor *supervisor)
 {
-    return count_workers(supervisor, WORKER_DOWN) < supervisor->worker_count;
-}
-
-static uint64_t backoff(uint32_t failures)
-{
-    if (failures == 0) {
-        return 0;
-    }
-    uint64_t delay = BACKOFF_FIRST;
-    for (uint32_t i = 1; i < failures && delay < BACKOFF_LONGEST; i++) {
-        delay *= 2;
-    }
-    return delay < BACKOFF_LONGEST ? delay : BACKOFF_LONGEST;
+    return supervisor_count(supervisor, WORKER_DOWN) < supervisor->worker_count;
 }
 
 /* In the new process: lets go of everything that is the supervisor's, and becomes the worker. */
@@ -154,7 +116,7 @@ static void spawn(struct supervisor *supervisor, struct worker *worker)
         fd_close(&control);
         fd_close(&stack);
         worker_ended(worker);
-        uint64_t delay = backoff(++worker->failures);
+        uint64_t delay = restart_delay(++worker->failures);
         worker->restart_at = clock_after(now, delay);
         log_error("cannot start worker %u: %s; next try in %llu ms", worker->index, strerror(-status),
                   (unsigned long long)(delay / CLOCK_MS));
@@ -168,23 +130,93 @@ static void spawn(struct supervisor *supervisor, struct worker *worker)
     }
 }
 
+/* ---- the desk: connections while no worker is up ---------------------------------------------------------------- */
+
+static void close_desk(struct supervisor *supervisor)
+{
+    if (supervisor->desk_open) {
+        supervisor->desk_open = false;
+        (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, supervisor->listener.fd, NULL);
+    }
+}
+
+/* Takes who connects while no worker is up, so that nobody waits in silence: the next worker gets them unread, or their
+ * read deadline ends with a reply that says why. */
+static void accept_at_desk(struct supervisor *supervisor)
+{
+    while (supervisor->orphans.count < ORPHANS_MAX) {
+        int connection = listener_accept(&supervisor->listener);
+        if (connection < 0) {
+            return;
+        }
+        (void)orphans_add(&supervisor->orphans, connection, clock_now());
+    }
+    close_desk(supervisor); /* full: the others wait in the backlog */
+}
+
+static void crash_loop_error(const struct supervisor *supervisor, struct error *err)
+{
+    if (supervisor->deaths > 1) {
+        error_set(err, ERR_SERVER, 0, "no worker is up: crash loop, %u deaths in a row, the last one %s",
+                  supervisor->deaths, supervisor->last_death);
+    } else {
+        error_set(err, ERR_SERVER, 0, "no worker was ready in time; the last one %s", supervisor->last_death);
+    }
+}
+
+/* Returns when there is something to do at the desk. */
+static uint64_t tend_desk(struct supervisor *supervisor, uint64_t now)
+{
+    uint64_t next = CLOCK_NEVER;
+    if (supervisor->alone_since != CLOCK_NEVER && !supervisor->desk_open && supervisor->orphans.count < ORPHANS_MAX) {
+        next = clock_after(supervisor->alone_since, DESK_AFTER);
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &supervisor->listener};
+        if (next <= now) {
+            supervisor->desk_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
+            next = CLOCK_NEVER;
+        }
+    }
+    if (supervisor->orphans.count > 0) {
+        uint64_t deadline = clock_after(supervisor->orphans.since[0], supervisor->options->read_timeout);
+        if (deadline <= now) {
+            struct error err;
+            crash_loop_error(supervisor, &err);
+            log_warning("server_error: %s", err.text);
+            orphans_expire(&supervisor->orphans, now - supervisor->options->read_timeout + 1, &err);
+            return clock_after(now, CLOCK_MS);
+        }
+        next = deadline < next ? deadline : next;
+    }
+    return next;
+}
+
+/* The ready-file exists while a worker is up. */
+void supervisor_show_readiness(struct supervisor *supervisor)
+{
+    const char *path = supervisor->options->ready_file;
+    if (supervisor->phase != PHASE_SERVING || supervisor_count(supervisor, WORKER_READY) == 0) {
+        readyfile_remove(path);
+        return;
+    }
+    int status = readyfile_write(path);
+    if (status < 0) {
+        log_error("cannot write the ready-file %s: %s; serving without it", path, strerror(-status));
+    }
+}
+
 static void publish(struct supervisor *supervisor)
 {
     int status = listener_publish(&supervisor->listener);
     if (status < 0) {
         log_error("cannot publish %s: %s", supervisor->options->socket_path, strerror(-status));
-        stop(supervisor, "the socket cannot be published", EXIT_SOCKET);
+        supervisor_stop(supervisor, "the socket cannot be published", EXIT_SOCKET);
         return;
     }
     supervisor->phase = PHASE_SERVING;
     supervisor->next_check = clock_after(clock_now(), CHECK_INTERVAL);
-    status = readyfile_write(supervisor->options->ready_file);
-    if (status < 0) {
-        log_error("cannot write the ready-file %s: %s; serving without it", supervisor->options->ready_file,
-                  strerror(-status));
-    }
-    log_info("listening on %s, %u worker%s, protocol raw", supervisor->options->socket_path, supervisor->worker_count,
-             supervisor->worker_count == 1 ? "" : "s");
+    supervisor_show_readiness(supervisor);
+    log_info("listening on %s, %u worker%s", supervisor->options->socket_path, (unsigned)supervisor->options->workers,
+             supervisor->options->workers == 1 ? "" : "s");
 }
 
 static void worker_ready(struct supervisor *supervisor, struct worker *worker)
@@ -195,14 +227,19 @@ static void worker_ready(struct supervisor *supervisor, struct worker *worker)
     worker->state = WORKER_READY;
     log_info("worker %u is ready, pid %d, after %llu ms", worker->index, (int)worker->pid,
              (unsigned long long)((clock_now() - worker->started_at) / CLOCK_MS));
+    supervisor->alone_since = CLOCK_NEVER;
+    close_desk(supervisor);
+    replace_ready(supervisor, worker);
     if (supervisor->phase == PHASE_STARTING) {
         publish(supervisor);
+    } else {
+        supervisor_show_readiness(supervisor);
     }
     rescue_hand_on(&supervisor->orphans, worker->control);
 }
 
 /* Reads what a worker has to say. A worker that talks nonsense on the channel is not trusted any further. */
-static void listen_to(struct supervisor *supervisor, struct worker *worker)
+void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
@@ -210,7 +247,7 @@ static void listen_to(struct supervisor *supervisor, struct worker *worker)
     while (worker->control >= 0 && (status = control_receive(worker->control, &message, fds)) != -EAGAIN) {
         if (status <= 0) {
             (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
-            if (status < 0) {
+            if (status == -EPROTO) {
                 log_error("worker %u sent an invalid control message and is replaced", worker->index);
                 worker_kill(worker, SIGKILL);
             }
@@ -218,6 +255,8 @@ static void listen_to(struct supervisor *supervisor, struct worker *worker)
         }
         if (message.type == CONTROL_READY && message.count == 0) {
             worker_ready(supervisor, worker);
+        } else if (message.type == CONTROL_RETIRE && message.count == 0) {
+            replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
         } else if (message.type == CONTROL_SLOTS) {
             worker_add_slots(worker, fds, message.count);
         } else {
@@ -229,106 +268,6 @@ static void listen_to(struct supervisor *supervisor, struct worker *worker)
 }
 
 /* ---- death ------------------------------------------------------------------------------------------------------ */
-
-static void answer_parked(struct supervisor *supervisor, struct worker *worker, const struct cause *cause,
-                          const char *text)
-{
-    struct error err;
-    error_set_processing(&err, cause_type(cause), "the worker process was %s while it served this request", text);
-    if (cause->signal == 0) {
-        error_set_processing(&err, cause_type(cause), "the worker process %s while it served this request", text);
-    }
-    if (supervisor->phase == PHASE_STOPPING && clock_now() >= supervisor->kill_at) {
-        error_set(&err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
-    }
-    struct rescued rescued =
-        rescue_slots(worker->park.receive, worker->park.count, worker->page, &supervisor->orphans, &err);
-    if (rescued.answered + rescued.handed_on + rescued.partial > 0) {
-        log_info("worker %u left %u requests: %u answered, %u handed on, %u to be sent again", worker->index,
-                 rescued.answered + rescued.handed_on + rescued.partial, rescued.answered, rescued.handed_on,
-                 rescued.partial);
-    }
-}
-
-static int start_failure_code(const struct worker *worker, const struct cause *cause)
-{
-    if (worker->timed_out) {
-        return EXIT_START_TIMEOUT;
-    }
-    if (cause->signal == 0 && cause->status >= EXIT_OPTION && cause->status <= EXIT_INTERPRETER) {
-        return cause->status; /* it has logged its cause */
-    }
-    return EXIT_IMPORT;
-}
-
-/* It died before it was ready. At the first start that is final; later the machine may recover. */
-static void start_failed(struct supervisor *supervisor, struct worker *worker, const struct cause *cause,
-                         const char *text)
-{
-    int code = start_failure_code(worker, cause);
-    if (worker->timed_out) {
-        char message[128];
-        char stack[LOG_LINE_SIZE];
-        (void)snprintf(message, sizeof message, "the function was not loaded within %llu ms (ASYA_STARTUP_TIMEOUT)",
-                       (unsigned long long)(supervisor->options->startup_timeout / CLOCK_MS));
-        worker_read_stack(worker, stack, sizeof stack);
-        log_with_detail(LOG_LEVEL_ERROR, message, stack);
-    } else if (code == EXIT_IMPORT && !(cause->signal == 0 && cause->status == EXIT_IMPORT)) {
-        log_error("the worker was %s while it loaded %s", text, supervisor->options->process_module);
-    }
-    bool others = count_workers(supervisor, WORKER_READY) > 0;
-    if (supervisor->phase == PHASE_STARTING || (!others && worker->failures + 1 >= START_FAILURES_MAX)) {
-        stop(supervisor, "the function cannot be loaded", code);
-        return;
-    }
-    uint64_t delay = backoff(++worker->failures);
-    worker->restart_at = clock_after(clock_now(), delay);
-    log_error("worker %u did not start; next try in %llu ms", worker->index, (unsigned long long)(delay / CLOCK_MS));
-}
-
-/* It died while serving. One that had answered something, or lived long, is replaced at once. */
-static void schedule_restart(struct worker *worker, const char *text)
-{
-    uint64_t now = clock_now();
-    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
-    bool healthy = requests > 1 || now - worker->started_at >= HEALTHY_AFTER;
-    if (healthy) {
-        worker->failures = 0;
-    }
-    uint64_t delay = backoff(worker->failures++);
-    worker->restart_at = clock_after(now, delay);
-    log_error("worker %u, pid %d, was %s after %llu requests; a new one starts in %llu ms", worker->index,
-              (int)worker->pid, text, (unsigned long long)requests, (unsigned long long)(delay / CLOCK_MS));
-}
-
-static void worker_died(struct supervisor *supervisor, struct worker *worker, int wait_status)
-{
-    struct cause cause = cause_from_wait(wait_status);
-    char text[96];
-    cause_describe(&cause, text, sizeof text);
-    listen_to(supervisor, worker); /* slots it made before it died */
-    answer_parked(supervisor, worker, &cause, text);
-    enum worker_state state = worker->state;
-    if (supervisor->phase == PHASE_STOPPING) {
-        if (cause.signal != 0 && clock_now() < supervisor->kill_at && state != WORKER_STARTING) {
-            log_error("worker %u, pid %d, was %s during the stop", worker->index, (int)worker->pid, text);
-        }
-        worker_ended(worker);
-        return;
-    }
-    if (state == WORKER_STARTING) {
-        start_failed(supervisor, worker, &cause, text);
-        worker_ended(worker);
-    } else {
-        schedule_restart(worker, text);
-        worker_ended(worker);
-    }
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        if (supervisor->workers[i].state == WORKER_READY) {
-            rescue_hand_on(&supervisor->orphans, supervisor->workers[i].control);
-        }
-    }
-}
 
 /* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper. */
 static void reap(struct supervisor *supervisor)
@@ -349,8 +288,11 @@ static void reap(struct supervisor *supervisor)
             worker_kill(worker, SIGKILL); /* its process group, while the number cannot be anybody else's */
         }
         int status = 0;
-        if (waitpid(info.si_pid, &status, WNOHANG) == info.si_pid && worker != NULL) {
-            worker_died(supervisor, worker, status);
+        struct rusage usage;
+        if (wait4(info.si_pid, &status, WNOHANG, &usage) == info.si_pid && worker != NULL) {
+            struct cause cause = cause_from_wait(status);
+            cause.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+            restart_after_death(supervisor, worker, &cause);
         }
     }
 }
@@ -365,7 +307,7 @@ static void kill_all(struct supervisor *supervisor)
 }
 
 /* Not ready at once; who is being served, or has connected, is still answered. */
-static void stop(struct supervisor *supervisor, const char *reason, int exit_code)
+void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit_code)
 {
     if (supervisor->phase == PHASE_STOPPING) {
         return;
@@ -375,6 +317,7 @@ static void stop(struct supervisor *supervisor, const char *reason, int exit_cod
     supervisor->exit_code = exit_code;
     supervisor->kill_at = clock_after(clock_now(), supervisor->options->grace_period);
     readyfile_remove(supervisor->options->ready_file);
+    close_desk(supervisor);
     listener_hide(&supervisor->listener);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
@@ -383,7 +326,7 @@ static void stop(struct supervisor *supervisor, const char *reason, int exit_cod
         } else if (worker->state == WORKER_READY) {
             worker->state = WORKER_STOPPING;
             int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
-            if (status < 0) {
+            if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
                 log_warning("worker %u cannot be told to stop: %s", worker->index, strerror(-status));
                 worker_kill(worker, SIGKILL);
             }
@@ -416,11 +359,11 @@ static void handle_signal(struct supervisor *supervisor, const struct signalfd_s
     case SIGQUIT:
     case SIGHUP:
         if (supervisor->phase != PHASE_STOPPING) {
-            stop(supervisor,
-                 info->ssi_signo == SIGTERM  ? "SIGTERM"
-                 : info->ssi_signo == SIGINT ? "SIGINT"
-                                             : "SIGQUIT or SIGHUP",
-                 EXIT_OK);
+            supervisor_stop(supervisor,
+                            info->ssi_signo == SIGTERM  ? "SIGTERM"
+                            : info->ssi_signo == SIGINT ? "SIGINT"
+                                                        : "SIGQUIT or SIGHUP",
+                            EXIT_OK);
         } else if (supervisor->kill_at != 0) {
             cut_short(supervisor, "a second signal");
         }
@@ -444,9 +387,10 @@ static void publish_again(struct supervisor *supervisor)
 {
     struct error err;
     int old = -1;
+    close_desk(supervisor);
     if (listener_renew(&supervisor->listener, &old, &err) != EXIT_OK) {
         log_error("%s was removed and cannot be put back: %s", supervisor->options->socket_path, err.text);
-        stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
         return;
     }
     log_warning("%s was removed; it has been put back", supervisor->options->socket_path);
@@ -458,7 +402,7 @@ static void publish_again(struct supervisor *supervisor)
             }
         }
     }
-    (void)readyfile_write(supervisor->options->ready_file);
+    supervisor_show_readiness(supervisor);
     fd_close(&old);
 }
 
@@ -468,6 +412,7 @@ static void check_socket(struct supervisor *supervisor, uint64_t now)
         return;
     }
     supervisor->next_check = clock_after(now, CHECK_INTERVAL);
+    replace_check(supervisor);
     switch (listener_check(&supervisor->listener)) {
     case LISTENER_OURS:
         return;
@@ -476,7 +421,7 @@ static void check_socket(struct supervisor *supervisor, uint64_t now)
         return;
     case LISTENER_TAKEN:
         log_error("something else stands at %s now; it was left alone", supervisor->options->socket_path);
-        stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
         return;
     }
 }
@@ -501,11 +446,11 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     }
     check_socket(supervisor, now);
     if (supervisor->phase == PHASE_SERVING) {
-        next = supervisor->next_check;
+        next = earlier(supervisor->next_check, tend_desk(supervisor, now));
     }
     for (uint32_t i = 0; i < supervisor->worker_count && supervisor->phase != PHASE_STOPPING; i++) {
         struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_DOWN) {
+        if (worker->state == WORKER_DOWN && !worker->vacant) {
             if (worker->restart_at <= now) {
                 spawn(supervisor, worker);
                 if (supervisor->is_worker) {
@@ -532,6 +477,13 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
             }
             next = earlier(next, deadline);
         }
+        if (worker->state == WORKER_STOPPING) { /* retiring, or it would be PHASE_STOPPING */
+            if (worker->restart_at <= now) {
+                worker_kill(worker, SIGKILL);
+            } else {
+                next = earlier(next, worker->restart_at);
+            }
+        }
         next = earlier(next, watch_worker(worker, supervisor->options, now));
     }
     return next;
@@ -556,8 +508,10 @@ static void loop(struct supervisor *supervisor)
             struct worker *worker = events[i].data.ptr;
             if (worker == NULL) {
                 read_signals(supervisor);
+            } else if (events[i].data.ptr == &supervisor->listener) {
+                accept_at_desk(supervisor);
             } else if (worker->control >= 0) {
-                listen_to(supervisor, worker);
+                supervisor_listen_to(supervisor, worker);
             }
         }
     }
@@ -584,7 +538,19 @@ static bool watch_signals(struct supervisor *supervisor)
 static bool prepare(struct supervisor *supervisor)
 {
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
-    supervisor->worker_count = (uint32_t)supervisor->options->workers;
+    uint32_t wanted = (uint32_t)supervisor->options->workers;
+    supervisor->worker_count = wanted > 1 ? wanted + 1 : 1;
+    supervisor->alone_since = CLOCK_NEVER;
+    supervisor->max_rss = supervisor->options->max_rss.bytes;
+    uint64_t limit;
+    if (supervisor->options->max_rss.percent > 0) {
+        if (cgroup_memory_limit(&limit)) {
+            supervisor->max_rss = limit / 100 * supervisor->options->max_rss.percent;
+        } else {
+            log_warning(
+                "ASYA_MAX_RSS is a share, but this container has no memory limit that can be read: it has no effect");
+        }
+    }
     supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
     if (supervisor->workers == NULL || !watch_signals(supervisor)) {
         log_error("the supervisor cannot start: %s", strerror(errno));
@@ -596,6 +562,7 @@ static bool prepare(struct supervisor *supervisor)
             log_error("the supervisor cannot start: %s", strerror(-status));
             return false;
         }
+        supervisor->workers[i].vacant = i >= wanted;
     }
     return true;
 }
@@ -604,7 +571,7 @@ static void finish(struct supervisor *supervisor)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
-    rescue_dismiss(&supervisor->orphans, supervisor->listener.fd, &err);
+    rescue_dismiss(&supervisor->orphans, &supervisor->listener, &err);
     listener_close(&supervisor->listener);
     fd_close(&supervisor->epoll);
     fd_close(&supervisor->signals);

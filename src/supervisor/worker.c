@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "server/control.h"
+#include "supervisor/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@ enum { SLOTS_AT_START = 16 };
 
 int worker_init(struct worker *worker, uint32_t index)
 {
-    *worker = (struct worker){.index = index, .control = -1, .stack = -1};
+    *worker = (struct worker){.index = index, .control = -1, .stack = -1, .replaces = WORKER_NONE};
     void *page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
         return -errno;
@@ -58,7 +59,8 @@ void worker_forked(struct worker *worker, pid_t pid, int *control, int *stack, u
     worker->pid = pid;
     worker->state = WORKER_STARTING;
     worker->started_at = now;
-    worker->timed_out = false;
+    worker->timed_out = worker->due = false;
+    worker->oom_known = cgroup_oom_kills(&worker->oom_kills);
 }
 
 void worker_read_stack(const struct worker *worker, char *text, size_t size)
@@ -81,6 +83,7 @@ void worker_ended(struct worker *worker)
     park_done(&worker->park);
     worker->pid = 0;
     worker->state = WORKER_DOWN;
+    worker->due = false;
 }
 
 void worker_forget(struct worker *worker)

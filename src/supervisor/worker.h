@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define WORKER_NONE UINT32_MAX
+
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
 
 /* How far the measures against a request that runs too long have gone. */
@@ -32,6 +34,11 @@ struct worker {
     uint64_t started_at;
     uint64_t restart_at;      /* while DOWN: when to spawn it */
     uint32_t failures;        /* deaths in a row without a request answered or 30 s of health */
+    bool vacant;              /* the place is not to be filled: it is for a replacement */
+    bool due;                 /* the process shall be replaced */
+    uint32_t replaces;        /* index of the worker it replaces, or WORKER_NONE */
+    bool oom_known;           /* oom_kills could be read when it started */
+    uint64_t oom_kills;       /* of its cgroup by then */
     bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT; restart_at says when it is killed */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */
     int stack;                /* where the process writes its Python stacks; -1 while DOWN */

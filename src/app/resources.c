@@ -1,0 +1,108 @@
+#include "app/resources.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "supervisor/cgroup.h"
+
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { OOM_SCORE_MORE = 100, OOM_SCORE_MAX = 1000 };
+
+static void limit_memory(const struct options *options)
+{
+    uint64_t bytes = options->memory_limit.bytes;
+    if (options->memory_limit.percent > 0) {
+        uint64_t limit;
+        if (!cgroup_memory_limit(&limit)) {
+            log_warning("ASYA_MEMORY_LIMIT is a share, but this container has no memory limit that can be read: "
+                        "it has no effect");
+            return;
+        }
+        bytes = limit / 100 * options->memory_limit.percent;
+    }
+    if (bytes == 0) {
+        return;
+    }
+    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+    if (setrlimit(RLIMIT_DATA, &limit) != 0) {
+        log_warning("ASYA_MEMORY_LIMIT has no effect: %s", strerror(errno));
+    }
+}
+
+/* A little above the supervisor's, so that the kernel picks the worker; not so much that it would pick this container
+ * before others on the node. Raising one's own score is always allowed. */
+static void raise_oom_score(void)
+{
+    FD_SCOPED int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    char text[16];
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (got <= 0) {
+        return; /* no /proc: the kernel decides by size alone */
+    }
+    text[got] = '\0';
+    bool negative = text[0] == '-';
+    int score = 0;
+    for (const char *digit = text + negative; *digit >= '0' && *digit <= '9'; digit++) {
+        score = score * 10 + (*digit - '0');
+    }
+    score = (negative ? -score : score) + OOM_SCORE_MORE;
+    int size = snprintf(text, sizeof text, "%d", score < OOM_SCORE_MAX ? score : OOM_SCORE_MAX);
+    if (size > 0 && pwrite(fd, text, (size_t)size, 0) < 0) {
+        log_debug("the OOM score cannot be raised: %s", strerror(errno));
+    }
+}
+
+/* os.environ[name] = value unless it is there, so that C code sees it as well. */
+static bool set_default(PyObject *environment, const char *name, const char *value)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *text = PyUnicode_FromString(value);
+    int present = key != NULL && text != NULL ? PySequence_Contains(environment, key) : -1;
+    bool done = present == 1 || (present == 0 && PyObject_SetItem(environment, key, text) == 0);
+    Py_XDECREF(text);
+    Py_XDECREF(key);
+    return done;
+}
+
+static void limit_threads(const struct options *options)
+{
+    static const char *const names[] = {"OMP_NUM_THREADS",     "MKL_NUM_THREADS",  "OPENBLAS_NUM_THREADS",
+                                        "NUMEXPR_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+                                        "RAYON_NUM_THREADS"};
+    uint64_t millis;
+    if (!cgroup_cpu_quota(&millis)) {
+        return;
+    }
+    uint64_t share = millis / options->workers;
+    uint64_t threads = share < 1000 ? 1 : (share + 999) / 1000;
+    char value[24];
+    (void)snprintf(value, sizeof value, "%llu", (unsigned long long)threads);
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *environment = os != NULL ? PyObject_GetAttrString(os, "environ") : NULL;
+    for (size_t i = 0; environment != NULL && i < sizeof names / sizeof names[0]; i++) {
+        if (!set_default(environment, names[i], value)) {
+            log_warning("%s cannot be set", names[i]);
+            PyErr_Clear();
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(environment);
+    Py_XDECREF(os);
+    log_info("numeric libraries get %s thread%s: the CPU quota is %llu.%03llu for %llu worker%s", value,
+             threads == 1 ? "" : "s", (unsigned long long)(millis / 1000), (unsigned long long)(millis % 1000),
+             (unsigned long long)options->workers, options->workers == 1 ? "" : "s");
+}
+
+void resources_limit(const struct options *options)
+{
+    limit_memory(options);
+    raise_oom_score();
+    limit_threads(options);
+}

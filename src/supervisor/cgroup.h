@@ -1,0 +1,23 @@
+/*
+ * What the control group says: out-of-memory kills, the memory limit, the CPU quota. Version 2 and version 1.
+ *
+ * Read from the files under ASYA_CGROUP_ROOT (default /sys/fs/cgroup; another place in tests), below the path that
+ * /proc/self/cgroup names or, in a container with its own cgroup namespace, at the root itself. What cannot be read is
+ * unknown, and said to be: never a guess.
+ */
+#ifndef ASYA_SUPERVISOR_CGROUP_H
+#define ASYA_SUPERVISOR_CGROUP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Processes of this group the kernel's OOM killer has taken so far. False if unknown. */
+bool cgroup_oom_kills(uint64_t *ret_count);
+
+/* Bytes this group may use. False if unknown or unlimited. */
+bool cgroup_memory_limit(uint64_t *ret_bytes);
+
+/* CPUs this group may use, in thousandths (1500: one and a half). False if unknown or unlimited. */
+bool cgroup_cpu_quota(uint64_t *ret_millis);
+
+#endif

@@ -1,0 +1,175 @@
+/* What follows a worker's death: replies, one log line, and when its successor starts. */
+#include "base/clock.h"
+#include "base/exits.h"
+#include "base/log.h"
+#include "supervisor/cgroup.h"
+#include "supervisor/state.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { START_FAILURES_MAX = 5 }; /* in a row, with no worker up: then the supervisor gives up */
+
+#define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
+#define BACKOFF_FIRST   (100 * CLOCK_MS)
+#define BACKOFF_LONGEST (10 * CLOCK_SECOND)
+
+uint64_t restart_delay(uint32_t failures)
+{
+    if (failures == 0) {
+        return 0;
+    }
+    uint64_t delay = BACKOFF_FIRST;
+    for (uint32_t i = 1; i < failures && delay < BACKOFF_LONGEST; i++) {
+        delay *= 2;
+    }
+    return delay < BACKOFF_LONGEST ? delay : BACKOFF_LONGEST;
+}
+
+/* The kernel's OOM killer sends SIGKILL and counts; only both together say it was the one. */
+static void judge_memory(struct worker *worker, struct cause *cause)
+{
+    uint64_t kills;
+    if (cause->signal == SIGKILL && worker->oom_known && cgroup_oom_kills(&kills)) {
+        cause->out_of_memory = kills > worker->oom_kills;
+    }
+}
+
+static struct rescued answer_parked(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
+{
+    struct error err;
+    cause_error(cause, &err);
+    if (supervisor->phase == PHASE_STOPPING && clock_now() >= supervisor->kill_at) {
+        error_set(&err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
+    }
+    return rescue_slots(worker->park.receive, worker->park.count, worker->page, &supervisor->orphans, &err);
+}
+
+static void log_death(const struct worker *worker, const struct cause *cause, const struct rescued *rescued,
+                      const char *next)
+{
+    char text[CAUSE_TEXT_SIZE];
+    char line[512];
+    char stack[LOG_LINE_SIZE];
+    cause_describe(cause, text);
+    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    (void)snprintf(line, sizeof line,
+                   "worker %u, pid %d, %s after %llu requests, peak memory %llu MiB; "
+                   "%u answered for it, %u handed on, %u to be sent again; %s",
+                   worker->index, (int)worker->pid, text, (unsigned long long)requests,
+                   (unsigned long long)(cause->peak_rss >> 20), rescued->answered, rescued->handed_on, rescued->partial,
+                   next);
+    worker_read_stack(worker, stack, sizeof stack);
+    if (stack[0] != '\0') {
+        log_with_detail(LOG_LEVEL_ERROR, line, stack);
+    } else {
+        log_error("%s", line);
+    }
+}
+
+static int start_failure_code(const struct worker *worker, const struct cause *cause)
+{
+    if (worker->timed_out) {
+        return EXIT_START_TIMEOUT;
+    }
+    if (cause->signal == 0 && cause->status >= EXIT_OPTION && cause->status <= EXIT_INTERPRETER) {
+        return cause->status; /* it has logged its cause */
+    }
+    return EXIT_IMPORT;
+}
+
+static void log_start_failure(const struct supervisor *supervisor, const struct worker *worker,
+                              const struct cause *cause)
+{
+    char message[512];
+    char stack[LOG_LINE_SIZE];
+    char text[CAUSE_TEXT_SIZE];
+    cause_describe(cause, text);
+    if (worker->timed_out) {
+        (void)snprintf(message, sizeof message, "the function was not loaded within %llu ms (ASYA_STARTUP_TIMEOUT)",
+                       (unsigned long long)(supervisor->options->startup_timeout / CLOCK_MS));
+    } else if (cause->signal == 0 && cause->status >= EXIT_OPTION && cause->status <= EXIT_INTERPRETER) {
+        return; /* the worker has said it */
+    } else {
+        (void)snprintf(message, sizeof message, "the worker process %s while it loaded '%.200s'", text,
+                       supervisor->options->process_module);
+    }
+    worker_read_stack(worker, stack, sizeof stack);
+    if (stack[0] != '\0') {
+        log_with_detail(LOG_LEVEL_ERROR, message, stack);
+    } else {
+        log_error("%s", message);
+    }
+}
+
+/* It died before it was ready. At the first start that is final; later the machine may recover. */
+static void after_failed_start(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
+{
+    log_start_failure(supervisor, worker, cause);
+    bool others = supervisor_count(supervisor, WORKER_READY) > 0;
+    int code = start_failure_code(worker, cause);
+    if (supervisor->phase == PHASE_STARTING || (!others && worker->failures + 1 >= START_FAILURES_MAX)) {
+        supervisor_stop(supervisor, "the function cannot be loaded", code);
+        return;
+    }
+    uint64_t delay = restart_delay(++worker->failures);
+    worker->restart_at = clock_after(clock_now(), delay);
+    log_error("worker %u did not start; next try in %llu ms", worker->index, (unsigned long long)(delay / CLOCK_MS));
+}
+
+/* It died while serving. One that had answered something, or lived long, is replaced at once. */
+static void after_crash(struct supervisor *supervisor, struct worker *worker, const struct cause *cause,
+                        const struct rescued *rescued)
+{
+    uint64_t now = clock_now();
+    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    if (requests > 1 || now - worker->started_at >= HEALTHY_AFTER) {
+        worker->failures = 0;
+        supervisor->deaths = 0;
+    }
+    supervisor->deaths++;
+    uint64_t delay = restart_delay(worker->failures++);
+    worker->restart_at = clock_after(now, delay);
+    cause_describe(cause, supervisor->last_death);
+    char next[64] = "its replacement is there already";
+    if (!worker->vacant) {
+        (void)snprintf(next, sizeof next, "a new one starts in %llu ms", (unsigned long long)(delay / CLOCK_MS));
+    }
+    log_death(worker, cause, rescued, next);
+}
+
+static void hand_on(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (supervisor->workers[i].state == WORKER_READY) {
+            rescue_hand_on(&supervisor->orphans, supervisor->workers[i].control);
+        }
+    }
+}
+
+void restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
+{
+    supervisor_listen_to(supervisor, worker); /* slots it made before it died */
+    judge_memory(worker, cause);
+    struct rescued rescued = answer_parked(supervisor, worker, cause);
+    bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
+    if (supervisor->phase == PHASE_STOPPING) {
+        if (!clean && clock_now() < supervisor->kill_at && worker->state == WORKER_STOPPING) {
+            log_death(worker, cause, &rescued, "the runtime is stopping");
+        }
+    } else if (worker->state == WORKER_STARTING) {
+        after_failed_start(supervisor, worker, cause);
+    } else if (clean) {
+        worker->failures = 0;
+        worker->restart_at = clock_now();
+    } else {
+        after_crash(supervisor, worker, cause, &rescued);
+    }
+    worker_ended(worker);
+    if (supervisor->phase != PHASE_STOPPING && supervisor_count(supervisor, WORKER_READY) == 0) {
+        supervisor->alone_since = clock_now();
+        supervisor_show_readiness(supervisor);
+    }
+    hand_on(supervisor);
+}

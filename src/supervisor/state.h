@@ -1,0 +1,67 @@
+/* The supervisor's own state, shared by the files that make it up: supervisor, restart, replace. Private to this
+ * folder. */
+#ifndef ASYA_SUPERVISOR_STATE_H
+#define ASYA_SUPERVISOR_STATE_H
+
+#include "server/listener.h"
+#include "supervisor/cause.h"
+#include "supervisor/rescue.h"
+#include "supervisor/supervisor.h"
+
+#include <signal.h>
+
+enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING };
+
+struct supervisor {
+    const struct options *options;
+    const struct worker_hooks *hooks;
+    enum phase phase;
+    int exit_code;
+    struct listener listener;
+    int epoll;
+    int signals;
+    sigset_t inherited_mask;
+    uint64_t next_check;   /* of the socket's file and the workers' memory */
+    uint64_t kill_at;      /* while STOPPING: the end of the grace period; 0 once it is over */
+    uint64_t max_rss;      /* bytes; 0 is off */
+    uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement where there is more than one */
+    struct worker *workers;
+    struct orphans orphans;
+    bool desk_open;       /* the listening socket is ours to accept from: no worker is up */
+    uint64_t alone_since; /* since when no worker is up; CLOCK_NEVER while one is */
+    uint32_t deaths;      /* in a row, of workers that had answered nothing */
+    char last_death[128]; /* what became of the last worker */
+    /* set in a worker's process, to unwind */
+    bool is_worker;
+    int worker_exit;
+};
+
+/* How many workers are in a state. */
+uint32_t supervisor_count(const struct supervisor *supervisor, enum worker_state state);
+
+/* Begins to stop: not ready at once; who is being served, or has connected, is still answered. */
+void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit_code);
+
+/* Reads what a worker has to say on its control channel. */
+void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker);
+
+/* The ready-file exists exactly while a worker is up. */
+void supervisor_show_readiness(struct supervisor *supervisor);
+
+/* A worker's process has ended: answers or hands on what it held, logs one line, decides when the next one starts. */
+void restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause);
+
+/* Nanoseconds before the next start after so many failures in a row. */
+uint64_t restart_delay(uint32_t failures);
+
+/* The worker shall be replaced by a fresh one, between requests (ASYA_MAX_REQUESTS, ASYA_MAX_RSS): with more than one
+ * worker the new one is ready first. */
+void replace_worker(struct supervisor *supervisor, struct worker *worker, const char *reason);
+
+/* A worker has become ready: if it replaces another, that one is told to retire. */
+void replace_ready(struct supervisor *supervisor, struct worker *fresh);
+
+/* Looks at the workers' memory, and at replacements that could not begin yet. */
+void replace_check(struct supervisor *supervisor);
+
+#endif
