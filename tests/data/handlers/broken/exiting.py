@@ -1,0 +1,4 @@
+"""Leaves while it is imported."""
+import sys
+
+sys.exit(7)

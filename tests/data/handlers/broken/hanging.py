@@ -1,0 +1,5 @@
+"""Never ends its import."""
+import time
+
+while True:
+    time.sleep(60)

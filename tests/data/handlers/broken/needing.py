@@ -1,0 +1,2 @@
+"""Imports something that is not installed."""
+import absent_dependency

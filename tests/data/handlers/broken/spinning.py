@@ -1,0 +1,3 @@
+"""Never ends its import, and does not even sleep."""
+while True:
+    pass

@@ -1,0 +1,5 @@
+"""The next function is no Python."""
+
+
+def process(payload)
+    return payload

@@ -1,0 +1,18 @@
+"""The payload is the body of a function: a test's table shows the very code the handler runs."""
+import textwrap
+
+KEPT = {}  # what one snippet leaves for the next
+
+
+def run(code):
+    """Runs the body and returns what it returns."""
+    scope = {"KEPT": KEPT}
+    exec("def body():\n" + textwrap.indent(code, "    "), scope)
+    return scope["body"]()
+
+
+async def run_async(code):
+    """The same for a body that awaits."""
+    scope = {"KEPT": KEPT}
+    exec("async def body():\n" + textwrap.indent(code, "    "), scope)
+    return await scope["body"]()

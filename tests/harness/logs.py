@@ -1,0 +1,55 @@
+"""The log of the runtime: one event a line, and what a test says about the lines it expects."""
+import json
+import re
+
+LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) (.*)$", re.DOTALL)
+TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class LogLine:
+    """One line of standard error. `level` is None when it is no line of the log (a traceback, a warning of Python)."""
+
+    def __init__(self, text):
+        self.text = text
+        self.level, self.message = self._parse(text)
+
+    @staticmethod
+    def _parse(text):
+        match = LINE.match(text)
+        if match:
+            return match.group(1), match.group(2)
+        if text.startswith("{"):
+            try:
+                record = json.loads(text)
+                if TIME.match(record["time"]):
+                    return record["level"], record["message"]
+            except (ValueError, KeyError, TypeError):
+                pass
+        return None, text
+
+    def __repr__(self):
+        return "%s %s" % (self.level, self.text[:2000])
+
+    @property
+    def quiet(self):
+        """Lines nobody needs to declare: the log's INFO and DEBUG."""
+        return self.level in ("INFO", "DEBUG")
+
+
+def split(data):
+    """The lines of what was written so far; only complete ones."""
+    return [LogLine(line.decode("utf-8", "backslashreplace")) for line in data.split(b"\n")[:-1]]
+
+
+def judge(lines, expect, allow):
+    """Raises unless every line that is not quiet was declared, and every expected one came.
+
+    A declaration is a regular expression searched in the whole line ("ERROR .*ZeroDivisionError")."""
+    declared = [re.compile(pattern) for pattern in (*expect, *allow)]
+    unexpected = [line for line in lines if not line.quiet and not any(p.search(line.text) for p in declared)]
+    assert not unexpected, "unexpected lines in the log: %r" % unexpected
+    missing = [pattern for pattern in expect if not any(re.search(pattern, line.text) for line in lines)]
+    assert not missing, "never logged: %r, but: %r" % (missing, lines)
+    dirty = [line for line in lines if line.level and CONTROL.search(line.text)]
+    assert not dirty, "control characters in the log: %r" % dirty

@@ -1,0 +1,100 @@
+"""Processes as the kernel shows them under /proc: descriptors, children, states, who carries a mark."""
+import os
+import time
+
+
+def descriptors(pid):
+    """The open descriptors of a process: number -> what it points at."""
+    found = {}
+    folder = "/proc/%d/fd" % pid
+    try:
+        numbers = os.listdir(folder)
+    except OSError:
+        return found
+    for number in numbers:
+        try:
+            found[int(number)] = os.readlink(os.path.join(folder, number))
+        except OSError:
+            pass  # closed between the two calls
+    return found
+
+
+def children(pid):
+    """The direct children of a process, zombies included."""
+    found = []
+    try:
+        tasks = os.listdir("/proc/%d/task" % pid)
+    except OSError:
+        return found
+    for task in tasks:
+        try:
+            with open("/proc/%d/task/%s/children" % (pid, task)) as file:
+                found += [int(word) for word in file.read().split()]
+        except OSError:
+            pass
+    return sorted(found)
+
+
+def descendants(pid):
+    """All processes below a process, nearest first."""
+    found = []
+    for child in children(pid):
+        found.append(child)
+        found += descendants(child)
+    return found
+
+
+def state(pid):
+    """The state letter of a process (R, S, T, Z ...), None when it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0].decode()
+    except OSError:
+        return None
+
+
+def alive(pid):
+    """Whether a process still runs: a zombie does not."""
+    return state(pid) not in (None, "Z", "X")
+
+
+def resident(pid):
+    """Resident memory of a process in bytes."""
+    with open("/proc/%d/statm" % pid) as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def cpu_seconds(pid):
+    """User and system time a process has used itself."""
+    with open("/proc/%d/stat" % pid, "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def threads(pid):
+    """How many threads a process has."""
+    return len(os.listdir("/proc/%d/task" % pid))
+
+
+def bearers(mark):
+    """Processes (zombies have no environment left) that were started with `mark` in their environment."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/environ" % name, "rb") as file:
+                    if mark.encode() in file.read():
+                        found.append(int(name))
+            except OSError:
+                pass
+    return found
+
+
+def eventually(condition, timeout=5.0, pause=0.005):
+    """Wait until condition() is true; returns its last value."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(pause)

@@ -1,0 +1,320 @@
+"""A runtime under test: started in a folder of its own, and inspected for whatever it leaves behind."""
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+from . import client, logs, processes
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+RUNTIME = pathlib.Path(os.environ.get("ASYA_RUNTIME", REPOSITORY / "dist" / "asya_runtime.py"))
+PYTHON = os.environ.get("ASYA_TEST_PYTHON", sys.executable)
+HANDLERS = REPOSITORY / "tests" / "data" / "handlers"
+
+EXIT_OK, EXIT_USAGE, EXIT_SYNTAX, EXIT_NO_MODULE, EXIT_NO_ATTRIBUTE, EXIT_NOT_CALLABLE = 0, 64, 65, 66, 67, 68
+EXIT_NEEDS_PARAMETERS, EXIT_IMPORT_RAISED, EXIT_STARTUP_TIMEOUT = 69, 71, 72
+EXIT_SOCKET, EXIT_ALREADY_RUNNING, EXIT_UNFIT = 73, 75, 78
+
+SETTLE = 5.0  # seconds for descriptors, children and the socket's folder to be as before
+
+
+class StartError(AssertionError):
+    """The runtime ended instead of serving."""
+
+
+class Runtime:
+    """One runtime process, its folder, its log."""
+
+    def __init__(self, handler=None, env=None, args=(), cwd=None, path=None, python=PYTHON, flags=(), wrapper=(),
+                 umask=-1, program=RUNTIME, stdin=subprocess.DEVNULL, stdout=None):
+        self.mark = "asya-test-%s" % uuid.uuid4().hex
+        self._home = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))
+        self.folder = self._home / "s"
+        self.folder.mkdir()
+        self.path = str(path or self.folder / "app.sock")
+        self.log_file = self._home / "stderr"
+        self.out_file = self._home / "stdout"
+        self._command = [*map(str, wrapper), str(python), *flags, str(program), *args]
+        self._wrapped = bool(wrapper)
+        self._cwd = str(cwd or self._home)
+        self._umask = umask
+        self._stdin, self._stdout = stdin, stdout
+        self.env = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self._home), "LANG": "C.UTF-8",
+            "TMPDIR": str(self._home), "PYTHONPATH": str(HANDLERS), "PYTHONDONTWRITEBYTECODE": "1",
+            "ASYA_SOCKET_PATH": self.path, "ASYA_TEST_MARK": self.mark,
+        }
+        if handler is not None:
+            self.env["ASYA_PROCESS_MODULE"] = handler
+        for name, value in (env or {}).items():
+            if value is None:
+                self.env.pop(name, None)
+            else:
+                self.env[name] = str(value)
+        self.process = None
+        self._judged = 0
+        self.clean_before = self._listing()
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def launch(self):
+        """Start the process, wait for nothing."""
+        if not RUNTIME.exists():
+            raise StartError("no runtime at %s: build it, or set ASYA_RUNTIME" % RUNTIME)
+        with open(self.log_file, "wb") as err, open(self.out_file, "wb") as out:
+            self.process = subprocess.Popen(
+                self._command, stdin=self._stdin, stdout=self._stdout or out, stderr=err, cwd=self._cwd, env=self.env,
+                umask=self._umask, start_new_session=True)
+        return self
+
+    def reachable(self):
+        """Whether a connection is accepted right now."""
+        try:
+            client.Connection(self.path, 1.0).close()
+            return True
+        except OSError:
+            return False
+
+    def wait_ready(self, timeout=client.PATIENCE):
+        """Until the socket takes connections; StartError when the process ends first."""
+        def ready_or_over():
+            return self.process.poll() is not None or self.reachable()
+
+        processes.eventually(ready_or_over, timeout)
+        if self.process.poll() is not None or not self.reachable():
+            raise StartError("not serving (exit %s), log: %s" % (self.process.poll(), self.log_text()[-3000:]))
+        return self
+
+    def wait(self, timeout=client.PATIENCE):
+        """The exit code once the process has ended by itself or by a signal sent before."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("still running after %s s, log: %s" % (timeout, self.log_text()[-3000:])) from None
+
+    def kill(self, number):
+        """Send a signal to the supervisor alone."""
+        os.kill(self.pid, number)
+
+    def stop(self, number=signal.SIGTERM, timeout=client.PATIENCE):
+        """Ask it to stop; returns the exit code."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError, IndexError):
+                self.kill(number)
+        return self.wait(timeout)
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self):
+        """The supervisor; under a wrapper such as unshare its only child."""
+        return processes.children(self.process.pid)[0] if self._wrapped else self.process.pid
+
+    def worker_pids(self):
+        """The workers alive now."""
+        return [pid for pid in processes.children(self.pid) if processes.alive(pid)]
+
+    # -- talk ---------------------------------------------------------------------------------------------------------
+
+    def connect(self, timeout=client.PATIENCE):
+        return client.Connection(self.path, timeout)
+
+    def call(self, message=b"", **options):
+        """One exchange, see client.call."""
+        return client.call(self.path, message, **options)
+
+    def result(self, message, **options):
+        """The result of a call that must succeed."""
+        reply = self.call(message, **options)
+        assert reply.get("status") == "ok", reply
+        return reply["result"]
+
+    # -- log ----------------------------------------------------------------------------------------------------------
+
+    def log_text(self):
+        return self.log_file.read_bytes().decode("utf-8", "backslashreplace")
+
+    def logs(self):
+        """All complete lines of standard error so far."""
+        return logs.split(self.log_file.read_bytes())
+
+    def wait_for_log(self, pattern, timeout=client.PATIENCE, count=1):
+        """The lines that match, once there are at least `count` of them."""
+        def matches():
+            found = [line for line in self.logs() if re.search(pattern, line.text)]
+            return found if len(found) >= count else None
+
+        matching = processes.eventually(matches, timeout)
+        assert matching, "%r was not logged %d times: %s" % (pattern, count, self.log_text()[-3000:])
+        return matching
+
+    # -- inspection ---------------------------------------------------------------------------------------------------
+
+    def _listing(self):
+        return sorted(os.listdir(os.path.dirname(self.path))) if os.path.isdir(os.path.dirname(self.path)) else []
+
+    def _count(self):
+        """(descriptors of the supervisor, most descriptors of a worker, workers, what else lives below)."""
+        workers = processes.children(self.pid)
+        most = max((len(processes.descriptors(pid)) for pid in workers), default=0)
+        return len(processes.descriptors(self.pid)), most, len(workers)
+
+    def baseline(self):
+        """The counts once they stand still."""
+        last = self._count()
+        for _ in range(100):
+            time.sleep(0.01)
+            now = self._count()
+            if now == last:
+                break
+            last = now
+        return last
+
+    def _faults(self, before, worker_descriptors, worker_children):
+        """What differs from `before`, as a list of sentences; empty when all is well."""
+        supervisor, worker, count = self._count()
+        found = []
+        if supervisor > before[0]:
+            found.append("supervisor has %d descriptors, had %d: %s" % (
+                supervisor, before[0], processes.descriptors(self.pid)))
+        if worker > before[1] and not worker_descriptors:
+            found.append("a worker has %d descriptors, had %d: %s" % (
+                worker, before[1], [processes.descriptors(pid) for pid in self.worker_pids()]))
+        if count != before[2]:
+            found.append("%d children, had %d: %s" % (
+                count, before[2], [(pid, processes.state(pid)) for pid in processes.children(self.pid)]))
+        below = [pid for pid in processes.descendants(self.pid) if pid not in processes.children(self.pid)]
+        if below and not worker_children:
+            found.append("processes below the workers: %s" % below)
+        zombies = [pid for pid in processes.descendants(self.pid) if processes.state(pid) == "Z"]
+        if zombies:
+            found.append("zombies: %s" % zombies)
+        return found
+
+    @contextlib.contextmanager
+    def watched(self, expect_log=(), allow_log=(), **on_purpose):
+        """Whatever happens in the block leaves nothing behind (see intact) and logs only what is declared:
+        expect_log lines must come, allow_log lines may."""
+        with self.intact(**on_purpose):
+            yield self
+        self.judge_log(expect_log, allow_log)
+
+    @contextlib.contextmanager
+    def intact(self, worker_descriptors=False, worker_children=False):
+        """Whatever happens in the block leaves no descriptor, child or zombie behind.
+
+        worker_descriptors and worker_children say that the handler itself leaks them on purpose."""
+        before = self.baseline()
+        yield self
+        if not self.running:
+            return
+        processes.eventually(
+            lambda: not self._faults(before, worker_descriptors, worker_children) or not self.running, SETTLE)
+        if self.running:
+            faults = self._faults(before, worker_descriptors, worker_children)
+            assert not faults, "left behind: " + "; ".join(faults)
+
+    def judge_log(self, expect=(), allow=()):
+        """Judge the lines since the last judgement."""
+        def unjudged():
+            return self.logs()[self._judged:]
+
+        def all_came():
+            try:
+                logs.judge(unjudged(), expect, allow=[""])
+                return True
+            except AssertionError:
+                return False
+
+        processes.eventually(all_came, SETTLE)
+        lines = unjudged()
+        self._judged += len(lines)
+        logs.judge(lines, expect, allow)
+
+    def check_gone(self, leaves=()):
+        """After its end: no process, no file."""
+        left = processes.eventually(lambda: not processes.bearers(self.mark), SETTLE) or processes.bearers(self.mark)
+        assert left is True, "processes survived: %s" % [(pid, processes.state(pid)) for pid in left]
+        expected = sorted({*self.clean_before, *leaves})
+        assert self._listing() == expected, "files beside the socket: %s" % self._listing()
+
+    def discard(self):
+        """Kill what is left and remove the folder; never fails."""
+        if self.process is not None:
+            if self.running:
+                with contextlib.suppress(OSError, IndexError):
+                    os.kill(self.pid, signal.SIGKILL)
+                self.process.kill()
+            self.process.wait()
+            for pid in processes.bearers(self.mark):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def serve(handler=None, expect_log=(), allow_log=(), code=EXIT_OK, leaves=(), worker_descriptors=False,
+          worker_children=False, ready=True, **options):
+    """A serving runtime for the block; afterwards it is stopped, must exit with `code` (None: any), and is inspected.
+
+    A test that ends the runtime itself says with `leaves` which files may stay. ready=False starts and waits for nothing."""
+    runtime = Runtime(handler, **options)
+    try:
+        runtime.launch()
+        if ready:
+            runtime.wait_ready()
+            with runtime.intact(worker_descriptors, worker_children):
+                yield runtime
+        else:
+            yield runtime
+        ended = runtime.stop()
+        assert code is None or ended == code, "exit code %s, log: %s" % (ended, runtime.log_text()[-3000:])
+        runtime.judge_log(expect_log, allow_log)
+        runtime.check_gone(leaves)
+    except BaseException:
+        print("--- log of the runtime ---\n%s" % (runtime.log_text()[-6000:] if runtime.log_file.exists() else ""))
+        raise
+    finally:
+        runtime.discard()
+
+
+class Refusal:
+    """How a start that was refused went: exit code, seconds, lines, and the one cause line."""
+
+    def __init__(self, code, seconds, lines):
+        self.code, self.seconds, self.lines = code, seconds, lines
+        self.errors = [line for line in lines if line.level == "ERROR"]
+
+    @property
+    def cause(self):
+        """The one ERROR line, the last of all."""
+        assert len(self.errors) == 1, "not one cause line: %r" % self.lines
+        assert self.lines[-1] is self.errors[0], "the cause line is not the last: %r" % self.lines
+        return self.errors[0].message
+
+    @property
+    def traceback(self):
+        """The lines that do not belong to the log, as one text."""
+        return "\n".join(line.text for line in self.lines if line.level is None)
+
+
+def refuse(handler=None, timeout=client.PATIENCE, leaves=(), **options):
+    """A start that must fail: nothing may stay, neither process nor file."""
+    runtime = Runtime(handler, **options)
+    try:
+        started = time.monotonic()
+        runtime.launch()
+        code = runtime.wait(timeout)
+        runtime.check_gone(leaves)
+        return Refusal(code, time.monotonic() - started, runtime.logs())
+    finally:
+        runtime.discard()

@@ -1,0 +1,142 @@
+"""The size limit: answered right at, below and above it, even to a client that is still writing."""
+import os
+import time
+
+import pytest
+
+from harness import processes
+from harness.runtime import EXIT_USAGE
+
+LIMIT = 1000
+MIB = 1 << 20
+TOO_LARGE = "message_too_large"
+
+
+def text_of(size):
+    """A JSON string of exactly `size` bytes."""
+    return b'"' + b"x" * (size - 2) + b'"'
+
+
+@pytest.fixture(scope="module")
+def limited(runtime):
+    with runtime("answers:kind", env={"ASYA_MAX_MESSAGE_SIZE": str(LIMIT)}) as server:
+        yield server
+
+
+@pytest.fixture
+def server(limited):
+    with limited.watched(allow_log=["WARNING .*message_too_large"]):
+        yield limited
+
+
+@pytest.fixture(scope="module")
+def default_limit(runtime):
+    with runtime("answers:kind") as server:
+        yield server
+
+
+@pytest.fixture
+def roomy(default_limit):
+    with default_limit.watched(allow_log=["WARNING .*message_too_large"]):
+        yield default_limit
+
+
+SIZES = {
+    "0 bytes": (b"", "empty_message"), "1 byte": (b"1", "ok"), "2 bytes": (text_of(2), "ok"),
+    "one below the limit": (text_of(LIMIT - 1), "ok"), "the limit": (text_of(LIMIT), "ok"),
+    "one above the limit": (text_of(LIMIT + 1), TOO_LARGE), "twice the limit": (text_of(2 * LIMIT), TOO_LARGE),
+    "a hundred times the limit": (text_of(100 * LIMIT), TOO_LARGE),
+    "white space up to the limit": (b" " * LIMIT, "empty_message"),
+    "white space above the limit": (b" " * (LIMIT + 1), TOO_LARGE),
+    "an unfinished value up to the limit": (b'"' + b"x" * (LIMIT - 1), "invalid_json"),
+    "an unfinished value above the limit": (b'"' + b"x" * LIMIT, TOO_LARGE),
+}
+
+
+@pytest.mark.parametrize("chunk", [None, 7, LIMIT])
+@pytest.mark.parametrize("message, expected", SIZES.values(), ids=SIZES)
+def test_size(server, message, expected, chunk):
+    assert server.call(message, chunk=chunk).get("error", "ok") == expected
+
+
+@pytest.mark.parametrize("size, expected", [
+    (10 * MIB - 1, "ok"), (10 * MIB, "ok"), (10 * MIB + 1, TOO_LARGE), (11 * MIB, TOO_LARGE)])
+def test_the_default_limit_is_ten_mebibytes(roomy, size, expected):
+    assert roomy.call(text_of(size)).get("error", "ok") == expected
+
+
+def test_too_large_is_answered_before_the_rest_is_sent(server):
+    with server.connect() as connection:
+        connection.send(b'"' + b"x" * LIMIT)
+        assert connection.receive(1000).startswith(b'{"error":')
+
+
+def test_a_client_that_writes_everything_first_gets_the_reply_every_time(server):
+    """A closed connection with unread input would give it EPIPE, and it would never read the reply."""
+    message = text_of(MIB)
+    for _ in range(int(os.environ.get("ASYA_TEST_REPEAT", 200))):
+        with server.connect() as connection:
+            connection.send(message)
+            connection.half_close()
+            assert connection.reply()["error"] == TOO_LARGE
+
+
+def test_a_client_that_writes_slowly_past_the_limit_gets_the_reply(server):
+    with server.connect() as connection:
+        for _ in range(8):
+            connection.send(b'"' + b"x" * LIMIT)
+            time.sleep(0.01)
+        assert connection.reply()["error"] == TOO_LARGE
+
+
+def test_a_client_that_never_stops_writing_is_cut_off(server):
+    """The drain is bounded, in bytes or in time."""
+    started = time.monotonic()
+    with server.connect() as connection:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() - started < 60:
+                connection.send(b"x" * 65536)
+    assert server.result(1) == "int"
+
+
+def test_memory_follows_what_arrived_not_what_may_come(roomy):
+    """100 clients that each may send 10 MiB but have sent 10 bytes."""
+    before = sum(processes.resident(pid) for pid in roomy.worker_pids())
+    connections = [roomy.connect() for _ in range(100)]
+    try:
+        for connection in connections:
+            connection.send(b'["xxxxxxxx')
+        assert roomy.result(1) == "int"
+        after = sum(processes.resident(pid) for pid in roomy.worker_pids())
+        assert after - before < 100 * 64 * 1024 + MIB
+    finally:
+        for connection in connections:
+            connection.half_close()
+            connection.reply()
+            connection.close()
+
+
+def test_a_large_message_and_a_large_reply_pass(runtime):
+    with runtime("answers:echo", env={"ASYA_MAX_MESSAGE_SIZE": str(40 * MIB)}) as server:
+        text = "\u00e9" * (8 * MIB)
+        assert server.result([text]) == [text]
+
+
+BAD_LIMITS = ["", "-1", "0", "1e9", "99999999999999999999", " 10", "10 ", "+10", "0x10", "1_000", "ten", "1.5", "10M"]
+
+
+@pytest.mark.parametrize("value", BAD_LIMITS)
+def test_a_bad_limit_is_refused_with_one_line(refuse, value):
+    refusal = refuse("answers:echo", env={"ASYA_MAX_MESSAGE_SIZE": value})
+    assert refusal.code == EXIT_USAGE
+    assert "ASYA_MAX_MESSAGE_SIZE" in refusal.cause
+    assert len(refusal.lines) == 1
+
+
+@pytest.mark.parametrize("value, size", [("1", 1), ("2", 2), ("007", 7), ("10485760", 1000)])
+def test_a_good_limit_is_kept(runtime, value, size):
+    with runtime("answers:kind", env={"ASYA_MAX_MESSAGE_SIZE": value}, allow_log=["message_too_large"]) as server:
+        message = b"1" if size == 1 else text_of(size)
+        assert server.call(message)["status"] == "ok"
+        if int(value) < 100:
+            assert server.call(message[:1] + b"1" * size)["error"] == TOO_LARGE
