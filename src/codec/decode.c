@@ -341,11 +341,12 @@ static PyObject *undecided_double(const unsigned char *at, const unsigned char *
 
 static const unsigned char *read_number(struct decoder *d, const unsigned char *at, PyObject **ret_object)
 {
-    struct number number = number_parse(at, d->end);
+    struct number number;
+    const unsigned char *end = number_parse(at, d->end, &number);
     PyObject *object = NULL;
     switch (number.kind) {
     case NUMBER_BAD:
-        return fail_unexpected(d, number.end);
+        return fail_unexpected(d, end);
     case NUMBER_SIGNED:
         object = PyLong_FromLongLong(number.integer);
         break;
@@ -353,13 +354,13 @@ static const unsigned char *read_number(struct decoder *d, const unsigned char *
         object = PyLong_FromUnsignedLongLong(number.natural);
         break;
     case NUMBER_BIG:
-        object = big_integer(at, number.end);
+        object = big_integer(at, end);
         break;
     case NUMBER_DOUBLE:
         object = PyFloat_FromDouble(number.real);
         break;
     case NUMBER_UNDECIDED:
-        object = undecided_double(at, number.end);
+        object = undecided_double(at, end);
         break;
     }
     if (object == NULL) {
@@ -368,7 +369,7 @@ static const unsigned char *read_number(struct decoder *d, const unsigned char *
         return too_long ? fail(d, at, "integer with more digits than Python's limit") : NULL;
     }
     *ret_object = object;
-    return number.end;
+    return end;
 }
 
 static const unsigned char *read_literal(struct decoder *d, const unsigned char *at, const char *word, PyObject *object,

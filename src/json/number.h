@@ -11,16 +11,15 @@
 #include <stdint.h>
 
 enum number_kind {
-    NUMBER_BAD,       /* no number; `end` is the byte that does not fit, or the end of the text */
+    NUMBER_BAD,       /* no number */
     NUMBER_SIGNED,    /* an integer, in `integer` ("-0" is 0) */
     NUMBER_UNSIGNED,  /* an integer above INT64_MAX, in `natural` */
-    NUMBER_BIG,       /* an integer outside both; its digits are the text up to `end` */
+    NUMBER_BIG,       /* an integer outside both; its digits are the text */
     NUMBER_DOUBLE,    /* in `real`; too large gives infinity, too small zero, both with their sign */
     NUMBER_UNDECIDED, /* a double; convert the text of number_condense with a correctly rounded function */
 };
 
 struct number {
-    const unsigned char *end; /* the first byte after the number */
     enum number_kind kind;
     union {
         int64_t integer;
@@ -29,8 +28,9 @@ struct number {
     };
 };
 
-/* The number that starts at `at`; nothing at or behind `end` is read. */
-struct number number_parse(const unsigned char *at, const unsigned char *end);
+/* Reads the number that starts at `at`; nothing at or behind `end` is read. Returns the place behind it; with
+ * NUMBER_BAD that of the byte that does not fit, or `end`. */
+const unsigned char *number_parse(const unsigned char *at, const unsigned char *end, struct number *ret_number);
 
 /* Digits beyond these cannot move a double but for being zero or not (the longest midpoint has 767). */
 enum { NUMBER_DIGITS_MAX = 770, NUMBER_CONDENSED_SIZE = NUMBER_DIGITS_MAX + 32 };

@@ -163,9 +163,10 @@ static void rows_hold(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct row *row = &rows[i];
         struct guard text = guard_copy(row->text, strlen(row->text));
-        struct number number = number_parse(text.data, text.data + text.size);
-        if (number.kind != row->kind || number.end != text.data + row->end) {
-            fail_msg("%s: kind %d, end %zu", row->name, (int)number.kind, (size_t)(number.end - text.data));
+        struct number number;
+        const unsigned char *end = number_parse(text.data, text.data + text.size, &number);
+        if (number.kind != row->kind || end != text.data + row->end) {
+            fail_msg("%s: kind %d, end %zu", row->name, (int)number.kind, (size_t)(end - text.data));
         }
         if ((row->kind == NUMBER_SIGNED || row->kind == NUMBER_UNSIGNED) && number.natural != row->value) {
             fail_msg("%s: value %llu", row->name, (unsigned long long)number.natural);
@@ -177,8 +178,8 @@ static void rows_hold(void **state)
 /* What the decoder does with a text of a double. `*decided` counts those that need no help. */
 static uint64_t parse_bits(const unsigned char *text, size_t size, size_t *decided)
 {
-    struct number number = number_parse(text, text + size);
-    assert_ptr_equal(number.end, text + size);
+    struct number number;
+    assert_ptr_equal(number_parse(text, text + size, &number), text + size);
     if (number.kind == NUMBER_UNDECIDED) {
         struct guard condensed = guard_make(NUMBER_CONDENSED_SIZE);
         number_condense(text, text + size, (char *)condensed.data);
@@ -308,8 +309,8 @@ static void a_number_cut_off_at_any_byte_reads_nothing_behind(void **state)
     static const char text[] = "-1234567890123456789012.123456789012345678901234567890e+1234";
     for (size_t size = 0; size < sizeof text; size++) {
         struct guard guard = guard_copy(text, size);
-        struct number number = number_parse(guard.data, guard.data + size);
-        assert_true(number.end <= guard.data + size);
+        struct number number;
+        assert_true(number_parse(guard.data, guard.data + size, &number) <= guard.data + size);
         guard_free(&guard);
     }
 }

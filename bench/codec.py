@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Measures loads and dumps of the runtime's codec against json, with orjson and msgspec beside where installed.
+
+All in one process and one run, taking turns; medians; every result is dropped at once; `json` with its defaults on
+the decoded text, everybody else on bytes. A ratio says how many times faster than json. `make bench-codec` runs it.
+"""
+import argparse
+import base64
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import random
+import statistics
+import sys
+import time
+
+SHARED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "shared", "bench-data")
+
+
+def envelope():
+    return json.dumps({"id": "9f1c2a", "text": "Hello, me", "n": 7, "ok": True, "route": ["prep", "infer", "post"]})
+
+
+def records(rng):
+    return json.dumps(
+        [
+            {"id": i, "name": "item-%04d" % i, "score": round(rng.random(), 4), "tags": ["a", "b"], "ok": i % 2 == 0}
+            for i in range(110)
+        ]
+    )
+
+
+def shared(name):
+    path = os.path.join(SHARED, name)
+    if not os.path.exists(path):
+        print("skipped: %s is absent" % path)
+        return None
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def documents():
+    """(name, text) of every document; text is None where it cannot be had."""
+    rng = random.Random(1)
+    yield "envelope, 93 B", envelope()
+    yield "100 records, 9 KB", records(rng)
+    yield "49,152 doubles, 1 MB", json.dumps([rng.uniform(-1, 1) for _ in range(49152)])
+    yield "ASCII string, 9 MB", json.dumps("".join(rng.choice("abcdefgh ijklmnop") for _ in range(9000)) * 1000)
+    yield "200,000 short integers", json.dumps([rng.randrange(-1000, 1000) for _ in range(200000)])
+    russian, chinese = "Съешь же ещё этих мягких французских булок", "我能吞下玻璃而不伤身体。"
+    texts = [(russian, chinese, "Grüße aus Köln", "emoji \U0001f600 ok")[i % 4] * (1 + i % 5) for i in range(4000)]
+    yield "non-ASCII text, 0.6 MB", json.dumps(texts, ensure_ascii=False)
+    image = base64.b64encode(bytes(rng.randrange(256) for _ in range(300000))).decode()
+    yield "base64 image, 400 KB", json.dumps({"image": image, "format": "png"})
+    for name in ("canada", "citm_catalog", "twitter"):
+        yield name, shared(name + ".json")
+
+
+def load_extension(path):
+    spec = importlib.util.spec_from_file_location("_asya", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def codecs(options):
+    """name -> (loads, dumps, takes text)"""
+    ours = load_extension(options.extension) if options.extension else importlib.import_module("asya_runtime")
+    found = {"json": (json.loads, json.dumps, True), "asya": (ours.loads, ours.dumps, False)}
+    for name in ("orjson", "msgspec"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            print("not installed: " + name)
+            continue
+        found[name] = (module.json.decode, module.json.encode, False) if name == "msgspec" else (module.loads, module.dumps, False)
+    return found
+
+
+def time_calls(function, argument, count):
+    clock = time.perf_counter_ns
+    begin = clock()
+    for _ in range(count):
+        function(argument)
+    return (clock() - begin) / count
+
+
+def measure(functions, seconds):
+    """Median nanoseconds a call of each (function, argument), taking turns for about `seconds` in all."""
+    counts, samples = [], [[] for _ in functions]
+    for function, argument in functions:
+        single = min(time_calls(function, argument, 1) for _ in range(3))
+        counts.append(max(1, int(300000 / max(single, 1))))
+    stop = time.perf_counter() + seconds
+    while len(samples[0]) < 7 or (time.perf_counter() < stop and len(samples[0]) < 501):
+        for i, (function, argument) in enumerate(functions):
+            samples[i].append(time_calls(function, argument, counts[i]))
+    return [statistics.median(values) for values in samples]
+
+
+def calls(operation, found, text):
+    """What each codec is asked to do with a document, on objects of its own."""
+    if operation == "loads":
+        return [(loads, text if is_text else text.encode()) for loads, _, is_text in found.values()]
+    return [(dumps, json.loads(text)) for _, dumps, _ in found.values()]
+
+
+def human(nanoseconds):
+    return "%.2f us" % (nanoseconds / 1e3) if nanoseconds < 1e6 else "%.2f ms" % (nanoseconds / 1e6)
+
+
+def report(operation, found, options):
+    names = list(found)
+    print("\n%-24s%s" % (operation, "".join("%12s" % name for name in names)), end="")
+    print("".join("%14s" % ("json/" + name) for name in names[1:]) + ("%14s" % "orjson/asya" if "orjson" in names else ""))
+    for title, text in documents():
+        if text is None or (options.only and options.only not in title):
+            continue
+        gc.collect()
+        try:
+            medians = measure(calls(operation, found, text), options.seconds)
+        except (TypeError, ValueError) as error:
+            print("%-24s%s" % (title, error))
+            continue
+        line = "%-24s%s" % (title, "".join("%12s" % human(value) for value in medians))
+        line += "".join("%13.1fx" % (medians[0] / value) for value in medians[1:])
+        if "orjson" in names:
+            line += "%13.2fx" % (medians[names.index("orjson")] / medians[1])
+        print(line, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--extension", help="measure this _asya.abi3.so instead of the module asya_runtime")
+    parser.add_argument("--operation", choices=("loads", "dumps"), action="append", help="default: both")
+    parser.add_argument("--only", help="documents whose name holds this")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each document and operation (default %(default)s)")
+    options = parser.parse_args()
+    print("CPython %s, %s" % (sys.version.split()[0], sys.executable))
+    found = codecs(options)
+    for operation in options.operation or ("loads", "dumps"):
+        report(operation, found, options)
+
+
+if __name__ == "__main__":
+    main()
