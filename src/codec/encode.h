@@ -1,11 +1,14 @@
 /*
  * Python objects to JSON text, in one pass, into a growing buffer.
  *
- * Rules (design section 5): str, int, float, bool, None, dict, list, tuple and their subclasses, then pydantic
- * models, dataclasses, named tuples, Enum, datetime/date/time, UUID, Decimal, Path, bytes (base64), sets, numpy
- * scalars and arrays (through the buffer protocol). NaN, Infinity, circular references, more than 1000 levels and
- * keys that are not str, int, float, bool or None are errors whose text names the path to the culprit
- * ("result.items[3].score"). Lone surrogates are written as escapes. The output is always valid JSON and UTF-8.
+ * Written: str, int, float, bool, None, dict, list, tuple and their subclasses; then, told apart in codec/convert.c,
+ * dataclasses, pydantic models, msgspec structs, Enum (its value), datetime/date/time (ISO 8601), UUID, Decimal and
+ * Path (their text), bytes (base64), sets (a list), and whatever has tolist(), as numpy and array.array do. A named
+ * tuple is a list, a dict subclass goes through its items(), as with `json`.
+ *
+ * NaN, Infinity, circular references, more than 1000 levels and keys that are not str, int, float, bool or None are
+ * errors whose text names the path to the culprit ("result.items[3].score"). Text is UTF-8; lone surrogates are written
+ * as escapes. The output is always valid JSON.
  *
  * Needs the GIL. Leaves no Python exception set.
  */
@@ -22,8 +25,5 @@
  * ERR_PROCESSING (type is the class of the failure: TypeError, ValueError, or that of an exception raised by the
  * object's own code), ERR_MEMORY. */
 bool encode(PyObject *object, const char *root, struct buffer *out, struct error *err);
-
-/* Prepares what encode keeps between calls. Called once per process with the GIL; false with a Python exception set. */
-bool encode_init(void);
 
 #endif

@@ -1,21 +1,23 @@
 #include "json/writer.h"
 
-#include <stdio.h>
+#include "json/escape.h"
+#include "json/utf8.h"
 
 enum buffer_status writer_string(struct buffer *out, struct view text)
 {
+    static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
+    const unsigned char *at = (const unsigned char *)text.data;
+    size_t size = text.size;
     enum buffer_status status = buffer_append(out, "\"", 1);
-    for (size_t i = 0; i < text.size && status == BUFFER_OK; i++) {
-        char escaped[8];
-        unsigned char c = (unsigned char)text.data[i];
-        if (c == '"' || c == '\\') {
-            char pair[2] = {'\\', (char)c};
-            status = buffer_append(out, pair, 2);
-        } else if (c < 0x20) {
-            (void)snprintf(escaped, sizeof escaped, "\\u%04x", c);
-            status = buffer_append(out, escaped, 6);
-        } else {
-            status = buffer_append(out, &c, 1);
+    while (status == BUFFER_OK && size > 0) {
+        size_t good = utf8_valid_prefix(at, size);
+        status = escape_append(out, at, good);
+        at += good;
+        size -= good;
+        if (status == BUFFER_OK && size > 0) {
+            status = buffer_append(out, replacement, sizeof replacement - 1);
+            at++;
+            size--;
         }
     }
     return status == BUFFER_OK ? buffer_append(out, "\"", 1) : status;
