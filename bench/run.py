@@ -79,7 +79,7 @@ class Server:
         self.path = os.path.join(folder, f"{name}.sock")
         self.log = pathlib.Path(folder, f"{name}.log")
         self.expect = {}
-        command = [str(part).replace("SOCKET", self.path) for part in command]
+        command = [self.path if part == "SOCKET" else str(part) for part in command]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -324,6 +324,7 @@ def parse_arguments():
     arguments.build = next((build for build in builds if find_program("asya-load", build)), None)
     if arguments.build is None:
         parser.error(f"asya-load is not in {' or '.join(str(build / 'bench') for build in builds)}: build it first")
+    arguments.build = arguments.build.resolve()
     arguments.load = find_program("asya-load", arguments.build)
     return arguments
 
