@@ -15,7 +15,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LOAD = pathlib.Path(os.environ.get("ASYA_LOAD", ROOT / "build/bench/bench/asya-load"))
+LOAD = pathlib.Path(os.environ.get("ASYA_LOAD", ROOT / "build/bench/bench/asya-load")).resolve()
 
 pytestmark = pytest.mark.skipif(not LOAD.exists(), reason=f"{LOAD} is not built")
 
