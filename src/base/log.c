@@ -33,14 +33,6 @@ int log_enabled(enum log_level level) { return level >= lowest; }
 
 static size_t line_room(const struct line *line) { return sizeof line->bytes - LINE_RESERVE - line->size; }
 
-static void line_add(struct line *line, const char *bytes, size_t size)
-{
-    if (size <= line_room(line)) {
-        memcpy(line->bytes + line->size, bytes, size);
-        line->size += size;
-    }
-}
-
 /* Length of the well-formed printable UTF-8 sequence at `text` (1 to 4), or 0 where the byte must be escaped. */
 static size_t printable(const unsigned char *text)
 {
@@ -90,32 +82,58 @@ static size_t escape(char *target, unsigned char byte)
     return 4;
 }
 
+/* What stands in a line for the next character, or byte that is none, of non-empty text: `*ret_size` bytes in `target`.
+ * Returns how many bytes of the text that takes. */
+static size_t encode(const unsigned char *text, char target[8], size_t *ret_size)
+{
+    size_t size = printable(text);
+    if (size == 0) {
+        *ret_size = escape(target, *text);
+        return 1;
+    }
+    *ret_size = 0;
+    if (style == LOG_JSON && (*text == '"' || *text == '\\')) {
+        target[(*ret_size)++] = '\\';
+    }
+    memcpy(target + *ret_size, text, size);
+    *ret_size += size;
+    return size;
+}
+
 /* Appends NUL-terminated text with whatever may not stand in a line escaped, as far as there is room. */
 static void line_add_text(struct line *line, const char *text)
 {
     const unsigned char *next = (const unsigned char *)text;
     while (*next != '\0') {
-        char escaped[8];
-        size_t size = printable(next);
-        if (size == 0) {
-            size_t length = escape(escaped, *next);
-            if (length > line_room(line)) {
-                return;
-            }
-            line_add(line, escaped, length);
-            next++;
-        } else if (style == LOG_JSON && (*next == '"' || *next == '\\')) {
-            escaped[0] = '\\';
-            escaped[1] = (char)*next++;
-            line_add(line, escaped, 2);
-        } else {
-            if (size > line_room(line)) {
-                return;
-            }
-            line_add(line, (const char *)next, size);
-            next += size;
+        char encoded[8];
+        size_t size;
+        next += encode(next, encoded, &size);
+        if (size > line_room(line)) {
+            return;
         }
+        memcpy(line->bytes + line->size, encoded, size);
+        line->size += size;
     }
+}
+
+/* As line_add_text, but what there is no room for is left out at the beginning. */
+static void line_add_end(struct line *line, const char *text)
+{
+    static const char omission[] = "... ";
+    const unsigned char *next = (const unsigned char *)text;
+    char encoded[8];
+    size_t size;
+    size_t total = 0;
+    for (const unsigned char *at = next; *at != '\0'; total += size) {
+        at += encode(at, encoded, &size);
+    }
+    if (total > line_room(line)) {
+        for (total += sizeof omission - 1; *next != '\0' && total > line_room(line); total -= size) {
+            next += encode(next, encoded, &size);
+        }
+        line_add_text(line, omission);
+    }
+    line_add_text(line, (const char *)next);
 }
 
 /* Civil date of a day number since 1970-01-01 (proleptic Gregorian, from the era arithmetic with a year that starts in
@@ -172,10 +190,13 @@ __attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level
         return;
     }
     char text[LOG_LINE_SIZE];
-    if (vsnprintf(text, sizeof text, format, arguments) < 0) {
+    int size = vsnprintf(text, sizeof text, format, arguments);
+    if (size < 0) {
         return;
     }
-    text_trim_partial(text);
+    if ((size_t)size >= sizeof text) {
+        text_trim_partial(text);
+    }
     struct line line;
     line_begin(&line, level);
     line_add_text(&line, text);
@@ -207,15 +228,6 @@ void log_with_detail(enum log_level level, const char *message, const char *deta
     text_copy(head, sizeof head, message);
     line_add_text(&line, head);
     line_add_text(&line, "; ");
-    size_t size = strlen(detail);
-    size_t room = line_room(&line) / 2; /* newlines and quotes double in size */
-    if (size > room) {
-        line_add_text(&line, "... ");
-        detail += size - room;
-        while (((unsigned char)*detail & 0xC0) == 0x80) {
-            detail++;
-        }
-    }
-    line_add_text(&line, detail);
+    line_add_end(&line, detail);
     line_write(&line);
 }
