@@ -1,0 +1,403 @@
+/* options: every variable's default, limits and wrong values, as the wire contract's section 4 says. */
+#include "descriptors.h"
+
+#include "base/clock.h"
+#include "base/options.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct options options; /* too large for a comfortable stack frame, and must not move */
+
+/* Loads from an environment of nothing but `settings`, "NAME=VALUE" each; they must outlive the options. */
+static bool load(const char *const *settings, size_t count, struct error *err)
+{
+    clearenv();
+    for (size_t i = 0; i < count && settings[i] != NULL; i++) {
+        char name[64];
+        const char *equals = strchr(settings[i], '=');
+        size_t size = (size_t)(equals - settings[i]);
+        assert_true(size < sizeof name);
+        memcpy(name, settings[i], size);
+        name[size] = '\0';
+        assert_int_equal(setenv(name, equals + 1, 1), 0);
+    }
+    return options_load(&options, err);
+}
+
+static bool load_one(const char *name, const char *value, struct error *err)
+{
+    clearenv();
+    assert_int_equal(setenv(name, value, 1), 0);
+    return options_load(&options, err);
+}
+
+static void an_empty_environment_gives_the_documented_defaults(void **state)
+{
+    (void)state;
+    struct error err;
+    assert_true(load(NULL, 0, &err));
+    assert_string_equal(options.socket_path, "/tmp/sockets/app.sock");
+    assert_string_equal(options.ready_file, "");
+    assert_string_equal(options.process_module, "");
+    assert_int_equal(options.max_message_size, 10485760);
+    assert_int_equal(options.socket_mode, 0660);
+    assert_int_equal(options.read_timeout, 30 * CLOCK_SECOND);
+    assert_int_equal(options.write_timeout, 30 * CLOCK_SECOND);
+    assert_int_equal(options.handler_timeout, 0);
+    assert_true(options.cancel_on_disconnect);
+    assert_int_equal(options.startup_timeout, 0);
+    assert_int_equal(options.grace_period, 25 * CLOCK_SECOND);
+    assert_int_equal(options.max_requests, 0);
+    assert_int_equal(options.max_rss.bytes, 0);
+    assert_int_equal(options.max_rss.percent, 0);
+    assert_int_equal(options.memory_limit.bytes, 0);
+    assert_int_equal(options.memory_limit.percent, 0);
+    assert_int_equal(options.workers, 1);
+    assert_int_equal(options.log_level, LOG_LEVEL_INFO);
+    assert_int_equal(options.log_format, LOG_TEXT);
+}
+
+struct number_row {
+    const char *name;
+    const char *variable;
+    const char *value;
+    size_t field; /* a uint64_t in struct options */
+    uint64_t expected;
+};
+
+#define FIELD(name) offsetof(struct options, name)
+
+static const struct number_row number_rows[] = {
+    {"a message size is bytes", "ASYA_MAX_MESSAGE_SIZE", "4096", FIELD(max_message_size), 4096},
+    {"the smallest message size is one byte", "ASYA_MAX_MESSAGE_SIZE", "1", FIELD(max_message_size), 1},
+    {"the largest message size is 150 MB", "ASYA_MAX_MESSAGE_SIZE", "150000000", FIELD(max_message_size), 150000000},
+    {"one worker is the least", "ASYA_WORKERS", "1", FIELD(workers), 1},
+    {"64 workers are the most", "ASYA_WORKERS", "64", FIELD(workers), WORKERS_MAX},
+    {"whole seconds", "ASYA_READ_TIMEOUT", "7", FIELD(read_timeout), 7 * CLOCK_SECOND},
+    {"half a second", "ASYA_READ_TIMEOUT", "0.5", FIELD(read_timeout), CLOCK_SECOND / 2},
+    {"a nanosecond", "ASYA_WRITE_TIMEOUT", "0.000000001", FIELD(write_timeout), 1},
+    {"digits finer than nanoseconds are dropped", "ASYA_WRITE_TIMEOUT", "1.0000000019", FIELD(write_timeout),
+     CLOCK_SECOND + 1},
+    {"a hundred days", "ASYA_GRACE_PERIOD", "8640000", FIELD(grace_period), 8640000 * CLOCK_SECOND},
+    {"no grace", "ASYA_GRACE_PERIOD", "0", FIELD(grace_period), 0},
+    {"a start without limit", "ASYA_STARTUP_TIMEOUT", "0", FIELD(startup_timeout), 0},
+    {"a start of two seconds", "ASYA_STARTUP_TIMEOUT", "2", FIELD(startup_timeout), 2 * CLOCK_SECOND},
+    {"a function without limit", "ASYA_HANDLER_TIMEOUT", "0", FIELD(handler_timeout), 0},
+    {"a function of 1.25 seconds", "ASYA_HANDLER_TIMEOUT", "1.25", FIELD(handler_timeout), CLOCK_SECOND * 5 / 4},
+    {"replacement after a thousand", "ASYA_MAX_REQUESTS", "1000", FIELD(max_requests), 1000},
+    {"replacement never", "ASYA_MAX_REQUESTS", "0", FIELD(max_requests), 0},
+    {"memory in bytes", "ASYA_MAX_RSS", "1073741824", FIELD(max_rss.bytes), 1073741824},
+    {"memory as a share", "ASYA_MAX_RSS", "80%", FIELD(max_rss.percent), 80},
+    {"memory as the smallest share", "ASYA_MEMORY_LIMIT", "1%", FIELD(memory_limit.percent), 1},
+    {"memory as the whole share", "ASYA_MEMORY_LIMIT", "100%", FIELD(memory_limit.percent), 100},
+    {"a memory limit in bytes", "ASYA_MEMORY_LIMIT", "5000000000", FIELD(memory_limit.bytes), 5000000000},
+    /* an empty value is an unset one, as a template that fills nothing in leaves it */
+    {"an empty number of workers is the default", "ASYA_WORKERS", "", FIELD(workers), 1},
+    {"an empty timeout is the default", "ASYA_READ_TIMEOUT", "", FIELD(read_timeout), 30 * CLOCK_SECOND},
+    {"an empty memory is the default", "ASYA_MAX_RSS", "", FIELD(max_rss.bytes), 0},
+};
+
+static void numbers_are_read_to_their_limits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof number_rows / sizeof number_rows[0]; i++) {
+        const struct number_row *row = &number_rows[i];
+        struct error err = {0};
+        if (!load_one(row->variable, row->value, &err)) {
+            fail_msg("%s: %s", row->name, err.text);
+        }
+        uint64_t found;
+        memcpy(&found, (const char *)&options + row->field, sizeof found);
+        if (found != row->expected) {
+            fail_msg("%s: %llu", row->name, (unsigned long long)found);
+        }
+    }
+}
+
+struct bad_row {
+    const char *variable;
+    const char *values[24];
+};
+
+#define NO_NUMBERS                                                                                                     \
+    "-1", "+1", "1e9", "99999999999999999999", "18446744073709551616", " 10", "10 ", "0x10", "ten", "1,5", "\n1"
+
+static const struct bad_row bad_rows[] = {
+    {"ASYA_MAX_MESSAGE_SIZE", {"", "0", "150000001", "4294967296", "1.5", "10M", "1%", NO_NUMBERS}},
+    {"ASYA_WORKERS", {"0", "65", "4294967297", "1.5", NO_NUMBERS}},
+    {"ASYA_MAX_REQUESTS", {"1.5", NO_NUMBERS}},
+    {"ASYA_READ_TIMEOUT", {"0", "0.0", "0.0000000001", "8640001", ".5", "1.2.3", "1s", "nan", "inf", NO_NUMBERS}},
+    {"ASYA_WRITE_TIMEOUT", {"0", "0.0000000001", "8640001", ".5", "1..2", NO_NUMBERS}},
+    {"ASYA_HANDLER_TIMEOUT", {"8640001", ".5", "infinity", NO_NUMBERS}},
+    {"ASYA_STARTUP_TIMEOUT", {"8640001", ".", NO_NUMBERS}},
+    {"ASYA_GRACE_PERIOD", {"8640001", "25s", NO_NUMBERS}},
+    {"ASYA_MAX_RSS", {"%", "0%", "101%", "50%%", "5 %", "1.5%", "1G", "-5%", NO_NUMBERS}},
+    {"ASYA_MEMORY_LIMIT", {"%", "0%", "101%", "1000000000000000000000000000000%", NO_NUMBERS}},
+    {"ASYA_CANCEL_ON_DISCONNECT", {"maybe", "2", "TRUE", "true "}},
+    {"ASYA_LOG_LEVEL", {"info", "TRACE", "INFO ", "4"}},
+    {"ASYA_LOG_FORMAT", {"JSON", "logfmt", "text "}},
+    {"ASYA_SOCKET_CHMOD",
+     {"0o", "o660", "0x1b0", "888", "0668", "1777", "01000", "rw-rw----", "-1", " 660", "0o0o660"}},
+};
+
+static void wrong_values_are_refused_with_variable_and_value(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_rows / sizeof bad_rows[0]; i++) {
+        const struct bad_row *row = &bad_rows[i];
+        for (size_t j = 0; j < sizeof row->values / sizeof row->values[0] && row->values[j] != NULL; j++) {
+            struct error err = {0};
+            if (load_one(row->variable, row->values[j], &err)) {
+                fail_msg("%s='%s' was accepted", row->variable, row->values[j]);
+            }
+            if (err.category != ERR_SERVER || strstr(err.text, row->variable) == NULL ||
+                strstr(err.text, row->values[j]) == NULL || strstr(err.text, "should be") == NULL) {
+                fail_msg("%s='%s': %s", row->variable, row->values[j], err.text);
+            }
+        }
+    }
+}
+
+static void a_long_wrong_value_is_shown_in_part(void **state)
+{
+    (void)state;
+    enum { LONG = 1 << 20 };
+    static const char *const variables[] = {"ASYA_WORKERS",      "ASYA_READ_TIMEOUT", "ASYA_LOG_LEVEL",
+                                            "ASYA_SOCKET_CHMOD", "ASYA_MAX_RSS",      "ASYA_MAX_MESSAGE_SIZE"};
+    char *value = malloc(LONG);
+    assert_non_null(value);
+    memset(value, '7', LONG - 1);
+    value[LONG - 1] = '\0';
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        struct error err = {0};
+        assert_false(load_one(variables[i], value, &err));
+        assert_non_null(strstr(err.text, variables[i]));
+        assert_true(strlen(err.text) < 512);
+    }
+    clearenv();
+    free(value);
+}
+
+struct mode_row {
+    const char *value;
+    int expected;
+};
+
+static const struct mode_row mode_rows[] = {
+    {"0o660", 0660}, {"0660", 0660}, {"660", 0660}, {"0o600", 0600},         {"0o777", 0777},
+    {"0", 0},        {"0o0", 0},     {"7", 07},     {"", SOCKET_MODE_UMASK},
+};
+
+static void the_socket_mode_is_octal_in_three_spellings(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof mode_rows / sizeof mode_rows[0]; i++) {
+        struct error err = {0};
+        if (!load_one("ASYA_SOCKET_CHMOD", mode_rows[i].value, &err) || options.socket_mode != mode_rows[i].expected) {
+            fail_msg("'%s': %o %s", mode_rows[i].value, (unsigned)options.socket_mode, err.text);
+        }
+    }
+}
+
+static void words_are_told_apart(void **state)
+{
+    (void)state;
+    static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+    struct error err;
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(load_one("ASYA_LOG_LEVEL", levels[i], &err));
+        assert_int_equal(options.log_level, i);
+    }
+    assert_true(load_one("ASYA_LOG_FORMAT", "json", &err));
+    assert_int_equal(options.log_format, LOG_JSON);
+    assert_true(load_one("ASYA_LOG_FORMAT", "text", &err));
+    assert_int_equal(options.log_format, LOG_TEXT);
+    assert_true(load_one("ASYA_CANCEL_ON_DISCONNECT", "false", &err));
+    assert_false(options.cancel_on_disconnect);
+    assert_true(load_one("ASYA_CANCEL_ON_DISCONNECT", "true", &err));
+    assert_true(options.cancel_on_disconnect);
+}
+
+/* Which names give which socket, ready-file, mode and module. */
+struct name_row {
+    const char *name;
+    const char *settings[4];
+    const char *socket;
+    const char *ready;
+    int mode;
+    const char *module;
+};
+
+#define OLD_SOCKET "/tmp/sockets/app.sock"
+#define NEW_SOCKET "/var/run/asya/asya-runtime.sock"
+#define NEW_READY  "/var/run/asya/runtime-ready"
+
+static const struct name_row name_rows[] = {
+    {"a module alone", {"ASYA_PROCESS_MODULE=pkg.mod:f"}, OLD_SOCKET, "", 0660, "pkg.mod:f"},
+    {"a socket path alone", {"ASYA_SOCKET_PATH=/run/a.sock"}, "/run/a.sock", "", 0660, ""},
+    {"an empty socket path is the default", {"ASYA_SOCKET_PATH="}, OLD_SOCKET, "", 0660, ""},
+    {"a function by the newer name", {"ASYA_HANDLER=pkg.mod.func"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:func"},
+    {"a function in a module without package", {"ASYA_HANDLER=mod.func"}, NEW_SOCKET, NEW_READY, 0666, "mod:func"},
+    {"a method", {"ASYA_HANDLER=pkg.mod.Class.method"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:Class.method"},
+    {"a method of a class in a plain module",
+     {"ASYA_HANDLER=mod.Class.method"},
+     NEW_SOCKET,
+     NEW_READY,
+     0666,
+     "mod:Class.method"},
+    {"a function named like a class", {"ASYA_HANDLER=pkg.mod.Build"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:Build"},
+    {"underscores and digits in names", {"ASYA_HANDLER=_p1.m_2.f_3"}, NEW_SOCKET, NEW_READY, 0666, "_p1.m_2:f_3"},
+    {"the newer name in the older form", {"ASYA_HANDLER=pkg.mod:func"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:func"},
+    {"an empty newer name is none", {"ASYA_HANDLER="}, OLD_SOCKET, "", 0660, ""},
+    {"both names: the module's own wins",
+     {"ASYA_HANDLER=a.b", "ASYA_PROCESS_MODULE=c:d"},
+     NEW_SOCKET,
+     NEW_READY,
+     0666,
+     "c:d"},
+    {"an empty module beside a newer name is none",
+     {"ASYA_HANDLER=a.b", "ASYA_PROCESS_MODULE="},
+     NEW_SOCKET,
+     NEW_READY,
+     0666,
+     "a:b"},
+    {"a folder alone", {"ASYA_SOCKET_DIR=/run/x"}, "/run/x/asya-runtime.sock", "/run/x/runtime-ready", 0666, ""},
+    {"a socket's name alone", {"ASYA_SOCKET_NAME=s.sock"}, "/var/run/asya/s.sock", NEW_READY, 0666, ""},
+    {"folder and name",
+     {"ASYA_SOCKET_DIR=/run/x", "ASYA_SOCKET_NAME=s.sock"},
+     "/run/x/s.sock",
+     "/run/x/runtime-ready",
+     0666,
+     ""},
+    {"an empty folder and name are none", {"ASYA_SOCKET_DIR=", "ASYA_SOCKET_NAME="}, OLD_SOCKET, "", 0660, ""},
+    {"the path wins over folder and name",
+     {"ASYA_SOCKET_PATH=/p.sock", "ASYA_SOCKET_DIR=/run/x", "ASYA_SOCKET_NAME=s.sock"},
+     "/p.sock",
+     "",
+     0666,
+     ""},
+    {"an empty path leaves it to folder and name",
+     {"ASYA_SOCKET_PATH=", "ASYA_SOCKET_DIR=/run/x"},
+     "/run/x/asya-runtime.sock",
+     "/run/x/runtime-ready",
+     0666,
+     ""},
+    {"a mode that is set wins over both defaults",
+     {"ASYA_HANDLER=a.b", "ASYA_SOCKET_CHMOD=0o640"},
+     NEW_SOCKET,
+     NEW_READY,
+     0640,
+     "a:b"},
+    {"an empty mode is the umask with newer names too",
+     {"ASYA_HANDLER=a.b", "ASYA_SOCKET_CHMOD="},
+     NEW_SOCKET,
+     NEW_READY,
+     SOCKET_MODE_UMASK,
+     "a:b"},
+};
+
+static void names_choose_socket_ready_file_mode_and_module(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof name_rows / sizeof name_rows[0]; i++) {
+        const struct name_row *row = &name_rows[i];
+        struct error err = {0};
+        if (!load(row->settings, 4, &err)) {
+            fail_msg("%s: %s", row->name, err.text);
+        }
+        if (strcmp(options.socket_path, row->socket) != 0 || strcmp(options.ready_file, row->ready) != 0 ||
+            options.socket_mode != row->mode || strcmp(options.process_module, row->module) != 0) {
+            fail_msg("%s: '%s' '%s' %o '%s'", row->name, options.socket_path, options.ready_file,
+                     (unsigned)options.socket_mode, options.process_module);
+        }
+    }
+}
+
+static void a_handler_without_a_module_is_refused(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    assert_false(load_one("ASYA_HANDLER", "func", &err));
+    assert_int_equal(err.category, ERR_SERVER);
+    assert_non_null(strstr(err.text, "ASYA_HANDLER is 'func'"));
+}
+
+static void a_module_that_is_set_but_empty_is_refused(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    assert_false(load_one("ASYA_PROCESS_MODULE", "", &err));
+    assert_non_null(strstr(err.text, "ASYA_PROCESS_MODULE"));
+}
+
+static void paths_too_long_to_compose_are_refused(void **state)
+{
+    (void)state;
+    char value[OPTION_PATH_SIZE + 8];
+    static const char *const variables[] = {"ASYA_SOCKET_DIR", "ASYA_SOCKET_NAME", "ASYA_HANDLER"};
+    memset(value, 'a', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        struct error err = {0};
+        assert_false(load_one(variables[i], value, &err));
+        assert_non_null(strstr(err.text, variables[i]));
+        assert_true(strlen(err.text) < 512);
+    }
+}
+
+static void the_help_names_every_variable_once_a_line(void **state)
+{
+    (void)state;
+    int pipe_ends[2];
+    assert_int_equal(pipe2(pipe_ends, O_CLOEXEC), 0);
+    int saved = dup(STDOUT_FILENO);
+    assert_true(dup2(pipe_ends[1], STDOUT_FILENO) >= 0);
+    options_print_help();
+    assert_true(dup2(saved, STDOUT_FILENO) >= 0);
+    close(saved);
+    close(pipe_ends[1]);
+    static char text[1 << 16];
+    ssize_t got = read(pipe_ends[0], text, sizeof text - 1);
+    close(pipe_ends[0]);
+    assert_true(got > 0);
+    text[got] = '\0';
+    static const char *const variables[] = {
+        "ASYA_SOCKET_PATH",  "ASYA_PROCESS_MODULE", "ASYA_MAX_MESSAGE_SIZE", "ASYA_HANDLER",     "ASYA_SOCKET_DIR",
+        "ASYA_SOCKET_NAME",  "ASYA_SOCKET_CHMOD",   "ASYA_WORKERS",          "ASYA_LOG_LEVEL",   "ASYA_LOG_FORMAT",
+        "ASYA_READ_TIMEOUT", "ASYA_WRITE_TIMEOUT",  "ASYA_STARTUP_TIMEOUT",  "ASYA_GRACE_PERIOD"};
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        char line[64];
+        (void)snprintf(line, sizeof line, "\n  %s ", variables[i]);
+        if (strstr(text, line) == NULL && strncmp(text, line + 1, strlen(line) - 1) != 0) {
+            fail_msg("no line for %s", variables[i]);
+        }
+    }
+    assert_int_equal(text[got - 1], '\n');
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DESCRIPTOR_TEST(an_empty_environment_gives_the_documented_defaults),
+        DESCRIPTOR_TEST(numbers_are_read_to_their_limits),
+        DESCRIPTOR_TEST(wrong_values_are_refused_with_variable_and_value),
+        DESCRIPTOR_TEST(a_long_wrong_value_is_shown_in_part),
+        DESCRIPTOR_TEST(the_socket_mode_is_octal_in_three_spellings),
+        DESCRIPTOR_TEST(words_are_told_apart),
+        DESCRIPTOR_TEST(names_choose_socket_ready_file_mode_and_module),
+        DESCRIPTOR_TEST(a_handler_without_a_module_is_refused),
+        DESCRIPTOR_TEST(a_module_that_is_set_but_empty_is_refused),
+        DESCRIPTOR_TEST(paths_too_long_to_compose_are_refused),
+        DESCRIPTOR_TEST(the_help_names_every_variable_once_a_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
