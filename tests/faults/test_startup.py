@@ -29,12 +29,16 @@ FAILURES = {
     "the attribute of the object is no method": ("shop.orders:Till.__doc__", EXIT_NOT_CALLABLE, ["__doc__"], ""),
     "it is a syntax error": ("broken.syntax", EXIT_SYNTAX, ["syntax.py", "4"], "def process(payload)"),
     "the import raises": ("broken.raising", EXIT_IMPORT_RAISED, ["RuntimeError", "no model"], "raise RuntimeError"),
-    "the import calls sys.exit": ("broken.exiting", EXIT_IMPORT_RAISED, ["SystemExit", "7"], "sys.exit(7)"),
+    "the import calls sys.exit": ("broken.exiting", EXIT_IMPORT_RAISED, ["exit", "7"], "sys.exit(7)"),
     "the import ends the process": ("broken.vanishing", EXIT_IMPORT_RAISED, ["9"], ""),
     "the import prints 10 MB and raises":
         ("broken.chatty_and_raising", EXIT_IMPORT_RAISED, ["after much talk"], "raise RuntimeError"),
     "the constructor needs parameters":
-        ("shop.orders:Demanding.take", EXIT_NEEDS_PARAMETERS, ["Demanding", "catalogue", "region"], ""),
+        ("shop.orders:Demanding.take", EXIT_NEEDS_PARAMETERS, ["Demanding", "catalogue"], ""),
+    "the constructor needs a parameter by name":
+        ("shop.orders:Named.take", EXIT_NEEDS_PARAMETERS, ["Named", "region"], ""),
+    "the constructor calls something with too few parameters":
+        ("shop.orders:Clumsy.take", EXIT_IMPORT_RAISED, ["needs_two"], "needs_two(1)"),
     "the constructor raises": ("shop.orders:Fragile.take", EXIT_IMPORT_RAISED, ["the drawer is stuck"], "RuntimeError"),
 }
 

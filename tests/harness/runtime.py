@@ -42,7 +42,7 @@ class Runtime:
         self.log_file = self._home / "stderr"
         self.out_file = self._home / "stdout"
         self._command = [*map(str, wrapper), str(python), *flags, str(program), *args]
-        self._wrapped = bool(wrapper)
+        self._forking_wrapper = "--fork" in wrapper
         self._cwd = str(cwd or self._home)
         self._umask = umask
         self._stdin, self._stdout = stdin, stdout
@@ -116,8 +116,8 @@ class Runtime:
 
     @property
     def pid(self):
-        """The supervisor; under a wrapper such as unshare its only child."""
-        return processes.children(self.process.pid)[0] if self._wrapped else self.process.pid
+        """The supervisor; below a wrapper that forks (unshare --fork) its only child."""
+        return processes.children(self.process.pid)[0] if self._forking_wrapper else self.process.pid
 
     def worker_pids(self):
         """The workers alive now."""
@@ -296,9 +296,10 @@ class Refusal:
 
     @property
     def cause(self):
-        """The one ERROR line, the last of all."""
+        """The one ERROR line; after it at most that the runtime stops."""
         assert len(self.errors) == 1, "not one cause line: %r" % self.lines
-        assert self.lines[-1] is self.errors[0], "the cause line is not the last: %r" % self.lines
+        after = self.lines[self.lines.index(self.errors[0]) + 1:]
+        assert all(line.quiet for line in after), "more follows the cause: %r" % self.lines
         return self.errors[0].message
 
     @property

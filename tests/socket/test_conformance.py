@@ -14,7 +14,7 @@ def serving(runtime):
 
 @pytest.fixture
 def server(serving):
-    with serving.watched():
+    with serving.watched(allow_log=["WARNING .*(invalid_json|invalid_encoding)"]):
         yield serving
 
 

@@ -12,7 +12,6 @@ FORMS = {
     "a static method": ("shop.orders:Till.plain", 5, ["plain", 5]),
     "a callable object": ("shop.orders:called", 1, ["called", 1]),
     "a partial function": ("shop.orders:halved", 1, 0.5),
-    "a coroutine function": ("answers:soon", 1, 1),
     "a function of the standard library": ("operator:neg", 5, -5),
 }
 
@@ -91,7 +90,6 @@ BAD_VALUES = {
     "a mode too wide": {"ASYA_SOCKET_CHMOD": "17777"}, "a time in words": {"ASYA_READ_TIMEOUT": "soon"},
     "a negative time": {"ASYA_WRITE_TIMEOUT": "-1"}, "a time that is no number": {"ASYA_GRACE_PERIOD": "nan"},
     "no workers": {"ASYA_WORKERS": "0"}, "a fraction of a worker": {"ASYA_WORKERS": "1.5"},
-    "an unknown protocol": {"ASYA_PROTOCOL": "smoke"},
 }
 
 

@@ -1,5 +1,7 @@
 """Every form of success and every row of the error table, with exactly the documented object."""
 import json
+import re
+import sys
 
 import pytest
 
@@ -161,10 +163,11 @@ INVALID_JSON = {
 
 
 @pytest.mark.parametrize("message", INVALID_JSON.values(), ids=INVALID_JSON)
-def test_invalid_json(snippets, message):
-    reply = snippets.call(message)
-    assert reply["error"] == "invalid_json"
-    assert any(character.isdigit() for character in reply["message"]), "must say at which byte: %r" % reply
+def test_invalid_json(serving, message):
+    with serving.watched(expect_log=["WARNING .*invalid_json"]):
+        reply = serving.call(message)
+        assert reply["error"] == "invalid_json"
+        assert re.search(r"byte \d+", reply["message"]), "must say at which byte: %r" % reply
 
 
 def nested(depth, opener=b"[", closer=b"]", heart=b""):
@@ -194,15 +197,16 @@ def unlimited(runtime):
 
 
 @pytest.mark.parametrize("message, code", DEPTHS.values(), ids=DEPTHS)
-def test_depth(echo, message, code):
-    reply = echo.call(message)
-    assert reply.get("error", "ok") == code
-    assert code != "ok" or reply["result"] == json.loads(message)
+def test_depth(echoing, message, code):
+    with echoing.watched(expect_log=[] if code == "ok" else ["WARNING .*" + code]):
+        reply = echoing.call(message)
+        assert reply.get("error", "ok") == code
+        assert code != "ok" or reply["result"] == json.loads(message)
 
 
 @pytest.mark.parametrize("message", [b"[" * 100_000, b"[" * 3_000_000, b'{"a":' * 100_000])
 def test_depth_is_bounded_whatever_recursion_limit_the_handler_sets(unlimited, message):
-    with unlimited.watched():
+    with unlimited.watched(expect_log=["WARNING .*invalid_json"]):
         workers = unlimited.worker_pids()
         assert unlimited.call(message)["error"] == "invalid_json"
         assert unlimited.worker_pids() == workers
@@ -218,11 +222,11 @@ DIGITS = {
 
 
 @pytest.mark.parametrize("message, code", DIGITS.values(), ids=DIGITS)
-def test_digits(echo, message, code):
-    import sys
+def test_digits(echoing, message, code):
     if not hasattr(sys, "get_int_max_str_digits") and code == "invalid_json":
         pytest.skip("this interpreter has no limit of digits")
-    assert echo.call(message).get("error", "ok") == code
+    with echoing.watched(expect_log=[] if code == "ok" else ["WARNING .*" + code]):
+        assert echoing.call(message).get("error", "ok") == code
 
 
 INVALID_ENCODING = {
@@ -235,8 +239,9 @@ INVALID_ENCODING = {
 
 
 @pytest.mark.parametrize("message", INVALID_ENCODING.values(), ids=INVALID_ENCODING)
-def test_invalid_encoding_comes_before_invalid_json(snippets, message):
-    assert snippets.call(message)["error"] == "invalid_encoding"
+def test_invalid_encoding_comes_before_invalid_json(serving, message):
+    with serving.watched(expect_log=["WARNING .*invalid_encoding"]):
+        assert serving.call(message)["error"] == "invalid_encoding"
 
 
 @pytest.mark.parametrize("message", [b"", b" ", b"\n", b" \t\r\n" * 100], ids=["none", "space", "newline", "much"])

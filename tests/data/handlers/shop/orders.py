@@ -44,6 +44,30 @@ class Demanding:
         return payload
 
 
+class Named:
+    """Cannot be made without a parameter given by name."""
+
+    def __init__(self, *notes, region, **options):
+        self.region = region
+
+    def take(self, payload):
+        return payload
+
+
+def needs_two(first, second):
+    return first, second
+
+
+class Clumsy:
+    """Needs no parameter itself; its constructor makes a mistake."""
+
+    def __init__(self):
+        needs_two(1)
+
+    def take(self, payload):
+        return payload
+
+
 class Fragile:
     """Its constructor raises."""
 
@@ -68,4 +92,6 @@ number = 3
 
 def where(payload):
     """Where the handler runs, and what it finds there."""
-    return {"directory": os.getcwd(), "environment": dict(os.environ), "umask": os.umask(os.umask(0o77))}
+    umask = os.umask(0)
+    os.umask(umask)
+    return {"directory": os.getcwd(), "environment": dict(os.environ), "umask": umask}

@@ -1,0 +1,127 @@
+"""ASYA_HANDLER_TIMEOUT: the client has its reply in time whatever the function does with the interpreter (W7)."""
+import os
+import signal
+import time
+
+import pytest
+
+from harness import processes
+
+pytestmark = pytest.mark.supervised
+
+LIMIT = 1.0
+SLACK = 1.5  # the contract says 0.25 s on a quiet machine; this one is shared
+TOLD = ["(WARNING|ERROR) .*"]
+
+
+@pytest.fixture(scope="module")
+def serving(runtime):
+    with runtime("snippets:run", env={"ASYA_HANDLER_TIMEOUT": str(LIMIT)}, allow_log=TOLD) as server:
+        yield server
+
+
+@pytest.fixture
+def limited(serving):
+    with serving.watched(allow_log=TOLD):
+        yield serving
+
+
+HANGS = {
+    "a pure loop": "while True: pass",
+    "a sleep": "import time\ntime.sleep(60)",
+    "C code that holds the interpreter": "import ctypes\nctypes.PyDLL(None).usleep(60_000_000)",
+    "C code that never returns":
+        "import re\nre.match('(a+)+$', 'a' * 60 + 'b')",
+    "a stopped process": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\nimport time; time.sleep(60)",
+    "blocked signals": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1})\n"
+                       "while True: pass",
+    "ignored signals": "import signal\nfor n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1): signal.signal(n, signal.SIG_IGN)\n"
+                       "while True: pass",
+    "a loop that catches everything": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+    "a wait for a lock": "import threading\nthreading.Lock().acquire() or 1\nl = threading.Lock(); l.acquire(); l.acquire()",
+    "a wait for a child": "import subprocess\nsubprocess.run(['sleep', '60'])",
+    "a read that never ends": "import os\nr, w = os.pipe()\nos.read(r, 1)",
+}
+
+
+@pytest.mark.parametrize("code", HANGS.values(), ids=HANGS)
+def test_the_reply_comes_in_time_after(limited, code):
+    supervisor = limited.pid
+    started = time.monotonic()
+    reply = limited.call(code)
+    taken = time.monotonic() - started
+    assert (reply["error"], reply["type"]) == ("processing_error", "HandlerTimeout")
+    assert "1" in reply["message"], "must name the limit"
+    assert LIMIT - 0.05 < taken < LIMIT + SLACK
+    assert limited.result("return 1") == 1
+    assert limited.pid == supervisor
+    assert processes.eventually(lambda: len(limited.worker_pids()) == 1)
+
+
+def test_a_worker_that_obeys_goes_on_living(limited):
+    limited.result("KEPT['mark'] = 1")
+    workers = limited.worker_pids()
+    assert limited.call("while True: pass")["type"] == "HandlerTimeout"
+    assert limited.result("return KEPT.get('mark')") == 1
+    assert limited.worker_pids() == workers
+
+
+def test_a_worker_that_does_not_obey_is_replaced(limited):
+    workers = limited.worker_pids()
+    assert limited.call("import ctypes\nctypes.PyDLL(None).usleep(60_000_000)")["type"] == "HandlerTimeout"
+    assert limited.result("return 1") == 1
+    assert limited.worker_pids() != workers
+
+
+def test_the_function_may_clean_up(limited):
+    code = "try:\n    while True: pass\nfinally: KEPT['cleaned'] = True"
+    assert limited.call(code)["type"] == "HandlerTimeout"
+    assert limited.result("return KEPT.get('cleaned')") is True
+
+
+def test_the_stack_of_a_hanging_function_is_logged(serving):
+    with serving.watched(expect_log=["(WARNING|ERROR) .*a_telling_name"], allow_log=TOLD):
+        assert serving.call("def a_telling_name():\n    while True: pass\na_telling_name()")["type"] == "HandlerTimeout"
+
+
+def test_those_who_wait_are_served_afterwards(limited):
+    with limited.connect() as hanging, limited.connect() as waiting:
+        hanging.send(b'"while True: pass"')
+        time.sleep(0.1)
+        waiting.send(b'"return 5"')
+        assert hanging.reply()["type"] == "HandlerTimeout"
+        assert waiting.reply()["result"] == 5
+
+
+def test_what_is_quick_is_not_touched(limited):
+    for number in range(100):
+        assert limited.result("return %d" % number) == number
+    assert limited.result("import time\ntime.sleep(0.5)\nreturn 'in time'") == "in time"
+
+
+def test_the_time_in_the_queue_does_not_count(limited):
+    """Three requests of 0.6 s for one worker: the last waits longer than the limit, runs shorter."""
+    connections = [limited.connect() for _ in range(3)]
+    for connection in connections:
+        connection.send(b'"import time\\ntime.sleep(0.6)\\nreturn 1"')
+    for connection in connections:
+        assert connection.reply() == {"status": "ok", "result": 1}
+        connection.close()
+
+
+def test_without_a_limit_a_function_may_take_its_time(runtime):
+    with runtime("answers:nap") as server:
+        assert server.result(1.5) == 1.5
+
+
+def test_a_stopped_supervisor_does_not_blame_requests_that_ended(limited):
+    """SIGSTOP for longer than the limit, then SIGCONT (E10)."""
+    [worker] = limited.worker_pids()
+    os.kill(limited.pid, signal.SIGSTOP)
+    try:
+        time.sleep(LIMIT + 0.5)
+        assert limited.result("return 1") == 1
+    finally:
+        os.kill(limited.pid, signal.SIGCONT)
+    assert limited.result("return 2") == 2
+    assert limited.worker_pids() == [worker]

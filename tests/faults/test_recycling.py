@@ -1,0 +1,54 @@
+"""Workers replaced between requests: ASYA_MAX_REQUESTS, ASYA_MAX_RSS; and memory limits (W4, W5)."""
+import pytest
+
+from harness import processes
+
+pytestmark = pytest.mark.supervised
+
+WHO = "import os\nreturn os.getpid()"
+
+
+def test_a_worker_serves_so_many_requests_and_no_more(runtime):
+    with runtime("snippets:run", env={"ASYA_MAX_REQUESTS": "5"}) as server:
+        served = [server.result(WHO) for _ in range(23)]
+        counts = [served.count(pid) for pid in dict.fromkeys(served)]
+        assert counts == [5, 5, 5, 5, 3]
+        assert sorted(served, key=served.index) == served, "one after the other"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nobody_notices_the_replacement(runtime, workers):
+    with runtime("answers:echo", env={"ASYA_MAX_REQUESTS": "3", "ASYA_WORKERS": workers}) as server:
+        for number in range(100):
+            assert server.result(number) == number
+        assert processes.eventually(lambda: len(server.worker_pids()) == int(workers))
+
+
+def test_simultaneous_requests_survive_the_replacement(runtime):
+    with runtime("answers:nap", env={"ASYA_MAX_REQUESTS": "2"}) as server:
+        connections = [server.connect() for _ in range(30)]
+        for connection in connections:
+            connection.send(b"0.005 ")
+        for connection in connections:
+            assert connection.reply()["result"] == 0.005
+            connection.close()
+
+
+def test_a_worker_that_has_grown_is_replaced(runtime):
+    with runtime("snippets:run", env={"ASYA_MAX_RSS": str(120 << 20)}, allow_log=["WARNING"]) as server:
+        first = server.result(WHO)
+        assert server.result("KEPT['big'] = bytearray(b'x') * (200 << 20)\nreturn 1") == 1
+        assert processes.eventually(lambda: server.result(WHO) != first, 5, 0.05)
+        second = server.result(WHO)
+        for _ in range(20):
+            assert server.result(WHO) == second, "one that is small stays"
+
+
+def test_a_memory_limit_makes_exhaustion_an_error_of_the_request(runtime):
+    env = {"ASYA_MEMORY_LIMIT": str(400 << 20)}
+    with runtime("snippets:run", env=env, allow_log=["ERROR .*out_of_memory"]) as server:
+        workers = server.worker_pids()
+        for _ in range(5):
+            assert server.call("return len(bytearray(1 << 30))")["error"] == "out_of_memory"
+        assert server.result("return 1") == 1
+        assert server.worker_pids() == workers
