@@ -16,7 +16,7 @@
 #include "codec/collector.h"
 #include "codec/keycache.h"
 #include "codec/str.h"
-#include "json/number.h"
+#include "json/number_inline.h"
 #include "json/utf8.h"
 
 #include <stdlib.h>
@@ -25,7 +25,7 @@ enum {
     DEPTH_MAX = 1000,
     VALUES_MIN = 512,        /* first capacity of the stack of values */
     VALUES_KEPT = 8192,      /* a workspace with more is freed after the call, not kept for the next one */
-    PORTION = 16384,         /* values of one container that may wait; even, so that keys stay with their values */
+    PORTION = 65536,         /* values of one container that may wait; even, so that keys stay with their values */
     COLLECTOR_BYTES = 16384, /* texts from this size on are decoded with the cyclic collector off */
 };
 
@@ -166,7 +166,8 @@ static inline bool values_push(struct workspace *work, PyObject *value)
     return true;
 }
 
-/* A list of the values from `first` on, which are moved into it. */
+/* A list of the values from `first` on, which are moved into it. (Writing past the function into the list's private
+ * array would save 3 to 4 % of an array of numbers: not enough to depend on it.) */
 static PyObject *list_of(struct workspace *work, size_t first)
 {
     size_t size = work->count - first;
@@ -342,7 +343,7 @@ static PyObject *undecided_double(const unsigned char *at, const unsigned char *
 static const unsigned char *read_number(struct decoder *d, const unsigned char *at, PyObject **ret_object)
 {
     struct number number;
-    const unsigned char *end = number_parse(at, d->end, &number);
+    const unsigned char *end = number_parse_inline(at, d->end, &number);
     PyObject *object = NULL;
     switch (number.kind) {
     case NUMBER_BAD:

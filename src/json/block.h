@@ -5,6 +5,7 @@
 #ifndef ASYA_JSON_BLOCK_H
 #define ASYA_JSON_BLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -25,6 +26,17 @@ struct marks {
     uint64_t opens, closes; /* brackets of both kinds */
 };
 
+/* Eight bytes, the first lowest. */
+static inline uint64_t block_word(const unsigned char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
 #ifdef BLOCK_SSE2
 
 static inline __m128i block_load(const unsigned char *at)
@@ -39,13 +51,26 @@ static inline unsigned block_equal(__m128i block, char byte)
     return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(byte)));
 }
 
-/* How many of the 16 bytes at `at` come before the first that is a quote, a backslash, below 0x20 or above 0x7F. */
-static inline unsigned block_plain(const unsigned char *at)
+/* Which bytes are a quote, a backslash, below 0x20 or above 0x7F. */
+static inline __m128i block_special(const unsigned char *at)
 {
     __m128i block = block_load(at);
     __m128i found = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('"')), _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
-    found = _mm_or_si128(found, _mm_cmplt_epi8(block, _mm_set1_epi8(0x20))); /* signed: bytes above 0x7F are below 0 */
-    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(found) | 0x10000u);
+    return _mm_or_si128(found, _mm_cmplt_epi8(block, _mm_set1_epi8(0x20))); /* signed: bytes above 0x7F are below 0 */
+}
+
+/* How many of the 16 bytes at `at` come before the first that is a quote, a backslash, below 0x20 or above 0x7F. */
+static inline unsigned block_plain(const unsigned char *at)
+{
+    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(block_special(at)) | 0x10000u);
+}
+
+/* There is no such byte among the 64 at `at`. */
+static inline bool block_all_plain(const unsigned char *at)
+{
+    __m128i low = _mm_or_si128(block_special(at), block_special(at + 16));
+    __m128i high = _mm_or_si128(block_special(at + 32), block_special(at + 48));
+    return _mm_movemask_epi8(_mm_or_si128(low, high)) == 0;
 }
 
 /* How many of the 16 bytes at `at` come before the first that is not a space. */
@@ -69,6 +94,110 @@ static inline struct marks block_marks(const unsigned char *at)
     return marks;
 }
 
+#define BLOCK_TEXT 1 /* there is what follows, for text that is not ASCII */
+
+/* Where the bits of `block` are at least `byte`, unsigned. */
+static inline __m128i block_from(__m128i block, unsigned char byte)
+{
+    return _mm_cmpeq_epi8(_mm_max_epu8(block, _mm_set1_epi8((char)byte)), block);
+}
+
+/* Is `second` a byte that may not follow `first`? The four leads that narrow the range of the second byte; that it is a
+ * continuation byte at all is seen to elsewhere. Comparisons are signed, which keeps the order among those. */
+static inline __m128i block_wrong_second(__m128i first, __m128i second)
+{
+    __m128i after_e0 = _mm_and_si128(_mm_cmpeq_epi8(first, _mm_set1_epi8((char)0xE0)),
+                                     _mm_cmplt_epi8(second, _mm_set1_epi8((char)0xA0)));
+    __m128i after_ed = _mm_and_si128(_mm_cmpeq_epi8(first, _mm_set1_epi8((char)0xED)),
+                                     _mm_cmpgt_epi8(second, _mm_set1_epi8((char)0x9F)));
+    __m128i after_f0 = _mm_and_si128(_mm_cmpeq_epi8(first, _mm_set1_epi8((char)0xF0)),
+                                     _mm_cmplt_epi8(second, _mm_set1_epi8((char)0x90)));
+    __m128i after_f4 = _mm_and_si128(_mm_cmpeq_epi8(first, _mm_set1_epi8((char)0xF4)),
+                                     _mm_cmpgt_epi8(second, _mm_set1_epi8((char)0x8F)));
+    return _mm_or_si128(_mm_or_si128(after_e0, after_ed), _mm_or_si128(after_f0, after_f4));
+}
+
+/* Bytes of `block` that may not follow what comes before them, or stand nowhere; `one`, `two` and `three` are the
+ * blocks that begin as many bytes earlier. */
+static inline __m128i block_wrong(__m128i block, __m128i one, __m128i two, __m128i three)
+{
+    __m128i must = _mm_or_si128(
+        _mm_subs_epu8(one, _mm_set1_epi8((char)0xBF)), /* not 0: a lead asks for it */
+        _mm_or_si128(_mm_subs_epu8(two, _mm_set1_epi8((char)0xDF)), _mm_subs_epu8(three, _mm_set1_epi8((char)0xEF))));
+    __m128i must_not = _mm_cmpeq_epi8(must, _mm_setzero_si128());
+    __m128i continues = _mm_cmplt_epi8(block, _mm_set1_epi8((char)0xC0)); /* signed: 0x80 to 0xBF */
+    __m128i overlong = _mm_cmpeq_epi8(_mm_and_si128(block, _mm_set1_epi8((char)0xFE)), _mm_set1_epi8((char)0xC0));
+    __m128i nowhere = _mm_or_si128(block_from(block, 0xF5), overlong);
+    return _mm_or_si128(_mm_cmpeq_epi8(continues, must_not), _mm_or_si128(nowhere, block_wrong_second(one, block)));
+}
+
+/* Quotes, backslashes, control characters. */
+static inline unsigned block_stops(__m128i block)
+{
+    __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('"')), _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(marks, control));
+}
+
+/* How many bytes start a character. */
+static inline size_t block_characters(__m128i block)
+{
+    __m128i starts = _mm_cmpgt_epi8(block, _mm_set1_epi8((char)0xBF)); /* signed: below 0x80 and from 0xC0 on */
+    __m128i sums = _mm_sad_epu8(_mm_sub_epi8(_mm_setzero_si128(), starts), _mm_setzero_si128());
+    return (size_t)(_mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4));
+}
+
+/* The first `count` (0 to 16) bytes of `block`; continuation bytes, which count for nothing, in place of the rest. */
+static inline __m128i block_head(__m128i block, unsigned count)
+{
+    static const unsigned char window[2 * BLOCK_SIZE] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+                                                         0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+    __m128i keep = block_load(window + BLOCK_SIZE - count);
+    return _mm_or_si128(_mm_and_si128(keep, block), _mm_andnot_si128(keep, _mm_set1_epi8((char)0x80)));
+}
+
+/* The largest byte. */
+static inline unsigned block_largest(__m128i block)
+{
+    block = _mm_max_epu8(block, _mm_srli_si128(block, 8));
+    block = _mm_max_epu8(block, _mm_srli_si128(block, 4));
+    block = _mm_max_epu8(block, _mm_srli_si128(block, 2));
+    block = _mm_max_epu8(block, _mm_srli_si128(block, 1));
+    return (unsigned)_mm_cvtsi128_si32(block) & 0xFF;
+}
+
+/* The run of two-byte characters at `at`, at most eight, as 2 bytes each; writes all 16 bytes of `out` whatever it
+ * finds. How many characters the run has. */
+static inline unsigned block_pairs(const unsigned char *at, unsigned char *out)
+{
+    __m128i block = block_load(at); /* in each 16 bits the lead is low, the continuation high */
+    __m128i lead = _mm_slli_epi16(_mm_and_si128(block, _mm_set1_epi16(0x1F)), 6);
+    __m128i rest = _mm_and_si128(_mm_srli_epi16(block, 8), _mm_set1_epi16(0x3F));
+    __m128i marks = _mm_and_si128(block, _mm_set1_epi16((short)0xC0E0));
+    __m128i codes = _mm_or_si128(lead, rest);
+    memcpy(out, &codes, sizeof codes);
+    unsigned found = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi16(marks, _mm_set1_epi16((short)0x80C0)));
+    return (unsigned)__builtin_ctz(~found) / 2;
+}
+
+/* The 16 bytes at `at` as characters of `width` (1, 2 or 4) bytes. */
+static inline void block_widen(const unsigned char *at, unsigned char *out, size_t width)
+{
+    __m128i block = block_load(at), zero = _mm_setzero_si128();
+    if (width == 1) {
+        memcpy(out, &block, sizeof block);
+        return;
+    }
+    __m128i halves[2] = {_mm_unpacklo_epi8(block, zero), _mm_unpackhi_epi8(block, zero)};
+    if (width == 2) {
+        memcpy(out, halves, sizeof halves);
+        return;
+    }
+    __m128i quarters[4] = {_mm_unpacklo_epi16(halves[0], zero), _mm_unpackhi_epi16(halves[0], zero),
+                           _mm_unpacklo_epi16(halves[1], zero), _mm_unpackhi_epi16(halves[1], zero)};
+    memcpy(out, quarters, sizeof quarters);
+}
+
 #elif defined(BLOCK_NEON)
 
 /* Four bits for each byte. */
@@ -83,11 +212,19 @@ static inline unsigned block_first(uint8x16_t found)
     return nibbles ? (unsigned)__builtin_ctzll(nibbles) >> 2 : BLOCK_SIZE;
 }
 
-static inline unsigned block_plain(const unsigned char *at)
+static inline uint8x16_t block_special(const unsigned char *at)
 {
     uint8x16_t block = vld1q_u8(at);
     uint8x16_t found = vorrq_u8(vceqq_u8(block, vdupq_n_u8('"')), vceqq_u8(block, vdupq_n_u8('\\')));
-    return block_first(vorrq_u8(found, vcltq_s8(vreinterpretq_s8_u8(block), vdupq_n_s8(0x20))));
+    return vorrq_u8(found, vcltq_s8(vreinterpretq_s8_u8(block), vdupq_n_s8(0x20)));
+}
+
+static inline unsigned block_plain(const unsigned char *at) { return block_first(block_special(at)); }
+
+static inline bool block_all_plain(const unsigned char *at)
+{
+    uint8x16_t low = vorrq_u8(block_special(at), block_special(at + 16));
+    return vmaxvq_u8(vorrq_u8(low, vorrq_u8(block_special(at + 32), block_special(at + 48)))) == 0;
 }
 
 static inline unsigned block_spaces(const unsigned char *at)
@@ -122,16 +259,6 @@ static inline struct marks block_marks(const unsigned char *at)
 
 #else
 
-static inline uint64_t block_word(const unsigned char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
-
 /* The top bit of each byte that is zero, and of no other. */
 static inline uint64_t block_zeros(uint64_t word)
 {
@@ -163,6 +290,15 @@ static inline unsigned block_plain(const unsigned char *at)
     return block_first(block_special(block_word(at)), block_special(block_word(at + 8)));
 }
 
+static inline bool block_all_plain(const unsigned char *at)
+{
+    uint64_t found = 0;
+    for (unsigned i = 0; i < MARKS_SIZE; i += 8) {
+        found |= block_special(block_word(at + i));
+    }
+    return found == 0;
+}
+
 static inline unsigned block_spaces(const unsigned char *at)
 {
     uint64_t low = ~block_equal(block_word(at), ' '), high = ~block_equal(block_word(at + 8), ' ');
@@ -183,6 +319,19 @@ static inline struct marks block_marks(const unsigned char *at)
         marks.closes |= block_gather(block_equal(folded, '}')) << i;
     }
     return marks;
+}
+
+#endif
+
+#ifndef BLOCK_TEXT
+
+static inline void block_widen(const unsigned char *at, unsigned char *out, size_t width)
+{
+    for (unsigned i = 0; i < BLOCK_SIZE; i++) {
+        uint32_t code = at[i];
+        uint16_t half = at[i];
+        memcpy(out + i * width, width == 1 ? (const void *)(at + i) : width == 2 ? (const void *)&half : &code, width);
+    }
 }
 
 #endif

@@ -75,6 +75,74 @@ static inline bool measure_run(const unsigned char **at, const unsigned char *en
     return p == end || *p < 0x80;
 }
 
+#ifdef BLOCK_TEXT
+
+/* Bytes of a character that lies across `at`, where the blocks end: those before `at`. */
+static size_t cut_character(const unsigned char *at)
+{
+    for (size_t back = 1; back <= 3; back++) {
+        if (at[-(ptrdiff_t)back] >= 0xC0) {
+            size_t size = at[-(ptrdiff_t)back] < 0xE0 ? 2 : at[-(ptrdiff_t)back] < 0xF0 ? 3 : 4;
+            return size > back ? back : 0;
+        }
+    }
+    return 0;
+}
+
+/* As measure_run, but goes on over ASCII, up to a quote, a backslash, a control character or the last whole block. What
+ * is wrong is left for measure_run to find: then nothing moves. */
+static void measure_blocks(const unsigned char **at, const unsigned char *end, size_t *length, uint32_t *wide)
+{
+    const unsigned char *p = *at;
+    if (end - p < BLOCK_SIZE) {
+        return;
+    }
+    __m128i block = block_load(p), largest = _mm_setzero_si128(); /* what comes before the first block is not read */
+    __m128i wrong = block_wrong(block, _mm_slli_si128(block, 1), _mm_slli_si128(block, 2), _mm_slli_si128(block, 3));
+    unsigned stops = block_stops(block);
+    size_t count = 0;
+    while (stops == 0) {
+        count += block_characters(block);
+        largest = _mm_max_epu8(largest, block);
+        p += BLOCK_SIZE;
+        if (_mm_movemask_epi8(wrong)) {
+            return;
+        }
+        if (end - p < BLOCK_SIZE) {
+            size_t cut = cut_character(p);
+            p -= cut;
+            count -= cut > 0;
+            break;
+        }
+        block = block_load(p);
+        wrong = block_wrong(block, block_load(p - 1), block_load(p - 2), block_load(p - 3));
+        stops = block_stops(block);
+    }
+    if (stops != 0) {
+        unsigned used = (unsigned)__builtin_ctz(stops);
+        if ((unsigned)_mm_movemask_epi8(wrong) & ((2u << used) - 1)) { /* a stop inside of a character is wrong there */
+            return;
+        }
+        block = block_head(block, used);
+        count += block_characters(block);
+        largest = _mm_max_epu8(largest, block);
+        p += used;
+    }
+    unsigned lead = block_largest(largest);
+    *wide |= lead >= 0xF0 ? 0x10FFFFu : lead >= 0xC4 ? 0xFFFFu : 0xFFu;
+    *length += count;
+    *at = p;
+}
+
+#else
+
+static void measure_blocks(const unsigned char **at, const unsigned char *end, size_t *length, uint32_t *wide)
+{
+    (void)at, (void)end, (void)length, (void)wide;
+}
+
+#endif
+
 static inline uint32_t class_of(uint32_t code)
 {
     return code < 0x80 ? 0x7F : code < 0x100 ? 0xFF : code < 0x10000 ? 0xFFFF : 0x10FFFF;
@@ -85,9 +153,11 @@ enum string_status string_measure(const unsigned char *at, const unsigned char *
     struct string_shape shape = {.widest = 0x7F};
     enum string_status status = STRING_OPEN;
     for (;;) {
-        const unsigned char *run = string_plain(at, end);
-        shape.length += (size_t)(run - at);
-        at = run;
+        if (at < end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\') {
+            const unsigned char *run = string_plain(at, end);
+            shape.length += (size_t)(run - at);
+            at = run;
+        }
         if (at == end) {
             break;
         }
@@ -107,9 +177,12 @@ enum string_status string_measure(const unsigned char *at, const unsigned char *
         } else if (*at < 0x20) {
             status = STRING_CONTROL;
             break;
-        } else if (!measure_run(&at, end, &shape.length, &shape.widest)) {
-            status = STRING_ENCODING;
-            break;
+        } else {
+            measure_blocks(&at, end, &shape.length, &shape.widest);
+            if (!measure_run(&at, end, &shape.length, &shape.widest)) {
+                status = STRING_ENCODING;
+                break;
+            }
         }
     }
     shape.end = at;
@@ -117,31 +190,122 @@ enum string_status string_measure(const unsigned char *at, const unsigned char *
     return status;
 }
 
-/* One function for each width of the output. `shape` promises that all is valid and fits. */
-#define DEFINE_STRING_WRITE(suffix, type)                                                                              \
-    void string_write_##suffix(const unsigned char *at, const struct string_shape *shape, type *out)                   \
-    {                                                                                                                  \
-        const unsigned char *end = shape->end;                                                                         \
-        while (at < end) {                                                                                             \
-            if (*at == '\\') {                                                                                         \
-                *out++ = (type)take_escape(&at, end);                                                                  \
-            } else if (*at < 0x80) {                                                                                   \
-                while (end - at >= BLOCK_SIZE && block_plain(at) == BLOCK_SIZE) {                                      \
-                    for (unsigned i = 0; i < BLOCK_SIZE; i++) {                                                        \
-                        out[i] = at[i];                                                                                \
-                    }                                                                                                  \
-                    at += BLOCK_SIZE;                                                                                  \
-                    out += BLOCK_SIZE;                                                                                 \
-                }                                                                                                      \
-                while (at < end && *at < 0x80 && *at != '\\') {                                                        \
-                    *out++ = *at++;                                                                                    \
-                }                                                                                                      \
-            } else {                                                                                                   \
-                *out++ = (type)utf8_take(&at);                                                                         \
-            }                                                                                                          \
-        }                                                                                                              \
-    }
+/* Where characters go: `width` bytes each, a constant wherever it matters. */
+struct sink {
+    unsigned char *at, *end;
+    size_t width;
+};
 
-DEFINE_STRING_WRITE(1, uint8_t)
-DEFINE_STRING_WRITE(2, uint16_t)
-DEFINE_STRING_WRITE(4, uint32_t)
+#define ALWAYS_INLINE __attribute__((always_inline)) static inline
+
+ALWAYS_INLINE void put(struct sink *sink, uint32_t code)
+{
+    uint8_t one = (uint8_t)code;
+    uint16_t two = (uint16_t)code;
+    memcpy(sink->at,
+           sink->width == 1   ? (const void *)&one
+           : sink->width == 2 ? (const void *)&two
+                              : &code,
+           sink->width);
+    sink->at += sink->width;
+}
+
+/* There is room for `count` characters. */
+ALWAYS_INLINE bool has_room(const struct sink *sink, size_t count)
+{
+    return (size_t)(sink->end - sink->at) >= count * sink->width;
+}
+
+/* Runs of ASCII and of two-byte characters are short in most languages, and their lengths hard to predict: a whole
+ * block is written where there is room, and only as much of it counts as belongs to the run. */
+ALWAYS_INLINE const unsigned char *write_ascii(const unsigned char *at, const unsigned char *end, struct sink *sink)
+{
+    while (end - at >= BLOCK_SIZE && has_room(sink, BLOCK_SIZE)) {
+        unsigned count = block_plain(at);
+        block_widen(at, sink->at, sink->width);
+        at += count;
+        sink->at += count * sink->width;
+        if (count < BLOCK_SIZE) {
+            return at;
+        }
+    }
+    while (at < end && *at < 0x80 && *at != '\\') {
+        put(sink, *at++);
+    }
+    return at;
+}
+
+ALWAYS_INLINE const unsigned char *write_pairs(const unsigned char *at, const unsigned char *end, struct sink *sink)
+{
+#ifdef BLOCK_TEXT
+    while (sink->width == 2 && end - at >= BLOCK_SIZE && has_room(sink, BLOCK_SIZE / 2)) {
+        unsigned count = block_pairs(at, sink->at);
+        at += 2 * count;
+        sink->at += 2 * count;
+        if (count < BLOCK_SIZE / 2) {
+            return at;
+        }
+    }
+#endif
+    while (at < end && (*at & 0xE0) == 0xC0) {
+        put(sink, (at[0] & 0x1Fu) << 6 | (at[1] & 0x3Fu));
+        at += 2;
+    }
+    return at;
+}
+
+/* Two at a time, in two lanes of 24 bits. */
+ALWAYS_INLINE const unsigned char *write_triples(const unsigned char *at, const unsigned char *end, struct sink *sink)
+{
+    const uint64_t lanes = 0x1000001;
+    while (end - at >= 8) {
+        uint64_t word = block_word(at);
+        if ((word & 0xF0 * lanes) != 0xE0 * lanes) {
+            break;
+        }
+        uint64_t codes = (word & 0x0F * lanes) << 12 | (word >> 2 & 0xFC0 * lanes) | (word >> 16 & 0x3F * lanes);
+        put(sink, codes & 0xFFFF);
+        put(sink, codes >> 24 & 0xFFFF);
+        at += 6;
+    }
+    while (at < end && (*at & 0xF0) == 0xE0) {
+        put(sink, (at[0] & 0x0Fu) << 12 | (at[1] & 0x3Fu) << 6 | (at[2] & 0x3Fu));
+        at += 3;
+    }
+    return at;
+}
+
+/* `shape` promises that all is valid and fits. */
+ALWAYS_INLINE void write_all(const unsigned char *at, const struct string_shape *shape, void *out, size_t width)
+{
+    const unsigned char *end = shape->end;
+    struct sink sink = {.at = out, .end = (unsigned char *)out + shape->length * width, .width = width};
+    while (at < end) {
+        if (*at == '\\') {
+            put(&sink, (uint32_t)take_escape(&at, end));
+        } else if (*at < 0x80) {
+            at = write_ascii(at, end, &sink);
+        } else if (*at < 0xE0) {
+            at = write_pairs(at, end, &sink);
+        } else if (*at < 0xF0) {
+            at = write_triples(at, end, &sink);
+        } else {
+            put(&sink, utf8_take(&at));
+        }
+    }
+}
+
+void string_write_1(const unsigned char *at, const struct string_shape *shape, uint8_t *out)
+{
+    write_all(at, shape, out, sizeof *out);
+}
+
+void string_write_2(const unsigned char *at, const struct string_shape *shape, uint16_t *out)
+{
+    write_all(at, shape, out, sizeof *out);
+}
+
+void string_write_4(const unsigned char *at, const struct string_shape *shape, uint32_t *out)
+{
+    write_all(at, shape, out, sizeof *out);
+}

@@ -29,11 +29,14 @@ struct string_shape {
 /* The first byte from `at` on that is a quote, a backslash, a control character or not ASCII; `end` if none. */
 static inline const unsigned char *string_plain(const unsigned char *at, const unsigned char *end)
 {
-    while (end - at >= BLOCK_SIZE) {
+    for (unsigned blocks = 0; end - at >= BLOCK_SIZE; blocks++) {
         unsigned plain = block_plain(at);
         at += plain;
         if (plain < BLOCK_SIZE) {
             return at;
+        }
+        while (blocks >= 2 && end - at >= MARKS_SIZE && block_all_plain(at)) { /* it is a long one */
+            at += MARKS_SIZE;
         }
     }
     while (at < end && *at != '"' && *at != '\\' && *at >= 0x20 && *at < 0x80) {

@@ -3,6 +3,7 @@
 #include "guard.h"
 
 #include "json/string.h"
+#include "json/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -167,12 +168,139 @@ static void special_bytes_are_found_at_every_place(void **state)
     guard_free(&guard);
 }
 
+static uint32_t random_next(uint32_t *seed) { return (*seed = *seed * 1664525 + 1013904223) >> 8; }
+
+/* A text of pieces that meet each other at every border of a block: `kinds` of them, from ASCII over whole characters
+ * of each length to what is wrong. */
+static size_t random_text(uint32_t *seed, unsigned kinds, unsigned char *text, size_t size)
+{
+    static const char *const pieces[] = {"a",
+                                         "0123456789abcdef",
+                                         "\xC3\xA9",
+                                         "\xD0\x96",
+                                         "\xE4\xB8\xAD",
+                                         "\xED\x9F\xBF",
+                                         "\xF0\x9F\x98\x80",
+                                         "\\n",
+                                         "\\u20aC",
+                                         "\\ud83d\\ude00",
+                                         "\\udfff",
+                                         "\xC3",
+                                         "\x80",
+                                         "\xE4\xB8",
+                                         "\xED\xA0\x80",
+                                         "\xE0\x9F\xBF",
+                                         "\xC1\xBF",
+                                         "\xF0\x8F\xBF\xBF",
+                                         "\xF4\x90\x80\x80",
+                                         "\xF5\x80\x80\x80",
+                                         "\x1F",
+                                         "\\",
+                                         "\""};
+    size_t used = 0;
+    unsigned first = random_next(seed) % kinds; /* long runs of one kind, too */
+    for (;;) {
+        unsigned kind = random_next(seed) % 4 ? random_next(seed) % kinds : first;
+        const char *piece = pieces[kind < sizeof pieces / sizeof *pieces ? kind : 0];
+        if (used + strlen(piece) > size) {
+            return used;
+        }
+        memcpy(text + used, piece, strlen(piece));
+        used += strlen(piece);
+    }
+}
+
+/* The plain way: one character after the other. Escapes are only told from other characters here; rows see to them. */
+static enum string_status oracle(const unsigned char *at, const unsigned char *end, const unsigned char **ret_end)
+{
+    enum string_status status = STRING_OPEN;
+    while (at < end && *at != '"') {
+        size_t length = utf8_sequence(at, end);
+        if (*at == '\\') {
+            length = end - at >= 2 && at[1] == 'u' ? 6 : 2;
+            if ((size_t)(end - at) < length || (at[1] != 'u' && at[1] != 'n' && at[1] != '\\' && at[1] != '"')) {
+                status = end - at < 2 ? STRING_OPEN : STRING_ESCAPE;
+                break;
+            }
+        } else if (*at < 0x20 || length == 0) {
+            status = *at < 0x20 ? STRING_CONTROL : STRING_ENCODING;
+            break;
+        }
+        at += length;
+    }
+    *ret_end = at;
+    return at < end && *at == '"' ? STRING_OK : status;
+}
+
+/* What the writers made of a good text, encoded again: the same text, if it had no escapes. */
+static void check_round_trip(const unsigned char *text, const struct string_shape *shape)
+{
+    struct guard out = guard_make(shape->length * 4);
+    string_write_4(text, shape, (uint32_t *)(void *)out.data);
+    const unsigned char *at = text;
+    uint32_t widest = 0;
+    for (size_t i = 0; i < shape->length; i++) {
+        uint32_t code;
+        memcpy(&code, out.data + 4 * i, 4);
+        assert_int_equal(code, utf8_take(&at));
+        widest = code > widest ? code : widest;
+    }
+    assert_ptr_equal(at, shape->end);
+    assert_true(widest <= shape->widest && (shape->widest == 0x7F || widest > shape->widest >> 8));
+    for (size_t width = shape->widest <= 0xFF ? 1 : 2; shape->widest <= 0xFFFF && width < 4; width *= 2) {
+        struct guard narrow = guard_make(shape->length * width);
+        if (width == 1) {
+            string_write_1(text, shape, narrow.data);
+        } else {
+            string_write_2(text, shape, (uint16_t *)(void *)narrow.data);
+        }
+        for (size_t i = 0; i < shape->length; i++) {
+            assert_memory_equal(narrow.data + i * width, out.data + 4 * i, width);
+        }
+        guard_free(&narrow);
+    }
+    guard_free(&out);
+}
+
+static void random_texts_agree_with_the_plain_way(void **state)
+{
+    (void)state;
+    uint32_t seed = 1;
+    size_t good = 0;
+    struct guard guard = guard_make(160);
+    for (int round = 0; round < 40000; round++) {
+        size_t limit = random_next(&seed) % guard.size;
+        unsigned char *text = guard.data;
+        size_t size = random_text(&seed, round % 3 == 0 ? 23 : round % 3 == 1 ? 11 : 7, text, limit);
+        if (size < limit && round % 8 != 0) {
+            text[size++] = '"';
+        }
+        memmove(guard_tail(&guard, size), text, size);
+        text = guard_tail(&guard, size);
+        struct string_shape shape;
+        const unsigned char *expected_end;
+        enum string_status expected = oracle(text, text + size, &expected_end);
+        enum string_status status = string_measure(text, text + size, &shape);
+        if (status != expected || shape.end != expected_end) {
+            fail_msg("round %d: status %d at %zu, not %d at %zu", round, (int)status, (size_t)(shape.end - text),
+                     (int)expected, (size_t)(expected_end - text));
+        }
+        if (status == STRING_OK && !shape.escaped) {
+            check_round_trip(text, &shape);
+            good++;
+        }
+    }
+    print_message("%zu good texts\n", good);
+    guard_free(&guard);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_hold),
         cmocka_unit_test(a_string_cut_off_is_never_good),
         cmocka_unit_test(special_bytes_are_found_at_every_place),
+        cmocka_unit_test(random_texts_agree_with_the_plain_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
