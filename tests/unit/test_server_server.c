@@ -1,0 +1,438 @@
+/* server: what a worker does at the supervisor's word, at a stop, and when slots, descriptors or places run out. */
+#include "capture.h"
+#include "descriptors.h"
+#include "json_check.h"
+#include "serving.h"
+
+#include "base/clock.h"
+#include "base/exits.h"
+#include "base/fd.h"
+#include "server/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { REPLY_SIZE = 4096 };
+
+#define OK(json) "{\"status\":\"ok\",\"result\":" json "}"
+
+static void assert_answered(int client, const char *expected)
+{
+    char reply[REPLY_SIZE];
+    size_t size = client_read(client, reply, sizeof reply);
+    if (size != strlen(expected) || memcmp(reply, expected, size) != 0) {
+        fail_msg("%s, not %s", reply, expected);
+    }
+    close(client);
+}
+
+/* The next message of the worker, for which a second is enough. */
+static int hear(const struct serving *serving, struct control_message *message, int fds[CONTROL_FDS_MAX])
+{
+    struct pollfd look = {.fd = serving->control, .events = POLLIN};
+    assert_int_equal(poll(&look, 1, 5000), 1);
+    return control_receive(serving->control, message, fds);
+}
+
+/* ---- stopping --------------------------------------------------------------------------------------------------- */
+
+static void an_idle_worker_drains_at_once(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(4);
+    serving_start(serving);
+    uint64_t start = clock_now();
+    assert_true(serving_stop(serving));
+    assert_true(clock_now() - start < 5 * CLOCK_SECOND);
+}
+
+static void who_is_queued_or_in_the_middle_is_answered_at_a_stop(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 100 };
+    int clients[CLIENTS];
+    struct serving *serving = serving_make(4);
+    for (int i = 0; i < CLIENTS; i++) { /* all before the server runs: they wait in the backlog */
+        clients[i] = client_connect(serving);
+        assert_true(client_send(clients[i], i % 2 == 0 ? "[1]" : "[1", i % 2 == 0 ? 3 : 2));
+    }
+    assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0);
+    serving_start(serving);
+    for (int i = 0; i < CLIENTS; i += 2) {
+        assert_answered(clients[i], OK("[1]"));
+    }
+    for (int i = 1; i < CLIENTS; i += 2) {
+        assert_true(client_send(clients[i], "]", 1));
+        assert_answered(clients[i], OK("[1]"));
+    }
+    assert_true(serving_finish(serving));
+}
+
+static void who_has_said_nothing_is_sent_away_at_a_stop(void **state)
+{
+    (void)state;
+    char reply[REPLY_SIZE];
+    capture_begin();
+    struct serving *serving = serving_make(4);
+    serving_start(serving);
+    int silent = client_connect(serving);
+    int late = client_connect(serving);
+    assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0);
+    assert_true(client_send(late, "[2]", 3)); /* who begins soon is still served */
+    assert_answered(late, OK("[2]"));
+    size_t size = client_read(silent, reply, sizeof reply);
+    assert_true(size != (size_t)-1 && json_check(reply, size));
+    assert_non_null(strstr(reply, "\"server_error\""));
+    close(silent);
+    assert_true(serving_finish(serving));
+    (void)capture_end();
+}
+
+static void a_running_request_is_answered_at_a_stop(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(4);
+    serving_start(serving);
+    int client = client_connect(serving);
+    assert_true(client_send(client, "\"wait\"", 6));
+    serving_await(serving);
+    assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0); /* twice does no harm */
+    int queued = client_connect(serving);
+    assert_true(client_send(queued, "[3]", 3));
+    serving_release(serving);
+    assert_answered(client, OK("\"wait\""));
+    assert_answered(queued, OK("[3]"));
+    assert_true(serving_finish(serving));
+}
+
+static void without_a_supervisor_the_worker_ends(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(4);
+    serving_start(serving);
+    int client = client_connect(serving);
+    assert_true(client_send(client, "[", 1));
+    fd_close(&serving->control);
+    assert_true(serving_finish(serving));
+    close(client);
+}
+
+/* ---- the supervisor's word -------------------------------------------------------------------------------------- */
+
+static void a_connection_handed_over_is_served(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(2);
+    serving_start(serving);
+    for (int early = 0; early < 2; early++) { /* what was sent before is read too */
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        assert_int_equal(fcntl(pair[0], F_SETFL, 0), 0);
+        assert_true(!early || client_send(pair[0], "[4]", 3));
+        assert_int_equal(control_send(serving->control, CONTROL_CONNECTION, &pair[1], 1), 0);
+        close(pair[1]);
+        assert_true(early || client_send(pair[0], "[4]", 3));
+        assert_answered(pair[0], OK("[4]"));
+    }
+    assert_true(serving_stop(serving));
+}
+
+static void a_message_it_does_not_know_costs_nothing(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(2);
+    serving_start(serving);
+    int client = client_connect(serving);
+    assert_true(client_send(client, "[5]", 3));
+    assert_answered(client, OK("[5]"));
+    size_t before = descriptors_count(); /* once the server runs, and nothing is open for a client */
+    int fds[3] = {dup(STDERR_FILENO), dup(STDERR_FILENO), dup(STDERR_FILENO)};
+    assert_int_equal(control_send(serving->control, (enum control_type)999, fds, 3), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_LISTENER, fds, 2), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_LISTENER, NULL, 0), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_CONNECTION, fds, 3), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_CONNECTION, NULL, 0), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_SLOTS, fds, 3), 0);
+    assert_int_equal(write(serving->control, "nonsense of a wrong size", 24), 24);
+    for (int i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+    client = client_connect(serving);
+    assert_true(client_send(client, "[5]", 3));
+    assert_answered(client, OK("[5]"));
+    for (int i = 0; i < 1000 && descriptors_count() > before; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(descriptors_count(), before);
+    assert_true(serving_stop(serving));
+}
+
+static void a_new_listener_takes_the_place_of_a_lost_one(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(2);
+    int first = dup(serving->listener.fd); /* the one it was started with stays the caller's */
+    serving->config.listener = first;
+    int queued = client_connect(serving); /* on the first one, before anybody accepts */
+    assert_true(client_send(queued, "[6]", 3));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(unlink(serving->path), 0);
+        int old = -1;
+        struct error err;
+        assert_int_equal(listener_renew(&serving->listener, &old, &err), EXIT_OK);
+        close(old);
+        assert_int_equal(control_send(serving->control, CONTROL_LISTENER, &serving->listener.fd, 1), 0);
+        if (i == 0) {
+            serving_start(serving);
+            assert_answered(queued, OK("[6]"));
+        }
+        int client = client_connect(serving);
+        assert_true(client_send(client, "[7]", 3));
+        assert_answered(client, OK("[7]"));
+    }
+    assert_true(serving_stop(serving));
+    close(first);
+}
+
+/* ---- slots ------------------------------------------------------------------------------------------------------ */
+
+static void more_slots_are_made_and_told_when_they_run_out(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 60 };
+    int clients[CLIENTS];
+    int receive[SLOTS_MAX];
+    uint32_t told = 0;
+    struct serving *serving = serving_make(4);
+    serving_start(serving);
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = client_connect(serving);
+    }
+    while (told + 4 < CLIENTS) {
+        struct control_message message;
+        int fds[CONTROL_FDS_MAX];
+        assert_int_equal(hear(serving, &message, fds), 1);
+        assert_int_equal(message.type, CONTROL_SLOTS);
+        memcpy(receive + told, fds, message.count * sizeof fds[0]);
+        told += message.count;
+    }
+    uint32_t parked = 0;
+    for (int round = 0; round < 1000 && parked < CLIENTS - 4; round++) {
+        parked = 0;
+        for (uint32_t i = 0; i < told; i++) {
+            int seen = park_peek(receive[i]);
+            parked += seen >= 0;
+            fd_close(&seen);
+        }
+        usleep(1000);
+    }
+    assert_int_equal(parked, CLIENTS - 4); /* every client is safe from the worker's death */
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_true(client_send(clients[i], "[8]", 3));
+        assert_answered(clients[i], OK("[8]"));
+    }
+    for (uint32_t i = 0; i < told; i++) {
+        assert_true(park_peek(receive[i]) < 0);
+        close(receive[i]);
+    }
+    assert_true(serving_stop(serving));
+}
+
+static void all_of_a_thousand_and_more_clients_are_answered(void **state)
+{
+    (void)state;
+    enum { CLIENTS = SLOTS_MAX + 100 };
+    static int clients[CLIENTS];
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    if (limit.rlim_max < 8000 || setrlimit(RLIMIT_NOFILE, &raised) != 0) {
+        print_message("not enough descriptors allowed\n");
+        skip();
+        return;
+    }
+    struct serving *serving = serving_make(0); /* more at once than a worker may hold: the rest waits in the backlog */
+    serving_start(serving);
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = client_connect(serving);
+        assert_true(client_send(clients[i], "[9", 2));
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_true(client_send(clients[i], "]", 1));
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_answered(clients[i], OK("[9]"));
+    }
+    assert_true(serving_stop(serving));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* ---- shortage --------------------------------------------------------------------------------------------------- */
+
+static uint64_t cpu_time(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * CLOCK_SECOND +
+           ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000;
+}
+
+static void without_descriptors_it_waits_and_recovers(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 5 };
+    int clients[CLIENTS];
+    int fillers[256];
+    int filled = 0;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    capture_begin();
+    struct serving *serving = serving_make(0);
+    serving_start(serving);
+    int warm = client_connect(serving);
+    assert_true(client_send(warm, "[1]", 3));
+    assert_answered(warm, OK("[1]"));
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        close(clients[i]);
+        clients[i] = dup(STDERR_FILENO); /* keeps the number */
+    }
+    struct rlimit low = {.rlim_cur = descriptors_count() + 20, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    while (filled < 256 && (fillers[filled] = dup(STDERR_FILENO)) >= 0) {
+        filled++;
+    }
+    for (int i = 0; i < CLIENTS; i++) { /* each in the number that was kept for it: none is left to accept */
+        close(clients[i]);
+        clients[i] = client_connect(serving);
+        assert_true(client_send(clients[i], "[1]", 3));
+    }
+    uint64_t cpu = cpu_time();
+    usleep(300000);
+    cpu = cpu_time() - cpu;
+    for (int i = 0; i < filled; i++) {
+        close(fillers[i]);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_answered(clients[i], OK("[1]"));
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_true(serving_stop(serving));
+    assert_int_equal(capture_count(capture_end(), "\n"), 1);
+    assert_true(cpu < 100 * CLOCK_MS); /* it does not spin */
+}
+
+/* ---- replacement ------------------------------------------------------------------------------------------------ */
+
+static void after_its_requests_it_asks_once_to_be_replaced(void **state)
+{
+    (void)state;
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    struct serving *serving = serving_make(4);
+    serving->config.max_requests = 3;
+    serving_start(serving);
+    for (int i = 0; i < 6; i++) { /* it goes on until it is told */
+        int client = client_connect(serving);
+        assert_true(client_send(client, "[1]", 3));
+        assert_answered(client, OK("[1]"));
+        if (i < 2) {
+            assert_int_equal(control_receive(serving->control, &message, fds), -EAGAIN);
+        }
+    }
+    assert_int_equal(hear(serving, &message, fds), 1);
+    assert_int_equal(message.type, CONTROL_RETIRE);
+    assert_int_equal(control_receive(serving->control, &message, fds), -EAGAIN);
+    assert_int_equal(control_send(serving->control, CONTROL_RETIRE, NULL, 0), 0);
+    assert_true(serving_finish(serving));
+}
+
+static void a_retiring_worker_finishes_what_has_begun_and_leaves_the_rest_parked(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(4);
+    int receive[4];
+    for (int i = 0; i < 4; i++) {
+        receive[i] = dup(serving->park.receive[i]); /* the supervisor's */
+    }
+    serving_start(serving);
+    int begun = client_connect(serving);
+    assert_true(client_send(begun, "[1", 2));
+    int silent = client_connect(serving);
+    int running = client_connect(serving);
+    assert_true(client_send(running, "\"wait\"", 6));
+    serving_await(serving);
+    assert_int_equal(control_send(serving->control, CONTROL_RETIRE, NULL, 0), 0);
+    serving_release(serving);
+    assert_answered(running, OK("\"wait\""));
+    int queued = client_connect(serving); /* not for this worker any more, or just so */
+    assert_true(client_send(begun, "]", 1));
+    assert_answered(begun, OK("[1]"));
+    assert_true(serving_join(serving));
+    int found = 0;
+    for (int i = 0; i < 4; i++) {
+        int taken = park_take(receive[i]);
+        if (taken >= 0) {
+            found++;
+            assert_true(client_send(taken, "later", 5)); /* the next worker would */
+        }
+        fd_close(&taken);
+        close(receive[i]);
+    }
+    assert_in_range(found, 1, 2);
+    assert_answered(silent, "later");
+    close(queued);
+    serving_free(serving);
+}
+
+/* ---- starting --------------------------------------------------------------------------------------------------- */
+
+static void a_control_channel_that_is_none_is_an_error_and_not_a_crash(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(1);
+    serving->config.control = open("/dev/null", O_RDWR | O_CLOEXEC); /* cannot be watched */
+    int null = serving->config.control;
+    serving_start(serving);
+    assert_false(serving_join(serving));
+    assert_int_equal(serving->err.category, ERR_SERVER);
+    assert_true(serving->err.text[0] != '\0');
+    close(null);
+    serving->config.control = serving->worker_control;
+    serving_start(serving); /* nothing was spoilt */
+    assert_true(serving_stop(serving));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DESCRIPTOR_TEST(an_idle_worker_drains_at_once),
+        DESCRIPTOR_TEST(who_is_queued_or_in_the_middle_is_answered_at_a_stop),
+        DESCRIPTOR_TEST(who_has_said_nothing_is_sent_away_at_a_stop),
+        DESCRIPTOR_TEST(a_running_request_is_answered_at_a_stop),
+        DESCRIPTOR_TEST(without_a_supervisor_the_worker_ends),
+        DESCRIPTOR_TEST(a_connection_handed_over_is_served),
+        DESCRIPTOR_TEST(a_message_it_does_not_know_costs_nothing),
+        DESCRIPTOR_TEST(a_new_listener_takes_the_place_of_a_lost_one),
+        DESCRIPTOR_TEST(more_slots_are_made_and_told_when_they_run_out),
+        DESCRIPTOR_TEST(all_of_a_thousand_and_more_clients_are_answered),
+        DESCRIPTOR_TEST(without_descriptors_it_waits_and_recovers),
+        DESCRIPTOR_TEST(after_its_requests_it_asks_once_to_be_replaced),
+        DESCRIPTOR_TEST(a_retiring_worker_finishes_what_has_begun_and_leaves_the_rest_parked),
+        DESCRIPTOR_TEST(a_control_channel_that_is_none_is_an_error_and_not_a_crash),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
