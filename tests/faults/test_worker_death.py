@@ -1,5 +1,6 @@
 """One reply for every request, whatever happens to the worker that serves it (W1, W2, W3, W6, W8, W9)."""
 import concurrent.futures
+import contextlib
 import os
 import re
 import signal
@@ -112,7 +113,8 @@ def test_half_sent_messages_survive_the_worker(runtime):
             half.send(b'"return')
             time.sleep(0.1)
             server.call("import os\nos._exit(1)")
-            half.send(b' 5"')
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                half.send(b' 5"')
             silent.send(b'"return 6"')
             assert silent.reply() == {"status": "ok", "result": 6}
             assert half.reply().get("error", "ok") in ("ok", "processing_error", "server_error", "connection_error")
@@ -168,18 +170,19 @@ FORKS = {
 
 @pytest.mark.parametrize("code, result", FORKS.values(), ids=FORKS)
 def test_there_is_one_reply_after(runtime, code, result):
-    with runtime("snippets:run", allow_log=["WARNING", "ERROR"]) as server:
+    with runtime("snippets:run", allow_log=["WARNING", "ERROR"], worker_children=True) as server:
         assert server.call(code) == {"status": "ok", "result": result}
         for number in range(10):
             assert server.result("return %d" % number) == number
-        assert processes.eventually(lambda: processes.descendants(server.pid) == server.worker_pids()), \
+        assert processes.eventually(
+            lambda: list(filter(processes.alive, processes.descendants(server.pid))) == server.worker_pids()), \
             "a child of the function goes on as if it were a worker"
 
 
 def test_children_the_function_left_end_with_their_worker(runtime):
     """The process group of a worker is ended with it."""
     code = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\nreturn 'left one'"
-    with runtime("snippets:run", allow_log=DEATH) as server:
+    with runtime("snippets:run", allow_log=DEATH, worker_children=True) as server:
         assert server.result(code) == "left one"
         [worker] = server.worker_pids()
         [child] = processes.children(worker)
@@ -191,11 +194,10 @@ def test_children_the_function_left_end_with_their_worker(runtime):
 def test_a_child_holding_the_connection_does_not_delay_the_reply(runtime):
     """The reply ends with the server's close, not when the last copy of the descriptor is closed."""
     code = "import os, time\nif os.fork() == 0:\n    time.sleep(3)\n    os._exit(0)\nreturn 'quick'"
-    with runtime("snippets:run", allow_log=DEATH) as server:
+    with runtime("snippets:run", worker_children=True) as server:
         started = time.monotonic()
         assert server.result(code) == "quick"
         assert time.monotonic() - started < 2
-        assert processes.eventually(lambda: not processes.children(server.worker_pids()[0]))
 
 
 DESTRUCTION = {

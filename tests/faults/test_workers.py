@@ -33,7 +33,7 @@ def test_requests_run_at_the_same_time(runtime):
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             started = time.monotonic()
             assert list(pool.map(server.result, [1] * 4)) == [1] * 4
-            assert time.monotonic() - started < 2.5
+            assert time.monotonic() - started < 1.9, "two waited for the same worker while another was free"
 
 
 def test_a_busy_worker_does_not_hold_others_requests(runtime):
@@ -61,14 +61,14 @@ def test_a_stopped_worker_does_not_slow_the_other(runtime):
 
 
 def test_one_that_dies_does_not_disturb_the_other(runtime):
-    with runtime("answers:nap", env={"ASYA_WORKERS": "2"}, allow_log=["ERROR .*worker"]) as server:
-        with server.connect() as one, server.connect() as two:
-            one.send(b"1 ")
-            two.send(b"1 ")
-            time.sleep(0.3)
-            os.kill(server.worker_pids()[0], signal.SIGKILL)
-            replies = [one.reply(), two.reply()]
-        assert sorted(reply.get("error", "ok") for reply in replies) == ["ok", "processing_error"]
+    with runtime("snippets:run", env={"ASYA_WORKERS": "2"}, allow_log=["ERROR .*worker"]) as server:
+        with server.connect() as dying:
+            dying.send(b'"import os, time\\ntime.sleep(0.5)\\nos._exit(1)"')
+            time.sleep(0.1)
+            with server.connect() as living:
+                living.send(b'"import time\\ntime.sleep(1)\\nreturn 1"')
+                assert dying.reply()["type"] == "WorkerExited"
+                assert living.reply() == {"status": "ok", "result": 1}
 
 
 def test_a_stop_answers_the_requests_of_all(runtime):

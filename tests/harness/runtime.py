@@ -195,7 +195,8 @@ class Runtime:
         below = [pid for pid in processes.descendants(self.pid) if pid not in processes.children(self.pid)]
         if below and not worker_children:
             found.append("processes below the workers: %s" % below)
-        zombies = [pid for pid in processes.descendants(self.pid) if processes.state(pid) == "Z"]
+        whole = processes.children if worker_children else processes.descendants
+        zombies = [pid for pid in whole(self.pid) if processes.state(pid) == "Z"]
         if zombies:
             found.append("zombies: %s" % zombies)
         return found

@@ -1,0 +1,322 @@
+"""The single file: what it is, what importing it does and does not, under which flags and interpreters it runs."""
+import ast
+import base64
+import glob
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import zlib
+
+import pytest
+
+from harness import runtime as harness
+from harness.runtime import EXIT_OK, EXIT_UNFIT, EXIT_USAGE, HANDLERS, PYTHON, RUNTIME
+
+ECHO_WARNING = ["WARNING .*echo"]
+
+
+def run(*words, python=PYTHON, env=None, stdin=None, cwd="/", timeout=30):
+    """Run an interpreter on words, with the file's folder importable; returns the ended process with its texts."""
+    clean = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONDONTWRITEBYTECODE": "1",
+             "PYTHONPATH": str(RUNTIME.parent), **(env or {})}
+    return subprocess.run([str(python), *map(str, words)], env=clean, cwd=cwd, capture_output=True, text=True,
+                          stdin=stdin or subprocess.DEVNULL, timeout=timeout, check=False)
+
+
+def evaluate(code, *flags, **options):
+    """The JSON a program prints."""
+    ended = run(*flags, "-c", code, **options)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def images_node(tree):
+    """The assignment of the images in the parsed file."""
+    [node] = [node for node in tree.body
+              if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_IMAGES"]
+    return node
+
+
+def images():
+    """The images in the file, unpacked, by processor."""
+    texts = ast.literal_eval(images_node(ast.parse(RUNTIME.read_text())).value)
+    return {machine: zlib.decompress(base64.b64decode(text)) for machine, text in texts.items()}
+
+
+# -- the file itself ----------------------------------------------------------------------------------------------------
+
+
+def test_it_fits_into_a_configmap():
+    assert RUNTIME.stat().st_size < 240 * 1024
+
+
+def test_it_is_plain_text():
+    text = RUNTIME.read_bytes().decode("ascii")
+    assert "\r" not in text and "\t" not in text.split("_IMAGES")[0]
+    assert max(map(len, text.splitlines())) <= 1000
+
+
+def test_it_names_the_digest_of_each_image_it_carries():
+    text = ast.get_docstring(ast.parse(RUNTIME.read_text()))
+    assert images()
+    for machine, image in images().items():
+        assert image.startswith(b"\x7fELF")
+        assert "sha256 of the %s image: %s" % (machine, hashlib.sha256(image).hexdigest()) in text
+
+
+def test_nothing_in_it_tells_where_it_was_built():
+    for data in (RUNTIME.read_bytes(), *images().values()):
+        for word in (str(harness.REPOSITORY), "/home/", "/root/", "/build/"):
+            assert word.encode() not in data
+
+
+# -- as a module --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(RUNTIME.name != "asya_runtime.py", reason="the file has another name")
+class TestAsModule:
+    """import asya_runtime."""
+
+    def test_importing_starts_nothing(self):
+        seen = evaluate("import os, json\n"
+                        "before = sorted(os.listdir('/proc/self/fd'))\n"
+                        "import asya_runtime\n"
+                        "print(json.dumps([before == sorted(os.listdir('/proc/self/fd')),\n"
+                        "    len(os.listdir('/proc/self/task')), open('/proc/self/task/%d/children' % os.getpid()).read(),\n"
+                        "    os.path.exists(os.environ['ASYA_SOCKET_PATH'])]))",
+                        env={"ASYA_SOCKET_PATH": "/tmp/asya-must-not-exist.sock", "ASYA_PROCESS_MODULE": "absent"})
+        assert seen == [True, 1, "", False]
+
+    def test_it_offers_what_is_documented(self):
+        seen = evaluate("import asya_runtime as a, json\nprint(json.dumps([a.__version__, callable(a.main), "
+                        "a.loads(b'{\"a\": [1, 2.5, null]}'), a.dumps({'b': (1, None)}).decode()]))")
+        assert seen[0].count(".") == 2 and seen[0][0].isdigit()
+        assert seen[1:] == [True, {"a": [1, 2.5, None]}, '{"b":[1,null]}']
+
+    def test_importing_twice_or_reloading_works(self):
+        seen = evaluate("import importlib, json, asya_runtime as a\nb = importlib.reload(a)\n"
+                        "print(json.dumps([b.loads(b'[1]'), a.dumps([2]).decode()]))")
+        assert seen == [[1], "[2]"]
+
+    def test_other_libraries_can_still_be_loaded_from_descriptors(self):
+        """glibc finds loaded libraries again by path: the image must not occupy a low descriptor's name."""
+        code = ("import os, shutil, json, asya_runtime, ctypes, _ctypes\n"
+                "source = _ctypes.__file__\n"
+                "fd = os.open(source, os.O_RDONLY)\n"
+                "ctypes.CDLL('/proc/self/fd/%d' % fd).PyInit__ctypes\n"
+                "print(json.dumps(fd))")
+        if not evaluate("import json\nimport _ctypes\nprint(json.dumps(hasattr(_ctypes, '__file__')))"):
+            pytest.skip("this interpreter has its libraries built in")
+        assert evaluate(code) < 100
+
+    def test_a_thread_may_import_it(self):
+        assert evaluate("import threading, json\nfound = []\n"
+                        "def f():\n    import asya_runtime\n    found.append(asya_runtime.loads(b'1'))\n"
+                        "t = threading.Thread(target=f); t.start(); t.join(); print(json.dumps(found))") == [1]
+
+    def test_errors_of_loads_and_dumps_are_exceptions(self):
+        seen = evaluate("import asya_runtime as a, json\nseen = []\n"
+                        "for f, x in ((a.loads, b'{'), (a.loads, b'\\xff'), (a.loads, b''), (a.dumps, float('nan')), "
+                        "(a.dumps, object())):\n"
+                        "    try: f(x); seen.append('nothing')\n"
+                        "    except (ValueError, TypeError) as e: seen.append(str(e))\n"
+                        "print(json.dumps(seen))")
+        assert len(seen) == 5 and "nothing" not in seen and all(seen)
+
+
+def test_the_handler_can_import_the_running_runtime(runtime, tmp_path):
+    """The very module, not a second copy."""
+    (tmp_path / "curious.py").write_text("import sys\nimport asya_runtime\n\n\ndef process(payload):\n"
+                                         "    return [asya_runtime is sys.modules['__main__'], asya_runtime.loads(b'[7]')]\n")
+    with runtime("curious", cwd=tmp_path) as server:
+        assert server.result(None) == [True, [7]]
+
+
+# -- command line -------------------------------------------------------------------------------------------------------
+
+
+def test_help_is_printed_and_nothing_started():
+    ended = run(RUNTIME, "--help")
+    assert ended.returncode == EXIT_OK
+    assert "ASYA_PROCESS_MODULE" in ended.stdout and "ASYA_SOCKET_PATH" in ended.stdout
+    assert ended.stderr == ""
+
+
+def test_version_is_printed():
+    ended = run(RUNTIME, "--version")
+    assert ended.returncode == EXIT_OK
+    assert any(character.isdigit() for character in ended.stdout)
+
+
+@pytest.mark.parametrize("words", [["--absent"], ["stray"], ["-x"]])
+def test_other_words_are_refused(words):
+    ended = run(RUNTIME, *words)
+    assert ended.returncode == EXIT_USAGE
+    assert len(ended.stderr.splitlines()) == 1
+
+
+# -- flags --------------------------------------------------------------------------------------------------------------
+
+FLAGS = [["-I"], ["-S"], ["-E"], ["-O"], ["-OO"], ["-B"], ["-bb"], ["-s"], ["-u"], ["-X", "dev"], ["-W", "error"],
+         ["-X", "utf8"], ["-I", "-S", "-E", "-OO", "-bb", "-W", "error"]]
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=" ".join)
+def test_it_serves_under(runtime, flags):
+    with runtime(None, flags=flags, expect_log=ECHO_WARNING) as server:
+        assert server.result({"a": [1, "\u20ac"]}) == {"a": [1, "\u20ac"]}
+
+
+@pytest.mark.parametrize("env", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "xx_XX.nothing"}, {"LANG": None},
+                                 {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}, {"HOME": None, "TMPDIR": None},
+                                 {"PYTHONHASHSEED": "0"}, {"PYTHONMALLOC": "debug"}, {"PYTHONUNBUFFERED": "1"}],
+                         ids=lambda env: " ".join("%s=%s" % pair for pair in env.items()))
+def test_it_serves_with(runtime, env):
+    with runtime("snippets:run", env=env) as server:
+        assert server.result("print('\\u20ac'.encode('ascii', 'replace'))\nreturn '\\u20ac'") == "\u20ac"
+
+
+def test_it_serves_from_standard_input(runtime):
+    """curl ... | python3 -"""
+    with open(RUNTIME, "rb") as file:
+        with runtime(None, program="-", stdin=file, expect_log=ECHO_WARNING) as server:
+            assert server.result([1]) == [1]
+
+
+def test_it_serves_from_standard_input_with_a_handler(runtime):
+    with open(RUNTIME, "rb") as file:
+        with runtime("answers:echo", program="-", stdin=file) as server:
+            assert server.result([1]) == [1]
+
+
+def test_it_serves_under_another_name_and_read_only(runtime, tmp_path):
+    """As a ConfigMap mounts it."""
+    copy = tmp_path / "app.py"
+    shutil.copy(RUNTIME, copy)
+    copy.chmod(0o444)
+    with runtime("answers:echo", program=copy) as server:
+        assert server.result(1) == 1
+
+
+def test_it_serves_through_a_link(runtime, tmp_path):
+    (tmp_path / "link.py").symlink_to(RUNTIME)
+    with runtime("answers:echo", program=tmp_path / "link.py") as server:
+        assert server.result(1) == 1
+
+
+@pytest.mark.parametrize("way", ["memfd", "file"])
+def test_it_loads_its_image_from(runtime, way):
+    """And leaves no image behind: the folder is inspected at the end."""
+    with runtime("answers:echo", env={"ASYA_LOAD": way}) as server:
+        assert server.result(1) == 1
+        assert not [name for name in os.listdir(server.env["TMPDIR"]) if name.endswith(".so")]
+        with open("/proc/%d/maps" % server.pid) as maps:
+            mapped = [line for line in maps if "memfd:_asya" in line or ".asya-" in line]
+        assert mapped and all(("memfd" in line) == (way == "memfd") for line in mapped)
+
+
+# -- interpreters -------------------------------------------------------------------------------------------------------
+
+PROBE = ("import sys; i = getattr(sys, 'implementation', None); "
+         "sys.stdout.write('%s %d.%d %d %d' % (i.name if i else 'cpython', sys.version_info[0], sys.version_info[1], "
+         "'t' in getattr(sys, 'abiflags', ''), hasattr(sys, 'getobjects')))")
+
+
+def interpreters():
+    """All Pythons on this machine: path by "name version"; free-threaded and debug builds are named so."""
+    roots = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv"), "/opt"]
+    patterns = [root + "/versions/*/bin/python" for root in roots if root]
+    patterns += ["/usr/bin/python[23]*", "/usr/local/bin/python[23]*", "/opt/*/bin/python3", "/usr/bin/pypy3*"]
+    found = {}
+    for path in sorted(path for pattern in patterns for path in glob.glob(pattern)):
+        if not os.path.basename(path).replace("python", "").replace("pypy", "").replace(".", "").rstrip("td").isdigit() \
+                and os.path.basename(path) not in ("python", "pypy3"):
+            continue
+        try:
+            ended = subprocess.run([path, "-S", "-c", PROBE], capture_output=True, text=True, timeout=20, check=False)
+            name, version, threaded, debug = ended.stdout.split()
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            continue
+        kind = name + " " + version + (" free-threaded" if threaded == "1" else "") + (" debug" if debug == "1" else "")
+        found.setdefault(kind, path)
+        if path.startswith("/usr/bin/") and path == os.path.realpath(path):
+            found.setdefault("system's " + kind, path)
+    return found
+
+
+ALL = interpreters()
+FIT = {kind: path for kind, path in ALL.items()
+       if kind.split()[-2] == "cpython" and tuple(map(int, kind.split()[-1].split("."))) >= (3, 7)}
+UNFIT = {kind: path for kind, path in ALL.items() if kind not in FIT}
+
+
+@pytest.mark.parametrize("python", FIT.values(), ids=FIT)
+def test_it_serves_on(runtime, python):
+    told = ["ERROR .*processing_error", "WARNING .*validation_error"]
+    with runtime("snippets:run", python=python, expect_log=told) as server:
+        assert server.result("return {'a': [1, 2.5, None, '\\u20ac\\U0001f600', 2**70]}") == \
+            {"a": [1, 2.5, None, "\u20ac\U0001f600", 2**70]}
+        assert server.call("1/0") == {"error": "processing_error", "message": "division by zero", "type": "ZeroDivisionError"}
+        assert server.call("raise ValueError('v')") == {"error": "validation_error", "message": "v"}
+        assert server.call("raise SystemExit(2)")["type"] == "SystemExit"
+        assert server.result("x = '\\ud800'\nreturn x") == "\ud800"
+
+
+@pytest.mark.parametrize("python", FIT.values(), ids=FIT)
+def test_it_fails_clearly_to_start_on(refuse, python):
+    refusal = refuse("broken.needing", python=python)
+    assert refusal.code == harness.EXIT_NO_MODULE
+    assert "absent_dependency" in refusal.cause
+
+
+@pytest.mark.parametrize("python", UNFIT.values() or [None], ids=UNFIT or ["none found"])
+def test_it_refuses_to_run_on(python):
+    if python is None:
+        pytest.skip("no unfit interpreter on this machine")
+    ended = run(RUNTIME, python=python)
+    assert ended.returncode == EXIT_UNFIT, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "asya_runtime" in ended.stderr and "CPython" in ended.stderr
+
+
+PRETENCES = {
+    "PyPy": ("sys.implementation = types.SimpleNamespace(name='pypy', cache_tag='x')", "CPython"),
+    "CPython 3.6": ("V = collections.namedtuple('V', 'major minor micro releaselevel serial')\n"
+                    "sys.version_info = V(3, 6, 0, 'final', 0)", "3.7"),
+    "a free-threaded build": ("sys.abiflags = 't'", "free-threaded"),
+    "a build that traces references": ("sys.getobjects = len", "debug"),
+    "32 bits": ("sys.maxsize = 2**31 - 1", "64-bit"),
+    "another system": ("sys.platform = 'darwin'", "Linux"),
+    "another processor": ("U = collections.namedtuple('U', 'sysname nodename release version machine')\n"
+                          "os.uname = lambda: U('Linux', 'n', 'r', 'v', 'vax')", "vax"),
+}
+
+
+@pytest.mark.parametrize("pretence, word", PRETENCES.values(), ids=PRETENCES)
+def test_it_refuses_what_looks_like(pretence, word):
+    """Nothing but one line: the image must not even be loaded, it would crash such an interpreter."""
+    start = ("import collections, os, sys, types\n%s\nsys.argv = ['asya_runtime.py']\n"
+             "file = open(%r).read()\nexec(compile(file, 'asya_runtime.py', 'exec'), {'__name__': '__main__'})")
+    ended = run("-c", start % (pretence, str(RUNTIME)))
+    assert ended.returncode == EXIT_UNFIT, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and word in ended.stderr
+
+
+def test_an_image_that_cannot_be_loaded_is_a_clear_end(tmp_path):
+    """Damaged in transit, or loaded by nobody: exit code and every way that was tried, no traceback."""
+    text = RUNTIME.read_text()
+    node = images_node(ast.parse(text))
+    damaged = base64.b64encode(zlib.compress(b"\x7fELF" + bytes(1000))).decode()
+    lines = text.splitlines()
+    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), damaged)]
+    (tmp_path / "damaged.py").write_text("\n".join(lines) + "\n")
+    ended = run(tmp_path / "damaged.py")
+    assert ended.returncode == EXIT_UNFIT
+    assert len(ended.stderr.splitlines()) == 1 and "memfd" in ended.stderr
+
+
+def test_handlers_of_this_suite_are_found():
+    """A wrong folder would make many tests pass for the wrong reason."""
+    assert (HANDLERS / "answers.py").exists()
