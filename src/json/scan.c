@@ -6,8 +6,8 @@
  *              v    |
  *    START ----+----+--[ {-----> NESTED --depth 0--> DONE
  *              |--- " ---------> STRING --quote----> DONE
- *              |--- - 0..9 ----> NUMBER --another--> DONE
- *              |--- t f n -----> LITERAL + progress --complete or another--> DONE
+ *              |--- - 0..9 ----> NUMBER --white space--> DONE, another--> BAD
+ *              |--- t f n -----> LITERAL + progress --complete--> DONE, another--> BAD
  *              `--- other -----> BAD
  *
  * NESTED goes through 64 bytes at a time as masks. One rule keeps blocks and chunks of every size in agreement: a quote
@@ -189,7 +189,7 @@ static enum scan_step feed_number(const unsigned char *bytes, size_t size, size_
         return SCAN_MORE;
     }
     *ret_end = at;
-    return SCAN_DONE;
+    return is_space(bytes[at]) ? SCAN_DONE : SCAN_BAD;
 }
 
 static enum scan_step feed_literal(struct scan *scan, const unsigned char *bytes, size_t size, size_t at,
@@ -200,7 +200,7 @@ static enum scan_step feed_literal(struct scan *scan, const unsigned char *bytes
         bool fits = bytes[at] == (unsigned char)*expected;
         if (!fits || expected[1] == '\0') {
             *ret_end = at + fits;
-            return SCAN_DONE;
+            return fits ? SCAN_DONE : SCAN_BAD;
         }
     }
     return SCAN_MORE;

@@ -14,7 +14,7 @@
 enum scan_step {
     SCAN_MORE, /* the value is not complete; feed what comes next */
     SCAN_DONE, /* complete */
-    SCAN_BAD,  /* the first byte that is not white space starts no JSON value */
+    SCAN_BAD,  /* what came can be the beginning of no JSON value */
 };
 
 struct scan {
@@ -26,8 +26,8 @@ struct scan {
 /* The state before the first byte. */
 static inline struct scan scan_make(void) { return (struct scan){0}; }
 
-/* Feeds the next `size` bytes. On SCAN_DONE `*ret_end` is the number of these bytes up to the end of the value (a
- * top-level number or literal ends before the first byte that cannot belong to it); on SCAN_BAD the index of the
+/* Feeds the next `size` bytes. On SCAN_DONE `*ret_end` is the number of these bytes up to the end of the value: a
+ * top-level number ends before white space, a literal with its last letter. On SCAN_BAD it is the index of the
  * offending byte; on SCAN_MORE it is left alone. Must not be fed again after DONE or BAD. */
 enum scan_step scan_feed(struct scan *scan, const unsigned char *bytes, size_t size, size_t *ret_end);
 

@@ -62,7 +62,11 @@ static bool answer_locked(struct answerer *answerer, const struct request *reque
     struct error err;
     PyObject *payload = decode(request->message, request->size, &err);
     if (payload == NULL) {
-        log_warning("%s: %s", error_code(err.category), err.text);
+        if (err.category == ERR_MEMORY) {
+            log_error("%s: %s", error_code(err.category), err.text);
+        } else { /* the client's mistake, which it is told of */
+            log_warning("%s: %s", error_code(err.category), err.text);
+        }
         return refuse_error(reply, &err);
     }
     cancel_begin(request);

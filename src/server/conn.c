@@ -7,6 +7,7 @@
 #include "wire/reply.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -14,8 +15,9 @@
 #include <unistd.h>
 
 /* How long and how much a refused client may go on sending before its connection is closed under it. */
-#define DRAIN_TIMEOUT (5 * CLOCK_SECOND)
-#define DRAIN_BYTES   ((size_t)256 << 20)
+#define DRAIN_TIMEOUT  (2 * CLOCK_SECOND)
+#define REJECT_TIMEOUT (1 * CLOCK_SECOND) /* for the rest of a message that cannot be JSON */
+#define DRAIN_BYTES    ((size_t)256 << 20)
 
 enum { KEEP_REPLY = 1 << 20 }; /* bytes of reply buffer kept between requests */
 
@@ -74,7 +76,7 @@ static void list_append(struct conn_list *list, struct conn *conn)
 
 static void enter(struct conn_host *host, struct conn *conn, enum conn_state state)
 {
-    uint64_t spans[CONN_STATES] = {host->read_timeout, host->write_timeout, DRAIN_TIMEOUT};
+    uint64_t spans[CONN_STATES] = {host->read_timeout, REJECT_TIMEOUT, host->write_timeout, DRAIN_TIMEOUT};
     list_remove(&host->lists[conn->state], conn);
     conn->state = state;
     conn->deadline = clock_after(clock_now(), spans[state]);
@@ -193,17 +195,24 @@ static void reply(struct conn_host *host, struct conn *conn)
 /* A reply of our own: the request never reached the function. */
 static void refuse(struct conn_host *host, struct conn *conn, const struct error *err)
 {
-    if (err->category == ERR_EMPTY) {
+    switch (err->category) {
+    case ERR_EMPTY:
         log_debug("empty_message: %s", err->text);
-    } else {
+        break;
+    case ERR_SERVER:
+    case ERR_MEMORY:
         log_warning("%s: %s", error_code(err->category), err->text);
+        break;
+    default: /* the client's mistake, which it is told of */
+        log_warning("%s: %s", error_code(err->category), err->text);
+        break;
     }
     if (host->page != NULL) {
         atomic_fetch_add_explicit(&host->page->refused, 1, memory_order_relaxed);
     }
     buffer_done(&conn->in);
     conn->out.limit = REPLY_LIMIT;
-    conn->refused = true;
+    conn->refused = err->category != ERR_CONNECTION; /* who is late has had its time */
     if (reply_error(&conn->out, err->category, view_of(err->text), view_of("")) != BUFFER_OK) {
         log_error("out_of_memory: a refusal could not be written");
         conn_close(host, conn);
@@ -249,6 +258,7 @@ static void answer(struct conn_host *host, struct conn *conn, const unsigned cha
     buffer_reset(&host->reply, KEEP_REPLY);
     bool succeeded = host->service->answer(host->service->context, &request, &host->reply);
     buffer_done(&conn->in);
+    conn->refused = !succeeded; /* a client that still sends must get to read its error */
     if (!end_request(host, &request, succeeded)) {
         conn_close(host, conn);
         return;
@@ -259,7 +269,7 @@ static void answer(struct conn_host *host, struct conn *conn, const unsigned cha
     }
     ssize_t sent = send(conn->fd, bytes.data, bytes.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent == (ssize_t)bytes.size) { /* the common case: the buffer stays here */
-        conn_close(host, conn);
+        finish(host, conn);
         return;
     }
     if (sent < 0 && (errno == EBADF || errno == ENOTSOCK)) {
@@ -278,12 +288,29 @@ static void answer(struct conn_host *host, struct conn *conn, const unsigned cha
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
+/* The client has closed altogether; after a half-close it still reads. */
+static bool is_gone(const struct conn *conn)
+{
+    struct pollfd look = {.fd = conn->fd};
+    return poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+}
+
 /* The client closed or half-closed. `message` is all it sent. */
 static void end_of_input(struct conn_host *host, struct conn *conn, const unsigned char *message, size_t size)
 {
     struct error err;
     conn->peer_done = true;
-    if (raw_end(&conn->raw, &err) == WIRE_DONE) {
+    if (is_gone(conn)) {
+        if (size > 0) {
+            log_warning("connection_error: the client went away after %zu bytes, before its message was complete",
+                        size);
+        } else {
+            log_debug("a client connected and went away without a message");
+        }
+        conn_close(host, conn);
+        return;
+    }
+    if (raw_end(&conn->raw, message, size, &err) == WIRE_DONE) {
         answer(host, conn, message, size);
     } else {
         refuse(host, conn, &err);
@@ -387,6 +414,9 @@ static void read_on(struct conn_host *host, struct conn *conn)
         answer(host, conn, conn->in.data, conn->in.size);
         return;
     }
+    if (conn->raw.bad && conn->state == CONN_READING) {
+        enter(host, conn, CONN_REJECTING);
+    }
     watch(host, conn, EPOLLIN);
 }
 
@@ -426,6 +456,7 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events)
     }
     switch (conn->state) {
     case CONN_READING:
+    case CONN_REJECTING:
         read_on(host, conn);
         return;
     case CONN_WRITING:
@@ -450,6 +481,11 @@ static void expire(struct conn_host *host, struct conn *conn)
                   "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived",
                   (unsigned long long)(host->read_timeout / CLOCK_MS), conn->raw.seen);
         refuse(host, conn, &err);
+        return;
+    case CONN_REJECTING:
+        if (raw_end(&conn->raw, conn->in.data, conn->in.size, &err) == WIRE_BAD) {
+            refuse(host, conn, &err);
+        }
         return;
     case CONN_WRITING:
         log_warning(

@@ -9,6 +9,7 @@
  *            v                                                         |
  *          closed  <---- nothing left to read ---- DRAINING <----------+ (only after a refusal)
  *
+ * REJECTING is READING once no JSON value can come of it: one more second for the end of the input, then the refusal.
  * READING has ASYA_READ_TIMEOUT for the whole request, WRITING has ASYA_WRITE_TIMEOUT for the whole reply, DRAINING
  * discards what a client still sends, so that it gets to read its refusal, within bounds of time and bytes.
  *
@@ -26,7 +27,7 @@
 
 #include <stdint.h>
 
-enum conn_state { CONN_READING, CONN_WRITING, CONN_DRAINING, CONN_STATES };
+enum conn_state { CONN_READING, CONN_REJECTING, CONN_WRITING, CONN_DRAINING, CONN_STATES };
 
 struct conn {
     int fd;

@@ -12,6 +12,7 @@ enum control_type {
     CONTROL_DRAIN,     /* supervisor: answer what is queued, then end */
     CONTROL_LISTENER, /* supervisor: accept from the attached socket as well (it replaces one whose file was removed) */
     CONTROL_SLOTS,    /* worker: the attached descriptors are the receiving ends of further parking slots */
+    CONTROL_TRIM,     /* worker: slots beyond PARK_KEPT are empty and closed here; close their receiving ends */
     CONTROL_CONNECTION, /* supervisor: serve the attached connection */
     CONTROL_RETIRE,     /* worker: I have served my ASYA_MAX_REQUESTS; supervisor: accept no more, finish, end */
 };

@@ -25,9 +25,11 @@ int park_grow(struct park *park, uint32_t more)
     return 0;
 }
 
-void park_done(struct park *park)
+void park_done(struct park *park) { park_trim(park, 0); }
+
+void park_trim(struct park *park, uint32_t kept)
 {
-    while (park->count > 0) {
+    while (park->count > kept) {
         park->count--;
         fd_close(&park->send[park->count]);
         fd_close(&park->receive[park->count]);

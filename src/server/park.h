@@ -12,6 +12,8 @@
 
 #include "server/status.h"
 
+enum { PARK_KEPT = 16 }; /* slots a worker starts with, and comes back to when it is idle */
+
 struct park {
     uint32_t count; /* slots made, at most SLOTS_MAX */
     int send[SLOTS_MAX];
@@ -20,6 +22,9 @@ struct park {
 
 /* Makes `more` slots. On failure those made so far stay and -errno is returned; else 0. */
 int park_grow(struct park *park, uint32_t more);
+
+/* Closes the slots from number `kept` on, which must be empty. */
+void park_trim(struct park *park, uint32_t kept);
 
 /* Closes all slots and what lies in them. */
 void park_done(struct park *park);

@@ -8,6 +8,7 @@
 #include "server/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,15 +22,16 @@ enum {
 };
 
 #define PAUSE_ON_SHORTAGE (50 * CLOCK_MS)  /* before accept is tried again when descriptors or memory ran out */
+#define TRIM_AFTER        (500 * CLOCK_MS) /* idle, before spare slots are closed */
 #define SILENT_LINGER     (250 * CLOCK_MS) /* at a stop, a client that has sent nothing may still begin */
 
 struct server {
     const struct server_config *config;
     struct conn_host host;
-    int listener;
-    bool own_listener; /* it came over the control channel; else it is the caller's */
-    bool accepting;    /* the listener is in the epoll set */
+    bool accepting; /* the listener is in the epoll set */
     bool shortage_logged;
+    uint64_t grow_at;   /* no new slots before */
+    uint64_t trim_at;   /* when spare slots are closed; CLOCK_NEVER while busy */
     uint64_t resume_at; /* when to accept again; CLOCK_NEVER while accepting or full */
     bool draining;
     uint64_t dismiss_at; /* when silent clients are sent away; CLOCK_NEVER unless draining */
@@ -50,54 +52,80 @@ static void set_accepting(struct server *server, bool accepting)
     server->accepting = accepting;
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &listener_tag};
     int operation = accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
-    if (epoll_ctl(server->host.epoll, operation, server->listener, &event) != 0 && accepting) {
+    if (epoll_ctl(server->host.epoll, operation, server->config->listener, &event) != 0 && accepting) {
         log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
         server->accepting = false;
         server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
     }
 }
 
+/* A shortage of descriptors or memory may last and come back: it is logged once. */
+static void log_once(struct server *server, const char *what, int error)
+{
+    if (!server->shortage_logged) {
+        server->shortage_logged = true;
+        log_warning("%s: %s", what, strerror(error));
+    }
+}
+
 static bool is_full(const struct server *server) { return server->host.count >= SLOTS_MAX; }
 
-/* Slots run out: make more and let the supervisor hold their receiving ends. */
+/* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
+ * better used for connections, which then are not parked. */
 static void grow_slots(struct server *server)
 {
     struct park *park = server->config->park;
     struct conn_host *host = &server->host;
-    if (park == NULL || server->config->control < 0 || host->free_count > 0 || park->count >= SLOTS_MAX) {
+    if (park == NULL || server->config->control < 0 || host->free_count > 0 || park->count >= SLOTS_MAX ||
+        server->grow_at > clock_now()) {
         return;
     }
     uint32_t before = park->count;
     int status = park_grow(park, SLOTS_STEP);
-    uint32_t made = park->count - before;
-    if (made > 0) {
-        status = control_send(server->config->control, CONTROL_SLOTS, park->receive + before, made);
-        if (status < 0) {
-            while (park->count > before) {
-                park->count--;
-                fd_close(&park->send[park->count]);
-                fd_close(&park->receive[park->count]);
-            }
-            made = 0;
+    if (status == 0) {
+        status = control_send(server->config->control, CONTROL_SLOTS, park->receive + before, park->count - before);
+    }
+    if (status < 0) {
+        park_trim(park, before);
+        server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
+        log_once(server, "no more parking slots: further connections are not safe from a dying worker", -status);
+        return;
+    }
+    for (uint32_t slot = before; slot < park->count; slot++) {
+        host->free_slots[host->free_count++] = slot;
+    }
+}
+
+/* Slots beyond the first few go when the worker has been idle for a while. Returns when to ask again. */
+static uint64_t trim_slots(struct server *server, uint64_t now)
+{
+    struct park *park = server->config->park;
+    struct conn_host *host = &server->host;
+    if (park == NULL || park->count <= PARK_KEPT || host->count > 0) {
+        server->trim_at = CLOCK_NEVER;
+        return CLOCK_NEVER;
+    }
+    if (server->trim_at == CLOCK_NEVER) {
+        server->trim_at = clock_after(now, TRIM_AFTER);
+    }
+    if (server->trim_at > now) {
+        return server->trim_at;
+    }
+    server->trim_at = CLOCK_NEVER;
+    if (control_send(server->config->control, CONTROL_TRIM, NULL, 0) == 0) {
+        park_trim(park, PARK_KEPT);
+        host->free_count = 0;
+        for (uint32_t slot = park->count; slot > 0; slot--) {
+            host->free_slots[host->free_count++] = slot - 1;
         }
     }
-    for (uint32_t i = 0; i < made; i++) {
-        host->free_slots[host->free_count++] = before + i;
-    }
-    if (status < 0 && !server->shortage_logged) {
-        server->shortage_logged = true;
-        log_warning("no more parking slots (%s): %u connections are safe from a dying worker, further ones are not",
-                    strerror(-status), park->count);
-    }
+    return CLOCK_NEVER;
 }
 
 /* accept failed for want of descriptors or memory: the backlog keeps the clients until some are back. */
 static void pause_accepting(struct server *server, int error)
 {
-    if (!server->shortage_logged) {
-        server->shortage_logged = true;
-        log_warning("accepting pauses: %s", strerror(error));
-    }
+    log_once(server, "accepting pauses", error);
     set_accepting(server, false);
     server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
 }
@@ -107,7 +135,7 @@ enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
 static enum accepted accept_one(struct server *server)
 {
     grow_slots(server);
-    int fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(server->config->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         conn_accept(&server->host, fd);
         return ACCEPTED;
@@ -169,11 +197,11 @@ static void replace_listener(struct server *server, int fd)
     while (accept_one(server) == ACCEPTED) {
     }
     set_accepting(server, false);
-    if (server->own_listener) {
-        fd_close(&server->listener);
+    if (dup3(fd, server->config->listener, O_CLOEXEC) < 0) {
+        log_error("server_error: the new listening socket cannot be used: %s", strerror(errno));
+        server->stopped = true; /* a new worker inherits it */
     }
-    server->listener = fd;
-    server->own_listener = true;
+    fd_close(&fd);
     server->resume_at = CLOCK_NEVER;
 }
 
@@ -261,6 +289,8 @@ static uint64_t expire(struct server *server, uint64_t now)
     if (server->draining && server->dismiss_at < next) {
         next = server->dismiss_at;
     }
+    uint64_t trim = trim_slots(server, now);
+    next = trim < next ? trim : next;
     return server->resume_at < next ? server->resume_at : next;
 }
 
@@ -321,8 +351,7 @@ bool server_run(const struct server_config *config, struct error *err)
         return error_set(err, ERR_MEMORY, 0, "no memory for the server");
     }
     server->config = config;
-    server->listener = config->listener;
-    server->resume_at = server->dismiss_at = CLOCK_NEVER;
+    server->resume_at = server->dismiss_at = server->trim_at = CLOCK_NEVER;
     struct conn_host *host = &server->host;
     host->epoll = -1;
     host->max_message = config->max_message;
@@ -341,9 +370,6 @@ bool server_run(const struct server_config *config, struct error *err)
     }
     conn_host_done(host);
     fd_close(&host->epoll);
-    if (server->own_listener) {
-        fd_close(&server->listener);
-    }
     free(server);
     return started;
 }

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 struct server_config {
-    int listener;           /* non-blocking; borrowed */
+    int listener;           /* non-blocking; borrowed; CONTROL_LISTENER puts another socket at this number */
     int control;            /* the worker's end of its control channel, or -1; borrowed */
     size_t max_message;     /* bytes of a request */
     uint64_t read_timeout;  /* ns for a whole request */

@@ -17,6 +17,7 @@ struct supervisor {
     const struct worker_hooks *hooks;
     enum phase phase;
     int exit_code;
+    bool is_quiet; /* the start failed, and its cause is logged already */
     struct listener listener;
     int epoll;
     int signals;

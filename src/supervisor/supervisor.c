@@ -257,6 +257,8 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
             worker_ready(supervisor, worker);
         } else if (message.type == CONTROL_RETIRE && message.count == 0) {
             replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
+        } else if (message.type == CONTROL_TRIM && message.count == 0) {
+            park_trim(&worker->park, PARK_KEPT);
         } else if (message.type == CONTROL_SLOTS) {
             worker_add_slots(worker, fds, message.count);
         } else {
@@ -312,9 +314,13 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     if (supervisor->phase == PHASE_STOPPING) {
         return;
     }
-    log_info("stopping: %s", reason);
+    bool started = supervisor->phase != PHASE_STARTING;
+    if (started || exit_code == EXIT_OK) { /* else the line that names the cause shall be the last */
+        log_info("stopping: %s", reason);
+    }
     supervisor->phase = PHASE_STOPPING;
     supervisor->exit_code = exit_code;
+    supervisor->is_quiet = !started && exit_code != EXIT_OK;
     supervisor->kill_at = clock_after(clock_now(), supervisor->options->grace_period);
     readyfile_remove(supervisor->options->ready_file);
     close_desk(supervisor);
@@ -575,7 +581,9 @@ static void finish(struct supervisor *supervisor)
     listener_close(&supervisor->listener);
     fd_close(&supervisor->epoll);
     fd_close(&supervisor->signals);
-    log_info("stopped, exit code %d", supervisor->exit_code);
+    if (!supervisor->is_quiet) {
+        log_info("stopped, exit code %d", supervisor->exit_code);
+    }
 }
 
 int supervisor_run(const struct options *options, const struct worker_hooks *hooks)

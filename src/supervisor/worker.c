@@ -11,8 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SLOTS_AT_START = 16 };
-
 int worker_init(struct worker *worker, uint32_t index)
 {
     *worker = (struct worker){.index = index, .control = -1, .stack = -1, .replaces = WORKER_NONE};
@@ -30,7 +28,7 @@ int worker_prepare(struct worker *worker, int *ret_control, int *ret_stack)
     int stack[2] = {-1, -1};
     int status = control_pair(&worker->control, &control);
     if (status == 0) {
-        status = park_grow(&worker->park, SLOTS_AT_START);
+        status = park_grow(&worker->park, PARK_KEPT);
     }
     if (status == 0 && pipe2(stack, O_CLOEXEC | O_NONBLOCK) != 0) {
         status = -errno;

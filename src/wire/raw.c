@@ -1,5 +1,7 @@
 #include "wire/raw.h"
 
+#include "json/utf8.h"
+
 struct raw raw_make(size_t limit) { return (struct raw){.scan = scan_make(), .limit = limit}; }
 
 enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t size, struct error *err)
@@ -10,14 +12,15 @@ enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t si
         return WIRE_BAD;
     }
     size_t end = 0;
-    if (raw->done) {
-        raw->seen = size;
-        return WIRE_DONE;
-    }
-    enum scan_step step = scan_feed(&raw->scan, message + raw->seen, size - raw->seen, &end);
     size_t start = raw->seen;
     raw->seen = size;
-    switch (step) {
+    if (raw->done) {
+        return WIRE_DONE;
+    }
+    if (raw->bad) {
+        return WIRE_MORE;
+    }
+    switch (scan_feed(&raw->scan, message + start, size - start, &end)) {
     case SCAN_MORE:
         return WIRE_MORE;
     case SCAN_DONE:
@@ -26,15 +29,25 @@ enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t si
     case SCAN_BAD:
         break;
     }
-    error_set(err, ERR_JSON, start + end, "no JSON value can start with the byte 0x%02x, at byte %zu",
-              message[start + end], start + end);
-    return WIRE_BAD;
+    raw->bad = true;
+    raw->bad_at = start + end;
+    return WIRE_MORE;
 }
 
-enum wire_step raw_end(const struct raw *raw, struct error *err)
+enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size_t size, struct error *err)
 {
+    if (raw->bad) {
+        size_t valid = utf8_valid_prefix(message, size);
+        if (valid < size) {
+            error_set(err, ERR_ENCODING, valid, "the message is not UTF-8 at byte %zu", valid);
+        } else {
+            error_set(err, ERR_JSON, raw->bad_at, "no JSON value: unexpected byte 0x%02x at byte %zu",
+                      message[raw->bad_at], raw->bad_at);
+        }
+        return WIRE_BAD;
+    }
     if (scan_is_blank(&raw->scan)) {
-        error_set(err, ERR_EMPTY, 0, raw->seen == 0 ? "no message" : "the message is only white space");
+        error_set(err, ERR_EMPTY, 0, size == 0 ? "no message" : "the message is only white space");
         return WIRE_BAD;
     }
     return WIRE_DONE;

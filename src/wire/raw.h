@@ -18,20 +18,24 @@ enum wire_step {
 
 struct raw {
     struct scan scan;
-    size_t seen;  /* bytes fed so far */
-    bool done;    /* the value is complete; whatever else arrives with it belongs to the request, to be refused */
-    size_t limit; /* ASYA_MAX_MESSAGE_SIZE */
+    size_t seen;   /* bytes fed so far */
+    bool done;     /* the value is complete; whatever else arrives with it belongs to the request, to be refused */
+    bool bad;      /* no JSON value can start like this: only the end of the input is awaited */
+    size_t bad_at; /* offset of the offending byte */
+    size_t limit;  /* ASYA_MAX_MESSAGE_SIZE */
 };
 
 /* The state before the first byte of a request of at most `limit` bytes. */
 struct raw raw_make(size_t limit);
 
 /* `message` is all that has arrived, of which the first raw->seen bytes were fed before. On WIRE_BAD `err` is
- * ERR_TOO_LARGE or ERR_JSON. On WIRE_DONE the whole of `message` is the request: what follows the value has arrived
- * too and is for the decoder to judge. */
+ * ERR_TOO_LARGE. On WIRE_DONE the whole of `message` is the request: what follows the value has arrived too and is for
+ * the decoder to judge. A message that starts no JSON value gives WIRE_MORE with raw->bad set, so that its category
+ * does not depend on how its bytes were cut: bad UTF-8 further on takes precedence. */
 enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t size, struct error *err);
 
-/* The peer sends no more. WIRE_DONE with something to decode, or WIRE_BAD with ERR_EMPTY. */
-enum wire_step raw_end(const struct raw *raw, struct error *err);
+/* The peer sends no more, or waiting for more is over. WIRE_DONE with something to decode, or WIRE_BAD with ERR_EMPTY,
+ * ERR_ENCODING or ERR_JSON. */
+enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size_t size, struct error *err);
 
 #endif

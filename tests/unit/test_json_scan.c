@@ -58,15 +58,15 @@ static const struct row rows[] = {
     {"a string may hold control characters and bad UTF-8", "\"\x01\xFF\"", SCAN_DONE, 4},
     {"digits alone are more", "123", SCAN_MORE, 0},
     {"a number ends before a space", "123 ", SCAN_DONE, 3},
-    {"a number ends before a letter", "-1.5e+7x", SCAN_DONE, 7},
-    {"a number ends before a bracket", "1]", SCAN_DONE, 1},
+    {"a letter belongs to no number", "-1.5e+7x", SCAN_BAD, 7},
+    {"a bracket belongs to no number", "1]", SCAN_BAD, 1},
     {"a minus alone is more", "-", SCAN_MORE, 0},
     {"true is complete with its last letter", "true", SCAN_DONE, 4},
     {"false is complete with its last letter", "falsefalse", SCAN_DONE, 5},
     {"null is complete with its last letter", " null", SCAN_DONE, 5},
     {"half a literal is more", "fals", SCAN_MORE, 0},
-    {"a literal ends at the first wrong letter", "nulL", SCAN_DONE, 3},
-    {"a literal ends at a space", "t rue", SCAN_DONE, 1},
+    {"a wrong letter belongs to no literal", "nulL", SCAN_BAD, 3},
+    {"a space belongs to no literal", "t rue", SCAN_BAD, 1},
     {"a value of exactly one block", "[" PAD16 PAD16 PAD16 "              ]", SCAN_DONE, 64},
     {"a bracket as the first byte of a block", "[" PAD16 PAD16 PAD16 "               ]", SCAN_DONE, 65},
     {"a quote escaped over the border of blocks", "[\"" PAD16 PAD16 PAD16 "             \\\"]\"]", SCAN_DONE, 68},
@@ -96,13 +96,13 @@ static enum scan_step oracle(const unsigned char *bytes, size_t size, size_t *re
                 at++;
             }
             *ret_end = at;
-            return at < size ? SCAN_DONE : SCAN_MORE;
+            return at == size ? SCAN_MORE : memchr(" \t\r\n", bytes[at], 4) != NULL ? SCAN_DONE : SCAN_BAD;
         }
         for (; at < size && *word != '\0' && bytes[at] == (unsigned char)*word; word++) {
             at++;
         }
         *ret_end = at;
-        return at < size || *word == '\0' ? SCAN_DONE : SCAN_MORE;
+        return *word == '\0' ? SCAN_DONE : at < size ? SCAN_BAD : SCAN_MORE;
     }
     bool in_string = false, escaped = false;
     for (; at < size; at++) {
