@@ -69,8 +69,9 @@ static int receive(int fd, int flags)
     char byte;
     struct iovec part = {.iov_base = &byte, .iov_len = 1};
     union one_descriptor ancillary;
+    /* room for exactly one: the kernel closes what does not fit, and says so by MSG_CTRUNC */
     struct msghdr header = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
     ssize_t got;
     do {
         got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags);
@@ -88,6 +89,9 @@ static int receive(int fd, int flags)
         return -EPROTO;
     }
     memcpy(&connection, CMSG_DATA(rights), sizeof connection);
+    if ((header.msg_flags & MSG_CTRUNC) != 0) {
+        return -EPROTO;
+    }
     int value = 0;
     socklen_t size = sizeof value;
     if (getsockopt(connection, SOL_SOCKET, SO_TYPE, &value, &size) != 0 || value != SOCK_STREAM) {

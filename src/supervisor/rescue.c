@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 
 enum {
-    REPLY_SIZE = 6 * ERROR_TEXT_SIZE + 512, /* every byte of the text escaped, and the frame around it */
-    DISCARD_ROUNDS = 64,                    /* reads of a client's unread bytes before its connection is closed */
+    REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 128, /* every byte escaped, and the frame around it */
+    DISCARD_ROUNDS = 64, /* reads of a client's unread bytes before its connection is closed */
 };
 
 /* Writes the reply and closes. Nothing here waits: a fresh connection's buffer takes a reply of this size. */

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { STACK_ROUNDS = 256 }; /* a whole pipe twice over: a process that writes for ever does not hold us */
+
 int worker_init(struct worker *worker, uint32_t index)
 {
     *worker = (struct worker){.index = index, .control = -1, .stack = -1, .replaces = WORKER_NONE};
@@ -70,7 +72,8 @@ void worker_read_stack(const struct worker *worker, char *text, size_t size)
     }
     text[used] = '\0';
     char rest[512];
-    while (read(worker->stack, rest, sizeof rest) > 0) { /* what is too long for a line must not show in the next one */
+    for (int i = 0; i < STACK_ROUNDS && read(worker->stack, rest, sizeof rest) > 0;
+         i++) { /* what is too long for a line must not show in the next one */
     }
 }
 
