@@ -8,6 +8,9 @@ void capture_begin(void);
 /* Back to where it was. Returns what was written, NUL-terminated, in memory that the next capture_end reuses. */
 const char *capture_end(void);
 
+/* Ends a capture that a failing test has left, if there is one, and shows what was in it. */
+void capture_give_up(void);
+
 /* How often `part` stands in `text`. */
 unsigned capture_count(const char *text, const char *part);
 

@@ -23,7 +23,7 @@ struct raw_row {
     size_t limit;
     enum wire_step step;   /* after all bytes */
     size_t done_at;        /* byte by byte: how many bytes make it DONE or BAD; 0: none */
-    enum wire_step at_end; /* what the peer's half-close makes of WIRE_MORE */
+    enum wire_step at_end; /* what the end of the input makes of WIRE_MORE */
     enum error_category category;
 };
 
@@ -52,11 +52,17 @@ static const struct raw_row raw_rows[] = {
     {"a started literal waits", "tru", BIG, WIRE_MORE, 0, WIRE_DONE, ERR_NONE},
     {"a misspelt literal need not wait", "trux", BIG, WIRE_DONE, 4, WIRE_DONE, ERR_NONE},
     {"brackets that do not match still balance", "[}", BIG, WIRE_DONE, 2, WIRE_DONE, ERR_NONE},
-    {"a letter begins no value", "hello", BIG, WIRE_BAD, 1, WIRE_BAD, ERR_JSON},
-    {"a closing brace begins no value", "}", BIG, WIRE_BAD, 1, WIRE_BAD, ERR_JSON},
-    {"a comma behind white space begins no value", "  ,", BIG, WIRE_BAD, 3, WIRE_BAD, ERR_JSON},
-    {"a byte order mark begins no value", "\xEF\xBB\xBF{}", BIG, WIRE_BAD, 1, WIRE_BAD, ERR_JSON},
-    {"a vertical tab is no white space", "\v{}", BIG, WIRE_BAD, 1, WIRE_BAD, ERR_JSON},
+    {"a letter begins no value", "hello", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
+    {"a closing brace begins no value", "}", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
+    {"a comma behind white space begins no value", "  ,", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
+    {"a byte order mark begins no value", "\xEF\xBB\xBF{}", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
+    {"a vertical tab is no white space", "\v{}", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
+    {"text behind what begins no value is only waited out", "hello {}", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
+    {"bytes that are no UTF-8 take precedence", "hello \xFF", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_ENCODING},
+    {"a byte that is no UTF-8 begins nothing", "\xFF{}", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_ENCODING},
+    {"UTF-16 with its mark is no UTF-8", "\xFF\xFE{", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_ENCODING},
+    {"a character cut by the end is no UTF-8", "hello \xE2\x82", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_ENCODING},
+    {"what begins no value may still be too large", "hello", 4, WIRE_BAD, 5, WIRE_BAD, ERR_TOO_LARGE},
     {"as many bytes as the limit are not too many", "{\"a\":1}", 7, WIRE_DONE, 7, WIRE_DONE, ERR_NONE},
     {"one more than the limit is too many", "{\"ab\":1}", 7, WIRE_BAD, 8, WIRE_BAD, ERR_TOO_LARGE},
     {"white space counts too", "      {}", 7, WIRE_BAD, 8, WIRE_BAD, ERR_TOO_LARGE},
@@ -78,7 +84,9 @@ static void check_step(const struct raw_row *row, const char *how, enum wire_ste
 static void check_end(const struct raw_row *row, const char *how, const struct raw *raw)
 {
     struct error err = {0};
-    enum wire_step step = raw_end(raw, &err);
+    struct guard bytes = guard_copy(row->bytes, strlen(row->bytes));
+    enum wire_step step = raw_end(raw, bytes.data, bytes.size, &err);
+    guard_free(&bytes);
     if (step != row->at_end) {
         fail_msg("%s, %s: %d at the end", row->name, how, (int)step);
     }
@@ -155,7 +163,8 @@ static void a_refusal_names_byte_limit_and_variable(void **state)
     (void)state;
     struct error err;
     struct raw raw = raw_make(100);
-    assert_int_equal(raw_feed(&raw, (const unsigned char *)"  x", 3, &err), WIRE_BAD);
+    assert_int_equal(raw_feed(&raw, (const unsigned char *)"  x", 3, &err), WIRE_MORE);
+    assert_int_equal(raw_end(&raw, (const unsigned char *)"  x", 3, &err), WIRE_BAD);
     assert_int_equal(err.offset, 2);
     assert_non_null(strstr(err.text, "0x78"));
     assert_non_null(strstr(err.text, "byte 2"));
@@ -170,12 +179,17 @@ static void the_place_of_a_bad_byte_counts_from_the_first_piece(void **state)
     (void)state;
     struct error err;
     struct raw raw = raw_make(100);
-    const unsigned char *bytes = (const unsigned char *)"    ,";
-    for (size_t size = 0; size < 5; size++) {
+    const unsigned char *bytes = (const unsigned char *)"    ,,\xFF";
+    for (size_t size = 0; size <= 6; size++) {
         assert_int_equal(raw_feed(&raw, bytes, size, &err), WIRE_MORE);
     }
-    assert_int_equal(raw_feed(&raw, bytes, 5, &err), WIRE_BAD);
+    assert_int_equal(raw_end(&raw, bytes, 6, &err), WIRE_BAD);
+    assert_int_equal(err.category, ERR_JSON);
     assert_int_equal(err.offset, 4);
+    assert_int_equal(raw_feed(&raw, bytes, 7, &err), WIRE_MORE);
+    assert_int_equal(raw_end(&raw, bytes, 7, &err), WIRE_BAD);
+    assert_int_equal(err.category, ERR_ENCODING);
+    assert_int_equal(err.offset, 6);
 }
 
 static void nesting_of_any_depth_is_followed(void **state)

@@ -1,0 +1,466 @@
+/* rescue: every connection a dead worker left gets one reply, or goes on as it is; nothing in its page is trusted. */
+#include "capture.h"
+#include "descriptors.h"
+#include "folder.h"
+#include "json_check.h"
+
+#include "base/clock.h"
+#include "base/exits.h"
+#include "server/control.h"
+#include "server/park.h"
+#include "supervisor/rescue.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct park slots;
+static struct status_page page;
+static struct orphans orphans;
+
+static int clean(void **state)
+{
+    memset(&page, 0, sizeof page);
+    memset(&orphans, 0, sizeof orphans);
+    return descriptors_note(state);
+}
+
+#define RESCUE_TEST(function) cmocka_unit_test_setup_teardown(function, clean, descriptors_check)
+
+static struct error crash(void)
+{
+    struct error err;
+    error_set_processing(&err, "WorkerCrashed", "the worker process was killed by signal 9 (SIGKILL)");
+    return err;
+}
+
+#define CRASH_REPLY                                                                                                    \
+    "{\"error\":\"processing_error\",\"message\":\"the worker process was killed by signal 9 (SIGKILL)\","             \
+    "\"type\":\"WorkerCrashed\"}"
+
+/* A client whose server end is parked in `slot` and nowhere else. */
+static int park_client(uint32_t slot)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(park_put(&slots, slot, pair[1]), 0);
+    close(pair[1]);
+    return pair[0];
+}
+
+/* All that has arrived; the connection is closed by the other side if `ended`. NUL-terminated. */
+static size_t read_reply(int client, char *reply, size_t room, bool *ended)
+{
+    size_t size = 0;
+    ssize_t got;
+    while ((got = recv(client, reply + size, room - 1 - size, MSG_DONTWAIT)) > 0) {
+        size += (size_t)got;
+    }
+    reply[size] = '\0';
+    *ended = got == 0 || (got < 0 && errno == ECONNRESET);
+    return size;
+}
+
+enum outcome { ANSWERED, PARTIAL, HANDED_ON, CLOSED };
+
+struct slot_row {
+    const char *name;
+    uint32_t state;
+    enum outcome outcome;
+};
+
+static const struct slot_row slot_rows[] = {
+    {"parked, and not yet said so", SLOT_FREE, HANDED_ON}, {"nothing was read of it", SLOT_WAITING, HANDED_ON},
+    {"a part of it was read", SLOT_READING, PARTIAL},      {"the function ran", SLOT_RUNNING, ANSWERED},
+    {"its reply may have begun", SLOT_REPLYING, CLOSED},   {"a state there is none of", 6, ANSWERED},
+    {"a state far from any", 0xDEADBEEF, ANSWERED},        {"the largest number", UINT32_MAX, ANSWERED},
+    {"a negative number", 0x80000000, ANSWERED},
+};
+
+static void each_state_has_its_outcome(void **state)
+{
+    (void)state;
+    struct error err = crash();
+    for (size_t i = 0; i < sizeof slot_rows / sizeof slot_rows[0]; i++) {
+        const struct slot_row *row = &slot_rows[i];
+        assert_int_equal(park_grow(&slots, 3), 0);
+        int client = park_client(1);
+        page.slots[1].state = row->state;
+        struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        char reply[4096];
+        bool ended;
+        size_t size = read_reply(client, reply, sizeof reply, &ended);
+        bool right = rescued.answered == (row->outcome == ANSWERED) && rescued.partial == (row->outcome == PARTIAL) &&
+                     rescued.handed_on == (row->outcome == HANDED_ON) && orphans.count == rescued.handed_on &&
+                     ended == (row->outcome != HANDED_ON);
+        if (row->outcome == ANSWERED) {
+            right = right && strcmp(reply, CRASH_REPLY) == 0;
+        } else if (row->outcome == PARTIAL) {
+            right = right && strstr(reply, "\"server_error\"") != NULL && json_check(reply, size);
+        } else {
+            right = right && size == 0;
+        }
+        if (!right) {
+            fail_msg("%s: %u answered, %u partial, %u handed on: %s", row->name, rescued.answered, rescued.partial,
+                     rescued.handed_on, reply);
+        }
+        if (orphans.count > 0) {
+            close(orphans.fds[0]);
+            orphans.count = 0;
+        }
+        close(client);
+        park_done(&slots);
+    }
+}
+
+static void every_slot_is_looked_at_once(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 40 };
+    int clients[CLIENTS];
+    struct error err = crash();
+    assert_int_equal(park_grow(&slots, CLIENTS), 0);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i] = i % 4 == 3 ? -1 : park_client(i); /* some are empty */
+        page.slots[i].state = i % 4 == 0 ? SLOT_RUNNING : i % 4 == 1 ? SLOT_WAITING : SLOT_READING;
+    }
+    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    assert_int_equal(rescued.answered, CLIENTS / 4);
+    assert_int_equal(rescued.handed_on, CLIENTS / 4);
+    assert_int_equal(rescued.partial, CLIENTS / 4);
+    rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    assert_int_equal(rescued.answered + rescued.handed_on + rescued.partial, 0);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        if (clients[i] >= 0) {
+            close(clients[i]);
+        }
+    }
+    for (uint32_t i = 0; i < orphans.count; i++) {
+        close(orphans.fds[i]);
+    }
+    park_done(&slots);
+}
+
+static void what_is_no_connection_is_passed_over(void **state)
+{
+    (void)state;
+    struct error err = crash();
+    assert_int_equal(park_grow(&slots, 4), 0);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    assert_int_equal(park_put(&slots, 0, null), 0);
+    close(null);
+    assert_int_equal(write(slots.send[1], "garbage", 7), 7);
+    int client = park_client(3);
+    for (int i = 0; i < 4; i++) {
+        page.slots[i].state = SLOT_RUNNING;
+    }
+    int ends[6] = {slots.receive[0], slots.receive[1], slots.receive[2], slots.receive[3], -1, STDERR_FILENO};
+    struct rescued rescued = rescue_slots(ends, 6, &page, &orphans, &err);
+    assert_int_equal(rescued.answered, 1);
+    char reply[4096];
+    bool ended;
+    (void)read_reply(client, reply, sizeof reply, &ended);
+    assert_string_equal(reply, CRASH_REPLY);
+    close(client);
+    park_done(&slots);
+}
+
+static void more_orphans_than_there_is_room_for_are_answered(void **state)
+{
+    (void)state;
+    struct error err = crash();
+    assert_int_equal(park_grow(&slots, 2), 0);
+    int first = park_client(0);
+    int second = park_client(1);
+    page.slots[0].state = page.slots[1].state = SLOT_WAITING;
+    orphans.count = ORPHANS_MAX - 1; /* as if they were there */
+    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    assert_int_equal(orphans.count, ORPHANS_MAX);
+    assert_int_equal(rescued.handed_on, 1);
+    assert_int_equal(rescued.partial, 1);
+    char reply[4096];
+    bool ended;
+    assert_int_equal(read_reply(first, reply, sizeof reply, &ended), 0);
+    assert_false(ended);
+    (void)read_reply(second, reply, sizeof reply, &ended);
+    assert_true(ended);
+    assert_non_null(strstr(reply, "\"server_error\""));
+    assert_false(orphans_add(&orphans, first, 0));
+    close(orphans.fds[ORPHANS_MAX - 1]);
+    close(first);
+    close(second);
+    park_done(&slots);
+}
+
+static void a_client_that_is_gone_is_no_failure(void **state)
+{
+    (void)state;
+    struct error err = crash();
+    capture_begin();
+    assert_int_equal(park_grow(&slots, 1), 0);
+    close(park_client(0));
+    page.slots[0].state = SLOT_RUNNING;
+    (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err); /* and no SIGPIPE */
+    park_done(&slots);
+    (void)capture_end();
+}
+
+static void a_client_still_writing_gets_its_reply(void **state)
+{
+    (void)state;
+    struct error err = crash();
+    assert_int_equal(park_grow(&slots, 1), 0);
+    int client = park_client(0);
+    static char bytes[50000];
+    assert_true(send(client, bytes, sizeof bytes, 0) > 0); /* nobody read this */
+    page.slots[0].state = SLOT_RUNNING;
+    (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    char reply[4096];
+    bool ended;
+    (void)read_reply(client, reply, sizeof reply, &ended);
+    assert_string_equal(reply, CRASH_REPLY);
+    assert_int_equal(recv(client, reply, 1, 0), 0); /* an end, and no reset */
+    close(client);
+    park_done(&slots);
+}
+
+/* The longest text and type there can be, of what needs most room in a reply. */
+static void the_longest_error_fits_into_a_reply(void **state)
+{
+    (void)state;
+    static const char *const units[] = {"a", "\"", "\x01", "\xFF", "\xE2\x82\xAC"};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        struct error err = {.category = ERR_PROCESSING};
+        size_t step = strlen(units[i]);
+        for (size_t at = 0; at + step < sizeof err.text; at += step) {
+            memcpy(err.text + at, units[i], step);
+        }
+        for (size_t at = 0; at + step < sizeof err.type; at += step) {
+            memcpy(err.type + at, units[i], step);
+        }
+        assert_int_equal(park_grow(&slots, 1), 0);
+        int client = park_client(0);
+        page.slots[0].state = SLOT_RUNNING;
+        (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        static char reply[1 << 16];
+        bool ended;
+        size_t size = read_reply(client, reply, sizeof reply, &ended);
+        assert_true(ended);
+        assert_true(json_check(reply, size));
+        close(client);
+        park_done(&slots);
+    }
+}
+
+static void orphans_are_handed_on_in_order_with_what_they_sent(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 3 };
+    int clients[CLIENTS];
+    struct error err = crash();
+    assert_int_equal(park_grow(&slots, CLIENTS), 0);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i] = park_client(i);
+        page.slots[i].state = SLOT_WAITING;
+        assert_int_equal(write(clients[i], &"abc"[i], 1), 1);
+    }
+    (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    int supervisor;
+    int worker;
+    assert_int_equal(control_pair(&supervisor, &worker), 0);
+    rescue_hand_on(&orphans, supervisor);
+    assert_int_equal(orphans.count, 0);
+    for (int i = 0; i < CLIENTS; i++) {
+        struct control_message message;
+        int fds[CONTROL_FDS_MAX];
+        char byte;
+        assert_int_equal(control_receive(worker, &message, fds), 1);
+        assert_int_equal(message.type, CONTROL_CONNECTION);
+        assert_int_equal(message.count, 1);
+        assert_int_equal(read(fds[0], &byte, 1), 1);
+        assert_int_equal(byte, "abc"[i]);
+        close(fds[0]);
+        close(clients[i]);
+    }
+    close(supervisor);
+    close(worker);
+    park_done(&slots);
+}
+
+static void orphans_a_worker_does_not_take_stay(void **state)
+{
+    (void)state;
+    int supervisor;
+    int worker;
+    int clients[200];
+    int taken = 0;
+    assert_int_equal(control_pair(&supervisor, &worker), 0);
+    for (int i = 0; i < 200; i++) {
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        clients[i] = pair[0];
+        assert_true(orphans_add(&orphans, pair[1], (uint64_t)i));
+    }
+    uint32_t before = orphans.count;
+    while (orphans.count > 0) { /* as often as the worker empties its queue */
+        rescue_hand_on(&orphans, supervisor);
+        assert_true(orphans.count < before);
+        assert_true(orphans.count == 0 || orphans.since[0] == 200 - orphans.count);
+        before = orphans.count;
+        struct control_message message;
+        int fds[CONTROL_FDS_MAX];
+        while (control_receive(worker, &message, fds) == 1) {
+            close(fds[0]);
+            taken++;
+        }
+    }
+    assert_int_equal(taken, 200);
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_true(orphans_add(&orphans, pair[1], 0));
+    close(worker);
+    rescue_hand_on(&orphans, supervisor); /* a worker that is gone takes none */
+    assert_int_equal(orphans.count, 1);
+    close(pair[0]);
+    close(pair[1]);
+    close(supervisor);
+    for (int i = 0; i < 200; i++) {
+        close(clients[i]);
+    }
+}
+
+static void orphans_that_waited_too_long_are_answered(void **state)
+{
+    (void)state;
+    int clients[5];
+    struct error err;
+    error_set(&err, ERR_SERVER, 0, "no worker is up");
+    for (int i = 0; i < 5; i++) {
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        clients[i] = pair[0];
+        assert_true(orphans_add(&orphans, pair[1], 100 + (uint64_t)i));
+    }
+    orphans_expire(&orphans, 100, &err);
+    assert_int_equal(orphans.count, 5);
+    orphans_expire(&orphans, 103, &err);
+    assert_int_equal(orphans.count, 2);
+    assert_int_equal(orphans.since[0], 103);
+    char reply[4096];
+    bool ended;
+    for (int i = 0; i < 5; i++) {
+        (void)read_reply(clients[i], reply, sizeof reply, &ended);
+        assert_int_equal(ended, i < 3);
+        assert_string_equal(reply, i < 3 ? "{\"error\":\"server_error\",\"message\":\"no worker is up\"}" : "");
+    }
+    orphans_expire(&orphans, UINT64_MAX, &err);
+    assert_int_equal(orphans.count, 0);
+    for (int i = 0; i < 5; i++) {
+        close(clients[i]);
+    }
+}
+
+static void at_the_end_orphans_and_the_backlog_are_answered(void **state)
+{
+    (void)state;
+    char folder[FOLDER_SIZE];
+    char path[FOLDER_SIZE + 16];
+    int clients[20];
+    struct error err;
+    struct listener listener;
+    folder_make(folder);
+    (void)snprintf(path, sizeof path, "%s/app.sock", folder);
+    assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_OK);
+    assert_int_equal(listener_publish(&listener), 0);
+    for (int i = 0; i < 20; i++) {
+        if (i < 10) {
+            struct sockaddr_un address = {.sun_family = AF_UNIX};
+            memcpy(address.sun_path, path, strlen(path));
+            clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            assert_int_equal(connect(clients[i], (const struct sockaddr *)&address, sizeof address), 0);
+            assert_int_equal(write(clients[i], "{}", 2), 2);
+        } else {
+            int pair[2];
+            assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+            clients[i] = pair[0];
+            assert_true(orphans_add(&orphans, pair[1], 0));
+        }
+    }
+    error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
+    rescue_dismiss(&orphans, &listener, &err);
+    assert_int_equal(orphans.count, 0);
+    for (int i = 0; i < 20; i++) {
+        char reply[4096];
+        bool ended;
+        (void)read_reply(clients[i], reply, sizeof reply, &ended);
+        assert_true(ended);
+        assert_string_equal(reply, "{\"error\":\"server_error\",\"message\":\"the runtime is shutting down\"}");
+        close(clients[i]);
+    }
+    listener_close(&listener);
+    rescue_dismiss(&orphans, &listener, &err); /* without a listener: nobody */
+    folder_remove(folder);
+}
+
+static void random_pages_never_cost_more_than_their_clients(void **state)
+{
+    (void)state;
+    uint64_t seed = 88172645463325252;
+    struct error err = crash();
+    for (int round = 0; round < 100; round++) {
+        unsigned char *bytes = (unsigned char *)&page;
+        for (size_t i = 0; i < sizeof page; i++) {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            bytes[i] = (unsigned char)(seed & (round % 2 == 0 ? 0xFF : 0x07));
+        }
+        int clients[8];
+        assert_int_equal(park_grow(&slots, 8), 0);
+        for (uint32_t i = 0; i < 8; i++) {
+            clients[i] = park_client(i);
+        }
+        orphans.count = 0;
+        struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        assert_true(rescued.answered + rescued.handed_on + rescued.partial <= 8);
+        rescue_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
+        for (uint32_t i = 0; i < 8; i++) {
+            char reply[4096];
+            bool ended;
+            size_t size = read_reply(clients[i], reply, sizeof reply, &ended);
+            assert_true(ended);
+            assert_true(size == 0 || json_check(reply, size));
+            close(clients[i]);
+        }
+        park_done(&slots);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RESCUE_TEST(each_state_has_its_outcome),
+        RESCUE_TEST(every_slot_is_looked_at_once),
+        RESCUE_TEST(what_is_no_connection_is_passed_over),
+        RESCUE_TEST(more_orphans_than_there_is_room_for_are_answered),
+        RESCUE_TEST(a_client_that_is_gone_is_no_failure),
+        RESCUE_TEST(a_client_still_writing_gets_its_reply),
+        RESCUE_TEST(the_longest_error_fits_into_a_reply),
+        RESCUE_TEST(orphans_are_handed_on_in_order_with_what_they_sent),
+        RESCUE_TEST(orphans_a_worker_does_not_take_stay),
+        RESCUE_TEST(orphans_that_waited_too_long_are_answered),
+        RESCUE_TEST(at_the_end_orphans_and_the_backlog_are_answered),
+        RESCUE_TEST(random_pages_never_cost_more_than_their_clients),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,532 @@
+/*
+ * supervisor: the whole of it without Python. It runs in a process of its own; its workers serve an echo that dies,
+ * hangs or ends as a message says. Each test also looks whether the supervisor gave back every descriptor.
+ */
+#include "capture.h"
+#include "descriptors.h"
+#include "folder.h"
+#include "json_check.h"
+
+#include "base/clock.h"
+#include "base/exits.h"
+#include "server/cancel.h"
+#include "server/control.h"
+#include "server/server.h"
+#include "supervisor/supervisor.h"
+#include "wire/reply.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { LEAKED = 99, REPLY_SIZE = 8192 };
+
+static char folder[FOLDER_SIZE];
+static char path[FOLDER_SIZE + 16];
+static char ready_path[FOLDER_SIZE + 32];
+static struct options options;
+static pid_t runtime;
+static int (*load)(void); /* in a worker, before it is ready: EXIT_OK or its exit code */
+
+/* ---- the worker ------------------------------------------------------------------------------------------------- */
+
+static void die(const char *message, size_t size)
+{
+    char text[64] = "";
+    memcpy(text, message, size < sizeof text ? size : sizeof text - 1);
+    if (strncmp(text, "\"kill ", 6) == 0) {
+        struct rlimit none = {0, 0};
+        (void)setrlimit(RLIMIT_CORE, &none);
+        (void)signal(atoi(text + 6), SIG_DFL);
+        (void)raise(atoi(text + 6));
+    }
+    if (strncmp(text, "\"exit ", 6) == 0) {
+        _exit(atoi(text + 6));
+    }
+    if (strncmp(text, "\"hang", 5) == 0) {
+        for (;;) {
+            pause();
+        }
+    }
+    if (strncmp(text, "\"sleep", 6) == 0) {
+        usleep(300000);
+    }
+}
+
+static bool answer(void *context, const struct request *request, struct buffer *reply)
+{
+    (void)context;
+    die((const char *)request->message, request->size);
+    return reply_success_begin(reply) == BUFFER_OK &&
+           buffer_append(reply, request->message, request->size) == BUFFER_OK && reply_success_end(reply) == BUFFER_OK;
+}
+
+static int load_at_once(void) { return EXIT_OK; }
+static int load_never(void) { return EXIT_IMPORT; }
+
+static int load_for_ever(void)
+{
+    while (pause() != 0) {
+    }
+    return EXIT_OK;
+}
+
+static int load_and_crash(void)
+{
+    (void)raise(SIGKILL);
+    return EXIT_OK;
+}
+
+static int run_worker(void *context, const struct worker_seat *seat)
+{
+    (void)context;
+    (void)signal(STACK_SIGNAL, SIG_IGN);
+    (void)signal(CANCEL_SIGNAL, SIG_IGN);
+    int code = load();
+    if (code != EXIT_OK || control_send(seat->control, CONTROL_READY, NULL, 0) != 0) {
+        _exit(code);
+    }
+    struct server_config config = {.listener = seat->listener,
+                                   .control = seat->control,
+                                   .max_message = 1 << 20,
+                                   .read_timeout = 10 * CLOCK_SECOND,
+                                   .write_timeout = 10 * CLOCK_SECOND,
+                                   .service = {.answer = answer},
+                                   .page = seat->page,
+                                   .park = seat->park};
+    struct error err;
+    return server_run(&config, &err) ? EXIT_OK : EXIT_INTERNAL;
+}
+
+static void before_fork(void *context) { (void)context; }
+
+static void after_fork(void *context, bool in_child)
+{
+    (void)context;
+    (void)in_child;
+}
+
+/* ---- the runtime as a whole ------------------------------------------------------------------------------------- */
+
+static int begin(void **state)
+{
+    folder_make(folder);
+    (void)snprintf(path, sizeof path, "%s/app.sock", folder);
+    (void)snprintf(ready_path, sizeof ready_path, "%s/runtime-ready", folder);
+    options = (struct options){.socket_path = path,
+                               .ready_file = ready_path,
+                               .process_module = "module",
+                               .max_message_size = 1 << 20,
+                               .socket_mode = 0600,
+                               .read_timeout = 10 * CLOCK_SECOND,
+                               .write_timeout = 10 * CLOCK_SECOND,
+                               .grace_period = 10 * CLOCK_SECOND,
+                               .workers = 1};
+    load = load_at_once;
+    runtime = 0;
+    int status = descriptors_note(state);
+    capture_begin();
+    return status;
+}
+
+static int end(void **state)
+{
+    if (runtime > 0) { /* the test failed in the middle */
+        (void)kill(runtime, SIGKILL);
+        (void)waitpid(runtime, NULL, 0);
+    }
+    capture_give_up();
+    folder_remove(folder);
+    return descriptors_check(state);
+}
+
+#define RUNTIME_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
+
+static void start(void)
+{
+    runtime = fork();
+    if (runtime == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pid_t supervisor = getpid();
+        size_t before = descriptors_count();
+        struct worker_hooks hooks = {.before_fork = before_fork, .after_fork = after_fork, .run = run_worker};
+        int code = supervisor_run(&options, &hooks);
+        if (getpid() == supervisor && descriptors_count() != before) {
+            code = LEAKED;
+        }
+        _exit(code);
+    }
+}
+
+/* Its exit code. */
+static int wait_for_end(void)
+{
+    int status = 0;
+    assert_int_equal(waitpid(runtime, &status, 0), runtime);
+    runtime = 0;
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static bool exists(const char *name)
+{
+    struct stat status;
+    return lstat(name, &status) == 0;
+}
+
+static int dial(void)
+{
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval patience = {.tv_sec = 10};
+    memcpy(address.sun_path, path, strlen(path));
+    assert_int_equal(setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    for (int i = 0; i < 10000; i++) {
+        if (connect(client, (const struct sockaddr *)&address, sizeof address) == 0) {
+            return client;
+        }
+        usleep(1000);
+    }
+    fail_msg("nobody serves");
+    return -1;
+}
+
+static void wait_until_ready(void)
+{
+    for (int i = 0; i < 10000 && !exists(ready_path); i++) {
+        usleep(1000);
+    }
+    assert_true(file_is(ready_path, "ready\n"));
+    assert_true(exists(path));
+}
+
+static int ask(const char *message)
+{
+    int client = dial();
+    assert_int_equal(send(client, message, strlen(message), MSG_NOSIGNAL), (ssize_t)strlen(message));
+    return client;
+}
+
+/* The whole reply, NUL-terminated; the client is closed. */
+static const char *hear(int client)
+{
+    static char reply[REPLY_SIZE];
+    size_t size = 0;
+    ssize_t got;
+    while ((got = recv(client, reply + size, sizeof reply - 1 - size, 0)) > 0) {
+        size += (size_t)got;
+    }
+    close(client);
+    reply[size] = '\0';
+    return reply;
+}
+
+#define OK(json) "{\"status\":\"ok\",\"result\":" json "}"
+
+static void assert_serving(void) { assert_string_equal(hear(ask("[1]")), OK("[1]")); }
+
+static void assert_gone(void) { assert_int_equal(folder_count(folder), 0); /* no socket, no lock, no ready-file */ }
+
+static void stop_and_check(void)
+{
+    assert_int_equal(kill(runtime, SIGTERM), 0);
+    assert_int_equal(wait_for_end(), EXIT_OK);
+    assert_gone();
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+static void it_starts_serves_and_stops_without_a_trace(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        options.workers = i % 2 == 0 ? 1 : 3;
+        start();
+        wait_until_ready();
+        for (int k = 0; k < 20; k++) {
+            assert_serving();
+        }
+        assert_int_equal(kill(runtime, signals[i]), 0);
+        assert_int_equal(wait_for_end(), EXIT_OK);
+        assert_gone();
+    }
+}
+
+static void a_request_in_flight_is_answered_at_a_stop(void **state)
+{
+    (void)state;
+    start();
+    wait_until_ready();
+    int running = ask("\"sleep\"");
+    int queued = ask("[2]");
+    usleep(50000);
+    assert_int_equal(kill(runtime, SIGTERM), 0);
+    assert_string_equal(hear(running), OK("\"sleep\""));
+    assert_string_equal(hear(queued), OK("[2]"));
+    assert_int_equal(wait_for_end(), EXIT_OK);
+    assert_gone();
+}
+
+static void a_second_signal_or_the_end_of_grace_cuts_it_short(void **state)
+{
+    (void)state;
+    for (int second = 0; second < 2; second++) {
+        options.grace_period = second ? 60 * CLOCK_SECOND : 100 * CLOCK_MS;
+        start();
+        wait_until_ready();
+        int running = ask("\"hang\"");
+        usleep(50000);
+        assert_int_equal(kill(runtime, SIGTERM), 0);
+        if (second) {
+            usleep(50000);
+            assert_int_equal(kill(runtime, SIGINT), 0);
+        }
+        const char *reply = hear(running);
+        assert_non_null(strstr(reply, "\"server_error\""));
+        assert_true(json_check(reply, strlen(reply)));
+        assert_int_equal(wait_for_end(), EXIT_OK);
+        assert_gone();
+    }
+}
+
+static void a_storm_of_signals_is_one_stop(void **state)
+{
+    (void)state;
+    start();
+    wait_until_ready();
+    for (int i = 0; i < 100; i++) {
+        (void)kill(runtime, i % 2 == 0 ? SIGUSR1 : SIGCHLD);
+    }
+    assert_serving();
+    stop_and_check();
+}
+
+/* ---- deaths ----------------------------------------------------------------------------------------------------- */
+
+struct death_row {
+    const char *message;
+    const char *type;
+    const char *named; /* what the reply's message names */
+};
+
+static const struct death_row death_rows[] = {
+    {"\"kill 9\"", "WorkerCrashed", "signal 9 (SIGKILL)"},
+    {"\"kill 11\"", "WorkerCrashed", "signal 11 (SIGSEGV)"},
+    {"\"kill 6\"", "WorkerCrashed", "signal 6 (SIGABRT)"},
+    {"\"kill 7\"", "WorkerCrashed", "signal 7 (SIGBUS)"},
+    {"\"kill 15\"", "WorkerCrashed", "signal 15 (SIGTERM)"},
+    {"\"exit 0\"", "WorkerExited", "status 0"},
+    {"\"exit 3\"", "WorkerExited", "status 3"},
+};
+
+static void who_was_served_by_a_worker_that_died_is_told(void **state)
+{
+    (void)state;
+    options.workers = 2;
+    start();
+    wait_until_ready();
+    for (size_t i = 0; i < sizeof death_rows / sizeof death_rows[0]; i++) {
+        const struct death_row *row = &death_rows[i];
+        const char *reply = hear(ask(row->message));
+        char type[64];
+        size_t size;
+        if (!json_check_member(reply, strlen(reply), "type", type, sizeof type, &size) ||
+            strcmp(type, row->type) != 0 || strstr(reply, row->named) == NULL ||
+            strstr(reply, "\"processing_error\"") == NULL) {
+            fail_msg("%s: %s", row->message, reply);
+        }
+        assert_serving();
+    }
+    stop_and_check();
+}
+
+static void connections_nobody_had_read_go_on_to_the_next_worker(void **state)
+{
+    (void)state;
+    enum { SILENT = 40 }; /* more than the slots at the start */
+    int silent[SILENT];
+    start();
+    wait_until_ready();
+    assert_serving();
+    for (int i = 0; i < SILENT; i++) {
+        silent[i] = dial();
+    }
+    int begun = ask("[1");
+    usleep(100000);
+    const char *reply = hear(ask("\"kill 9\""));
+    assert_non_null(strstr(reply, "\"WorkerCrashed\""));
+    assert_non_null(strstr(hear(begun), "\"server_error\"")); /* it cannot be read again */
+    for (int i = 0; i < SILENT; i++) {
+        assert_int_equal(send(silent[i], "[3]", 3, MSG_NOSIGNAL), 3);
+        assert_string_equal(hear(silent[i]), OK("[3]"));
+    }
+    stop_and_check();
+}
+
+static void a_hundred_deaths_leave_nothing_behind(void **state)
+{
+    (void)state;
+    options.workers = 2;
+    start();
+    wait_until_ready();
+    for (int i = 0; i < 100; i++) {
+        assert_serving(); /* a worker that has answered something is replaced at once */
+        assert_serving();
+        const char *reply = hear(ask("\"kill 9\""));
+        assert_non_null(strstr(reply, "\"WorkerCrashed\""));
+    }
+    stop_and_check(); /* which looks at the descriptors */
+}
+
+static void a_function_beyond_its_limit_is_answered_and_its_worker_replaced(void **state)
+{
+    (void)state;
+    options.handler_timeout = 100 * CLOCK_MS;
+    start();
+    wait_until_ready();
+    uint64_t begun = clock_now();
+    const char *reply = hear(ask("\"hang\""));
+    assert_non_null(strstr(reply, "\"HandlerTimeout\""));
+    assert_true(clock_now() - begun < 2 * CLOCK_SECOND);
+    assert_serving();
+    stop_and_check();
+}
+
+/* ---- starts that fail ------------------------------------------------------------------------------------------- */
+
+struct start_row {
+    const char *name;
+    int (*load)(void);
+    int expected;
+};
+
+static const struct start_row start_rows[] = {
+    {"the function cannot be loaded", load_never, EXIT_IMPORT},
+    {"the worker dies while it loads", load_and_crash, EXIT_IMPORT},
+    {"loading takes too long", load_for_ever, EXIT_START_TIMEOUT},
+};
+
+static void a_start_that_fails_says_why_and_leaves_nothing(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof start_rows / sizeof start_rows[0]; i++) {
+        for (options.workers = 1; options.workers <= 3; options.workers += 2) {
+            load = start_rows[i].load;
+            options.startup_timeout = start_rows[i].load == load_for_ever ? 100 * CLOCK_MS : 0;
+            start();
+            int code = wait_for_end();
+            if (code != start_rows[i].expected) {
+                fail_msg("%s: exit code %d", start_rows[i].name, code);
+            }
+            assert_gone();
+        }
+    }
+}
+
+static void a_stop_during_the_start_is_a_stop(void **state)
+{
+    (void)state;
+    load = load_for_ever;
+    start();
+    usleep(100000);
+    stop_and_check();
+}
+
+static void a_second_runtime_is_refused_and_disturbs_nothing(void **state)
+{
+    (void)state;
+    start();
+    wait_until_ready();
+    pid_t first = runtime;
+    start();
+    assert_int_equal(wait_for_end(), EXIT_RUNNING);
+    runtime = first;
+    assert_true(file_is(ready_path, "ready\n"));
+    assert_serving();
+    stop_and_check();
+}
+
+static void workers_do_not_outlive_a_supervisor_that_was_killed(void **state)
+{
+    (void)state;
+    start();
+    wait_until_ready();
+    int client = ask("\"hang\"");
+    usleep(50000);
+    assert_int_equal(kill(runtime, SIGKILL), 0);
+    (void)waitpid(runtime, NULL, 0);
+    runtime = 0;
+    assert_string_equal(hear(client), ""); /* closed: the worker is gone too */
+    start();                               /* on the stale socket, lock and ready-file */
+    for (int i = 0; i < 10000; i++) {      /* until the new one has published */
+        int probe = dial();
+        (void)!send(probe, "[1]", 3, MSG_NOSIGNAL);
+        if (strcmp(hear(probe), OK("[1]")) == 0) {
+            break;
+        }
+        usleep(1000);
+    }
+    assert_serving();
+    stop_and_check();
+}
+
+static void a_socket_that_was_removed_comes_back(void **state)
+{
+    (void)state;
+    start();
+    wait_until_ready();
+    assert_int_equal(unlink(path), 0);
+    assert_serving(); /* which waits for it */
+    stop_and_check();
+}
+
+static void a_socket_that_was_replaced_ends_the_runtime_and_stays(void **state)
+{
+    (void)state;
+    start();
+    wait_until_ready();
+    assert_int_equal(unlink(path), 0);
+    file_write(path, "precious\n");
+    assert_int_equal(wait_for_end(), EXIT_SOCKET_LOST);
+    assert_true(file_is(path, "precious\n"));
+    assert_int_equal(folder_count(folder), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RUNTIME_TEST(it_starts_serves_and_stops_without_a_trace),
+        RUNTIME_TEST(a_request_in_flight_is_answered_at_a_stop),
+        RUNTIME_TEST(a_second_signal_or_the_end_of_grace_cuts_it_short),
+        RUNTIME_TEST(a_storm_of_signals_is_one_stop),
+        RUNTIME_TEST(who_was_served_by_a_worker_that_died_is_told),
+        RUNTIME_TEST(connections_nobody_had_read_go_on_to_the_next_worker),
+        RUNTIME_TEST(a_hundred_deaths_leave_nothing_behind),
+        RUNTIME_TEST(a_function_beyond_its_limit_is_answered_and_its_worker_replaced),
+        RUNTIME_TEST(a_start_that_fails_says_why_and_leaves_nothing),
+        RUNTIME_TEST(a_stop_during_the_start_is_a_stop),
+        RUNTIME_TEST(a_second_runtime_is_refused_and_disturbs_nothing),
+        RUNTIME_TEST(workers_do_not_outlive_a_supervisor_that_was_killed),
+        RUNTIME_TEST(a_socket_that_was_removed_comes_back),
+        RUNTIME_TEST(a_socket_that_was_replaced_ends_the_runtime_and_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,274 @@
+/* watch: deadlines and clients that went away, at times of the test's own making. */
+#include "capture.h"
+#include "descriptors.h"
+
+#include "base/clock.h"
+#include "server/cancel.h"
+#include "supervisor/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LIMIT  (2 * CLOCK_SECOND)
+#define SINCE  (100 * CLOCK_SECOND)
+#define LATE   (SINCE + LIMIT)
+#define ANSWER (150 * CLOCK_MS)
+
+static struct worker worker;
+static struct options options;
+static int client;
+
+/* A worker's process that takes no notice of anything but SIGKILL. */
+static pid_t spawn_stubborn(void)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)setpgid(0, 0);
+        (void)signal(SIGTERM, SIG_IGN);
+        (void)signal(STACK_SIGNAL, SIG_IGN);
+        (void)signal(CANCEL_SIGNAL, SIG_IGN);
+        (void)!write(ready[1], "x", 1);
+        for (;;) {
+            pause();
+        }
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+/* One ready worker, whose slot 2 runs request 5 of our client since SINCE. */
+static int begin(void **state)
+{
+    if (descriptors_note(state) != 0 || worker_init(&worker, 0) != 0) {
+        return -1;
+    }
+    int control = -1;
+    int stack = -1;
+    int pair[2];
+    pid_t process = spawn_stubborn(); /* before there is a client, which it must not hold */
+    assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(park_put(&worker.park, 2, pair[1]), 0);
+    close(pair[1]);
+    client = pair[0];
+    worker_forked(&worker, process, &control, &stack, SINCE);
+    worker.state = WORKER_READY;
+    worker.page->slots[2].state = SLOT_RUNNING;
+    worker.page->slots[2].sequence = 5;
+    worker.page->slots[2].since = SINCE;
+    options = (struct options){.handler_timeout = LIMIT, .cancel_on_disconnect = true};
+    capture_begin();
+    return 0;
+}
+
+static int end(void **state)
+{
+    capture_give_up();
+    if (worker.pid > 0) {
+        worker_kill(&worker, SIGKILL);
+        (void)waitpid(worker.pid, NULL, 0);
+    }
+    worker_ended(&worker);
+    (void)munmap(worker.page, sizeof *worker.page);
+    if (client >= 0) {
+        close(client);
+    }
+    return descriptors_check(state);
+}
+
+#define WATCH_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
+
+/* What the client has got so far, NUL-terminated. */
+static const char *heard(void)
+{
+    static char reply[4096];
+    ssize_t got = recv(client, reply, sizeof reply - 1, MSG_DONTWAIT);
+    reply[got > 0 ? got : 0] = '\0';
+    return reply;
+}
+
+static bool is_alive(void) { return waitpid(worker.pid, NULL, WNOHANG) == 0; }
+
+static void before_the_deadline_nothing_happens(void **state)
+{
+    (void)state;
+    options.cancel_on_disconnect = false;
+    assert_int_equal(watch_worker(&worker, &options, SINCE), LATE);
+    assert_int_equal(watch_worker(&worker, &options, LATE - 1), LATE);
+    assert_int_equal(worker.page->slots[2].cancel, 0);
+    assert_string_equal(heard(), "");
+    assert_true(is_alive());
+}
+
+static void the_stages_follow_each_other(void **state)
+{
+    (void)state;
+    struct status_slot *slot = &worker.page->slots[2];
+    uint64_t next = watch_worker(&worker, &options, LATE);
+    assert_int_equal(slot->cancel, 5); /* first an exception in the function */
+    assert_int_equal(slot->reason, CANCEL_TIMEOUT);
+    assert_true(next > LATE && next <= LATE + ANSWER);
+    next = watch_worker(&worker, &options, LATE + ANSWER - 1);
+    assert_string_equal(heard(), "");
+    assert_true(next <= LATE + ANSWER);
+    next = watch_worker(&worker, &options, LATE + ANSWER); /* then the reply, within the limit and 250 ms */
+    assert_non_null(strstr(heard(), "\"type\":\"HandlerTimeout\""));
+    assert_int_equal(slot->state, SLOT_ANSWERED);
+    assert_true(next <= LATE + CLOCK_SECOND);
+    next = watch_worker(&worker, &options, LATE + CLOCK_SECOND); /* then SIGTERM, which this one ignores */
+    assert_true(next <= LATE + 2 * CLOCK_SECOND);
+    assert_true(is_alive());
+    (void)watch_worker(&worker, &options, LATE + 2 * CLOCK_SECOND); /* then SIGKILL */
+    int status;
+    assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    worker.pid = 0;
+    assert_string_equal(heard(), ""); /* one reply */
+}
+
+static void a_supervisor_that_slept_does_all_that_is_due_once(void **state)
+{
+    (void)state;
+    (void)watch_worker(&worker, &options, LATE + 60 * CLOCK_SECOND);
+    assert_non_null(strstr(heard(), "\"HandlerTimeout\""));
+    int status;
+    assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
+    worker.pid = 0;
+}
+
+static void a_function_that_obeys_keeps_its_worker(void **state)
+{
+    (void)state;
+    (void)watch_worker(&worker, &options, LATE);
+    worker.page->slots[2].state = SLOT_REPLYING;
+    (void)watch_worker(&worker, &options, LATE + ANSWER);
+    (void)watch_worker(&worker, &options, LATE + 5 * CLOCK_SECOND);
+    assert_string_equal(heard(), "");
+    assert_true(is_alive());
+    worker.page->slots[2].sequence = 6; /* the next request has its own time */
+    worker.page->slots[2].since = LATE + 5 * CLOCK_SECOND;
+    worker.page->slots[2].state = SLOT_RUNNING;
+    (void)watch_worker(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT - 1);
+    assert_int_equal(worker.page->slots[2].cancel, 5);
+    (void)watch_worker(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT);
+    assert_int_equal(worker.page->slots[2].cancel, 6);
+}
+
+static void an_overrun_is_one_line_in_the_log(void **state)
+{
+    (void)state;
+    for (uint64_t now = LATE; now < LATE + CLOCK_SECOND; now += 10 * CLOCK_MS) {
+        (void)watch_worker(&worker, &options, now);
+    }
+    assert_int_equal(capture_count(capture_end(), "ASYA_HANDLER_TIMEOUT"), 1);
+    capture_begin();
+}
+
+static void without_a_limit_a_function_may_run_for_ever(void **state)
+{
+    (void)state;
+    options.handler_timeout = 0;
+    (void)watch_worker(&worker, &options, SINCE + 1000000 * CLOCK_SECOND);
+    assert_int_equal(worker.page->slots[2].cancel, 0);
+    assert_true(is_alive());
+    options.cancel_on_disconnect = false;
+    assert_int_equal(watch_worker(&worker, &options, SINCE + 1000000 * CLOCK_SECOND), CLOCK_NEVER);
+}
+
+static void a_client_that_went_away_cancels_its_request(void **state)
+{
+    (void)state;
+    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND);
+    assert_int_equal(worker.page->slots[2].cancel, 0);
+    close(client);
+    client = -1;
+    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND + 100 * CLOCK_MS);
+    assert_int_equal(worker.page->slots[2].cancel, 5);
+    assert_int_equal(worker.page->slots[2].reason, CANCEL_CLIENT_GONE);
+    assert_true(is_alive());
+}
+
+static void a_client_that_half_closed_still_wants_its_reply(void **state)
+{
+    (void)state;
+    assert_int_equal(shutdown(client, SHUT_WR), 0);
+    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND);
+    assert_int_equal(worker.page->slots[2].cancel, 0);
+}
+
+static void who_does_not_want_that_is_not_cancelled(void **state)
+{
+    (void)state;
+    options.cancel_on_disconnect = false;
+    close(client);
+    client = -1;
+    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND);
+    assert_int_equal(worker.page->slots[2].cancel, 0);
+}
+
+static void a_page_that_lies_costs_its_own_worker_at_most(void **state)
+{
+    (void)state;
+    static const uint64_t numbers[] = {0, 1, SINCE, LATE, LATE + 1, UINT64_MAX - 1, UINT64_MAX, 1ULL << 63};
+    static const uint32_t states[] = {SLOT_FREE,     SLOT_WAITING, SLOT_RUNNING, SLOT_REPLYING,
+                                      SLOT_ANSWERED, 77,           UINT32_MAX};
+    enum { NUMBERS = sizeof numbers / sizeof numbers[0], STATES = sizeof states / sizeof states[0] };
+    for (size_t i = 0; i < (size_t)NUMBERS * NUMBERS * STATES; i++) {
+        for (size_t k = 0; k < SLOTS_MAX; k += 7) {
+            struct status_slot *slot = &worker.page->slots[k];
+            slot->since = numbers[(i + k) % NUMBERS];
+            slot->sequence = numbers[(i / NUMBERS + k) % NUMBERS];
+            slot->state = states[i / NUMBERS / NUMBERS % STATES];
+        }
+        (void)watch_worker(&worker, &options, LATE + i);
+    }
+    int status; /* it may have been killed for it, and nobody else */
+    (void)waitpid(worker.pid, &status, WNOHANG);
+}
+
+static void a_worker_that_is_not_up_is_not_watched(void **state)
+{
+    (void)state;
+    worker.state = WORKER_STARTING;
+    assert_int_equal(watch_worker(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
+    worker.state = WORKER_DOWN;
+    assert_int_equal(watch_worker(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
+    assert_int_equal(worker.page->slots[2].cancel, 0);
+    worker.state = WORKER_STOPPING; /* but one that finishes is */
+    (void)watch_worker(&worker, &options, LATE);
+    assert_int_equal(worker.page->slots[2].cancel, 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WATCH_TEST(before_the_deadline_nothing_happens),
+        WATCH_TEST(the_stages_follow_each_other),
+        WATCH_TEST(a_supervisor_that_slept_does_all_that_is_due_once),
+        WATCH_TEST(a_function_that_obeys_keeps_its_worker),
+        WATCH_TEST(an_overrun_is_one_line_in_the_log),
+        WATCH_TEST(without_a_limit_a_function_may_run_for_ever),
+        WATCH_TEST(a_client_that_went_away_cancels_its_request),
+        WATCH_TEST(a_client_that_half_closed_still_wants_its_reply),
+        WATCH_TEST(who_does_not_want_that_is_not_cancelled),
+        WATCH_TEST(a_page_that_lies_costs_its_own_worker_at_most),
+        WATCH_TEST(a_worker_that_is_not_up_is_not_watched),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,286 @@
+/* worker: what belongs to one worker is made before its fork and gone after its end, on both sides. */
+#include "descriptors.h"
+
+#include "base/clock.h"
+#include "server/control.h"
+#include "supervisor/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct worker worker; /* large */
+
+static void free_page(void)
+{
+    assert_int_equal(munmap(worker.page, sizeof *worker.page), 0);
+    worker.page = NULL;
+}
+
+static void a_worker_starts_down_with_an_empty_page(void **state)
+{
+    (void)state;
+    size_t before = descriptors_count();
+    assert_int_equal(worker_init(&worker, 7), 0);
+    assert_int_equal(worker.state, WORKER_DOWN);
+    assert_int_equal(worker.index, 7);
+    assert_int_equal(worker.pid, 0);
+    assert_int_equal(worker.control, -1);
+    assert_non_null(worker.page);
+    assert_int_equal(descriptors_count(), before);
+    free_page();
+}
+
+static void a_life_leaves_no_descriptor(void **state)
+{
+    (void)state;
+    assert_int_equal(worker_init(&worker, 0), 0);
+    for (int life = 0; life < 20; life++) {
+        size_t before = descriptors_count();
+        int control = -1;
+        int stack = -1;
+        assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
+        assert_true(control >= 0 && stack >= 0 && worker.control >= 0 && worker.park.count > 0);
+        assert_int_equal(worker.page->requests, 0); /* nothing of the life before */
+        assert_int_equal(worker.page->slots[3].state, SLOT_FREE);
+        worker.page->requests = 99;
+        worker.page->slots[3].state = SLOT_RUNNING;
+        pid_t child = fork();
+        if (child == 0) {
+            pause();
+        }
+        worker_forked(&worker, child, &control, &stack, clock_now());
+        assert_int_equal(control, -1);
+        assert_int_equal(stack, -1);
+        assert_int_equal(worker.state, WORKER_STARTING);
+        assert_int_equal(worker.pid, child);
+        worker_kill(&worker, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        worker_ended(&worker);
+        assert_int_equal(worker.state, WORKER_DOWN);
+        assert_int_equal(worker.pid, 0);
+        assert_int_equal(descriptors_count(), before);
+    }
+    worker_ended(&worker); /* once more does no harm */
+    free_page();
+}
+
+static void everything_is_closed_on_exec(void **state)
+{
+    (void)state;
+    assert_int_equal(worker_init(&worker, 0), 0);
+    int control = -1;
+    int stack = -1;
+    assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
+    const int fds[] = {control, stack, worker.control, worker.stack, worker.park.send[0], worker.park.receive[0]};
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+    }
+    close(control);
+    close(stack);
+    worker_ended(&worker);
+    free_page();
+}
+
+static void without_descriptors_nothing_is_left_half_made(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(worker_init(&worker, 0), 0);
+    size_t before = descriptors_count();
+    int succeeded = 0;
+    for (rlim_t room = before; room < before + 60; room++) {
+        struct rlimit low = {.rlim_cur = room, .rlim_max = limit.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+        int control = -5;
+        int stack = -5;
+        int status = worker_prepare(&worker, &control, &stack);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        if (status == 0) {
+            succeeded++;
+            close(control);
+            close(stack);
+            worker_ended(&worker);
+        } else {
+            assert_int_equal(status, -EMFILE);
+            assert_int_equal(control, -5); /* written only on success */
+            assert_int_equal(stack, -5);
+        }
+        assert_int_equal(worker.state, WORKER_DOWN);
+        assert_int_equal(descriptors_count(), before);
+    }
+    assert_true(succeeded > 0 && succeeded < 60);
+    free_page();
+}
+
+static void the_page_is_shared_with_the_process(void **state)
+{
+    (void)state;
+    assert_int_equal(worker_init(&worker, 0), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        worker.page->requests = 42;
+        worker.page->slots[SLOTS_MAX - 1].state = SLOT_RUNNING;
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(worker.page->requests, 42);
+    assert_int_equal(worker.page->slots[SLOTS_MAX - 1].state, SLOT_RUNNING);
+    free_page();
+}
+
+static void a_sibling_lets_go_of_everything(void **state)
+{
+    (void)state;
+    size_t before = descriptors_count();
+    assert_int_equal(worker_init(&worker, 0), 0);
+    int control = -1;
+    int stack = -1;
+    assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
+    close(control);
+    close(stack);
+    worker_forget(&worker);
+    assert_null(worker.page);
+    assert_int_equal(descriptors_count(), before);
+}
+
+static void further_slots_are_taken_over_up_to_the_limit(void **state)
+{
+    (void)state;
+    memset(&worker, 0, sizeof worker);
+    worker.control = worker.stack = -1;
+    worker.park.count = SLOTS_MAX - 2;
+    memset(worker.park.send, 0xFF, sizeof worker.park.send);
+    memset(worker.park.receive, 0xFF, sizeof worker.park.receive);
+    int fds[5];
+    for (int i = 0; i < 5; i++) {
+        fds[i] = dup(STDERR_FILENO);
+    }
+    int kept[2] = {fds[0], fds[1]};
+    size_t before = descriptors_count();
+    worker_add_slots(&worker, fds, 5);
+    assert_int_equal(worker.park.count, SLOTS_MAX);
+    assert_int_equal(worker.park.receive[SLOTS_MAX - 2], kept[0]);
+    assert_int_equal(worker.park.receive[SLOTS_MAX - 1], kept[1]);
+    assert_int_equal(worker.park.send[SLOTS_MAX - 1], -1);
+    assert_int_equal(descriptors_count(), before - 3);
+    worker_ended(&worker);
+}
+
+static void stacks_are_read_as_text_and_long_ones_cut(void **state)
+{
+    (void)state;
+    int ends[2];
+    char text[16];
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    memset(&worker, 0, sizeof worker);
+    worker.stack = ends[0];
+    worker_read_stack(&worker, text, sizeof text);
+    assert_string_equal(text, "");
+    assert_int_equal(write(ends[1], "short", 5), 5);
+    worker_read_stack(&worker, text, sizeof text);
+    assert_string_equal(text, "short");
+    assert_int_equal(write(ends[1], "fifteen bytes..", 15), 15);
+    worker_read_stack(&worker, text, sizeof text);
+    assert_string_equal(text, "fifteen bytes..");
+    static char large[60000];
+    memset(large, 'x', sizeof large);
+    assert_int_equal(write(ends[1], large, sizeof large), sizeof large);
+    worker_read_stack(&worker, text, sizeof text);
+    assert_string_equal(text, "xxxxxxxxxxxxxxx");
+    worker_read_stack(&worker, text, sizeof text); /* the rest does not turn up later */
+    assert_string_equal(text, "");
+    worker_read_stack(&worker, text, 1);
+    assert_string_equal(text, "");
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void who_writes_stacks_for_ever_does_not_hold_the_supervisor(void **state)
+{
+    (void)state;
+    int ends[2];
+    char text[64];
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        static char large[65536];
+        (void)fcntl(ends[1], F_SETFL, 0);
+        while (write(ends[1], large, sizeof large) > 0) {
+        }
+        _exit(0);
+    }
+    memset(&worker, 0, sizeof worker);
+    worker.stack = ends[0];
+    usleep(20000);
+    uint64_t start = clock_now();
+    for (int i = 0; i < 10; i++) {
+        worker_read_stack(&worker, text, sizeof text);
+    }
+    assert_true(clock_now() - start < 5 * CLOCK_SECOND);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void a_kill_reaches_the_whole_group(void **state)
+{
+    (void)state;
+    int ends[2];
+    char byte;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)setpgid(0, 0);
+        if (fork() == 0) {
+            (void)!write(ends[1], "x", 1);
+        }
+        pause();
+        _exit(0);
+    }
+    (void)setpgid(child, child);
+    assert_int_equal(read(ends[0], &byte, 1), 1); /* the grandchild is there */
+    memset(&worker, 0, sizeof worker);
+    worker.pid = child;
+    worker_kill(&worker, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* and gone: nobody holds the pipe */
+    close(ends[0]);
+    worker.pid = 0;
+    worker_kill(&worker, SIGKILL); /* of nobody: nothing happens, above all not to us */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DESCRIPTOR_TEST(a_worker_starts_down_with_an_empty_page),
+        DESCRIPTOR_TEST(a_life_leaves_no_descriptor),
+        DESCRIPTOR_TEST(everything_is_closed_on_exec),
+        DESCRIPTOR_TEST(without_descriptors_nothing_is_left_half_made),
+        DESCRIPTOR_TEST(the_page_is_shared_with_the_process),
+        DESCRIPTOR_TEST(a_sibling_lets_go_of_everything),
+        DESCRIPTOR_TEST(further_slots_are_taken_over_up_to_the_limit),
+        DESCRIPTOR_TEST(stacks_are_read_as_text_and_long_ones_cut),
+        DESCRIPTOR_TEST(who_writes_stacks_for_ever_does_not_hold_the_supervisor),
+        DESCRIPTOR_TEST(a_kill_reaches_the_whole_group),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
