@@ -158,6 +158,9 @@ static size_t feed_nested(struct scan *scan, const unsigned char *bytes, size_t 
 static size_t feed_string(struct scan *scan, const unsigned char *bytes, size_t size)
 {
     for (size_t at = 0; at < size; at++) {
+        while (!scan->escaped && size - at >= MARKS_SIZE && block_all_plain(bytes + at)) {
+            at += MARKS_SIZE;
+        }
         while (!scan->escaped && size - at >= BLOCK_SIZE) {
             unsigned plain = block_plain(bytes + at);
             at += plain;
