@@ -16,10 +16,10 @@ def _refuse(why):
 
 def _check_interpreter():
     """The image needs CPython's stable ABI of 3.7; anything else would crash instead of failing."""
-    if sys.implementation.name != "cpython":
-        _refuse("needs CPython, this is " + sys.implementation.name)
     if sys.version_info < (3, 7):
         _refuse("needs CPython 3.7 or newer, this is %d.%d" % sys.version_info[:2])
+    if sys.implementation.name != "cpython":
+        _refuse("needs CPython, this is " + sys.implementation.name)
     flags = getattr(sys, "abiflags", "")
     if "t" in flags:
         _refuse("does not support free-threaded CPython; use the ordinary build")

@@ -96,9 +96,16 @@ static void end_if_tampered(int error)
 
 static void conn_close(struct conn_host *host, struct conn *conn)
 {
+    if (conn->events != 0) { /* not left to close(): a copy of the descriptor would keep it there */
+        (void)epoll_ctl(host->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
+    }
     unpark(host, conn);
     list_remove(&host->lists[conn->state], conn);
-    fd_close(&conn->fd); /* leaves the epoll set with it */
+    if (!conn->handed_on) {
+        (void)shutdown(conn->fd,
+                       SHUT_RDWR); /* a child the function has forked may hold a copy: the client shall see the end */
+    }
+    fd_close(&conn->fd);
     conn->events = 0;
     buffer_done(&conn->in);
     buffer_done(&conn->out);
@@ -246,9 +253,13 @@ static bool end_request(struct conn_host *host, const struct request *request, b
         atomic_fetch_add_explicit(&host->page->failures, 1, memory_order_relaxed);
     }
     uint32_t expected = SLOT_RUNNING;
-    return request->slot == NULL ||
-           atomic_compare_exchange_strong_explicit(&request->slot->state, &expected, SLOT_REPLYING,
-                                                   memory_order_acq_rel, memory_order_acquire);
+    if (request->slot == NULL ||
+        atomic_compare_exchange_strong_explicit(&request->slot->state, &expected, SLOT_REPLYING, memory_order_acq_rel,
+                                                memory_order_acquire)) {
+        return true;
+    }
+    /* any other value is not the supervisor's: the function wrote into the page, and still wants its reply */
+    return expected != SLOT_ANSWERED;
 }
 
 /* The request is complete. */
@@ -555,6 +566,7 @@ void conn_host_done(struct conn_host *host)
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
         if (conn->raw.seen == 0) {
             conn->slot = NO_SLOT; /* stays parked: it is for the next worker */
+            conn->handed_on = true;
         }
     }
     for (int state = 0; state < CONN_STATES; state++) {

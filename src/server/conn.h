@@ -35,6 +35,7 @@ struct conn {
     enum conn_state state;
     uint32_t events; /* epoll events it is registered for; 0: not in the set */
     bool peer_done;  /* the client sends no more */
+    bool handed_on;  /* its duplicate goes to another worker: it is closed here, and lives on */
     bool refused;    /* answered before its request was taken whole: drain before closing */
     struct raw raw;
     struct buffer in;      /* the request so far; bounded by max_message + 1 */
