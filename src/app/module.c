@@ -111,7 +111,7 @@ static PyMethodDef methods[] = {
 
 static int module_exec(PyObject *module)
 {
-    if (!decode_init() || cancel_add_exceptions(module) != 0) {
+    if (!decode_init() || !encode_init() || cancel_add_exceptions(module) != 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);

@@ -1,10 +1,12 @@
 /*
  * Python objects to JSON text, in one pass, into a growing buffer.
  *
- * Written: str, int, float, bool, None, dict, list, tuple and their subclasses; then, told apart in codec/convert.c,
- * dataclasses, pydantic models, msgspec structs, Enum (its value), datetime/date/time (ISO 8601), UUID, Decimal and
- * Path (their text), bytes (base64), sets (a list), and whatever has tolist(), as numpy and array.array do. A named
- * tuple is a list, a dict subclass goes through its items(), as with `json`.
+ * Written: str, int, float, bool, None, dict, list, tuple and their subclasses, as with `json`: a named tuple is a
+ * list, an IntEnum its number, a dict subclass goes through its items(). Then, told apart in codec/types.c: dataclasses
+ * and msgspec structs (an object of their fields), pydantic models (model_dump(mode="json"), or dict() of version 1),
+ * Enum (its value), datetime/date/time (isoformat()), UUID, Decimal and paths (their text: a Decimal is a string, as
+ * with pydantic, since a number would lose digits on the way), bytes, bytearray and memoryview (base64), sets (a list),
+ * numpy arrays and scalars and array.array (numbers, from their memory), and whatever else has tolist(), like tensors.
  *
  * NaN, Infinity, circular references, more than 1000 levels and keys that are not str, int, float, bool or None are
  * errors whose text names the path to the culprit ("result.items[3].score"). Text is UTF-8; lone surrogates are written
@@ -25,5 +27,8 @@
  * ERR_PROCESSING (type is the class of the failure: TypeError, ValueError, or that of an exception raised by the
  * object's own code), ERR_MEMORY. */
 bool encode(PyObject *object, const char *root, struct buffer *out, struct error *err);
+
+/* Prepares what encode keeps between calls. Called once per process with the GIL; false with a Python exception set. */
+bool encode_init(void);
 
 #endif

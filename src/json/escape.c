@@ -1,91 +1,209 @@
 #include "json/escape.h"
 
-#include "json/block.h"
+#include "json/utf8.h"
 
-/* The letter of the two-byte escape, or 0 where it takes \u00NN. */
-static char short_escape(unsigned char byte)
-{
-    switch (byte) {
-    case '"':
-    case '\\':
-        return (char)byte;
-    case '\b':
-        return 'b';
-    case '\t':
-        return 't';
-    case '\n':
-        return 'n';
-    case '\f':
-        return 'f';
-    case '\r':
-        return 'r';
-    default:
-        return 0;
+/* What stands for a byte: `size` bytes of `text`, or the byte itself where size is 0. */
+struct replacement {
+    char text[7];
+    uint8_t size;
+};
+
+enum { REPLACED_LAST = '\\', UNIT = 8, BLOCK_UNITS = BLOCK_SIZE / 2 };
+
+#define SHORT(letter)                                                                                                  \
+    {                                                                                                                  \
+        {'\\', letter}, 2                                                                                              \
     }
+#define LONG(c)                                                                                                        \
+    {                                                                                                                  \
+        {'\\', 'u', '0', '0', '0' + ((c) >> 4), ((c)&15) < 10 ? '0' + ((c)&15) : 'a' + ((c)&15) - 10}, 6               \
+    }
+
+static const struct replacement replacements[REPLACED_LAST + 1] = {
+    LONG(0),
+    LONG(1),
+    LONG(2),
+    LONG(3),
+    LONG(4),
+    LONG(5),
+    LONG(6),
+    LONG(7),
+    SHORT('b'),
+    SHORT('t'),
+    SHORT('n'),
+    LONG(11),
+    SHORT('f'),
+    SHORT('r'),
+    LONG(14),
+    LONG(15),
+    LONG(16),
+    LONG(17),
+    LONG(18),
+    LONG(19),
+    LONG(20),
+    LONG(21),
+    LONG(22),
+    LONG(23),
+    LONG(24),
+    LONG(25),
+    LONG(26),
+    LONG(27),
+    LONG(28),
+    LONG(29),
+    LONG(30),
+    LONG(31),
+    ['"'] = SHORT('"'),
+    ['\\'] = SHORT('\\'),
+};
+
+/* A code point below 0x80. */
+static inline unsigned char *put_ascii(unsigned char *out, unsigned c)
+{
+    if (c > REPLACED_LAST || replacements[c].size == 0) {
+        *out = (unsigned char)c;
+        return out + 1;
+    }
+    memcpy(out, &replacements[c], sizeof replacements[c]);
+    return out + replacements[c].size;
 }
 
-#ifdef BLOCK_SSE2
-/* How many of the 16 bytes at `at` come before the first that must be escaped. */
-static unsigned block_unescaped(const unsigned char *at)
+/* The others; four bytes are always written. */
+
+static inline void put_word(unsigned char *out, uint32_t bytes)
 {
-    __m128i block = block_load(at);
-    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1F)), block); /* unsigned: up to 0x1F */
-    __m128i found = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('"')), _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
-    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(_mm_or_si128(found, control)) | 0x10000U);
-}
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    bytes = __builtin_bswap32(bytes);
 #endif
-
-size_t escape_plain(const unsigned char *at, size_t size)
-{
-    size_t done = 0;
-#ifdef BLOCK_SSE2
-    for (; size - done >= BLOCK_SIZE; done += BLOCK_SIZE) {
-        unsigned plain = block_unescaped(at + done);
-        if (plain < BLOCK_SIZE) {
-            return done + plain;
-        }
-    }
-#endif
-    while (done < size && at[done] >= 0x20 && at[done] != '"' && at[done] != '\\') {
-        done++;
-    }
-    return done;
+    memcpy(out, &bytes, sizeof bytes);
 }
 
-static enum buffer_status append_escape(struct buffer *out, unsigned char byte)
+/* 0x80 to 0x7FF */
+static inline unsigned char *put_two(unsigned char *out, unsigned c)
+{
+    put_word(out, 0x80C0U | c >> 6 | (c & 0x3F) << 8);
+    return out + 2;
+}
+
+/* 0x800 to 0xFFFF, no surrogate */
+static inline unsigned char *put_three(unsigned char *out, unsigned c)
+{
+    put_word(out, 0x8080E0U | c >> 12 | (c >> 6 & 0x3F) << 8 | (c & 0x3F) << 16);
+    return out + 3;
+}
+
+/* above 0xFFFF */
+static inline unsigned char *put_four(unsigned char *out, unsigned c)
+{
+    put_word(out, 0x808080F0U | c >> 18 | (c >> 12 & 0x3F) << 8 | (c >> 6 & 0x3F) << 16 | (c & 0x3F) << 24);
+    return out + 4;
+}
+
+static inline bool is_surrogate(unsigned c) { return c - 0xD800 < 0x800; }
+
+static unsigned char *put_surrogate(unsigned char *out, unsigned c)
 {
     static const char hex[] = "0123456789abcdef";
-    char letter = short_escape(byte);
-    if (letter != 0) {
-        char pair[2] = {'\\', letter};
-        return buffer_append(out, pair, sizeof pair);
-    }
-    char six[6] = {'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]};
-    return buffer_append(out, six, sizeof six);
+    const unsigned char text[] = {
+        '\\', 'u', 'd', (unsigned char)hex[c >> 8 & 15], (unsigned char)hex[c >> 4 & 15], (unsigned char)hex[c & 15]};
+    memcpy(out, text, sizeof text);
+    return out + sizeof text;
 }
 
-enum buffer_status escape_append(struct buffer *out, const unsigned char *at, size_t size)
+/* Where the bytes of a block stop standing for themselves, bytes above 0x7F included. */
+
+/* Copies blocks until one holds a byte that must be escaped or is not ASCII; advances both. */
+static inline bool copy_plain(unsigned char **out, const unsigned char **text, const unsigned char *end)
 {
-    size_t done = 0;
-    for (;;) {
-        size_t plain = escape_plain(at + done, size - done);
-        enum buffer_status status = buffer_append(out, at + done, plain);
-        done += plain;
-        if (status != BUFFER_OK || done == size) {
-            return status;
-        }
-        status = append_escape(out, at[done++]);
-        if (status != BUFFER_OK) {
-            return status;
+    while (end - *text >= BLOCK_SIZE) {
+        unsigned plain = block_plain(*text);
+        memcpy(*out, *text, BLOCK_SIZE);
+        *out += plain;
+        *text += plain;
+        if (plain < BLOCK_SIZE) {
+            return true;
         }
     }
+    return *text < end;
 }
 
-enum buffer_status escape_string(struct buffer *out, const unsigned char *at, size_t size)
+unsigned char *escape_bytes(unsigned char *out, const unsigned char *text, size_t size)
 {
-    enum buffer_status status = buffer_append(out, "\"", 1);
-    if (status == BUFFER_OK) {
-        status = escape_append(out, at, size);
+    const unsigned char *end = text + size;
+    while (copy_plain(&out, &text, end)) {
+        /* in the last block, and where one of 8 bytes is an escape the next is not far: a byte at a time */
+        const unsigned char *stop = end - text >= UNIT ? text + UNIT : end;
+        while (text < stop) {
+            unsigned char c = *text++;
+            if (c < 0x80) {
+                out = put_ascii(out, c);
+            } else {
+                *out++ = c;
+            }
+        }
     }
-    return status == BUFFER_OK ? buffer_append(out, "\"", 1) : status;
+    return out;
+}
+
+unsigned char *escape_untrusted(unsigned char *out, const unsigned char *text, size_t size)
+{
+    const unsigned char *end = text + size;
+    while (copy_plain(&out, &text, end)) {
+        size_t sequence = utf8_sequence(text, end);
+        if (sequence == 1) {
+            out = put_ascii(out, *text);
+        } else {
+            static const unsigned char unknown[] = {0xEF, 0xBF, 0xBD}; /* U+FFFD */
+            size_t written = sequence > 0 ? sequence : sizeof unknown;
+            memcpy(out, sequence > 0 ? text : unknown, written);
+            out += written;
+        }
+        text += sequence > 0 ? sequence : 1;
+    }
+    return out;
+}
+
+unsigned char *escape_latin1(unsigned char *out, const uint8_t *text, size_t size)
+{
+    const uint8_t *end = text + size;
+    while (copy_plain(&out, &text, end)) {
+        const uint8_t *stop = end - text >= UNIT ? text + UNIT : end;
+        for (; text < stop; text++) {
+            out = *text < 0x80 ? put_ascii(out, *text) : put_two(out, *text);
+        }
+    }
+    return out;
+}
+
+/* Of characters wider than a byte, runs of one kind follow one another: a space among Chinese is the exception. */
+
+unsigned char *escape_ucs2(unsigned char *out, const uint16_t *text, size_t size)
+{
+    const uint16_t *end = text + size;
+    while (text < end) {
+        unsigned c = *text++;
+        if (c >= 0x800) {
+            out = __builtin_expect(!is_surrogate(c), 1) ? put_three(out, c) : put_surrogate(out, c);
+        } else {
+            out = c < 0x80 ? put_ascii(out, c) : put_two(out, c);
+        }
+    }
+    return out;
+}
+
+unsigned char *escape_ucs4(unsigned char *out, const uint32_t *text, size_t size)
+{
+    const uint32_t *end = text + size;
+    while (text < end) {
+        unsigned c = *text++;
+        if (c < 0x80) {
+            out = put_ascii(out, c);
+        } else if (c < 0x800) {
+            out = put_two(out, c);
+        } else if (c >= 0x10000) {
+            out = put_four(out, c);
+        } else {
+            out = __builtin_expect(!is_surrogate(c), 1) ? put_three(out, c) : put_surrogate(out, c);
+        }
+    }
+    return out;
 }

@@ -1,24 +1,80 @@
 #include "json/writer.h"
 
+#include "base/text.h"
 #include "json/escape.h"
-#include "json/utf8.h"
+#include "json/itoa.h"
+
+enum { PORTION = 1024 }; /* bytes of a text for which the worst case is reserved at once */
 
 enum buffer_status writer_string(struct buffer *out, struct view text)
 {
-    static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
-    const unsigned char *at = (const unsigned char *)text.data;
-    size_t size = text.size;
     enum buffer_status status = buffer_append(out, "\"", 1);
-    while (status == BUFFER_OK && size > 0) {
-        size_t good = utf8_valid_prefix(at, size);
-        status = escape_append(out, at, good);
-        at += good;
-        size -= good;
-        if (status == BUFFER_OK && size > 0) {
-            status = buffer_append(out, replacement, sizeof replacement - 1);
-            at++;
-            size--;
-        }
+    while (status == BUFFER_OK && text.size > 0) {
+        size_t portion = text_cut(text.data, text.size, PORTION); /* no character is torn */
+        unsigned char escaped[ESCAPE_ROOM(PORTION)];
+        unsigned char *end = escape_untrusted(escaped, (const unsigned char *)text.data, portion);
+        status = buffer_append(out, escaped, (size_t)(end - escaped));
+        text.data += portion;
+        text.size -= portion;
     }
     return status == BUFFER_OK ? buffer_append(out, "\"", 1) : status;
+}
+
+static void put(struct writer *writer, const void *bytes, size_t size)
+{
+    if (writer->status == BUFFER_OK) {
+        writer->status = buffer_append(writer->out, bytes, size);
+    }
+}
+
+/* The comma a value or key may need before it; one is due after it. */
+static void begin(struct writer *writer)
+{
+    if (writer->comma) {
+        put(writer, ",", 1);
+    }
+    writer->comma = true;
+}
+
+void writer_open(struct writer *writer, char bracket)
+{
+    begin(writer);
+    put(writer, &bracket, 1);
+    writer->comma = false;
+}
+
+void writer_close(struct writer *writer, char bracket)
+{
+    put(writer, &bracket, 1);
+    writer->comma = true;
+}
+
+void writer_key(struct writer *writer, const char *key)
+{
+    begin(writer);
+    put(writer, "\"", 1);
+    put(writer, key, strlen(key));
+    put(writer, "\":", 2);
+    writer->comma = false;
+}
+
+void writer_text(struct writer *writer, struct view text)
+{
+    begin(writer);
+    if (writer->status == BUFFER_OK) {
+        writer->status = writer_string(writer->out, text);
+    }
+}
+
+void writer_number(struct writer *writer, int64_t number)
+{
+    unsigned char text[ITOA_SIZE];
+    begin(writer);
+    put(writer, text, (size_t)(itoa_i64(text, number) - text));
+}
+
+void writer_json(struct writer *writer, const char *json)
+{
+    begin(writer);
+    put(writer, json, strlen(json));
 }

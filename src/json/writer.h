@@ -1,9 +1,44 @@
-/* A writer for the project's own JSON documents. Output is always valid JSON and UTF-8. */
+/*
+ * A writer for the project's own JSON documents: error replies, events, status pages. Output is always valid JSON and
+ * UTF-8. For what a user's function returns there is codec/encode.h.
+ *
+ *     struct writer writer = writer_make(&buffer);
+ *     writer_open(&writer, '{');
+ *     writer_key(&writer, "workers");
+ *     writer_number(&writer, 2);
+ *     writer_close(&writer, '}');
+ *     return writer.status;
+ *
+ * The first failure (limit, memory) sticks in `status` and makes all later calls do nothing; the buffer then holds part
+ * of the document.
+ */
 #ifndef ASYA_JSON_WRITER_H
 #define ASYA_JSON_WRITER_H
 
 #include "base/buffer.h"
 #include "base/view.h"
+
+#include <stdint.h>
+
+struct writer {
+    struct buffer *out; /* borrowed */
+    enum buffer_status status;
+    bool comma; /* private: a value stands before this place */
+};
+
+static inline struct writer writer_make(struct buffer *out) { return (struct writer){.out = out, .status = BUFFER_OK}; }
+
+/* '{' or '[', and their counterparts. */
+void writer_open(struct writer *writer, char bracket);
+void writer_close(struct writer *writer, char bracket);
+
+/* The key of the next value. `key` is written as it is: it must be ASCII that needs no escape. */
+void writer_key(struct writer *writer, const char *key);
+
+/* Values. Bytes of a text that are not well-formed UTF-8 become U+FFFD; `json` is written as it is. */
+void writer_text(struct writer *writer, struct view text);
+void writer_number(struct writer *writer, int64_t number);
+void writer_json(struct writer *writer, const char *json);
 
 /* Appends `text` as a JSON string with its quotes; bytes that are not well-formed UTF-8 become U+FFFD. On failure the
  * buffer may hold part of it. */

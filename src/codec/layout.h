@@ -1,0 +1,97 @@
+/*
+ * Reading str, list, tuple and float straight from memory, where this interpreter's private layout is known.
+ *
+ * The stable ABI has a function for each, and an array of a million floats makes two million calls. Layouts have not
+ * changed since 3.3 but for what stands before a string's characters; still nothing is assumed: layout_init compares
+ * what it reads with what the functions say, on probe objects, and where they differ the functions are used.
+ *
+ * Needs the GIL. Everything returned is borrowed from the object.
+ */
+#ifndef ASYA_CODEC_LAYOUT_H
+#define ASYA_CODEC_LAYOUT_H
+
+#include "codec/pyabi.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* What layout_init found. Read only by the functions below. */
+extern struct layout {
+    bool floats, lists, tuples, strings;
+    size_t ascii_text; /* bytes from a pure ASCII str to its characters */
+    size_t wide_text;  /* the same for all other compact ones */
+} layout;
+
+/* Probes. Called once per process, before the others. Never fails. */
+void layout_init(void);
+
+/* What a str keeps: its characters and how wide they are. */
+enum text_kind {
+    TEXT_UNKNOWN = 0, /* not known, or none of the below: ask the functions */
+    TEXT_LATIN1 = 0x24,
+    TEXT_UCS2 = 0x28,
+    TEXT_UCS4 = 0x30,
+    TEXT_ASCII = 0x64,
+};
+
+enum {
+    LAYOUT_STATE_OFFSET = 32,  /* in a str: flags behind length and hash */
+    LAYOUT_STATE_MASK = 0x7C,  /* width of a character, whether they follow the head, whether all are ASCII */
+    LAYOUT_LENGTH_OFFSET = 16, /* in a str */
+};
+
+/* `text` is a str (a subclass is never known). */
+static inline enum text_kind layout_text_kind(PyObject *text)
+{
+    uint32_t state;
+    memcpy(&state, (const char *)text + LAYOUT_STATE_OFFSET, sizeof state);
+    return __builtin_expect(layout.strings, 1) ? (enum text_kind)(state & LAYOUT_STATE_MASK) : TEXT_UNKNOWN;
+}
+
+/* Only for a str whose kind is known. */
+static inline size_t layout_text_length(PyObject *text)
+{
+    size_t length;
+    memcpy(&length, (const char *)text + LAYOUT_LENGTH_OFFSET, sizeof length);
+    return length;
+}
+
+static inline const void *layout_text_data(PyObject *text, enum text_kind kind)
+{
+    return (const char *)text + (kind == TEXT_ASCII ? layout.ascii_text : layout.wide_text);
+}
+
+/* A float or an instance of a subclass. */
+static inline double layout_float(PyObject *number)
+{
+    if (__builtin_expect(!layout.floats, 0)) {
+        return PyFloat_AsDouble(number);
+    }
+    double value;
+    memcpy(&value, (const char *)number + sizeof(PyObject), sizeof value);
+    return value;
+}
+
+/* 0 <= index < Py_SIZE(list), and the same for tuples; subclasses too. */
+static inline PyObject *layout_list_item(PyObject *list, Py_ssize_t index)
+{
+    if (__builtin_expect(!layout.lists, 0)) {
+        return PyList_GetItem(list, index);
+    }
+    PyObject **items;
+    memcpy(&items, (const char *)list + sizeof(PyVarObject), sizeof items);
+    return items[index];
+}
+
+static inline PyObject *layout_tuple_item(PyObject *tuple, Py_ssize_t index)
+{
+    if (__builtin_expect(!layout.tuples, 0)) {
+        return PyTuple_GetItem(tuple, index);
+    }
+    PyObject *item;
+    memcpy(&item, (const char *)tuple + sizeof(PyVarObject) + (size_t)index * sizeof item, sizeof item);
+    return item;
+}
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * R. Giulietti, "The Schubfach way to render doubles" (2022), with the three products of the paper made from one: the
+ * borders of the rounding interval are half a unit away from the value, so their products are its product minus and
+ * plus a shifted power of ten, exact in 192 bits. The digits then leave in registers, eight at a time, and the point is
+ * put between them with masks: numbers of an array differ in length, so a branch on it would be mispredicted.
+ */
+#include "json/dtoa.h"
+
+#include "json/block.h"
+#include "json/itoa.h"
+#include "json/pow10.h"
+
+#include <stdbool.h>
+
+enum {
+    FRACTION_BITS = 52,
+    EXPONENT_BIAS = 1075, /* of the significand as an integer */
+    DIGITS = 17,          /* digits a significand is brought to */
+    EIGHT_DIGITS = 100000000,
+    POINT_FIRST = -3, /* float.__repr__ leaves out the exponent while the point stands here ... */
+    POINT_LAST = 16,  /* ... to here, counted from before the first digit */
+};
+
+#define HIDDEN_BIT   (UINT64_C(1) << FRACTION_BITS)
+#define FULL_DIGITS  UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
+#define ASCII_POINTS UINT64_C(0x2E2E2E2E2E2E2E2E)
+
+__extension__ typedef unsigned __int128 u128;
+
+/* A number of 192 bits, and what the paper keeps of it: all above the lowest 128 bits, made odd where these say more
+ * than the inexact power of ten explains. */
+struct product {
+    u128 high;
+    uint64_t low;
+};
+
+static inline struct product multiply(struct pow10 power, uint64_t factor)
+{
+    u128 low = (u128)power.low * factor;
+    return (struct product){(u128)power.high * factor + (uint64_t)(low >> 64), (uint64_t)low};
+}
+
+static inline uint64_t round_to_odd(u128 high) { return (uint64_t)(high >> 64) | ((uint64_t)high > 1); }
+
+/* digits * 10^exponent */
+struct decimal {
+    uint64_t digits;
+    int exponent;
+};
+
+/* The value times four and the borders of its rounding interval, scaled by 10^-exponent. */
+struct interval {
+    uint64_t lower, value, upper;
+};
+
+static inline struct interval interval_make(struct pow10 power, uint64_t significand, int shift, bool narrow)
+{
+    struct product value = multiply(power, significand << (shift + 2));
+    int half = shift + 1, quarter = half - narrow; /* below a power of two the next double is only half as far */
+    uint64_t half_low = power.low << half;
+    u128 half_high = ((u128)power.high << half) | power.low >> (64 - half);
+    uint64_t lower_low = power.low << quarter;
+    u128 lower_high = ((u128)power.high << quarter) | power.low >> (64 - quarter);
+    uint64_t ignored;
+    u128 upper = value.high + half_high + __builtin_add_overflow(value.low, half_low, &ignored);
+    u128 lower = value.high - lower_high - __builtin_sub_overflow(value.low, lower_low, &ignored);
+    return (struct interval){round_to_odd(lower), round_to_odd(value.high), round_to_odd(upper)};
+}
+
+/* significand * 2^exponent as the shortest decimal; its digits may end in zeros. */
+static __attribute__((noinline)) struct decimal shortest(uint64_t significand, int exponent, bool narrow)
+{
+    int k = (int)(((int64_t)exponent * 1262611 - (narrow ? 524031 : 0)) >> 22); /* floor(log10(2^exponent)) */
+    struct pow10 power = pow10_for_writing(-k);
+    int shift = exponent + pow10_exponent(-k) + 128; /* 1 to 4 */
+    struct interval at = interval_make(power, significand, shift, narrow);
+    uint64_t odd = significand & 1; /* the borders themselves read back as the value if that is even */
+    uint64_t lower = at.lower + odd, upper = at.upper - odd;
+
+    /* One digit less, if one of the two neighbours with one digit less lies inside (never both: the interval is
+     * narrower than ten units); else the neighbour that is inside; of two, or none, the nearer one, of two as near the
+     * even one. Which it is differs from number to number, so no branches. */
+    uint64_t unit = at.value / 4, ten = unit / 10 * 10;
+    bool ten_down = lower <= 4 * ten, ten_up = 4 * ten + 40 <= upper;
+    bool down = lower <= 4 * unit, up = 4 * unit + 4 <= upper;
+    bool nearer_up = (at.value & 3) + (unit & 1) > 2;
+    uint64_t full = unit + (down != up ? up : nearer_up), shorter = ten + (ten_up ? 10 : 0);
+    return (struct decimal){ten_down != ten_up && unit >= 10 ? shorter : full, k};
+}
+
+/* The same, for nearly all numbers, from the value alone, in fixed point: one unit is at most one unit in the last
+ * place of the double, which is less than ten units. So the integer nearest to the value always reads back as it, and
+ * one digit less does if a multiple of ten lies within half a unit in the last place. False where a border or a tie is
+ * so near that the bits below these decide. */
+static inline bool shortest_clear(uint64_t significand, int exponent, struct decimal *ret_decimal)
+{
+    int k = (exponent * 315653) >> 20; /* floor(log10(2^exponent)) */
+    struct pow10 power = pow10_for_writing(-k);
+    int shift = exponent + pow10_exponent(-k) + 128; /* 1 to 4 */
+    u128 value = multiply(power, significand << shift).high;
+    uint64_t unit = (uint64_t)(value >> 64), fraction = (uint64_t)value, ten = unit / 10 * 10;
+    uint64_t rest = (unit - ten) << 60 | fraction >> 4; /* above the multiple of ten, 4 bits before the point */
+    uint64_t half = power.high >> (5 - shift);
+    uint64_t sum = rest + half, border = UINT64_C(10) << 60;
+    if (__builtin_expect(
+            (rest - half + 8 <= 16) | (sum - border + 8 <= 16) | (fraction - (UINT64_C(1) << 63) + 8 <= 16), 0)) {
+        return false;
+    }
+    /* masks, since compilers make branches of choices here, and which way they go is anybody's guess */
+    uint64_t up = 0 - (uint64_t)(sum > border), inside = up | (0 - (uint64_t)(rest < half));
+    uint64_t full = unit + (fraction >> 63), shorter = ten + (up & 10);
+    *ret_decimal = (struct decimal){full ^ ((full ^ shorter) & inside), k};
+    return true;
+}
+
+/* DIGITS digits, values as in itoa_eight: the first, eight, and eight. */
+struct digits {
+    uint64_t first, middle, last;
+    int count; /* without zeros at the end, at least 1 */
+};
+
+/* Two itoa_eight at once. */
+#ifdef BLOCK_SSE2
+static inline void eight_and_eight(uint32_t middle, uint32_t last, struct digits *ret_digits)
+{
+    __m128i lanes = _mm_unpacklo_epi64(_mm_cvtsi32_si128((int)middle), _mm_cvtsi32_si128((int)last));
+    __m128i high = _mm_srli_epi64(_mm_mul_epu32(lanes, _mm_set1_epi32((int)0xD1B71759)), 45); /* 1/10000 */
+    __m128i low = _mm_sub_epi32(lanes, _mm_mul_epu32(high, _mm_set1_epi32(10000)));
+    lanes = _mm_or_si128(high, _mm_slli_epi64(low, 32));
+    high = _mm_srli_epi16(_mm_mulhi_epu16(lanes, _mm_set1_epi16(5243)), 3); /* 1/100 */
+    low = _mm_sub_epi16(lanes, _mm_mullo_epi16(high, _mm_set1_epi16(100)));
+    lanes = _mm_or_si128(high, _mm_slli_epi32(low, 16));
+    high = _mm_mulhi_epu16(lanes, _mm_set1_epi16(6554)); /* 1/10 */
+    low = _mm_sub_epi16(lanes, _mm_mullo_epi16(high, _mm_set1_epi16(10)));
+    lanes = _mm_or_si128(high, _mm_slli_epi16(low, 8));
+    ret_digits->middle = (uint64_t)_mm_cvtsi128_si64(lanes);
+    ret_digits->last = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(lanes, lanes));
+}
+#else
+static inline void eight_and_eight(uint32_t middle, uint32_t last, struct digits *ret_digits)
+{
+    ret_digits->middle = itoa_eight(middle);
+    ret_digits->last = itoa_eight(last);
+}
+#endif
+
+static inline struct digits digits_of(uint64_t significand)
+{
+    uint32_t top = (uint32_t)(significand / EIGHT_DIGITS);
+    uint32_t first = top / EIGHT_DIGITS;
+    struct digits digits = {.first = first};
+    eight_and_eight(top - first * EIGHT_DIGITS, (uint32_t)(significand % EIGHT_DIGITS), &digits);
+    uint64_t is_short = 0 - (uint64_t)(digits.last == 0);
+    uint64_t word = digits.last | (digits.middle & is_short);
+    digits.count = DIGITS - (int)(is_short & 8) - (__builtin_clzll(word | 1) >> 3) - (word == 0);
+    return digits;
+}
+
+/* "123.456" or "120.0": 1 <= point <= POINT_LAST digits stand before the point. */
+static inline unsigned char *write_fixed(unsigned char *out, const struct digits *digits, int point)
+{
+    uint64_t middle = digits->middle | ITOA_ZEROS, last = digits->last | ITOA_ZEROS;
+    uint64_t head = (digits->first | '0') | middle << 8; /* the first eight digits */
+    if (__builtin_expect(point < 8, 1)) {
+        uint64_t before = (UINT64_C(1) << (8 * point)) - 1; /* the bytes before the point */
+        uint64_t after = ~before << 8;
+        itoa_store(out + 2, middle);
+        itoa_store(out + 10, last);
+        itoa_store(out, (head & before) | (ASCII_POINTS & ~before & ~after) | (head << 8 & after));
+    } else {
+        itoa_store(out, head);
+        itoa_store(out + 8, middle >> 56 | last << 8);
+        out[16] = (unsigned char)(last >> 56);
+        memmove(out + point + 1, out + point, (size_t)(DIGITS - point));
+        out[point] = '.';
+    }
+    return out + (digits->count > point ? digits->count : point + 1) + 1;
+}
+
+/* "0.00123": POINT_FIRST <= point <= 0. */
+static inline unsigned char *write_small(unsigned char *out, const struct digits *digits, int point)
+{
+    itoa_store(out, UINT64_C(0x3030303030302E30));
+    out += 2 - point;
+    out[0] = (unsigned char)('0' + digits->first);
+    itoa_store(out + 1, digits->middle | ITOA_ZEROS);
+    itoa_store(out + 9, digits->last | ITOA_ZEROS);
+    return out + digits->count;
+}
+
+/* "1e-05", "1.5e+16" */
+static unsigned char *write_exponent(unsigned char *out, const struct digits *digits, int point)
+{
+    out[0] = (unsigned char)('0' + digits->first);
+    out[1] = '.';
+    itoa_store(out + 2, digits->middle | ITOA_ZEROS);
+    itoa_store(out + 10, digits->last | ITOA_ZEROS);
+    out += digits->count > 1 ? digits->count + 1 : 1;
+    *out++ = 'e';
+    *out++ = point > 0 ? '+' : '-';
+    uint32_t exponent = (uint32_t)(point > 0 ? point - 1 : 1 - point);
+    *out = '0';
+    return itoa_short(out + (exponent < 10), exponent);
+}
+
+static inline unsigned char *write_decimal(unsigned char *out, struct decimal decimal)
+{
+    struct digits digits = digits_of(decimal.digits);
+    int point = decimal.exponent + DIGITS;
+    if (__builtin_expect(point >= 1 && point <= POINT_LAST, 1)) {
+        return write_fixed(out, &digits, point);
+    }
+    if (point >= POINT_FIRST && point <= 0) {
+        return write_small(out, &digits, point);
+    }
+    return write_exponent(out, &digits, point);
+}
+
+unsigned char *dtoa(unsigned char *out, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    *out = '-';
+    out += bits >> 63;
+    int biased = (int)(bits >> FRACTION_BITS & 0x7FF);
+    uint64_t fraction = bits & (HIDDEN_BIT - 1);
+    uint64_t significand = biased > 0 ? fraction | HIDDEN_BIT : fraction;
+    int exponent = (biased > 0 ? biased : 1) - EXPONENT_BIAS;
+    if (significand == 0 ||
+        (exponent <= 0 && exponent > -FRACTION_BITS - 1 && (significand & ((UINT64_C(1) << -exponent) - 1)) == 0)) {
+        out = itoa_u64(out, significand == 0 ? 0 : significand >> -exponent); /* below 2^53, so no exponent is due */
+        memcpy(out, ".0", 2);
+        return out + 2;
+    }
+    struct decimal decimal;
+    if (__builtin_expect(fraction == 0, 0) || !shortest_clear(significand, exponent, &decimal)) {
+        decimal = shortest(significand, exponent, fraction == 0 && biased > 1);
+    }
+    bool lacks_one = decimal.digits < FULL_DIGITS;
+    decimal.digits += (0 - (uint64_t)lacks_one) & (decimal.digits * 9);
+    decimal.exponent -= lacks_one;
+    while (__builtin_expect(decimal.digits < FULL_DIGITS, 0)) { /* a subnormal number */
+        decimal.digits *= 10;
+        decimal.exponent--;
+    }
+    return write_decimal(out, decimal);
+}
