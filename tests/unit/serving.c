@@ -156,16 +156,29 @@ bool serving_stop(struct serving *serving)
     return serving_finish(serving);
 }
 
-int client_connect(const struct serving *serving)
+int client_make(void)
 {
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct timeval patience = {.tv_sec = 5};
+    if (client < 0 || setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+        die("client_make");
+    }
+    return client;
+}
+
+void client_dial(const struct serving *serving, int client)
+{
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, serving->path, strlen(serving->path));
-    struct timeval patience = {.tv_sec = 5};
-    if (client < 0 || connect(client, (const struct sockaddr *)&address, sizeof address) != 0 ||
-        setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
-        die("client_connect");
+    if (connect(client, (const struct sockaddr *)&address, sizeof address) != 0) {
+        die("client_dial");
     }
+}
+
+int client_connect(const struct serving *serving)
+{
+    int client = client_make();
+    client_dial(serving, client);
     return client;
 }
 

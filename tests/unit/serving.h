@@ -64,7 +64,9 @@ void serving_free(struct serving *serving);
 bool serving_finish(struct serving *serving);
 bool serving_stop(struct serving *serving);
 
-/* A blocking connection; a read from it gives up after five seconds. */
+/* A blocking socket, a read from which gives up after five seconds; connects it; both. */
+int client_make(void);
+void client_dial(const struct serving *serving, int client);
 int client_connect(const struct serving *serving);
 
 /* Sends all of it, whole or in single bytes. False if the server has closed. */

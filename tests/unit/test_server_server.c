@@ -306,18 +306,15 @@ static void without_descriptors_it_waits_and_recovers(void **state)
     assert_true(client_send(warm, "[1]", 3));
     assert_answered(warm, OK("[1]"));
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        close(clients[i]);
-        clients[i] = dup(STDERR_FILENO); /* keeps the number */
+        clients[i] = client_make();
     }
     struct rlimit low = {.rlim_cur = descriptors_count() + 20, .rlim_max = limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
     while (filled < 256 && (fillers[filled] = dup(STDERR_FILENO)) >= 0) {
         filled++;
     }
-    for (int i = 0; i < CLIENTS; i++) { /* each in the number that was kept for it: none is left to accept */
-        close(clients[i]);
-        clients[i] = client_connect(serving);
+    for (int i = 0; i < CLIENTS; i++) { /* there is no number left to accept them */
+        client_dial(serving, clients[i]);
         assert_true(client_send(clients[i], "[1]", 3));
     }
     uint64_t cpu = cpu_time();
