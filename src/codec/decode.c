@@ -159,7 +159,7 @@ static bool values_push_slow(struct workspace *work);
 static inline bool values_push(struct workspace *work, PyObject *value)
 {
     if (__builtin_expect(work->count == work->capacity, 0) && !values_push_slow(work)) {
-        Py_DECREF(value);
+        Py_XDECREF(value);
         return false;
     }
     work->values[work->count++] = value;
@@ -298,7 +298,7 @@ static const unsigned char *read_key(struct decoder *d, const unsigned char *at)
         return fail_unexpected(d, at);
     }
     const unsigned char *first = at + 1, *plain = string_plain(first, d->end);
-    PyObject *key;
+    PyObject *key = NULL;
     if (plain < d->end && *plain == '"' && plain - first <= KEYCACHE_KEY_MAX) {
         key = keycache_get(first, (size_t)(plain - first));
         if (key == NULL) {
@@ -409,9 +409,10 @@ static inline const unsigned char *read_scalar(struct decoder *d, const unsigned
     }
 }
 
-static const unsigned char *read_document(struct decoder *d, const unsigned char *at, PyObject **ret_object)
+/* The value at `at`; `*ret_end` is the place behind it. New reference, or NULL. */
+static PyObject *read_value(struct decoder *d, const unsigned char *at, const unsigned char **ret_end)
 {
-    PyObject *object;
+    PyObject *object = NULL;
 value:
     if (at < d->end && (*at == '[' || *at == '{')) {
         unsigned char closing = *at == '[' ? ']' : '}';
@@ -433,8 +434,8 @@ value:
     }
 have:
     if (d->work->depth == 0) {
-        *ret_object = object;
-        return at;
+        *ret_end = at;
+        return object;
     }
     if (!values_push(d->work, object)) {
         return fail_memory(d, at);
@@ -468,9 +469,8 @@ static PyObject *read_text(struct decoder *d)
         error_set(d->err, ERR_EMPTY, 0, d->text == d->end ? "the message is empty" : "nothing but white space");
         return NULL;
     }
-    PyObject *object = NULL;
-    at = read_document(d, at, &object);
-    if (at == NULL) {
+    PyObject *object = read_value(d, at, &at);
+    if (object == NULL) {
         return NULL;
     }
     at = skip_space(at, d->end);
@@ -485,7 +485,7 @@ static PyObject *read_text(struct decoder *d)
 static void prefer_encoding(const struct decoder *d)
 {
     size_t size = (size_t)(d->end - d->text);
-    size_t valid = d->err->category == ERR_JSON ? utf8_valid_prefix(d->text, size) : size;
+    size_t valid = d->err != NULL && d->err->category == ERR_JSON ? utf8_valid_prefix(d->text, size) : size;
     if (valid < size) {
         error_set(d->err, ERR_ENCODING, valid, "the message is not UTF-8 at byte %zu", valid);
     }
@@ -493,8 +493,7 @@ static void prefer_encoding(const struct decoder *d)
 
 PyObject *decode(const unsigned char *text, size_t size, struct error *err)
 {
-    struct error ignored;
-    struct decoder d = {.text = text, .end = text + size, .err = err != NULL ? err : &ignored};
+    struct decoder d = {.text = text, .end = text + size, .err = err};
     d.work = workspace_take();
     if (d.work == NULL) {
         return fail_memory(&d, text);

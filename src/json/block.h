@@ -144,7 +144,7 @@ static inline size_t block_characters(__m128i block)
 {
     __m128i starts = _mm_cmpgt_epi8(block, _mm_set1_epi8((char)0xBF)); /* signed: below 0x80 and from 0xC0 on */
     __m128i sums = _mm_sad_epu8(_mm_sub_epi8(_mm_setzero_si128(), starts), _mm_setzero_si128());
-    return (size_t)(_mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4));
+    return (size_t)_mm_cvtsi128_si32(sums) + (size_t)_mm_extract_epi16(sums, 4);
 }
 
 /* The first `count` (0 to 16) bytes of `block`; continuation bytes, which count for nothing, in place of the rest. */

@@ -36,7 +36,7 @@ uint64_t number_scale(uint64_t w, int64_t q)
     int top = (int)(high >> 63);
     int shift = top + 64 - FRACTION_BITS - 3;
     uint64_t mantissa = high >> shift; /* 54 bits: hidden bit, fraction, rounding bit */
-    int exponent = (int)((217706 * q) >> 16) + 63 + top - zeros + 1023;
+    int exponent = pow10_exponent((int)q) + 127 + 63 + top - zeros + 1023;
     if (__builtin_expect(exponent <= 0, 0)) {
         if (1 - exponent >= 64) {
             return 0;

@@ -239,7 +239,7 @@ ALWAYS_INLINE const unsigned char *write_pairs(const unsigned char *at, const un
 {
 #ifdef BLOCK_TEXT
     while (sink->width == 2 && end - at >= BLOCK_SIZE && has_room(sink, BLOCK_SIZE / 2)) {
-        unsigned count = block_pairs(at, sink->at);
+        size_t count = block_pairs(at, sink->at);
         at += 2 * count;
         sink->at += 2 * count;
         if (count < BLOCK_SIZE / 2) {
