@@ -210,7 +210,7 @@ DESTRUCTION = {
         "import os\n"
         "for fd in os.listdir('/proc/self/fd'):\n"
         "    if int(fd) > 2:\n"
-        "        try:\n            os.set_blocking(int(fd), False); os.write(int(fd), os.urandom(65536))\n"
+        "        try:\n            os.set_blocking(int(fd), False); os.write(int(fd), b'\\xa5' * 65536)\n"
         "        except OSError: pass\nreturn 1",
     "reads from every descriptor":
         "import os\n"
@@ -244,6 +244,7 @@ def test_one_well_formed_end_and_a_served_next_request_when_the_function(runtime
         assert server.stop() == 0
 
 
+@pytest.mark.open_issue
 def test_what_a_random_killer_does_is_one_reply_each(runtime, dice):
     """Numbered requests from four clients while workers are killed at random moments: none lost, none mixed up."""
     total = int(os.environ.get("ASYA_TEST_CHAOS", 400))
