@@ -3,7 +3,7 @@
  *
  * Plain declarations: exported by every CPython from 3.7 to 3.13 (most of them joined the stable ABI later). Weak ones:
  * missing in some version, or private and free to vanish; test for NULL before the call. Each name also stands in
- * tools/image_symbols.txt. Anything whose memory layout is private is probed at start (codec/text.c), never assumed.
+ * tools/image_symbols.txt. Anything whose memory layout is private is probed at start (codec/str.c), never assumed.
  */
 #ifndef ASYA_CODEC_PYABI_H
 #define ASYA_CODEC_PYABI_H
@@ -23,9 +23,6 @@ extern PyObject *PyUnicode_New(Py_ssize_t size, Py_UCS4 widest);
 /* Stable from 3.10, absent before: the collector's switch; both return what it was. */
 extern int PyGC_Disable(void) PYABI_WEAK;
 extern int PyGC_Enable(void) PYABI_WEAK;
-
-/* Private: a dict with room for `size` items. */
-extern PyObject *_PyDict_NewPresized(Py_ssize_t size) PYABI_WEAK;
 
 #if defined(Py_LIMITED_API) && Py_LIMITED_API + 0 < 0x030b0000
 /* Stable from 3.11, and laid out the same before. */
