@@ -202,17 +202,10 @@ static void reply(struct conn_host *host, struct conn *conn)
 /* A reply of our own: the request never reached the function. */
 static void refuse(struct conn_host *host, struct conn *conn, const struct error *err)
 {
-    switch (err->category) {
-    case ERR_EMPTY:
+    if (err->category == ERR_EMPTY) { /* how a prober looks whether somebody is there */
         log_debug("empty_message: %s", err->text);
-        break;
-    case ERR_SERVER:
-    case ERR_MEMORY:
+    } else {
         log_warning("%s: %s", error_code(err->category), err->text);
-        break;
-    default: /* the client's mistake, which it is told of */
-        log_warning("%s: %s", error_code(err->category), err->text);
-        break;
     }
     if (host->page != NULL) {
         atomic_fetch_add_explicit(&host->page->refused, 1, memory_order_relaxed);

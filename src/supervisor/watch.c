@@ -39,16 +39,16 @@ static void take_over(const struct worker *worker, uint32_t index, const struct 
     if (connection < 0) {
         return;
     }
-    struct error err;
+    struct error err = {0};
     cancel_timeout_error(&err, options->handler_timeout);
     rescue_answer(connection, &err);
 }
 
 static void log_overrun(struct worker *worker, const struct options *options)
 {
-    char stack[LOG_LINE_SIZE];
+    char stack[LOG_LINE_SIZE] = "";
     worker_read_stack(worker, stack, sizeof stack);
-    struct error err;
+    struct error err = {0};
     cancel_timeout_error(&err, options->handler_timeout);
     char line[ERROR_TEXT_SIZE + 64];
     (void)snprintf(line, sizeof line, "worker %u, pid %d: %s; it is asked to stop", worker->index, (int)worker->pid,
