@@ -17,6 +17,8 @@
 #define KILL_AFTER    (2 * CLOCK_SECOND)
 #define GONE_INTERVAL (100 * CLOCK_MS) /* between looks at a running request's client */
 
+enum { STAGES = 5 };
+
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* Raises the exception in the function, if it still runs this request. */
@@ -62,8 +64,8 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
                         uint64_t now)
 {
     struct overrun *overrun = &worker->overruns[index];
-    static const uint64_t due[] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER, CLOCK_NEVER};
-    while (clock_after(deadline, due[overrun->stage]) <= now) {
+    static const uint64_t due[STAGES] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
+    while (overrun->stage < STAGES && clock_after(deadline, due[overrun->stage]) <= now) {
         switch (overrun->stage++) {
         case 0:
             (void)kill(worker->pid, STACK_SIGNAL);
@@ -83,7 +85,7 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
             break;
         }
     }
-    return clock_after(deadline, due[overrun->stage]);
+    return overrun->stage < STAGES ? clock_after(deadline, due[overrun->stage]) : CLOCK_NEVER;
 }
 
 /* Whether the client has closed altogether; a half-close is legal and still wants its reply. */
