@@ -299,7 +299,7 @@ OUTPUT_HABITS = {
         "import threading\nts = [threading.Thread(target=lambda: None) for _ in range(200)]\n"
         "[t.start() for t in ts]; [t.join() for t in ts]\nreturn 1",
     "sets an alarm that is handled": "import signal\nsignal.signal(signal.SIGALRM, lambda *a: None)\n"
-                                     "signal.setitimer(signal.ITIMER_REAL, 0.01)\nreturn 1",
+                                     "signal.setitimer(signal.ITIMER_REAL, 0.001)\nimport time; time.sleep(0.01)\nreturn 1",
     "deletes itself from sys.modules": "import sys\nsys.modules.pop('snippets')\nreturn 1",
     "runs the collector while collecting": "import gc\ngc.set_threshold(1)\nreturn 1",
     "traces every line": "import sys\nsys.settrace(lambda *a: None)\nreturn 1",
