@@ -426,6 +426,18 @@ static void read_on(struct conn_host *host, struct conn *conn)
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
+/* No memory even for the connection's state: a reply that needs none, and what has arrived is taken from the socket so
+ * that closing does not take the reply away. */
+static void refuse_without_memory(struct conn_host *host, int fd)
+{
+    struct view last = reply_out_of_memory();
+    log_error("out_of_memory: no memory for a connection");
+    (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)shutdown(fd, SHUT_WR);
+    (void)recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT);
+    fd_close(&fd);
+}
+
 void conn_accept(struct conn_host *host, int fd)
 {
     struct conn *conn = host->spare;
@@ -435,8 +447,7 @@ void conn_accept(struct conn_host *host, int fd)
         conn = malloc(sizeof *conn);
     }
     if (conn == NULL) {
-        log_error("out_of_memory: a connection was closed");
-        fd_close(&fd);
+        refuse_without_memory(host, fd);
         return;
     }
     *conn = (struct conn){.fd = fd,

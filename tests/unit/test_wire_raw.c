@@ -50,7 +50,7 @@ static const struct raw_row raw_rows[] = {
     {"an open object waits, and is the decoder's at the end", "{\"a\":", BIG, WIRE_MORE, 0, WIRE_DONE, ERR_NONE},
     {"an open string waits", "\"abc", BIG, WIRE_MORE, 0, WIRE_DONE, ERR_NONE},
     {"a started literal waits", "tru", BIG, WIRE_MORE, 0, WIRE_DONE, ERR_NONE},
-    {"a misspelt literal need not wait", "trux", BIG, WIRE_DONE, 4, WIRE_DONE, ERR_NONE},
+    {"a misspelt literal waits for the rest of it", "trux", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
     {"brackets that do not match still balance", "[}", BIG, WIRE_DONE, 2, WIRE_DONE, ERR_NONE},
     {"a letter begins no value", "hello", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
     {"a closing brace begins no value", "}", BIG, WIRE_MORE, 0, WIRE_BAD, ERR_JSON},
