@@ -1,0 +1,58 @@
+/* log: any text is one line, bounded, without a control character, and valid JSON in that format. The line is caught
+ * where the product writes it: write is wrapped by the linker. */
+#include "json_check.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+ssize_t __wrap_write(int fd, const void *bytes, size_t size);
+
+static enum log_format format;
+static unsigned lines;
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t size)
+{
+    const unsigned char *line = bytes;
+    lines++;
+    if (fd != STDERR_FILENO || size < 1 || size > LOG_LINE_SIZE || line[size - 1] != '\n' ||
+        !utf8_check(line, size - 1) || (format == LOG_JSON && !json_check(line, size - 1))) {
+        abort();
+    }
+    for (size_t i = 0; i + 1 < size; i++) {
+        bool control = line[i] < 0x20 || line[i] == 0x7F || (line[i] == 0xC2 && line[i + 1] < 0xA0);
+        bool separator = line[i] == 0xE2 && line[i + 1] == 0x80 && (line[i + 2] == 0xA8 || line[i + 2] == 0xA9);
+        if (control || separator) {
+            abort();
+        }
+    }
+    return (ssize_t)size;
+}
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+    if (size < 1) {
+        return 0;
+    }
+    /* short texts reach every branch but the cuts: some are repeated until they are too long */
+    size_t times = data[0] < 192 ? 1 : LOG_LINE_SIZE / size + 2;
+    size_t part = size - 1;
+    char *text = malloc(part * times + 1);
+    for (size_t i = 0; i < times; i++) {
+        memcpy(text + i * part, data + 1, part);
+    }
+    text[part * times] = '\0';
+    format = data[0] % 2 == 0 ? LOG_TEXT : LOG_JSON;
+    log_configure(LOG_LEVEL_DEBUG, format);
+    lines = 0;
+    log_info("%s", text);
+    log_with_detail(LOG_LEVEL_ERROR, data[0] % 4 < 2 ? "message" : text, text);
+    if (lines != 2) {
+        abort();
+    }
+    free(text);
+    return 0;
+}
