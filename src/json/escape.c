@@ -109,21 +109,29 @@ static unsigned char *put_surrogate(unsigned char *out, unsigned c)
     return out + sizeof text;
 }
 
-/* Where the bytes of a block stop standing for themselves, bytes above 0x7F included. */
-
-/* Copies blocks until one holds a byte that must be escaped or is not ASCII; advances both. */
-static inline bool copy_plain(unsigned char **out, const unsigned char **text, const unsigned char *end)
+/* Copies blocks up to one that holds a byte that must be escaped or is not ASCII, and of that what comes before it, or
+ * up to less than a block at the end; advances both. True unless that is the very end. */
+static inline bool copy_plain(unsigned char **out_place, const unsigned char **text_place, const unsigned char *end)
 {
-    while (end - *text >= BLOCK_SIZE) {
-        unsigned plain = block_plain(*text);
-        memcpy(*out, *text, BLOCK_SIZE);
-        *out += plain;
-        *text += plain;
+    const unsigned char *text = *text_place;
+    unsigned char *out = *out_place;
+    for (; end - text >= MARKS_SIZE && block_all_plain(text); text += MARKS_SIZE, out += MARKS_SIZE) {
+        memcpy(out, text, MARKS_SIZE);
+    }
+    while (end - text >= BLOCK_SIZE) {
+        unsigned plain = block_plain(text);
+        memcpy(out, text, BLOCK_SIZE);
         if (plain < BLOCK_SIZE) {
+            *text_place = text + plain;
+            *out_place = out + plain;
             return true;
         }
+        text += BLOCK_SIZE; /* not `plain`, which the next round would have to wait for */
+        out += BLOCK_SIZE;
     }
-    return *text < end;
+    *text_place = text;
+    *out_place = out;
+    return text < end;
 }
 
 unsigned char *escape_bytes(unsigned char *out, const unsigned char *text, size_t size)

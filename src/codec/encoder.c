@@ -1,0 +1,121 @@
+#include "codec/encoder.h"
+
+#include "codec/path.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void *fail(struct encoder *e, const char *type, const char *format, ...)
+{
+    char text[ERROR_TEXT_SIZE - PATH_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    error_set_processing(e->err, type, "%s", text);
+    return NULL;
+}
+
+void *fail_memory(struct encoder *e)
+{
+    error_set(e->err, ERR_MEMORY, 0, "no memory to write the result");
+    return NULL;
+}
+
+static void name_of_type(PyTypeObject *type, char *name, size_t size)
+{
+    PyObject *attribute = PyObject_GetAttrString((PyObject *)type, "__name__");
+    name[0] = '\0';
+    if (attribute != NULL) {
+        path_text_of(attribute, name, size);
+        Py_DECREF(attribute);
+    }
+    PyErr_Clear();
+}
+
+void *fail_raised(struct encoder *e)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL || PyErr_GivenExceptionMatches(type, PyExc_MemoryError)) {
+        fail_memory(e);
+    } else {
+        char name[ERROR_TYPE_SIZE], text[ERROR_TEXT_SIZE - PATH_SIZE] = "";
+        PyErr_NormalizeException(&type, &value, &traceback);
+        name_of_type((PyTypeObject *)type, name, sizeof name);
+        if (value != NULL) {
+            path_text_of(value, text, sizeof text);
+        }
+        fail(e, name[0] != '\0' ? name : "Exception", "%s", text[0] != '\0' ? text : name);
+    }
+    Py_XDECREF(traceback);
+    Py_XDECREF(value);
+    Py_XDECREF(type);
+    return NULL;
+}
+
+void *fail_number(struct encoder *e, double value)
+{
+    const char *name = value != value ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+    return fail(e, "ValueError", "%s is no JSON number", name);
+}
+
+void *fail_key(struct encoder *e, PyObject *key)
+{
+    char name[ERROR_TYPE_SIZE];
+    name_of_type(Py_TYPE(key), name, sizeof name);
+    return fail(e, "TypeError", "a key must be str, int, float, bool or None, not %s", name);
+}
+
+void *fail_unknown_type(struct encoder *e, PyObject *object)
+{
+    static const char *const hints[][2] = {
+        {"coroutine", ": await it"}, {"generator", ": make it a list"}, {"async_generator", ": make it a list"}};
+    char name[ERROR_TYPE_SIZE];
+    const char *hint = "";
+    name_of_type(Py_TYPE(object), name, sizeof name);
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
+        hint = strcmp(name, hints[i][0]) == 0 ? hints[i][1] : hint;
+    }
+    return fail(e, "TypeError", "an object of type %s cannot be written as JSON%s", name, hint);
+}
+
+void *fail_deep(struct encoder *e)
+{
+    return fail(e, "ValueError", "more than %d levels of nesting", ENCODER_DEPTH_MAX);
+}
+
+/* The way from the root to where the error happened. */
+static void describe(const struct encoder *e, const char *root, char text[PATH_SIZE])
+{
+    struct path path;
+    path_begin(&path, root);
+    for (size_t i = 0; i < e->work->depth; i++) {
+        const struct frame *frame = &e->work->frames[i];
+        if (frame->key != NULL) {
+            path_add_key(&path, frame->key);
+        } else if (frame->form <= FORM_TUPLE && frame->at > 0) {
+            path_add_index(&path, frame->at - 1);
+        }
+    }
+    for (int i = 0; e->in_array && i < e->work->position.dimensions; i++) {
+        path_add_index(&path, e->work->position.index[i]);
+    }
+    path_text(&path, text);
+}
+
+void encoder_explain(struct encoder *e, const char *root)
+{
+    char path[PATH_SIZE], type[ERROR_TYPE_SIZE], text[ERROR_TEXT_SIZE];
+    if (e->out.status == BUFFER_NO_MEMORY) {
+        fail_memory(e);
+    } else if (e->out.status == BUFFER_LIMIT) { /* no place in it is to blame */
+        error_set_processing(e->err, "ValueError", "%s: the JSON text is larger than %zu bytes", root, e->out.limit);
+    } else if (e->err != NULL && e->err->category == ERR_PROCESSING) {
+        describe(e, root, path);
+        memcpy(type, e->err->type, sizeof type);
+        memcpy(text, e->err->text, sizeof text);
+        error_set_processing(e->err, type, "%s: %s", path, text);
+    }
+}

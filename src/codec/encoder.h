@@ -1,0 +1,65 @@
+/*
+ * What the parts of the encoder share: the work of one call, the stack of open containers, and how it fails.
+ *
+ * Internal to codec/encode.c, scalar.c, frames and known.c. All functions that write take the place to write at and
+ * return the place behind what they wrote, or NULL; then either `out.status` says why or a fail_ function was called.
+ */
+#ifndef ASYA_CODEC_ENCODER_H
+#define ASYA_CODEC_ENCODER_H
+
+#include "base/error.h"
+#include "codec/array.h"
+#include "codec/output.h"
+#include "codec/pyabi.h"
+
+enum { ENCODER_DEPTH_MAX = 1000 };
+
+/* How a container is walked; those of FORM_TUPLE and before are lists in JSON, the others objects. */
+enum form {
+    FORM_LIST,
+    FORM_TUPLE,
+    FORM_DICT,
+    FORM_PAIRS,  /* a list of the items of a dict subclass */
+    FORM_FIELDS, /* a tuple of the names of attributes */
+};
+
+/* An open container. */
+struct frame {
+    PyObject *object; /* owned; what stands in the result */
+    PyObject *items;  /* what is walked: owned, or the same as `object` */
+    PyObject *key;    /* owned; of the value above this frame, or of the one that failed; NULL in a list */
+    Py_ssize_t at;    /* the next index; the position of PyDict_Next */
+    enum form form;
+};
+
+struct workspace {
+    size_t depth; /* open frames */
+    struct frame frames[ENCODER_DEPTH_MAX];
+    struct array_position position; /* of the number that failed */
+};
+
+struct encoder {
+    struct output out;
+    struct workspace *work;
+    struct error *err; /* category, type and text; the path is put before the text at the end */
+    bool in_array;     /* the error is about the number at work->position in an array */
+};
+
+static inline unsigned char *encoder_reserve(struct encoder *e, unsigned char *at, size_t size)
+{
+    return output_reserve(&e->out, at, size);
+}
+
+/* All return NULL. */
+void *fail(struct encoder *e, const char *type, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void *fail_memory(struct encoder *e);
+void *fail_raised(struct encoder *e);                         /* takes the Python exception that is set */
+void *fail_number(struct encoder *e, double value);           /* NaN or an infinity */
+void *fail_key(struct encoder *e, PyObject *key);             /* its type is no key's */
+void *fail_unknown_type(struct encoder *e, PyObject *object); /* nothing stands for it in JSON */
+void *fail_deep(struct encoder *e);
+
+/* Completes the error when the call ends: what the output says, and the path of the open containers. */
+void encoder_explain(struct encoder *e, const char *root);
+
+#endif

@@ -1,0 +1,132 @@
+#include "codec/scalar.h"
+
+#include "json/base64.h"
+
+static unsigned char *escape_part(unsigned char *at, enum text_kind kind, const void *data, size_t first, size_t size)
+{
+    switch (kind) {
+    case TEXT_LATIN1:
+        return escape_latin1(at, (const uint8_t *)data + first, size);
+    case TEXT_UCS2:
+        return escape_ucs2(at, (const uint16_t *)data + first, size);
+    case TEXT_UCS4:
+        return escape_ucs4(at, (const uint32_t *)data + first, size);
+    default:
+        return escape_bytes(at, (const unsigned char *)data + first, size);
+    }
+}
+
+/* Characters of any kind; TEXT_UNKNOWN stands for valid UTF-8. In portions: the worst case of a whole long text would
+ * ask for six times its size. */
+static unsigned char *write_characters(struct encoder *e, unsigned char *at, enum text_kind kind, const void *data,
+                                       size_t size)
+{
+    at = encoder_reserve(e, at, size + OUTPUT_ROOM);
+    if (at == NULL) {
+        return NULL;
+    }
+    *at++ = '"';
+    for (size_t done = 0; done < size;) {
+        size_t portion = size - done < SCALAR_PORTION ? size - done : SCALAR_PORTION;
+        at = encoder_reserve(e, at, ESCAPE_ROOM(portion) + OUTPUT_ROOM);
+        if (at == NULL) {
+            return NULL;
+        }
+        at = escape_part(at, kind, data, done, portion);
+        done += portion;
+    }
+    *at++ = '"';
+    return at;
+}
+
+/* A str that has lone surrogates and an unknown layout. */
+static unsigned char *write_copied(struct encoder *e, unsigned char *at, PyObject *text)
+{
+    Py_ssize_t length = PyUnicode_GetLength(text);
+    Py_UCS4 *characters = PyUnicode_AsUCS4Copy(text);
+    if (characters == NULL) {
+        return fail_raised(e);
+    }
+    at = write_characters(e, at, TEXT_UCS4, characters, (size_t)length);
+    PyMem_Free(characters);
+    return at;
+}
+
+unsigned char *scalar_text(struct encoder *e, unsigned char *at, PyObject *text, enum text_kind kind)
+{
+    if (kind == TEXT_ASCII || kind == TEXT_LATIN1 || kind == TEXT_UCS2 || kind == TEXT_UCS4) {
+        return write_characters(e, at, kind, layout_text_data(text, kind), layout_text_length(text));
+    }
+    Py_ssize_t size;
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size);
+    if (utf8 != NULL) {
+        return write_characters(e, at, TEXT_UNKNOWN, utf8, (size_t)size);
+    }
+    if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+        return fail_raised(e);
+    }
+    PyErr_Clear();
+    return write_copied(e, at, text);
+}
+
+unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObject *number)
+{
+    PyObject *text = PyNumber_ToBase(number, 10);
+    Py_ssize_t size;
+    const char *digits = text != NULL ? PyUnicode_AsUTF8AndSize(text, &size) : NULL;
+    if (digits == NULL) {
+        fail_raised(e);
+        Py_XDECREF(text);
+        return NULL;
+    }
+    at = encoder_reserve(e, at, (size_t)size + OUTPUT_ROOM);
+    if (at != NULL) {
+        memcpy(at, digits, (size_t)size);
+        at += size;
+    }
+    Py_DECREF(text);
+    return at;
+}
+
+unsigned char *scalar_bytes(struct encoder *e, unsigned char *at, PyObject *object)
+{
+    Py_buffer view;
+    size_t size;
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (!base64_size((size_t)view.len, &size) || size > PY_SSIZE_T_MAX) {
+        PyBuffer_Release(&view);
+        return fail_memory(e);
+    }
+    at = encoder_reserve(e, at, size + OUTPUT_ROOM);
+    if (at != NULL) {
+        *at++ = '"';
+        at = base64_write(at, view.buf, (size_t)view.len);
+        *at++ = '"';
+    }
+    PyBuffer_Release(&view);
+    return at;
+}
+
+unsigned char *scalar_other_key(struct encoder *e, unsigned char *at, PyObject *key)
+{
+    if (PyUnicode_Check(key)) {
+        return scalar_text(e, at, key, TEXT_UNKNOWN);
+    }
+    at = encoder_reserve(e, at, (size_t)2 * OUTPUT_ROOM);
+    if (at == NULL) {
+        return NULL;
+    }
+    *at++ = '"';
+    unsigned char *next = scalar_constant(at, key);
+    if (next == NULL) {
+        next = PyLong_Check(key)    ? scalar_integer(e, at, key)
+               : PyFloat_Check(key) ? scalar_float(e, at, key)
+                                    : fail_key(e, key);
+    }
+    if (next != NULL) {
+        *next++ = '"';
+    }
+    return next;
+}
