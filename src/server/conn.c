@@ -214,8 +214,11 @@ static void refuse(struct conn_host *host, struct conn *conn, const struct error
     conn->out.limit = REPLY_LIMIT;
     conn->refused = err->category != ERR_CONNECTION; /* who is late has had its time */
     if (reply_error(&conn->out, err->category, view_of(err->text), view_of("")) != BUFFER_OK) {
-        log_error("out_of_memory: a refusal could not be written");
-        conn_close(host, conn);
+        struct view last = reply_out_of_memory();
+        log_error("out_of_memory: no memory for a refusal");
+        set_slot(host, conn, SLOT_REPLYING);
+        (void)send(conn->fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        finish(host, conn);
         return;
     }
     reply(host, conn);
