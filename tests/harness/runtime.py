@@ -92,6 +92,12 @@ class Runtime:
             raise StartError("not serving (exit %s), log: %s" % (self.process.poll(), self.log_text()[-3000:]))
         return self
 
+    def wait_complete(self):
+        """Until all workers are ready, where there are several: the first one alone makes the socket appear."""
+        count = int(self.env.get("ASYA_WORKERS", 1))
+        if count > 1:
+            self.wait_for_log("INFO .*worker .*ready", count=count)
+
     def wait(self, timeout=client.PATIENCE):
         """The exit code once the process has ended by itself or by a signal sent before."""
         try:
@@ -273,6 +279,7 @@ def serve(handler=None, expect_log=(), allow_log=(), code=EXIT_OK, leaves=(), wo
         runtime.launch()
         if ready:
             runtime.wait_ready()
+            runtime.wait_complete()
             with runtime.intact(worker_descriptors, worker_children):
                 yield runtime
         else:
