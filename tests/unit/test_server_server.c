@@ -328,8 +328,8 @@ static void without_descriptors_it_waits_and_recovers(void **state)
     }
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_true(serving_stop(serving));
-    assert_int_equal(capture_count(capture_end(), "\n"), 1);
-    assert_true(cpu < 100 * CLOCK_MS); /* it does not spin */
+    assert_true(capture_count(capture_end(), "\n") <= 1); /* none if a number of the first client's came free late */
+    assert_true(cpu < 100 * CLOCK_MS);                    /* it does not spin */
 }
 
 /* ---- replacement ------------------------------------------------------------------------------------------------ */
