@@ -50,7 +50,7 @@ def test_start_fails_because(refuse, handler, code, causes, traceback):
     for word in causes:
         assert word in refusal.cause
     assert traceback in refusal.traceback
-    assert not traceback or refusal.traceback.count("Traceback (most recent call last)") == 1
+    assert refusal.traceback.count("Traceback (most recent call last)") <= 1
     assert refusal.seconds < 5
 
 
