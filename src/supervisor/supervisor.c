@@ -456,7 +456,9 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     }
     for (uint32_t i = 0; i < supervisor->worker_count && supervisor->phase != PHASE_STOPPING; i++) {
         struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_DOWN && !worker->vacant) {
+        /* the first worker alone shows whether the function can be loaded: one traceback, not one for each */
+        bool may_start = supervisor->phase == PHASE_SERVING || i == 0;
+        if (worker->state == WORKER_DOWN && !worker->vacant && may_start) {
             if (worker->restart_at <= now) {
                 spawn(supervisor, worker);
                 if (supervisor->is_worker) {

@@ -352,7 +352,8 @@ def test_random_and_mutated_messages_get_the_category_python_implies(runtime, di
             early = bool(chunk) and ends_early(message)
             answer = server.call(message, chunk=chunk, may_reset=early).get("error", "ok")
             # cut into bytes, a message ends with its value: what is wrong behind it has not arrived
-            if answer != oracle(message) and not (early and answer in ("ok", "invalid_json")):
+            cut_off = bool(chunk) and answer == "invalid_json" and oracle(message) == "invalid_encoding"
+            if answer != oracle(message) and not (early and answer == "ok") and not cut_off:
                 wrong.append((message, answer, oracle(message)))
         assert not wrong
         assert server.worker_pids() == workers
