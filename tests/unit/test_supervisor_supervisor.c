@@ -106,6 +106,8 @@ static int run_worker(void *context, const struct worker_seat *seat)
     struct server_config config = {.listener = seat->listener,
                                    .control = seat->control,
                                    .max_message = 1 << 20,
+                                   .max_requests = options.max_requests,
+                                   .retire_at_once = options.workers == 1,
                                    .read_timeout = 10 * CLOCK_SECOND,
                                    .write_timeout = 10 * CLOCK_SECOND,
                                    .service = {.answer = answer},
@@ -161,6 +163,7 @@ static int end(void **state)
 
 static void start(void)
 {
+    (void)fflush(NULL);
     runtime = fork();
     if (runtime == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -170,6 +173,9 @@ static void start(void)
         int code = supervisor_run(&options, &hooks);
         if (getpid() == supervisor && descriptors_count() != before) {
             code = LEAKED;
+        }
+        if (getpid() == supervisor) {
+            exit(code); /* and what watches for lost memory has its say */
         }
         _exit(code);
     }
@@ -361,8 +367,8 @@ static void who_was_served_by_a_worker_that_died_is_told(void **state)
 static void connections_nobody_had_read_go_on_to_the_next_worker(void **state)
 {
     (void)state;
-    enum { SILENT = 40 }; /* more than the slots at the start */
-    int silent[SILENT];
+    enum { SILENT = 600 }; /* more than the slots at the start, and than the channel takes at once */
+    static int silent[SILENT];
     start();
     wait_until_ready();
     assert_serving();
@@ -408,6 +414,116 @@ static void a_function_beyond_its_limit_is_answered_and_its_worker_replaced(void
     assert_true(clock_now() - begun < 2 * CLOCK_SECOND);
     assert_serving();
     stop_and_check();
+}
+
+static void after_its_requests_a_worker_is_replaced_and_nobody_notices(void **state)
+{
+    (void)state;
+    options.max_requests = 3;
+    for (options.workers = 1; options.workers <= 3; options.workers += 2) {
+        start();
+        wait_until_ready();
+        for (int i = 0; i < 60; i++) {
+            int waiting = dial();
+            assert_serving();
+            assert_int_equal(send(waiting, "[4]", 3, MSG_NOSIGNAL), 3);
+            assert_string_equal(hear(waiting), OK("[4]"));
+        }
+        stop_and_check();
+    }
+}
+
+static void a_worker_that_is_too_large_is_replaced(void **state)
+{
+    (void)state;
+    options.max_rss.bytes = 1; /* whatever it has is too much: each look finds one to replace */
+    options.workers = 2;
+    start();
+    wait_until_ready();
+    uint64_t begun = clock_now();
+    while (clock_now() - begun < 1500 * CLOCK_MS) {
+        assert_serving();
+        usleep(5000);
+    }
+    stop_and_check();
+    assert_true(capture_count(capture_end(), "ASYA_MAX_RSS") >= 1);
+    capture_begin();
+}
+
+/* The first start loads, later ones crash: a file says which it is. */
+static int load_once(void)
+{
+    char mark[FOLDER_SIZE + 16];
+    (void)snprintf(mark, sizeof mark, "%s/loaded", folder);
+    if (exists(mark)) {
+        (void)raise(SIGKILL);
+    }
+    file_write(mark, "");
+    return EXIT_OK;
+}
+
+static void while_no_worker_is_up_nobody_waits_in_silence(void **state)
+{
+    (void)state;
+    char mark[FOLDER_SIZE + 16];
+    (void)snprintf(mark, sizeof mark, "%s/loaded", folder);
+    load = load_once;
+    options.read_timeout = 300 * CLOCK_MS;
+    start();
+    wait_until_ready();
+    assert_non_null(strstr(hear(ask("\"kill 9\"")), "\"WorkerCrashed\""));
+    const char *reply = hear(ask("[5]")); /* no worker comes up in time */
+    assert_non_null(strstr(reply, "\"server_error\""));
+    assert_non_null(strstr(reply, "SIGKILL"));
+    assert_false(exists(ready_path));  /* and readiness is withdrawn */
+    assert_int_equal(unlink(mark), 0); /* the next start loads again */
+    wait_until_ready();
+    assert_serving();
+    assert_int_equal(unlink(mark), 0);
+    stop_and_check();
+}
+
+/* Clock ticks of processor time a process has used. */
+static long ticks_of(pid_t pid)
+{
+    char name[64];
+    char text[1024];
+    (void)snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(name, "re");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof text, file));
+    (void)fclose(file);
+    long user = 0;
+    long kernel = 0;
+    assert_int_equal(
+        sscanf(strrchr(text, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &kernel), 2);
+    return user + kernel;
+}
+
+static void without_descriptors_and_workers_it_waits_and_recovers(void **state)
+{
+    (void)state;
+    char mark[FOLDER_SIZE + 16];
+    struct rlimit limit;
+    (void)snprintf(mark, sizeof mark, "%s/loaded", folder);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    load = load_once;
+    start();
+    wait_until_ready();
+    assert_non_null(strstr(hear(ask("\"kill 9\"")), "\"WorkerCrashed\""));
+    struct rlimit none = {.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    assert_int_equal(prlimit(runtime, RLIMIT_NOFILE, &none, NULL), 0);
+    int client = ask("[6]");
+    usleep(200000); /* by now the supervisor accepts itself, or would */
+    long ticks = ticks_of(runtime);
+    usleep(400000);
+    ticks = ticks_of(runtime) - ticks;
+    assert_int_equal(unlink(mark), 0);
+    assert_int_equal(prlimit(runtime, RLIMIT_NOFILE, &limit, NULL), 0);
+    assert_string_equal(hear(client), OK("[6]"));
+    assert_int_equal(unlink(mark), 0);
+    stop_and_check();
+    assert_true(ticks < sysconf(_SC_CLK_TCK) / 5); /* it does not spin */
 }
 
 /* ---- starts that fail ------------------------------------------------------------------------------------------- */
@@ -521,6 +637,10 @@ int main(void)
         RUNTIME_TEST(connections_nobody_had_read_go_on_to_the_next_worker),
         RUNTIME_TEST(a_hundred_deaths_leave_nothing_behind),
         RUNTIME_TEST(a_function_beyond_its_limit_is_answered_and_its_worker_replaced),
+        RUNTIME_TEST(after_its_requests_a_worker_is_replaced_and_nobody_notices),
+        RUNTIME_TEST(a_worker_that_is_too_large_is_replaced),
+        RUNTIME_TEST(while_no_worker_is_up_nobody_waits_in_silence),
+        RUNTIME_TEST(without_descriptors_and_workers_it_waits_and_recovers),
         RUNTIME_TEST(a_start_that_fails_says_why_and_leaves_nothing),
         RUNTIME_TEST(a_stop_during_the_start_is_a_stop),
         RUNTIME_TEST(a_second_runtime_is_refused_and_disturbs_nothing),
