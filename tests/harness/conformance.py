@@ -44,6 +44,28 @@ def ends_early(data):
     return end < len(text) and (text[end] in " \t\r\n" or not text[0] in "-0123456789")
 
 
+def seems_to_end_early(data):
+    """Whether, for a reader that only looks for the end, a value ends before the end of the bytes: the outermost bracket
+    is closed, be it by one of the wrong kind or around rubbish, or white space follows what began like a number."""
+    text = data.lstrip(b" \t\r\n")
+    if text[:1] in b"-0123456789":
+        return len(text.split(None, 1)) > 1
+    depth, in_string, escaped = 0, False, False
+    for place, byte in enumerate(data):
+        if in_string:
+            in_string = escaped or byte != ord('"')
+            escaped = byte == ord("\\") and not escaped
+        elif byte == ord('"'):
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+        elif byte in b"]}" and depth:
+            depth -= 1
+            if not depth:
+                return place + 1 < len(data)
+    return False
+
+
 def json_suite():
     """All files of JSONTestSuite."""
     return [Case(*row[:3]) for row in _rows("jsontestsuite-expect.tsv") if row[0] != "file"]
