@@ -46,7 +46,7 @@ def ends_early(data):
 
 def seems_to_end_early(data):
     """Whether, for a reader that only looks for the end, a value ends before the end of the bytes: the outermost bracket
-    is closed, be it by one of the wrong kind or around rubbish, or white space follows what began like a number."""
+    or string is closed, be it by one of the wrong kind or around rubbish, or white space follows what began like a number."""
     text = data.lstrip(b" \t\r\n")
     if text[:1] in b"-0123456789":
         return len(text.split(None, 1)) > 1
@@ -55,6 +55,8 @@ def seems_to_end_early(data):
         if in_string:
             in_string = escaped or byte != ord('"')
             escaped = byte == ord("\\") and not escaped
+            if not in_string and not depth:
+                return place + 1 < len(data)
         elif byte == ord('"'):
             in_string = True
         elif byte in b"[{":
