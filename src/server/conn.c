@@ -19,7 +19,10 @@
 #define REJECT_TIMEOUT (1 * CLOCK_SECOND) /* for the rest of a message that cannot be JSON */
 #define DRAIN_BYTES    ((size_t)256 << 20)
 
-enum { KEEP_REPLY = 1 << 20 }; /* bytes of reply buffer kept between requests */
+enum {
+    KEEP_REPLY = 1 << 20, /* bytes of reply buffer kept between requests */
+    DISCARD_ROUNDS = 16,  /* reads of what a client had sent, where there is no memory to drain it properly */
+};
 
 /* ---- slots and status ------------------------------------------------------------------------------------------- */
 
@@ -437,7 +440,8 @@ static void refuse_without_memory(struct conn_host *host, int fd)
     log_error("out_of_memory: no memory for a connection");
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
-    (void)recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT);
+    for (int i = 0; i < DISCARD_ROUNDS && recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT) > 0; i++) {
+    }
     fd_close(&fd);
 }
 

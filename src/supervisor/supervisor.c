@@ -27,9 +27,12 @@ enum {
     EVENTS_MAX = 16,
 };
 
-#define CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at the socket's file */
-#define STACK_TIME     (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
-#define DESK_AFTER     (100 * CLOCK_MS)   /* without a worker, before the supervisor accepts itself */
+#define CHECK_INTERVAL   (1 * CLOCK_SECOND) /* between looks at the socket's file */
+#define STACK_TIME       (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
+#define DESK_AFTER       (100 * CLOCK_MS)   /* without a worker, before the supervisor accepts itself */
+#define HAND_ON_INTERVAL (2 * CLOCK_MS)     /* between attempts to hand on what a worker's channel had no room for */
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* ---- workers ---------------------------------------------------------------------------------------------------- */
 
@@ -147,6 +150,10 @@ static void accept_at_desk(struct supervisor *supervisor)
     while (supervisor->orphans.count < ORPHANS_MAX) {
         int connection = listener_accept(&supervisor->listener);
         if (connection < 0) {
+            if (connection != -EAGAIN) { /* no descriptors: again in a while, or the loop would spin */
+                close_desk(supervisor);
+                supervisor->alone_since = clock_now();
+            }
             return;
         }
         (void)orphans_add(&supervisor->orphans, connection, clock_now());
@@ -164,16 +171,31 @@ static void crash_loop_error(const struct supervisor *supervisor, struct error *
     }
 }
 
+/* Hands the orphans to whoever is up. A channel takes some hundreds at once. */
+static void hand_on(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count && supervisor->orphans.count > 0; i++) {
+        if (supervisor->workers[i].state == WORKER_READY) {
+            rescue_hand_on(&supervisor->orphans, supervisor->workers[i].control);
+        }
+    }
+}
+
 /* Returns when there is something to do at the desk. */
 static uint64_t tend_desk(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;
+    hand_on(supervisor);
+    if (supervisor->orphans.count > 0 && supervisor_count(supervisor, WORKER_READY) > 0) {
+        next = clock_after(now, HAND_ON_INTERVAL);
+    }
     if (supervisor->alone_since != CLOCK_NEVER && !supervisor->desk_open && supervisor->orphans.count < ORPHANS_MAX) {
-        next = clock_after(supervisor->alone_since, DESK_AFTER);
+        uint64_t opens = clock_after(supervisor->alone_since, DESK_AFTER);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &supervisor->listener};
-        if (next <= now) {
+        if (opens <= now) {
             supervisor->desk_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
-            next = CLOCK_NEVER;
+        } else {
+            next = earlier(next, opens);
         }
     }
     if (supervisor->orphans.count > 0) {
@@ -433,8 +455,6 @@ static void check_socket(struct supervisor *supervisor, uint64_t now)
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
-
-static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* Acts on deadlines that have passed; returns the next one. */
 static uint64_t expire(struct supervisor *supervisor, uint64_t now)
