@@ -140,7 +140,7 @@ static enum array_status write_row(struct array *array, const char *data, Py_ssi
 {
     for (Py_ssize_t done = 0; done < count;) {
         Py_ssize_t portion = count - done < PORTION ? count - done : PORTION;
-        array->at = output_reserve(array->output, array->at, (size_t)portion * NUMBER_SIZE + OUTPUT_ROOM);
+        array->at = output_reserve(array->output, array->at, (size_t)portion * NUMBER_SIZE);
         if (array->at == NULL) {
             return ARRAY_FULL;
         }
@@ -162,7 +162,7 @@ static enum array_status write_list(struct array *array, const char *data, int d
     Py_ssize_t count = array->view.shape[depth], stride = array->view.strides[depth];
     Py_ssize_t *index = &array->position->index[depth];
     enum array_status status = ARRAY_WRITTEN;
-    array->at = output_reserve(array->output, array->at, OUTPUT_ROOM);
+    array->at = output_room(array->output, array->at);
     if (array->at == NULL) {
         return ARRAY_FULL;
     }
@@ -182,9 +182,7 @@ static enum array_status write_list(struct array *array, const char *data, int d
         array->at -= array->at[-1] == ',';
         *array->at++ = ']';
     }
-    return status == ARRAY_WRITTEN && (array->at = output_reserve(array->output, array->at, OUTPUT_ROOM)) == NULL
-               ? ARRAY_FULL
-               : status;
+    return status == ARRAY_WRITTEN && (array->at = output_room(array->output, array->at)) == NULL ? ARRAY_FULL : status;
 }
 
 /* numpy shows its dates as bytes, without the strides that were asked for. */

@@ -94,8 +94,8 @@ static __attribute__((noinline)) struct decimal shortest(uint64_t significand, i
  * so near that the bits below these decide. */
 static inline bool shortest_clear(uint64_t significand, int exponent, struct decimal *ret_decimal)
 {
-    int k = (exponent * 315653) >> 20; /* floor(log10(2^exponent)) */
-    struct pow10 power = pow10_for_writing(-k);
+    int k = (exponent * 315653) >> 20;    /* floor(log10(2^exponent)) */
+    struct pow10 power = pow10_floor(-k); /* what it lacks to pow10_for_writing is far less than the margin below */
     int shift = exponent + pow10_exponent(-k) + 128; /* 1 to 4 */
     u128 value = multiply(power, significand << shift).high;
     uint64_t unit = (uint64_t)(value >> 64), fraction = (uint64_t)value, ten = unit / 10 * 10;
@@ -119,28 +119,33 @@ struct digits {
     int count; /* without zeros at the end, at least 1 */
 };
 
-/* Two itoa_eight at once. */
+/* The other sixteen digits and their count. */
 #ifdef BLOCK_SSE2
-static inline void eight_and_eight(uint32_t middle, uint32_t last, struct digits *ret_digits)
+static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits *ret_digits)
 {
     __m128i lanes = _mm_unpacklo_epi64(_mm_cvtsi32_si128((int)middle), _mm_cvtsi32_si128((int)last));
     __m128i high = _mm_srli_epi64(_mm_mul_epu32(lanes, _mm_set1_epi32((int)0xD1B71759)), 45); /* 1/10000 */
     __m128i low = _mm_sub_epi32(lanes, _mm_mul_epu32(high, _mm_set1_epi32(10000)));
     lanes = _mm_or_si128(high, _mm_slli_epi64(low, 32));
     high = _mm_srli_epi16(_mm_mulhi_epu16(lanes, _mm_set1_epi16(5243)), 3); /* 1/100 */
-    low = _mm_sub_epi16(lanes, _mm_mullo_epi16(high, _mm_set1_epi16(100)));
+    low = _mm_sub_epi32(lanes, _mm_madd_epi16(high, _mm_set1_epi32(100)));
     lanes = _mm_or_si128(high, _mm_slli_epi32(low, 16));
     high = _mm_mulhi_epu16(lanes, _mm_set1_epi16(6554)); /* 1/10 */
     low = _mm_sub_epi16(lanes, _mm_mullo_epi16(high, _mm_set1_epi16(10)));
     lanes = _mm_or_si128(high, _mm_slli_epi16(low, 8));
+    unsigned zeros = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(lanes, _mm_setzero_si128()));
     ret_digits->middle = (uint64_t)_mm_cvtsi128_si64(lanes);
     ret_digits->last = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(lanes, lanes));
+    ret_digits->count = 32 - __builtin_clz((zeros ^ 0xFFFF) << 1 | 1);
 }
 #else
-static inline void eight_and_eight(uint32_t middle, uint32_t last, struct digits *ret_digits)
+static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits *ret_digits)
 {
     ret_digits->middle = itoa_eight(middle);
     ret_digits->last = itoa_eight(last);
+    uint64_t is_short = 0 - (uint64_t)(ret_digits->last == 0);
+    uint64_t word = ret_digits->last | (ret_digits->middle & is_short);
+    ret_digits->count = DIGITS - (int)(is_short & 8) - (__builtin_clzll(word | 1) >> 3) - (word == 0);
 }
 #endif
 
@@ -149,10 +154,7 @@ static inline struct digits digits_of(uint64_t significand)
     uint32_t top = (uint32_t)(significand / EIGHT_DIGITS);
     uint32_t first = top / EIGHT_DIGITS;
     struct digits digits = {.first = first};
-    eight_and_eight(top - first * EIGHT_DIGITS, (uint32_t)(significand % EIGHT_DIGITS), &digits);
-    uint64_t is_short = 0 - (uint64_t)(digits.last == 0);
-    uint64_t word = digits.last | (digits.middle & is_short);
-    digits.count = DIGITS - (int)(is_short & 8) - (__builtin_clzll(word | 1) >> 3) - (word == 0);
+    sixteen_digits(top - first * EIGHT_DIGITS, (uint32_t)(significand % EIGHT_DIGITS), &digits);
     return digits;
 }
 
