@@ -8,10 +8,10 @@
 
 enum {
     PORTION = 64,     /* numbers for which room is made at once */
-    NUMBER_SIZE = 40, /* room for one, with its comma */
+    NUMBER_SIZE = 25, /* of one, with its comma */
 };
 
-_Static_assert((int)NUMBER_SIZE >= (int)DTOA_SIZE && (int)NUMBER_SIZE > (int)ITOA_SIZE, "a number and its comma fit");
+_Static_assert((int)OUTPUT_ROOM >= (int)DTOA_SIZE && (int)OUTPUT_ROOM >= (int)ITOA_SIZE, "room behind the last one");
 _Static_assert(PORTION *NUMBER_SIZE + OUTPUT_ROOM <= OUTPUT_SLACK, "as the output allows");
 
 /* Writes `count` numbers that lie `stride` bytes apart, each with a comma behind it. Returns the place behind, or, if

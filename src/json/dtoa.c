@@ -19,11 +19,13 @@ enum {
     EIGHT_DIGITS = 100000000,
     POINT_FIRST = -3, /* float.__repr__ leaves out the exponent while the point stands here ... */
     POINT_LAST = 16,  /* ... to here, counted from before the first digit */
+    POINT_NEAR = 8,   /* up to here the digits are put around it by whole words */
+    ASIDE = 24,       /* place behind any text, for bytes that are needed again */
 };
 
-#define HIDDEN_BIT   (UINT64_C(1) << FRACTION_BITS)
-#define FULL_DIGITS  UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
-#define ASCII_POINTS UINT64_C(0x2E2E2E2E2E2E2E2E)
+#define HIDDEN_BIT  (UINT64_C(1) << FRACTION_BITS)
+#define FULL_DIGITS UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
+#define NOINLINE    __attribute__((noinline))
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -41,6 +43,12 @@ static inline struct product multiply(struct pow10 power, uint64_t factor)
 }
 
 static inline uint64_t round_to_odd(u128 high) { return (uint64_t)(high >> 64) | ((uint64_t)high > 1); }
+
+/* significand * 2^exponent has no fraction and is below 2^53. */
+static inline bool is_whole(uint64_t significand, int exponent)
+{
+    return exponent <= 0 && exponent > -FRACTION_BITS - 1 && (significand & ((UINT64_C(1) << -exponent) - 1)) == 0;
+}
 
 /* digits * 10^exponent */
 struct decimal {
@@ -68,7 +76,7 @@ static inline struct interval interval_make(struct pow10 power, uint64_t signifi
 }
 
 /* significand * 2^exponent as the shortest decimal; its digits may end in zeros. */
-static __attribute__((noinline)) struct decimal shortest(uint64_t significand, int exponent, bool narrow)
+static NOINLINE struct decimal shortest(uint64_t significand, int exponent, bool narrow)
 {
     int k = (int)(((int64_t)exponent * 1262611 - (narrow ? 524031 : 0)) >> 22); /* floor(log10(2^exponent)) */
     struct pow10 power = pow10_for_writing(-k);
@@ -158,24 +166,25 @@ static inline struct digits digits_of(uint64_t significand)
     return digits;
 }
 
-/* "123.456" or "120.0": 1 <= point <= POINT_LAST digits stand before the point. */
+/* The sixteen digits behind the first, as text. */
+static inline void write_sixteen(unsigned char *out, const struct digits *digits)
+{
+    itoa_store(out, digits->middle | ITOA_ZEROS);
+    itoa_store(out + 8, digits->last | ITOA_ZEROS);
+}
+
+/* "123.456" or "120.0": 1 to 8 digits stand before the point. The rest is read back from where it was put aside: eight
+ * bytes at any place of sixteen that were just written are still at hand. */
 static inline unsigned char *write_fixed(unsigned char *out, const struct digits *digits, int point)
 {
-    uint64_t middle = digits->middle | ITOA_ZEROS, last = digits->last | ITOA_ZEROS;
-    uint64_t head = (digits->first | '0') | middle << 8; /* the first eight digits */
-    if (__builtin_expect(point < 8, 1)) {
-        uint64_t before = (UINT64_C(1) << (8 * point)) - 1; /* the bytes before the point */
-        uint64_t after = ~before << 8;
-        itoa_store(out + 2, middle);
-        itoa_store(out + 10, last);
-        itoa_store(out, (head & before) | (ASCII_POINTS & ~before & ~after) | (head << 8 & after));
-    } else {
-        itoa_store(out, head);
-        itoa_store(out + 8, middle >> 56 | last << 8);
-        out[16] = (unsigned char)(last >> 56);
-        memmove(out + point + 1, out + point, (size_t)(DIGITS - point));
-        out[point] = '.';
-    }
+    unsigned char *aside = out + ASIDE;
+    uint64_t rest;
+    write_sixteen(aside, digits);
+    memcpy(&rest, aside + point - 1, sizeof rest);
+    itoa_store(out, (digits->first | '0') | (digits->middle | ITOA_ZEROS) << 8);
+    out[point] = '.';
+    memcpy(out + point + 1, &rest, sizeof rest);
+    itoa_store(out + 10, digits->last | ITOA_ZEROS);
     return out + (digits->count > point ? digits->count : point + 1) + 1;
 }
 
@@ -185,8 +194,7 @@ static inline unsigned char *write_small(unsigned char *out, const struct digits
     itoa_store(out, UINT64_C(0x3030303030302E30));
     out += 2 - point;
     out[0] = (unsigned char)('0' + digits->first);
-    itoa_store(out + 1, digits->middle | ITOA_ZEROS);
-    itoa_store(out + 9, digits->last | ITOA_ZEROS);
+    write_sixteen(out + 1, digits);
     return out + digits->count;
 }
 
@@ -195,8 +203,7 @@ static unsigned char *write_exponent(unsigned char *out, const struct digits *di
 {
     out[0] = (unsigned char)('0' + digits->first);
     out[1] = '.';
-    itoa_store(out + 2, digits->middle | ITOA_ZEROS);
-    itoa_store(out + 10, digits->last | ITOA_ZEROS);
+    write_sixteen(out + 2, digits);
     out += digits->count > 1 ? digits->count + 1 : 1;
     *out++ = 'e';
     *out++ = point > 0 ? '+' : '-';
@@ -205,17 +212,53 @@ static unsigned char *write_exponent(unsigned char *out, const struct digits *di
     return itoa_short(out + (exponent < 10), exponent);
 }
 
+/* Where the point is far from the first digit. */
+static NOINLINE unsigned char *write_far(unsigned char *out, uint64_t significand, int point)
+{
+    struct digits digits = digits_of(significand);
+    if (point < POINT_FIRST || point > POINT_LAST) {
+        return write_exponent(out, &digits, point);
+    }
+    out[0] = (unsigned char)('0' + digits.first);
+    write_sixteen(out + 1, &digits);
+    memmove(out + point + 1, out + point, (size_t)(DIGITS - point));
+    out[point] = '.';
+    return out + (digits.count > point ? digits.count : point + 1) + 1;
+}
+
+/* digits * 10^exponent with at most DIGITS digits, and at least one less unless the number is subnormal. */
 static inline unsigned char *write_decimal(unsigned char *out, struct decimal decimal)
 {
+    bool lacks_one = decimal.digits < FULL_DIGITS;
+    decimal.digits += (0 - (uint64_t)lacks_one) & (decimal.digits * 9);
+    int point = decimal.exponent + DIGITS - lacks_one;
+    if (__builtin_expect(point < POINT_FIRST || point > POINT_NEAR, 0)) {
+        return write_far(out, decimal.digits, point);
+    }
     struct digits digits = digits_of(decimal.digits);
-    int point = decimal.exponent + DIGITS;
-    if (__builtin_expect(point >= 1 && point <= POINT_LAST, 1)) {
-        return write_fixed(out, &digits, point);
+    return point > 0 ? write_fixed(out, &digits, point) : write_small(out, &digits, point);
+}
+
+/* Positive numbers that shortest_clear does not decide, or that are whole, zero, or subnormal. */
+static NOINLINE unsigned char *write_rare(unsigned char *out, uint64_t fraction, int biased)
+{
+    uint64_t significand = biased > 0 ? fraction | HIDDEN_BIT : fraction;
+    int exponent = (biased > 0 ? biased : 1) - EXPONENT_BIAS;
+    if (significand == 0) {
+        memcpy(out, "0.0", 3);
+        return out + 3;
     }
-    if (point >= POINT_FIRST && point <= 0) {
-        return write_small(out, &digits, point);
+    if (is_whole(significand, exponent)) {
+        out = itoa_u64(out, significand >> -exponent); /* below 2^53, so no exponent is due */
+        memcpy(out, ".0", 2);
+        return out + 2;
     }
-    return write_exponent(out, &digits, point);
+    struct decimal decimal = shortest(significand, exponent, fraction == 0 && biased > 1);
+    while (decimal.digits < FULL_DIGITS / 10) {
+        decimal.digits *= 10;
+        decimal.exponent--;
+    }
+    return write_decimal(out, decimal);
 }
 
 unsigned char *dtoa(unsigned char *out, double value)
@@ -224,26 +267,13 @@ unsigned char *dtoa(unsigned char *out, double value)
     memcpy(&bits, &value, sizeof bits);
     *out = '-';
     out += bits >> 63;
-    int biased = (int)(bits >> FRACTION_BITS & 0x7FF);
+    int biased = (int)(bits >> FRACTION_BITS & 0x7FF), exponent = biased - EXPONENT_BIAS;
     uint64_t fraction = bits & (HIDDEN_BIT - 1);
-    uint64_t significand = biased > 0 ? fraction | HIDDEN_BIT : fraction;
-    int exponent = (biased > 0 ? biased : 1) - EXPONENT_BIAS;
-    if (significand == 0 ||
-        (exponent <= 0 && exponent > -FRACTION_BITS - 1 && (significand & ((UINT64_C(1) << -exponent) - 1)) == 0)) {
-        out = itoa_u64(out, significand == 0 ? 0 : significand >> -exponent); /* below 2^53, so no exponent is due */
-        memcpy(out, ".0", 2);
-        return out + 2;
-    }
     struct decimal decimal;
-    if (__builtin_expect(fraction == 0, 0) || !shortest_clear(significand, exponent, &decimal)) {
-        decimal = shortest(significand, exponent, fraction == 0 && biased > 1);
-    }
-    bool lacks_one = decimal.digits < FULL_DIGITS;
-    decimal.digits += (0 - (uint64_t)lacks_one) & (decimal.digits * 9);
-    decimal.exponent -= lacks_one;
-    while (__builtin_expect(decimal.digits < FULL_DIGITS, 0)) { /* a subnormal number */
-        decimal.digits *= 10;
-        decimal.exponent--;
+    bool is_plain = biased > 0 && fraction != 0 && !is_whole(fraction | HIDDEN_BIT, exponent);
+    if (!is_plain || !shortest_clear(fraction | HIDDEN_BIT, exponent, &decimal)) {
+        return write_rare(out, fraction,
+                          biased); /* tail calls both: nothing need be saved for those that return here */
     }
     return write_decimal(out, decimal);
 }
