@@ -8,8 +8,7 @@
 
 #include "codec/encoder.h"
 
-/* The stack must be pinned. Writes `object` (borrowed; held by the caller), or opens it as a container, or returns NULL
- * with the new reference
+/* Writes `object` (borrowed; held by the caller), or opens it as a container, or returns NULL with the new reference
  * `*ret_stand_in` (else NULL), which is to be written in its place. OUTPUT_ROOM bytes are free at the place. Runs code
  * of the object. */
 unsigned char *known_write(struct encoder *e, unsigned char *at, PyObject *object, PyObject **ret_stand_in);
