@@ -15,6 +15,12 @@
 /* A document given to dumps() may grow to this; the serving path has its own limit. */
 static const size_t dumps_limit = (size_t)1 << 40;
 
+/* The buffer of the last dumps(), if it was at most this large: memory that is new from the kernel each time costs more
+ * than writing JSON into it. */
+enum { DUMPS_KEPT = 4 << 20 };
+
+static struct buffer spare;
+
 static PyObject *raise_error(const struct error *err)
 {
     switch (err->category) {
@@ -56,12 +62,16 @@ PyDoc_STRVAR(dumps_doc,
 static PyObject *module_dumps(PyObject *self, PyObject *object)
 {
     (void)self;
-    struct buffer out = buffer_make(dumps_limit);
+    struct buffer out = spare;
+    out.limit = dumps_limit;
+    spare = buffer_make(0); /* the object's own code may call dumps() */
     struct error err;
     PyObject *result = encode(object, "obj", &out, &err)
                            ? PyBytes_FromStringAndSize((const char *)out.data, (Py_ssize_t)out.size)
                            : raise_error(&err);
-    buffer_done(&out);
+    buffer_done(&spare);
+    buffer_reset(&out, DUMPS_KEPT);
+    spare = out;
     return result;
 }
 

@@ -8,10 +8,10 @@
 
 enum {
     PORTION = 64,     /* numbers for which room is made at once */
-    NUMBER_SIZE = 40, /* room for one, with its comma */
+    NUMBER_SIZE = 25, /* of one, with its comma */
 };
 
-_Static_assert((int)NUMBER_SIZE >= (int)DTOA_SIZE && (int)NUMBER_SIZE > (int)ITOA_SIZE, "a number and its comma fit");
+_Static_assert((int)OUTPUT_ROOM >= (int)DTOA_SIZE && (int)OUTPUT_ROOM >= (int)ITOA_SIZE, "room behind the last one");
 _Static_assert(PORTION *NUMBER_SIZE + OUTPUT_ROOM <= OUTPUT_SLACK, "as the output allows");
 
 /* Writes `count` numbers that lie `stride` bytes apart, each with a comma behind it. Returns the place behind, or, if
@@ -140,7 +140,7 @@ static enum array_status write_row(struct array *array, const char *data, Py_ssi
 {
     for (Py_ssize_t done = 0; done < count;) {
         Py_ssize_t portion = count - done < PORTION ? count - done : PORTION;
-        array->at = output_reserve(array->output, array->at, (size_t)portion * NUMBER_SIZE + OUTPUT_ROOM);
+        array->at = output_reserve(array->output, array->at, (size_t)portion * NUMBER_SIZE);
         if (array->at == NULL) {
             return ARRAY_FULL;
         }
@@ -162,7 +162,7 @@ static enum array_status write_list(struct array *array, const char *data, int d
     Py_ssize_t count = array->view.shape[depth], stride = array->view.strides[depth];
     Py_ssize_t *index = &array->position->index[depth];
     enum array_status status = ARRAY_WRITTEN;
-    array->at = output_reserve(array->output, array->at, OUTPUT_ROOM);
+    array->at = output_room(array->output, array->at);
     if (array->at == NULL) {
         return ARRAY_FULL;
     }
@@ -182,9 +182,7 @@ static enum array_status write_list(struct array *array, const char *data, int d
         array->at -= array->at[-1] == ',';
         *array->at++ = ']';
     }
-    return status == ARRAY_WRITTEN && (array->at = output_reserve(array->output, array->at, OUTPUT_ROOM)) == NULL
-               ? ARRAY_FULL
-               : status;
+    return status == ARRAY_WRITTEN && (array->at = output_room(array->output, array->at)) == NULL ? ARRAY_FULL : status;
 }
 
 /* numpy shows its dates as bytes, without the strides that were asked for. */

@@ -11,8 +11,8 @@
  * end of the container overwrites the last one. Nothing is kept for error texts while all goes well: the path to a
  * culprit is read from the stack.
  *
- * No code but ours runs while a scalar is written, so it is only borrowed. Whatever is not a scalar of an exact type
- * may run code that changes every container around it: it is held, and so are the containers and the keys on the way.
+ * Whatever is not of an exact json type may run code that changes every container around it: before that the stack is
+ * pinned (codec/frames.h).
  */
 #include "codec/encode.h"
 
@@ -27,142 +27,182 @@ enum { STAND_INS_MAX = 32 }; /* an object that stands for another, that stands f
 /* Kept between calls, and owned by one call at a time. */
 static struct workspace *spare;
 
-static inline PyObject *held(PyObject *object)
+/* Of the exact dict, list and tuple. */
+static inline enum form form_of(PyTypeObject *type)
 {
-    Py_INCREF(object);
-    return object;
+    return type == &PyDict_Type ? FORM_DICT : type == &PyList_Type ? FORM_LIST : FORM_TUPLE;
 }
 
-/* Walking the innermost container: writes values until one is no scalar, which is left in `*ret_value` as a new
- * reference, or until the end, which leaves it as it is. */
+/* How walking the innermost container stopped. */
+enum walk {
+    WALK_END,    /* all is written */
+    WALK_VALUE,  /* at a value that is no scalar of an exact type, in `*ret_value`, borrowed */
+    WALK_OPENED, /* the value was opened */
+    WALK_FAILED,
+};
 
-static inline __attribute__((always_inline)) unsigned char *
-walk_list(struct encoder *e, unsigned char *at, struct frame *frame, bool is_list, PyObject **ret_value)
+/* The place to write at is copied from and to `*at_place` once, so that it lives in a register. */
+static inline __attribute__((always_inline)) enum walk
+walk_list(struct encoder *e, unsigned char **at_place, struct frame *frame, bool is_list, PyObject **ret_value)
 {
     PyObject *items = frame->items;
+    unsigned char *at = *at_place;
+    enum scalar_outcome outcome = SCALAR_WRITTEN;
     while (frame->at < Py_SIZE(items)) { /* a list may have changed since the last time */
         PyObject *value = is_list ? layout_list_item(items, frame->at) : layout_tuple_item(items, frame->at);
         frame->at++;
-        at = encoder_reserve(e, at, OUTPUT_ROOM);
+        at = encoder_room(e, at);
         if (__builtin_expect(at == NULL, 0)) {
-            return NULL;
+            return WALK_FAILED;
         }
-        enum scalar_outcome outcome = scalar_write(e, &at, value);
+        outcome = scalar_write(e, &at, value);
         if (outcome != SCALAR_WRITTEN) {
-            *ret_value = outcome == SCALAR_NONE ? held(value) : NULL;
-            return at;
+            *ret_value = value;
+            break;
         }
         *at++ = ',';
     }
-    return at;
+    *at_place = at;
+    return outcome == SCALAR_WRITTEN ? WALK_END : outcome == SCALAR_NONE ? WALK_VALUE : WALK_FAILED;
 }
 
-/* One pair. True: written with its comma. False: the value is no scalar (`*ret_value`), or it failed (`*at` is NULL).
- */
-static inline __attribute__((always_inline)) bool write_pair(struct encoder *e, unsigned char **at, struct frame *frame,
-                                                             PyObject *key, PyObject *value, PyObject **ret_value)
+/* Writes the key, and the value if it is a scalar. */
+static inline __attribute__((always_inline)) enum scalar_outcome
+write_pair(struct encoder *e, unsigned char **at, struct frame *frame, PyObject *key, PyObject *value)
 {
     *at = scalar_key(e, *at, key);
+    frames_set_key(frame, *at != NULL ? key : NULL);
     if (__builtin_expect(*at == NULL, 0)) {
-        return false;
+        return SCALAR_FAILED;
     }
     enum scalar_outcome outcome = scalar_write(e, at, value);
     if (outcome == SCALAR_WRITTEN) {
         *(*at)++ = ',';
-        return true;
     }
-    frame->key = held(key);
-    *ret_value = outcome == SCALAR_NONE ? held(value) : NULL;
-    return false;
+    return outcome;
+}
+
+/* The same with a key that is no exact str: such a one may have code of its own that gives up key and value. */
+static enum scalar_outcome write_other_pair(struct encoder *e, unsigned char **at, struct frame *frame, PyObject *key,
+                                            PyObject *value)
+{
+    frames_pin(e->work);
+    Py_INCREF(key);
+    Py_INCREF(value);
+    enum scalar_outcome outcome = write_pair(e, at, frame, key, value);
+    Py_DECREF(value); /* the container still has them: nothing has run if the outcome is SCALAR_NONE */
+    Py_DECREF(key);
+    return outcome;
 }
 
 /* PyDict_Next copes with a dict that was changed in between: it may miss items, no more. */
-static inline __attribute__((always_inline)) unsigned char *walk_dict(struct encoder *e, unsigned char *at,
-                                                                      struct frame *frame, PyObject **ret_value)
+static inline __attribute__((always_inline)) enum walk walk_dict(struct encoder *e, unsigned char **at_place,
+                                                                 struct frame *frame, PyObject **ret_value)
 {
     PyObject *key, *value;
+    unsigned char *at = *at_place;
+    enum scalar_outcome outcome = SCALAR_WRITTEN;
     while (PyDict_Next(frame->items, &frame->at, &key, &value)) {
-        if (!write_pair(e, &at, frame, key, value, ret_value)) {
+        at = encoder_room(e, at);
+        if (__builtin_expect(at == NULL, 0)) {
+            return WALK_FAILED;
+        }
+        if (__builtin_expect(Py_TYPE(key) == &PyUnicode_Type, 1)) {
+            outcome = write_pair(e, &at, frame, key, value);
+        } else {
+            unsigned char *next = at; /* an address that leaves this function */
+            outcome = write_other_pair(e, &next, frame, key, value);
+            at = next;
+        }
+        if (outcome != SCALAR_WRITTEN) {
+            *ret_value = value;
             break;
         }
     }
-    return at;
+    *at_place = at;
+    return outcome == SCALAR_WRITTEN ? WALK_END : outcome == SCALAR_NONE ? WALK_VALUE : WALK_FAILED;
 }
 
-static unsigned char *walk_pairs(struct encoder *e, unsigned char *at, struct frame *frame, PyObject **ret_value)
+static enum walk walk_pairs(struct encoder *e, unsigned char **at, struct frame *frame, PyObject **ret_value)
 {
     while (frame->at < PyList_Size(frame->items)) {
-        PyObject *pair = PyList_GetItem(frame->items, frame->at++);
+        PyObject *pair = PyList_GetItem(frame->items, frame->at++); /* borrowed from a list that is ours alone */
         if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
-            return fail(e, "ValueError", "items() of a dict subclass must give pairs");
+            frames_set_key(frame, NULL);
+            fail(e, "ValueError", "items() of a dict subclass must give pairs");
+            return WALK_FAILED;
         }
-        if (!write_pair(e, &at, frame, PyTuple_GetItem(pair, 0), PyTuple_GetItem(pair, 1), ret_value)) {
-            break;
+        PyObject *value = PyTuple_GetItem(pair, 1);
+        *at = encoder_room(e, *at);
+        if (*at == NULL) {
+            return WALK_FAILED;
+        }
+        enum scalar_outcome outcome = write_other_pair(e, at, frame, PyTuple_GetItem(pair, 0), value);
+        if (outcome != SCALAR_WRITTEN) {
+            *ret_value = value;
+            return outcome == SCALAR_NONE ? WALK_VALUE : WALK_FAILED;
         }
     }
-    return at;
+    return WALK_END;
 }
 
-static unsigned char *walk_fields(struct encoder *e, unsigned char *at, struct frame *frame, PyObject **ret_value)
+static unsigned char *write_owned(struct encoder *e, unsigned char *at, PyObject *object);
+
+/* Attributes belong to nobody we know of, so they are written, or opened, from here. */
+static enum walk walk_fields(struct encoder *e, unsigned char **at, struct frame *frame)
 {
+    size_t depth = e->work->depth;
     while (frame->at < PyTuple_Size(frame->items)) {
         PyObject *name = PyTuple_GetItem(frame->items, frame->at++);
+        frames_set_key(frame, name);
         PyObject *value = PyObject_GetAttr(frame->object, name);
         if (value == NULL) {
-            frame->key = held(name);
-            return fail_raised(e);
+            fail_raised(e);
+            return WALK_FAILED;
         }
-        bool written = write_pair(e, &at, frame, name, value, ret_value);
-        Py_DECREF(value); /* may run code, but nothing is borrowed here */
-        if (!written) {
-            break;
+        *at = encoder_room(e, *at);
+        *at = *at != NULL ? scalar_key(e, *at, name) : NULL;
+        if (*at == NULL) {
+            Py_DECREF(value);
+            return WALK_FAILED;
         }
+        *at = write_owned(e, *at, value);
+        if (*at == NULL) {
+            return WALK_FAILED;
+        }
+        if (e->work->depth > depth) {
+            return WALK_OPENED;
+        }
+        *(*at)++ = ',';
     }
-    return at;
+    return WALK_END;
 }
 
-static inline __attribute__((always_inline)) unsigned char *walk(struct encoder *e, unsigned char *at,
-                                                                 PyObject **ret_value)
+static inline __attribute__((always_inline)) enum walk walk(struct encoder *e, unsigned char **at, PyObject **ret_value)
 {
     struct frame *frame = &e->work->frames[e->work->depth - 1];
-    Py_CLEAR(frame->key);
-    switch (frame->form) {
-    case FORM_LIST:
-        return walk_list(e, at, frame, true, ret_value);
-    case FORM_TUPLE:
-        return walk_list(e, at, frame, false, ret_value);
-    case FORM_DICT:
+    if (frame->form == FORM_DICT) { /* ifs, not a switch, which would be mispredicted more often */
         return walk_dict(e, at, frame, ret_value);
-    case FORM_PAIRS:
-        return walk_pairs(e, at, frame, ret_value);
-    case FORM_FIELDS:
-        return walk_fields(e, at, frame, ret_value);
     }
-    return NULL;
+    if (frame->form == FORM_LIST) {
+        return walk_list(e, at, frame, true, ret_value);
+    }
+    if (frame->form == FORM_TUPLE) {
+        return walk_list(e, at, frame, false, ret_value);
+    }
+    return frame->form == FORM_PAIRS ? walk_pairs(e, at, frame, ret_value) : walk_fields(e, at, frame);
 }
 
-/* Whatever is no exact dict, list or tuple; takes the reference. Writes a scalar; opens a container. */
-static unsigned char *write_other(struct encoder *e, unsigned char *at, PyObject *object);
-
-/* Any object; takes the reference. OUTPUT_ROOM bytes are free at the place and, but for punctuation, behind it. */
-static inline unsigned char *write_value(struct encoder *e, unsigned char *at, PyObject *object)
+/* Any object; takes the reference, and pins the stack. OUTPUT_ROOM bytes are free behind it, and at the place, but for
+ * a key. Writes a scalar; opens a container. */
+static unsigned char *write_owned(struct encoder *e, unsigned char *at, PyObject *object)
 {
-    PyTypeObject *type = Py_TYPE(object);
-    if (type == &PyDict_Type) {
-        return frames_open(e, at, object, object, FORM_DICT);
-    }
-    if (type == &PyList_Type || type == &PyTuple_Type) {
-        return frames_open(e, at, object, object, type == &PyList_Type ? FORM_LIST : FORM_TUPLE);
-    }
-    return write_other(e, at, object);
-}
-
-static unsigned char *write_other(struct encoder *e, unsigned char *at, PyObject *object)
-{
+    frames_pin(e->work);
     for (int stand_ins = 0; stand_ins < STAND_INS_MAX; stand_ins++) {
         PyTypeObject *type = Py_TYPE(object);
         if (type == &PyDict_Type || type == &PyList_Type || type == &PyTuple_Type) {
-            return write_value(e, at, object);
+            Py_INCREF(object);
+            return frames_open_owned(e, at, object, object, form_of(type));
         }
         PyObject *stand_in = NULL;
         unsigned char *next = at;
@@ -171,7 +211,7 @@ static unsigned char *write_other(struct encoder *e, unsigned char *at, PyObject
         }
         Py_DECREF(object);
         if (stand_in == NULL) {
-            return next != NULL ? encoder_reserve(e, next, OUTPUT_ROOM) : NULL;
+            return next != NULL ? encoder_room(e, next) : NULL;
         }
         object = stand_in;
     }
@@ -179,18 +219,36 @@ static unsigned char *write_other(struct encoder *e, unsigned char *at, PyObject
     return fail(e, "ValueError", "an object stands for another, and that for another, without end");
 }
 
+/* Any object that is held by a container on the stack or by the caller. Otherwise as write_owned. */
+static inline unsigned char *write_borrowed(struct encoder *e, unsigned char *at, PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    if (type == &PyDict_Type || type == &PyList_Type || type == &PyTuple_Type) {
+        return frames_open(e, at, object, form_of(type));
+    }
+    Py_INCREF(object);
+    return write_owned(e, at, object);
+}
+
 static unsigned char *write_document(struct encoder *e, unsigned char *at, PyObject *object)
 {
     struct workspace *work = e->work;
-    at = write_value(e, at, held(object));
+    at = write_borrowed(e, at, object);
     while (at != NULL && work->depth > 0) {
         size_t depth = work->depth;
         PyObject *value = NULL;
-        at = walk(e, at, &value);
-        if (__builtin_expect(at == NULL, 0)) {
+        switch (walk(e, &at, &value)) {
+        case WALK_END:
+            at = frames_close(e, at);
             break;
+        case WALK_VALUE:
+            at = write_borrowed(e, at, value);
+            break;
+        case WALK_OPENED:
+            break;
+        case WALK_FAILED:
+            return NULL;
         }
-        at = value != NULL ? write_value(e, at, value) : frames_close(e, at);
         if (at != NULL && work->depth <= depth && work->depth > 0) { /* not behind an opening bracket */
             *at++ = ',';
         }
@@ -203,7 +261,7 @@ static struct workspace *workspace_take(void)
     struct workspace *work = spare;
     spare = NULL;
     if (work == NULL && (work = malloc(sizeof *work)) != NULL) {
-        work->depth = 0;
+        work->depth = work->pinned = 0;
     }
     return work;
 }
@@ -226,7 +284,6 @@ bool encode(PyObject *object, const char *root, struct buffer *out, struct error
         return false;
     }
     unsigned char *at = output_open(&e.out, out);
-    at = at != NULL ? encoder_reserve(&e, at, OUTPUT_ROOM) : NULL;
     at = at != NULL ? write_document(&e, at, object) : NULL;
     bool taken = output_close(&e.out, at);
     if (!taken) {

@@ -25,15 +25,17 @@ enum form {
 
 /* An open container. */
 struct frame {
-    PyObject *object; /* owned; what stands in the result */
-    PyObject *items;  /* what is walked: owned, or the same as `object` */
-    PyObject *key;    /* owned; of the value above this frame, or of the one that failed; NULL in a list */
+    PyObject *object; /* what stands in the result */
+    PyObject *items;  /* what is walked, often the same */
+    PyObject *key;    /* of the value being written; NULL in a list */
     Py_ssize_t at;    /* the next index; the position of PyDict_Next */
     enum form form;
+    bool owned; /* the pointers are references (codec/frames.h) */
 };
 
 struct workspace {
-    size_t depth; /* open frames */
+    size_t depth;  /* open frames */
+    size_t pinned; /* of these, how many are owned */
     struct frame frames[ENCODER_DEPTH_MAX];
     struct array_position position; /* of the number that failed */
 };
@@ -44,6 +46,8 @@ struct encoder {
     struct error *err; /* category, type and text; the path is put before the text at the end */
     bool in_array;     /* the error is about the number at work->position in an array */
 };
+
+static inline unsigned char *encoder_room(struct encoder *e, unsigned char *at) { return output_room(&e->out, at); }
 
 static inline unsigned char *encoder_reserve(struct encoder *e, unsigned char *at, size_t size)
 {

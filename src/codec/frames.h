@@ -1,5 +1,10 @@
 /*
- * The encoder's stack: which containers are open. Holds what is on it, refuses circles and too many levels.
+ * The encoder's stack: which containers are open. Refuses circles and too many levels.
+ *
+ * Writing scalars runs no code of others, so what is reached from the result by exact dicts, lists and tuples stays
+ * alive by itself and is only borrowed: the reference counts of a large result are not even touched. Before anything
+ * that may run code the whole stack is pinned: from then on it owns what is on it, since that code may change every
+ * container. Frames below `pinned` are owned, those from there on are borrowed.
  *
  * Internal to the encoder.
  */
@@ -8,11 +13,14 @@
 
 #include "codec/encoder.h"
 
-/* Leaves frames until `depth` are open. May run code of the objects that are given up. */
+/* Takes references to all that is on the stack. Cheap if that has happened before. */
+void frames_pin(struct workspace *work);
+
+/* Leaves frames until `depth` are open. May run code if they are pinned. */
 void frames_leave(struct workspace *work, size_t depth);
 
-/* The slow end of frames_open: says why, gives up the references. NULL. */
-void *frames_refuse(struct encoder *e, PyObject *object, PyObject *items);
+/* Says why a container cannot be opened. NULL. */
+void *frames_refuse(struct encoder *e, PyObject *object);
 
 /* A circle makes the same object turn up at each multiple of its length. It is compared with one frame only, that at
  * the greatest power of two so far (R. Brent, 1980): found before the depth has grown to three times the circle. */
@@ -22,33 +30,60 @@ static inline bool frames_would_circle(const struct workspace *work, PyObject *o
     return depth > 0 && work->frames[((size_t)1 << (63 - __builtin_clzll(depth))) - 1].object == object;
 }
 
-/* Opens a container and writes its bracket; one byte must be free. Takes the references to `object` and, unless it is
- * the same, to `items`, on failure too. */
-static inline unsigned char *frames_open(struct encoder *e, unsigned char *at, PyObject *object, PyObject *items,
-                                         enum form form)
+static inline bool frames_cannot_open(const struct workspace *work, PyObject *object)
+{
+    return work->depth == ENCODER_DEPTH_MAX || frames_would_circle(work, object);
+}
+
+/* Opens a borrowed container and writes its bracket; one byte must be free. */
+static inline unsigned char *frames_open(struct encoder *e, unsigned char *at, PyObject *object, enum form form)
 {
     struct workspace *work = e->work;
-    if (__builtin_expect(work->depth == ENCODER_DEPTH_MAX || frames_would_circle(work, object), 0)) {
-        return frames_refuse(e, object, items);
+    if (__builtin_expect(frames_cannot_open(work, object), 0)) {
+        return frames_refuse(e, object);
     }
-    work->frames[work->depth++] = (struct frame){.object = object, .items = items, .form = form};
+    struct frame *frame = &work->frames[work->depth++];
+    frame->object = frame->items = object;
+    frame->key = NULL;
+    frame->at = 0;
+    frame->form = form;
+    frame->owned = false;
     *at++ = form <= FORM_TUPLE ? '[' : '{';
     return at;
 }
 
-/* Ends the innermost container, whose key is given up already, with its bracket instead of its last comma; at least
- * OUTPUT_ROOM bytes are free behind it. May run code. */
+/* The same, but takes the references to `object` and to `items`, by which it is walked, also on failure. The stack must
+ * be pinned. */
+unsigned char *frames_open_owned(struct encoder *e, unsigned char *at, PyObject *object, PyObject *items,
+                                 enum form form);
+
+/* Notes the key (borrowed) of the value that is to be written next; NULL for none. */
+static inline void frames_set_key(struct frame *frame, PyObject *key)
+{
+    if (__builtin_expect(frame->owned, 0)) {
+        PyObject *former = frame->key;
+        Py_XINCREF(key);
+        frame->key = key;
+        Py_XDECREF(former);
+        return;
+    }
+    frame->key = key;
+}
+
+/* Ends the innermost container, with its bracket instead of its last comma; OUTPUT_ROOM bytes are free behind it. May
+ * run code if it is pinned. */
 static inline unsigned char *frames_close(struct encoder *e, unsigned char *at)
 {
-    const struct frame *frame = &e->work->frames[--e->work->depth];
-    PyObject *object = frame->object, *items = frame->items;
+    struct workspace *work = e->work;
     at -= at[-1] == ',';
+    const struct frame *frame = &work->frames[work->depth - 1];
     *at++ = frame->form <= FORM_TUPLE ? ']' : '}';
-    if (items != object) {
-        Py_DECREF(items);
+    if (__builtin_expect(frame->owned, 0)) {
+        frames_leave(work, work->depth - 1);
+    } else {
+        work->depth--;
     }
-    Py_DECREF(object);
-    return encoder_reserve(e, at, OUTPUT_ROOM);
+    return encoder_room(e, at);
 }
 
 #endif

@@ -11,13 +11,14 @@ static unsigned char *open_made(struct encoder *e, unsigned char *at, PyObject *
         return fail_raised(e);
     }
     Py_INCREF(object);
-    return frames_open(e, at, object, items, form);
+    return frames_open_owned(e, at, object, items, form);
 }
 
+/* Opens a subclass that is walked as its base is. */
 static unsigned char *open_same(struct encoder *e, unsigned char *at, PyObject *object, enum form form)
 {
     Py_INCREF(object);
-    return frames_open(e, at, object, object, form);
+    return open_made(e, at, object, object, form);
 }
 
 /* A subclass decides by its items(), as with `json`: OrderedDict keeps another order than its base. */

@@ -35,6 +35,30 @@ static bool probe_floats(void)
     return good;
 }
 
+/* Whether all ints from -2^30 to 2^30 that are probed read as they should; one of more digits must not be read. */
+static bool probe_ints(void)
+{
+    static const struct {
+        long value;
+        bool small;
+    } probes[] = {{0, true},          {1, true},           {-1, true},          {-5, true},
+                  {256, true},        {257, true},         {1000003, true},     {-70000, true},
+                  {1073741823, true}, {-1073741823, true}, {1073741824, false}, {-1073741824, false},
+                  {1L << 45, false}};
+    bool good = true;
+    for (size_t i = 0; good && i < sizeof probes / sizeof *probes; i++) {
+        PyObject *number = PyLong_FromLong(probes[i].value);
+        int64_t value = 0;
+        good = size_of(number) >= sizeof(PyObject) + sizeof value; /* zero may have no digit to be read */
+        if (good) {
+            bool small = layout_small_int(number, &value);
+            good = small == probes[i].small && (!small || value == probes[i].value);
+        }
+        Py_XDECREF(number);
+    }
+    return good;
+}
+
 /* A list and a tuple of three different objects. */
 static void probe_sequences(void)
 {
@@ -109,5 +133,10 @@ void layout_init(void)
 {
     layout.floats = probe_floats();
     layout.strings = probe_strings();
+    layout.ints = INTS_BY_SIZE;
+    if (!probe_ints()) {
+        layout.ints = INTS_BY_TAG;
+        layout.ints = probe_ints() ? INTS_BY_TAG : INTS_UNKNOWN;
+    }
     probe_sequences();
 }

@@ -19,6 +19,7 @@
 /* What layout_init found. Read only by the functions below. */
 extern struct layout {
     bool floats, lists, tuples, strings;
+    enum { INTS_UNKNOWN, INTS_BY_SIZE, INTS_BY_TAG } ints;
     size_t ascii_text; /* bytes from a pure ASCII str to its characters */
     size_t wide_text;  /* the same for all other compact ones */
 } layout;
@@ -36,9 +37,10 @@ enum text_kind {
 };
 
 enum {
-    LAYOUT_STATE_OFFSET = 32,  /* in a str: flags behind length and hash */
-    LAYOUT_STATE_MASK = 0x7C,  /* width of a character, whether they follow the head, whether all are ASCII */
-    LAYOUT_LENGTH_OFFSET = 16, /* in a str */
+    LAYOUT_STATE_OFFSET = 32,       /* in a str: flags behind length and hash */
+    LAYOUT_STATE_MASK = 0x7C,       /* width of a character, whether they follow the head, whether all are ASCII */
+    LAYOUT_LENGTH_OFFSET = 16,      /* in a str */
+    LAYOUT_TAG_TWO_DIGITS = 2 << 3, /* in an int since 3.12: the least tag of one with more than one digit */
 };
 
 /* `text` is a str (a subclass is never known). */
@@ -71,6 +73,25 @@ static inline double layout_float(PyObject *number)
     double value;
     memcpy(&value, (const char *)number + sizeof(PyObject), sizeof value);
     return value;
+}
+
+/* The value of an int, or of an instance of a subclass, of at most one digit (30 bits). False: ask the functions. Up to
+ * CPython 3.11 the number of digits stands before them, negative for a negative int; since 3.12 a tag: 0 positive, 1
+ * zero, 2 negative in the lowest two bits, the number of digits from the fourth on. */
+static inline bool layout_small_int(PyObject *number, int64_t *ret_value)
+{
+    int64_t head;
+    uint32_t digit = 0;
+    memcpy(&head, (const char *)number + sizeof(PyObject), sizeof head);
+    bool by_size = layout.ints == INTS_BY_SIZE;
+    if (by_size ? head < -1 || head > 1 : layout.ints != INTS_BY_TAG || (uint64_t)head >= LAYOUT_TAG_TWO_DIGITS) {
+        return false;
+    }
+    if (head != 0) { /* an old zero has no digit */
+        memcpy(&digit, (const char *)number + sizeof(PyObject) + sizeof head, sizeof digit);
+    }
+    *ret_value = (by_size ? head : 1 - (head & 3)) * (int64_t)digit;
+    return true;
 }
 
 /* 0 <= index < Py_SIZE(list), and the same for tuples; subclasses too. */

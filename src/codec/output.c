@@ -1,28 +1,34 @@
 #include "codec/output.h"
 
+static unsigned char *place(struct output *output, size_t size)
+{
+    struct buffer *buffer = output->buffer;
+    size_t more;
+    if (__builtin_add_overflow(size, (size_t)OUTPUT_ROOM, &more)) {
+        output->status = BUFFER_LIMIT;
+        return NULL;
+    }
+    output->status = buffer_reserve(buffer, more);
+    if (output->status != BUFFER_OK) {
+        return NULL;
+    }
+    output->room_end = buffer->data + buffer->capacity - OUTPUT_ROOM;
+    return buffer->data + buffer->size;
+}
+
 unsigned char *output_open(struct output *output, struct buffer *buffer)
 {
-    *output = (struct output){.buffer = buffer, .start = buffer->size, .limit = buffer->limit, .status = BUFFER_OK};
+    *output = (struct output){.buffer = buffer, .start = buffer->size, .limit = buffer->limit};
     if (__builtin_add_overflow(buffer->limit, (size_t)OUTPUT_SLACK, &buffer->limit)) {
         buffer->limit = output->limit;
     }
-    if (buffer->data == NULL) {
-        return output_grow(output, NULL, OUTPUT_ROOM);
-    }
-    output->end = buffer->data + buffer->capacity;
-    return buffer->data + buffer->size;
+    return place(output, 0);
 }
 
 unsigned char *output_grow(struct output *output, unsigned char *at, size_t size)
 {
-    struct buffer *buffer = output->buffer;
-    buffer->size = at != NULL ? (size_t)(at - buffer->data) : buffer->size;
-    output->status = buffer_reserve(buffer, size);
-    if (output->status != BUFFER_OK) {
-        return NULL;
-    }
-    output->end = buffer->data + buffer->capacity;
-    return buffer->data + buffer->size;
+    output->buffer->size = (size_t)(at - output->buffer->data);
+    return place(output, size);
 }
 
 bool output_close(struct output *output, unsigned char *at)

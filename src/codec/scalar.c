@@ -1,6 +1,11 @@
 #include "codec/scalar.h"
 
+#include "codec/frames.h"
 #include "json/base64.h"
+
+enum { TEXT_PORTION = 1024 }; /* characters for which the worst case of escaping is reserved at once */
+
+_Static_assert((int)ESCAPE_ROOM(TEXT_PORTION) + 1 + (int)OUTPUT_ROOM <= (int)OUTPUT_SLACK, "as the output allows");
 
 static unsigned char *escape_part(unsigned char *at, enum text_kind kind, const void *data, size_t first, size_t size)
 {
@@ -16,19 +21,18 @@ static unsigned char *escape_part(unsigned char *at, enum text_kind kind, const 
     }
 }
 
-/* Characters of any kind; TEXT_UNKNOWN stands for valid UTF-8. In portions: the worst case of a whole long text would
- * ask for six times its size. */
+/* Characters of a known kind. In portions: the worst case of a whole long text would ask for six times its size. */
 static unsigned char *write_characters(struct encoder *e, unsigned char *at, enum text_kind kind, const void *data,
                                        size_t size)
 {
-    at = encoder_reserve(e, at, size + OUTPUT_ROOM);
+    at = encoder_reserve(e, at, size);
     if (at == NULL) {
         return NULL;
     }
     *at++ = '"';
     for (size_t done = 0; done < size;) {
-        size_t portion = size - done < SCALAR_PORTION ? size - done : SCALAR_PORTION;
-        at = encoder_reserve(e, at, ESCAPE_ROOM(portion) + OUTPUT_ROOM);
+        size_t portion = size - done < TEXT_PORTION ? size - done : TEXT_PORTION;
+        at = encoder_reserve(e, at, ESCAPE_ROOM(portion) + 1);
         if (at == NULL) {
             return NULL;
         }
@@ -39,12 +43,14 @@ static unsigned char *write_characters(struct encoder *e, unsigned char *at, enu
     return at;
 }
 
-/* A str that has lone surrogates and an unknown layout. */
+/* A str of a subclass or of an unknown layout. (PyUnicode_AsUTF8AndSize would leave a copy inside the str, and raise an
+ * exception for a lone surrogate.) */
 static unsigned char *write_copied(struct encoder *e, unsigned char *at, PyObject *text)
 {
-    Py_ssize_t length = PyUnicode_GetLength(text);
     Py_UCS4 *characters = PyUnicode_AsUCS4Copy(text);
-    if (characters == NULL) {
+    Py_ssize_t length = PyUnicode_GetLength(text);
+    if (characters == NULL || length < 0) {
+        PyMem_Free(characters);
         return fail_raised(e);
     }
     at = write_characters(e, at, TEXT_UCS4, characters, (size_t)length);
@@ -57,21 +63,15 @@ unsigned char *scalar_text(struct encoder *e, unsigned char *at, PyObject *text,
     if (kind == TEXT_ASCII || kind == TEXT_LATIN1 || kind == TEXT_UCS2 || kind == TEXT_UCS4) {
         return write_characters(e, at, kind, layout_text_data(text, kind), layout_text_length(text));
     }
-    Py_ssize_t size;
-    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size);
-    if (utf8 != NULL) {
-        return write_characters(e, at, TEXT_UNKNOWN, utf8, (size_t)size);
-    }
-    if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
-        return fail_raised(e);
-    }
-    PyErr_Clear();
     return write_copied(e, at, text);
 }
 
 unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObject *number)
 {
+    frames_pin(e->work); /* an exception for a number that is too long can make the collector run, and that anything */
+    Py_INCREF(number);
     PyObject *text = PyNumber_ToBase(number, 10);
+    Py_DECREF(number);
     Py_ssize_t size;
     const char *digits = text != NULL ? PyUnicode_AsUTF8AndSize(text, &size) : NULL;
     if (digits == NULL) {
@@ -79,7 +79,7 @@ unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObjec
         Py_XDECREF(text);
         return NULL;
     }
-    at = encoder_reserve(e, at, (size_t)size + OUTPUT_ROOM);
+    at = encoder_reserve(e, at, (size_t)size);
     if (at != NULL) {
         memcpy(at, digits, (size_t)size);
         at += size;
@@ -99,7 +99,7 @@ unsigned char *scalar_bytes(struct encoder *e, unsigned char *at, PyObject *obje
         PyBuffer_Release(&view);
         return fail_memory(e);
     }
-    at = encoder_reserve(e, at, size + OUTPUT_ROOM);
+    at = encoder_reserve(e, at, size + 2);
     if (at != NULL) {
         *at++ = '"';
         at = base64_write(at, view.buf, (size_t)view.len);
@@ -113,10 +113,6 @@ unsigned char *scalar_other_key(struct encoder *e, unsigned char *at, PyObject *
 {
     if (PyUnicode_Check(key)) {
         return scalar_text(e, at, key, TEXT_UNKNOWN);
-    }
-    at = encoder_reserve(e, at, (size_t)2 * OUTPUT_ROOM);
-    if (at == NULL) {
-        return NULL;
     }
     *at++ = '"';
     unsigned char *next = scalar_constant(at, key);

@@ -1,9 +1,9 @@
 /*
  * Scalars and keys as JSON text.
  *
- * All are called with OUTPUT_ROOM bytes free at the place, and leave as many free behind, but for the punctuation that
- * goes around a value. None runs code of others but for an int too long for 64 bits, where CPython's limit of digits
- * holds: so what they are given need only be borrowed.
+ * All are called with OUTPUT_ROOM bytes free at the place. A long one leaves as many behind; a short one takes at most
+ * SCALAR_SHORT, so that there is room for a key and a value. What they are given need only be borrowed: none runs code
+ * of others, but for an int that is too long for CPython's limit of digits, and there the stack is pinned.
  *
  * Internal to the encoder. What every value goes through is inline: a call for each costs a tenth of the time.
  */
@@ -16,13 +16,14 @@
 #include "json/escape.h"
 #include "json/itoa.h"
 
-enum { SCALAR_PORTION = 1024 }; /* characters for which the worst case of escaping is reserved at once */
+enum { SCALAR_SHORT = 64 }; /* bytes a short one may take, or scribble over */
 
-_Static_assert((int)ESCAPE_ROOM(SCALAR_PORTION) + (int)OUTPUT_ROOM <= (int)OUTPUT_SLACK, "as the output allows");
-_Static_assert((int)OUTPUT_ROOM >= (int)DTOA_SIZE + 4 && (int)DTOA_SIZE >= (int)ITOA_SIZE, "a number and punctuation");
+_Static_assert((int)SCALAR_SHORT >= (int)DTOA_SIZE && (int)SCALAR_SHORT >= (int)ITOA_SIZE, "a number");
+_Static_assert((int)OUTPUT_ROOM >= 4 * SCALAR_SHORT, "a key, a value, punctuation, and some brackets");
 
 /* A str of any length and class; `kind` may be TEXT_UNKNOWN. */
-unsigned char *scalar_text(struct encoder *e, unsigned char *at, PyObject *text, enum text_kind kind);
+__attribute__((noinline)) unsigned char *scalar_text(struct encoder *e, unsigned char *at, PyObject *text,
+                                                     enum text_kind kind);
 
 /* An int beyond 64 bits. */
 unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObject *number);
@@ -38,25 +39,24 @@ static inline unsigned char *scalar_exact_text(struct encoder *e, unsigned char 
 {
     enum text_kind kind = layout_text_kind(text);
     size_t size = layout_text_length(text); /* means nothing where the kind is unknown */
-    if (__builtin_expect(kind != TEXT_ASCII || size > SCALAR_PORTION, 0)) {
-        return scalar_text(e, at, text, kind);
+    if (__builtin_expect(kind == TEXT_ASCII && escape_try_short(at + 1, layout_text_data(text, TEXT_ASCII), size), 1)) {
+        *at = '"';
+        at[size + 1] = '"';
+        return at + size + 2;
     }
-    at = encoder_reserve(e, at, ESCAPE_ROOM(size) + OUTPUT_ROOM);
-    if (__builtin_expect(at == NULL, 0)) {
-        return NULL;
-    }
-    *at++ = '"';
-    at = escape_ascii(at, layout_text_data(text, TEXT_ASCII), size);
-    *at++ = '"';
-    return at;
+    return scalar_text(e, at, text, kind);
 }
 
 /* An int or an instance of a subclass. */
 static inline unsigned char *scalar_integer(struct encoder *e, unsigned char *at, PyObject *number)
 {
+    int64_t value;
+    if (__builtin_expect(layout_small_int(number, &value), 1)) {
+        return itoa_i64(at, value);
+    }
     int overflow;
-    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
-    return __builtin_expect(overflow == 0, 1) ? itoa_i64(at, value) : scalar_long_integer(e, at, number);
+    value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    return overflow == 0 ? itoa_i64(at, value) : scalar_long_integer(e, at, number);
 }
 
 /* A float or an instance of a subclass. */

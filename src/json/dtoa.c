@@ -19,11 +19,13 @@ enum {
     EIGHT_DIGITS = 100000000,
     POINT_FIRST = -3, /* float.__repr__ leaves out the exponent while the point stands here ... */
     POINT_LAST = 16,  /* ... to here, counted from before the first digit */
+    POINT_NEAR = 8,   /* up to here the digits are put around it by whole words */
+    ASIDE = 24,       /* place behind any text, for bytes that are needed again */
 };
 
-#define HIDDEN_BIT   (UINT64_C(1) << FRACTION_BITS)
-#define FULL_DIGITS  UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
-#define ASCII_POINTS UINT64_C(0x2E2E2E2E2E2E2E2E)
+#define HIDDEN_BIT  (UINT64_C(1) << FRACTION_BITS)
+#define FULL_DIGITS UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
+#define NOINLINE    __attribute__((noinline))
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -41,6 +43,12 @@ static inline struct product multiply(struct pow10 power, uint64_t factor)
 }
 
 static inline uint64_t round_to_odd(u128 high) { return (uint64_t)(high >> 64) | ((uint64_t)high > 1); }
+
+/* significand * 2^exponent has no fraction and is below 2^53. */
+static inline bool is_whole(uint64_t significand, int exponent)
+{
+    return exponent <= 0 && exponent > -FRACTION_BITS - 1 && (significand & ((UINT64_C(1) << -exponent) - 1)) == 0;
+}
 
 /* digits * 10^exponent */
 struct decimal {
@@ -68,7 +76,7 @@ static inline struct interval interval_make(struct pow10 power, uint64_t signifi
 }
 
 /* significand * 2^exponent as the shortest decimal; its digits may end in zeros. */
-static __attribute__((noinline)) struct decimal shortest(uint64_t significand, int exponent, bool narrow)
+static NOINLINE struct decimal shortest(uint64_t significand, int exponent, bool narrow)
 {
     int k = (int)(((int64_t)exponent * 1262611 - (narrow ? 524031 : 0)) >> 22); /* floor(log10(2^exponent)) */
     struct pow10 power = pow10_for_writing(-k);
@@ -94,8 +102,8 @@ static __attribute__((noinline)) struct decimal shortest(uint64_t significand, i
  * so near that the bits below these decide. */
 static inline bool shortest_clear(uint64_t significand, int exponent, struct decimal *ret_decimal)
 {
-    int k = (exponent * 315653) >> 20; /* floor(log10(2^exponent)) */
-    struct pow10 power = pow10_for_writing(-k);
+    int k = (exponent * 315653) >> 20;    /* floor(log10(2^exponent)) */
+    struct pow10 power = pow10_floor(-k); /* what it lacks to pow10_for_writing is far less than the margin below */
     int shift = exponent + pow10_exponent(-k) + 128; /* 1 to 4 */
     u128 value = multiply(power, significand << shift).high;
     uint64_t unit = (uint64_t)(value >> 64), fraction = (uint64_t)value, ten = unit / 10 * 10;
@@ -119,28 +127,33 @@ struct digits {
     int count; /* without zeros at the end, at least 1 */
 };
 
-/* Two itoa_eight at once. */
+/* The other sixteen digits and their count. */
 #ifdef BLOCK_SSE2
-static inline void eight_and_eight(uint32_t middle, uint32_t last, struct digits *ret_digits)
+static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits *ret_digits)
 {
     __m128i lanes = _mm_unpacklo_epi64(_mm_cvtsi32_si128((int)middle), _mm_cvtsi32_si128((int)last));
     __m128i high = _mm_srli_epi64(_mm_mul_epu32(lanes, _mm_set1_epi32((int)0xD1B71759)), 45); /* 1/10000 */
     __m128i low = _mm_sub_epi32(lanes, _mm_mul_epu32(high, _mm_set1_epi32(10000)));
     lanes = _mm_or_si128(high, _mm_slli_epi64(low, 32));
     high = _mm_srli_epi16(_mm_mulhi_epu16(lanes, _mm_set1_epi16(5243)), 3); /* 1/100 */
-    low = _mm_sub_epi16(lanes, _mm_mullo_epi16(high, _mm_set1_epi16(100)));
+    low = _mm_sub_epi32(lanes, _mm_madd_epi16(high, _mm_set1_epi32(100)));
     lanes = _mm_or_si128(high, _mm_slli_epi32(low, 16));
     high = _mm_mulhi_epu16(lanes, _mm_set1_epi16(6554)); /* 1/10 */
     low = _mm_sub_epi16(lanes, _mm_mullo_epi16(high, _mm_set1_epi16(10)));
     lanes = _mm_or_si128(high, _mm_slli_epi16(low, 8));
+    unsigned zeros = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(lanes, _mm_setzero_si128()));
     ret_digits->middle = (uint64_t)_mm_cvtsi128_si64(lanes);
     ret_digits->last = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(lanes, lanes));
+    ret_digits->count = 32 - __builtin_clz((zeros ^ 0xFFFF) << 1 | 1);
 }
 #else
-static inline void eight_and_eight(uint32_t middle, uint32_t last, struct digits *ret_digits)
+static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits *ret_digits)
 {
     ret_digits->middle = itoa_eight(middle);
     ret_digits->last = itoa_eight(last);
+    uint64_t is_short = 0 - (uint64_t)(ret_digits->last == 0);
+    uint64_t word = ret_digits->last | (ret_digits->middle & is_short);
+    ret_digits->count = DIGITS - (int)(is_short & 8) - (__builtin_clzll(word | 1) >> 3) - (word == 0);
 }
 #endif
 
@@ -149,31 +162,29 @@ static inline struct digits digits_of(uint64_t significand)
     uint32_t top = (uint32_t)(significand / EIGHT_DIGITS);
     uint32_t first = top / EIGHT_DIGITS;
     struct digits digits = {.first = first};
-    eight_and_eight(top - first * EIGHT_DIGITS, (uint32_t)(significand % EIGHT_DIGITS), &digits);
-    uint64_t is_short = 0 - (uint64_t)(digits.last == 0);
-    uint64_t word = digits.last | (digits.middle & is_short);
-    digits.count = DIGITS - (int)(is_short & 8) - (__builtin_clzll(word | 1) >> 3) - (word == 0);
+    sixteen_digits(top - first * EIGHT_DIGITS, (uint32_t)(significand % EIGHT_DIGITS), &digits);
     return digits;
 }
 
-/* "123.456" or "120.0": 1 <= point <= POINT_LAST digits stand before the point. */
+/* The sixteen digits behind the first, as text. */
+static inline void write_sixteen(unsigned char *out, const struct digits *digits)
+{
+    itoa_store(out, digits->middle | ITOA_ZEROS);
+    itoa_store(out + 8, digits->last | ITOA_ZEROS);
+}
+
+/* "123.456" or "120.0": 1 to 8 digits stand before the point. The rest is read back from where it was put aside: eight
+ * bytes at any place of sixteen that were just written are still at hand. */
 static inline unsigned char *write_fixed(unsigned char *out, const struct digits *digits, int point)
 {
-    uint64_t middle = digits->middle | ITOA_ZEROS, last = digits->last | ITOA_ZEROS;
-    uint64_t head = (digits->first | '0') | middle << 8; /* the first eight digits */
-    if (__builtin_expect(point < 8, 1)) {
-        uint64_t before = (UINT64_C(1) << (8 * point)) - 1; /* the bytes before the point */
-        uint64_t after = ~before << 8;
-        itoa_store(out + 2, middle);
-        itoa_store(out + 10, last);
-        itoa_store(out, (head & before) | (ASCII_POINTS & ~before & ~after) | (head << 8 & after));
-    } else {
-        itoa_store(out, head);
-        itoa_store(out + 8, middle >> 56 | last << 8);
-        out[16] = (unsigned char)(last >> 56);
-        memmove(out + point + 1, out + point, (size_t)(DIGITS - point));
-        out[point] = '.';
-    }
+    unsigned char *aside = out + ASIDE;
+    uint64_t rest;
+    write_sixteen(aside, digits);
+    memcpy(&rest, aside + point - 1, sizeof rest);
+    itoa_store(out, (digits->first | '0') | (digits->middle | ITOA_ZEROS) << 8);
+    out[point] = '.';
+    memcpy(out + point + 1, &rest, sizeof rest);
+    itoa_store(out + 10, digits->last | ITOA_ZEROS);
     return out + (digits->count > point ? digits->count : point + 1) + 1;
 }
 
@@ -183,8 +194,7 @@ static inline unsigned char *write_small(unsigned char *out, const struct digits
     itoa_store(out, UINT64_C(0x3030303030302E30));
     out += 2 - point;
     out[0] = (unsigned char)('0' + digits->first);
-    itoa_store(out + 1, digits->middle | ITOA_ZEROS);
-    itoa_store(out + 9, digits->last | ITOA_ZEROS);
+    write_sixteen(out + 1, digits);
     return out + digits->count;
 }
 
@@ -193,8 +203,7 @@ static unsigned char *write_exponent(unsigned char *out, const struct digits *di
 {
     out[0] = (unsigned char)('0' + digits->first);
     out[1] = '.';
-    itoa_store(out + 2, digits->middle | ITOA_ZEROS);
-    itoa_store(out + 10, digits->last | ITOA_ZEROS);
+    write_sixteen(out + 2, digits);
     out += digits->count > 1 ? digits->count + 1 : 1;
     *out++ = 'e';
     *out++ = point > 0 ? '+' : '-';
@@ -203,17 +212,53 @@ static unsigned char *write_exponent(unsigned char *out, const struct digits *di
     return itoa_short(out + (exponent < 10), exponent);
 }
 
+/* Where the point is far from the first digit. */
+static NOINLINE unsigned char *write_far(unsigned char *out, uint64_t significand, int point)
+{
+    struct digits digits = digits_of(significand);
+    if (point < POINT_FIRST || point > POINT_LAST) {
+        return write_exponent(out, &digits, point);
+    }
+    out[0] = (unsigned char)('0' + digits.first);
+    write_sixteen(out + 1, &digits);
+    memmove(out + point + 1, out + point, (size_t)(DIGITS - point));
+    out[point] = '.';
+    return out + (digits.count > point ? digits.count : point + 1) + 1;
+}
+
+/* digits * 10^exponent with at most DIGITS digits, and at least one less unless the number is subnormal. */
 static inline unsigned char *write_decimal(unsigned char *out, struct decimal decimal)
 {
+    bool lacks_one = decimal.digits < FULL_DIGITS;
+    decimal.digits += (0 - (uint64_t)lacks_one) & (decimal.digits * 9);
+    int point = decimal.exponent + DIGITS - lacks_one;
+    if (__builtin_expect(point < POINT_FIRST || point > POINT_NEAR, 0)) {
+        return write_far(out, decimal.digits, point);
+    }
     struct digits digits = digits_of(decimal.digits);
-    int point = decimal.exponent + DIGITS;
-    if (__builtin_expect(point >= 1 && point <= POINT_LAST, 1)) {
-        return write_fixed(out, &digits, point);
+    return point > 0 ? write_fixed(out, &digits, point) : write_small(out, &digits, point);
+}
+
+/* Positive numbers that shortest_clear does not decide, or that are whole, zero, or subnormal. */
+static NOINLINE unsigned char *write_rare(unsigned char *out, uint64_t fraction, int biased)
+{
+    uint64_t significand = biased > 0 ? fraction | HIDDEN_BIT : fraction;
+    int exponent = (biased > 0 ? biased : 1) - EXPONENT_BIAS;
+    if (significand == 0) {
+        memcpy(out, "0.0", 3);
+        return out + 3;
     }
-    if (point >= POINT_FIRST && point <= 0) {
-        return write_small(out, &digits, point);
+    if (is_whole(significand, exponent)) {
+        out = itoa_u64(out, significand >> -exponent); /* below 2^53, so no exponent is due */
+        memcpy(out, ".0", 2);
+        return out + 2;
     }
-    return write_exponent(out, &digits, point);
+    struct decimal decimal = shortest(significand, exponent, fraction == 0 && biased > 1);
+    while (decimal.digits < FULL_DIGITS / 10) {
+        decimal.digits *= 10;
+        decimal.exponent--;
+    }
+    return write_decimal(out, decimal);
 }
 
 unsigned char *dtoa(unsigned char *out, double value)
@@ -222,26 +267,13 @@ unsigned char *dtoa(unsigned char *out, double value)
     memcpy(&bits, &value, sizeof bits);
     *out = '-';
     out += bits >> 63;
-    int biased = (int)(bits >> FRACTION_BITS & 0x7FF);
+    int biased = (int)(bits >> FRACTION_BITS & 0x7FF), exponent = biased - EXPONENT_BIAS;
     uint64_t fraction = bits & (HIDDEN_BIT - 1);
-    uint64_t significand = biased > 0 ? fraction | HIDDEN_BIT : fraction;
-    int exponent = (biased > 0 ? biased : 1) - EXPONENT_BIAS;
-    if (significand == 0 ||
-        (exponent <= 0 && exponent > -FRACTION_BITS - 1 && (significand & ((UINT64_C(1) << -exponent) - 1)) == 0)) {
-        out = itoa_u64(out, significand == 0 ? 0 : significand >> -exponent); /* below 2^53, so no exponent is due */
-        memcpy(out, ".0", 2);
-        return out + 2;
-    }
     struct decimal decimal;
-    if (__builtin_expect(fraction == 0, 0) || !shortest_clear(significand, exponent, &decimal)) {
-        decimal = shortest(significand, exponent, fraction == 0 && biased > 1);
-    }
-    bool lacks_one = decimal.digits < FULL_DIGITS;
-    decimal.digits += (0 - (uint64_t)lacks_one) & (decimal.digits * 9);
-    decimal.exponent -= lacks_one;
-    while (__builtin_expect(decimal.digits < FULL_DIGITS, 0)) { /* a subnormal number */
-        decimal.digits *= 10;
-        decimal.exponent--;
+    /* both calls below are the last thing done, so the common path need not save any register */
+    bool is_plain = biased > 0 && fraction != 0 && !is_whole(fraction | HIDDEN_BIT, exponent);
+    if (!is_plain || !shortest_clear(fraction | HIDDEN_BIT, exponent, &decimal)) {
+        return write_rare(out, fraction, biased);
     }
     return write_decimal(out, decimal);
 }

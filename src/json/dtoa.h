@@ -5,7 +5,7 @@
 #ifndef ASYA_JSON_DTOA_H
 #define ASYA_JSON_DTOA_H
 
-enum { DTOA_SIZE = 40 }; /* bytes that must be writable at `out`; at most 24 of them are text */
+enum { DTOA_SIZE = 48 }; /* bytes that must be writable at `out`; at most 24 of them are text */
 
 /* Writes `value`, which must be finite, without a NUL; returns the place behind the text. May scribble over the rest of
  * the DTOA_SIZE bytes. */

@@ -10,6 +10,7 @@
 
 #include "json/block.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -35,46 +36,47 @@ static inline uint64_t escape_needed(uint64_t word)
     return (quote | backslash | control) & 0x80 * ones;
 }
 
-/* As escape_bytes, for ASCII. Most strings are short and need no escape: these are looked at in one or two words and
- * copied by parts that overlap, without a loop. */
-static inline unsigned char *escape_ascii(unsigned char *out, const unsigned char *text, size_t size)
+/* Writes a short ASCII text that needs no escape, as most are. It is looked at in one or two words, and stored without
+ * a branch on its length. There must be at least 8 bytes that may be read in front of it, as the characters of a str
+ * have the head of the object. False if it is not that short or needs an escape: then it must be written otherwise. */
+static inline bool escape_try_short(unsigned char *out, const unsigned char *text, size_t size)
 {
-    if (size >= BLOCK_SIZE) {
-        return escape_bytes(out, text, size);
+    uint64_t head, tail;
+    if (size - 1 < 8) { /* 1 to 8: the last 8 bytes up to the end, without those before the beginning */
+        unsigned before = 64 - 8 * (unsigned)size;
+        memcpy(&tail, text + size - 8, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        tail = __builtin_bswap64(tail);
+#endif
+        tail >>= before;
+        if (escape_needed(tail | (0x2020202020202020 & ~(UINT64_MAX >> before))) != 0) {
+            return false;
+        }
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        tail = __builtin_bswap64(tail);
+#endif
+        memcpy(out, &tail, 8);
+        return true;
     }
-    if (size >= 8) {
-        uint64_t head, tail;
+    if (size - 9 < 8) { /* 9 to 16: two words that overlap */
         memcpy(&head, text, 8);
         memcpy(&tail, text + size - 8, 8);
-        if (__builtin_expect((escape_needed(head) | escape_needed(tail)) != 0, 0)) {
-            return escape_bytes(out, text, size);
+        if ((escape_needed(head) | escape_needed(tail)) != 0) {
+            return false;
         }
         memcpy(out, &head, 8);
         memcpy(out + size - 8, &tail, 8);
-        return out + size;
+        return true;
     }
-    if (size >= 4) {
-        uint32_t head, tail;
-        memcpy(&head, text, 4);
-        memcpy(&tail, text + size - 4, 4);
-        if (__builtin_expect(escape_needed(head | (uint64_t)tail << 32) != 0, 0)) {
-            return escape_bytes(out, text, size);
+    if (size - 17 < 16) { /* 17 to 32: two blocks that overlap */
+        if (block_plain(text) + block_plain(text + size - BLOCK_SIZE) < 2 * BLOCK_SIZE) {
+            return false;
         }
-        memcpy(out, &head, 4);
-        memcpy(out + size - 4, &tail, 4);
-        return out + size;
+        memcpy(out, text, BLOCK_SIZE);
+        memcpy(out + size - BLOCK_SIZE, text + size - BLOCK_SIZE, BLOCK_SIZE);
+        return true;
     }
-    if (size > 0) {
-        unsigned char first = text[0], middle = text[size / 2], last = text[size - 1];
-        uint64_t word = first | (uint64_t)middle << 8 | (uint64_t)last << 16 | 0x2020202020000000;
-        if (__builtin_expect(escape_needed(word) != 0, 0)) {
-            return escape_bytes(out, text, size);
-        }
-        out[0] = first;
-        out[size / 2] = middle;
-        out[size - 1] = last;
-    }
-    return out + size;
+    return false;
 }
 
 #endif

@@ -6,7 +6,9 @@ unsigned char *itoa_long(unsigned char *out, uint64_t n)
 {
     uint64_t high = n / EIGHT_DIGITS;
     uint32_t low = (uint32_t)(n - high * EIGHT_DIGITS);
-    if (high < EIGHT_DIGITS) {
+    if (high < 10) { /* nine digits are common: identifiers, seconds and milliseconds */
+        *out++ = (unsigned char)('0' + high);
+    } else if (high < EIGHT_DIGITS) {
         out = itoa_short(out, (uint32_t)high);
     } else {
         uint64_t top = high / EIGHT_DIGITS;

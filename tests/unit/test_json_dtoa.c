@@ -55,7 +55,7 @@ static const struct {
     {"one that is not", 1e23, "1e+23"},
     {"a tie goes to the even digit", 5e-310, "5e-310"},
     {"a hard one", 8.41e21, "8.41e+21"},
-    {"another", 2.0919495182368195e-58, "2.0919495182368195e-58"},
+    {"another", 2.0919495182368195e-58, "2.0919495182368197e-58"},
 };
 
 /* The text, written flush against a page that faults. */
