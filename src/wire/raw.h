@@ -8,13 +8,8 @@
 
 #include "base/error.h"
 #include "base/view.h"
+#include "wire/step.h"
 #include "json/scan.h"
-
-enum wire_step {
-    WIRE_MORE, /* read on */
-    WIRE_DONE, /* the request is complete */
-    WIRE_BAD,  /* it never will be; the error says why */
-};
 
 struct raw {
     struct scan scan;

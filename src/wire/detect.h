@@ -1,0 +1,22 @@
+/*
+ * Which protocol does a client speak? Its first byte says (wire contract, sections 1 to 3): a capital letter begins an
+ * HTTP method, 0x00 to 0x08 the length of a frame, and everything else is bare JSON or nothing. Pure.
+ */
+#ifndef ASYA_WIRE_DETECT_H
+#define ASYA_WIRE_DETECT_H
+
+#include <stddef.h>
+
+enum wire_protocol { WIRE_RAW, WIRE_FRAMED, WIRE_HTTP };
+
+/* ASYA_PROTOCOL */
+enum wire_choice { WIRE_CHOICE_AUTO, WIRE_CHOICE_RAW, WIRE_CHOICE_FRAMED, WIRE_CHOICE_HTTP };
+
+/* With WIRE_CHOICE_AUTO a message may not be larger: the length of a larger frame begins with 0x09, which is a tab, and
+ * so JSON. Whoever sets the limit refuses more. */
+#define DETECT_AUTO_LIMIT ((size_t)0x08FFFFFF)
+
+/* The protocol of a connection whose first byte is `first`. */
+enum wire_protocol detect(enum wire_choice choice, unsigned char first);
+
+#endif
