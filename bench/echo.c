@@ -26,15 +26,17 @@ static void on_term(int number)
     (void)control_send(control_end, CONTROL_DRAIN, NULL, 0);
 }
 
-static bool echo(void *context, const struct request *request, struct buffer *reply)
+static enum service_status echo(void *context, const struct request *request, struct reply *reply)
 {
     (void)context;
-    if (reply_success_begin(reply) == BUFFER_OK && buffer_append(reply, request->message, request->size) == BUFFER_OK &&
-        reply_success_end(reply) == BUFFER_OK) {
-        return true;
+    struct buffer *body = &reply->body;
+    reply->succeeded = reply_success_begin(body) == BUFFER_OK &&
+                       buffer_append(body, request->message, request->size) == BUFFER_OK &&
+                       reply_success_end(body) == BUFFER_OK;
+    if (!reply->succeeded) {
+        body->size = 0;
     }
-    reply->size = 0;
-    return false;
+    return SERVICE_DONE;
 }
 
 int main(int count, char **arguments)

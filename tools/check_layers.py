@@ -19,8 +19,9 @@ MAY_INCLUDE = {
     "python": {"codec", "server", "wire", "base"},
     "app": {"python", "codec", "supervisor", "server", "wire", "json", "base"},
 }
-# what python/ takes from server/: the interface it implements, and the words and signals of a cancellation
-PYTHON_FROM_SERVER = {"server/service.h", "server/cancel.h"}
+# what python/ takes from server/: the interface it implements, later replies, the turns an event loop gives it, and the
+# words and signals of a cancellation
+PYTHON_FROM_SERVER = {"server/service.h", "server/exchange.h", "server/server.h", "server/cancel.h"}
 PYTHON_H = {"codec", "python"}
 PYTHON_H_FILES = {"app/module.c", "app/serve.c", "app/resources.c"}
 SOCKET_FOLDERS = {"server"}

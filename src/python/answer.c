@@ -87,13 +87,13 @@ static bool answer_locked(struct answerer *answerer, const struct request *reque
     return succeeded;
 }
 
-static bool answer(void *context, const struct request *request, struct buffer *reply)
+static enum service_status answer(void *context, const struct request *request, struct reply *reply)
 {
     struct answerer *answerer = context;
     PyEval_RestoreThread(answerer->thread);
-    bool succeeded = answer_locked(answerer, request, reply);
+    reply->succeeded = answer_locked(answerer, request, &reply->body);
     answerer->thread = PyEval_SaveThread();
-    return succeeded;
+    return SERVICE_DONE;
 }
 
 /* Runs signal handlers the user's module has set; what they raise has no request to go to. */

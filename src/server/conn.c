@@ -228,10 +228,11 @@ static void refuse(struct conn_host *host, struct conn *conn, const struct error
 }
 
 /* Writes into the status page that the function is called now, and describes the request to it. */
-static struct request begin_request(struct conn_host *host, const struct conn *conn, const unsigned char *message,
+static struct request begin_request(struct conn_host *host, struct conn *conn, const unsigned char *message,
                                     size_t size)
 {
-    struct request request = {.message = message, .size = size, .sequence = ++host->sequence};
+    struct request request = {
+        .message = message, .size = size, .protocol = PROTOCOL_RAW, .sequence = ++host->sequence, .conn = conn};
     struct status_page *page = host->page;
     if (page != NULL) {
         atomic_store_explicit(&page->requests, request.sequence, memory_order_relaxed);
@@ -266,7 +267,10 @@ static void answer(struct conn_host *host, struct conn *conn, const unsigned cha
 {
     struct request request = begin_request(host, conn, message, size);
     buffer_reset(&host->reply, KEEP_REPLY);
-    bool succeeded = host->service->answer(host->service->context, &request, &host->reply);
+    struct reply reply_to = {.body = host->reply};
+    (void)host->service->answer(host->service->context, &request, &reply_to);
+    host->reply = reply_to.body;
+    bool succeeded = reply_to.succeeded;
     buffer_done(&conn->in);
     conn->refused = !succeeded; /* a client that still sends must get to read its error */
     if (!end_request(host, &request, succeeded)) {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,11 +39,14 @@ struct server {
     bool retiring;       /* accepts no more; the next worker takes what nobody has read */
     bool asked_to_retire;
     bool stopped;
+    int wake;          /* an eventfd */
+    uint64_t deadline; /* of the earliest thing that waits for a time */
 };
 
 /* Tags in epoll_data that are not connections. */
 static char listener_tag;
 static char control_tag;
+static char wake_tag;
 
 static void set_accepting(struct server *server, bool accepting)
 {
@@ -249,6 +253,14 @@ static void dispatch(struct server *server, const struct epoll_event *event)
         obey(server);
         return;
     }
+    if (event->data.ptr == &wake_tag) {
+        uint64_t calls;
+        if (read(server->wake, &calls, sizeof calls) == (ssize_t)sizeof calls &&
+            server->config->service.collect != NULL) {
+            server->config->service.collect(server->config->service.context);
+        }
+        return;
+    }
     conn_ready(&server->host, event->data.ptr, event->events);
 }
 
@@ -294,36 +306,6 @@ static uint64_t expire(struct server *server, uint64_t now)
     return server->resume_at < next ? server->resume_at : next;
 }
 
-/* Deadlines are judged by the time of the last look at the sockets and after all that was found there is served: the
- * function may have run for minutes, and a request that arrived in time meanwhile is not late. */
-static void loop(struct server *server)
-{
-    struct conn_host *host = &server->host;
-    struct epoll_event events[EVENTS_MAX];
-    uint64_t deadline = CLOCK_NEVER;
-    while (!server->stopped) {
-        update_page(server);
-        int count = epoll_wait(host->epoll, events, EVENTS_MAX, clock_timeout(clock_now(), deadline));
-        uint64_t looked = clock_now();
-        if (count < 0 && errno != EINTR) {
-            _exit(EXIT_TAMPERED); /* the epoll descriptor is not ours any more */
-        }
-        if (count < 0 && errno == EINTR && host->service->interrupted != NULL) {
-            host->service->interrupted(host->service->context);
-        }
-        for (int i = 0; i < count; i++) {
-            dispatch(server, &events[i]);
-        }
-        count_requests(server);
-        deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
-        conn_round_end(host);
-        resume(server, looked);
-        if (is_drained(server)) {
-            return;
-        }
-    }
-}
-
 static bool start(struct server *server, struct error *err)
 {
     struct conn_host *host = &server->host;
@@ -333,10 +315,15 @@ static bool start(struct server *server, struct error *err)
         return error_set(err, ERR_MEMORY, 0, "no memory for the read buffer");
     }
     host->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (host->epoll < 0) {
-        return error_set(err, ERR_SERVER, 0, "epoll_create1: %s", strerror(errno));
+    server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (host->epoll < 0 || server->wake < 0) {
+        return error_set(err, ERR_SERVER, 0, "epoll_create1 or eventfd: %s", strerror(errno));
     }
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &control_tag};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &wake_tag};
+    if (epoll_ctl(host->epoll, EPOLL_CTL_ADD, server->wake, &event) != 0) {
+        return error_set(err, ERR_SERVER, 0, "cannot watch the wake-up descriptor: %s", strerror(errno));
+    }
+    event.data.ptr = &control_tag;
     if (config->control >= 0 && epoll_ctl(host->epoll, EPOLL_CTL_ADD, config->control, &event) != 0) {
         return error_set(err, ERR_SERVER, 0, "cannot watch the control channel: %s", strerror(errno));
     }
@@ -344,16 +331,17 @@ static bool start(struct server *server, struct error *err)
     return true;
 }
 
-bool server_run(const struct server_config *config, struct error *err)
+struct server *server_open(const struct server_config *config, struct error *err)
 {
     struct server *server = calloc(1, sizeof *server); /* too large for a stack frame */
     if (server == NULL) {
-        return error_set(err, ERR_MEMORY, 0, "no memory for the server");
+        error_set(err, ERR_MEMORY, 0, "no memory for the server");
+        return NULL;
     }
     server->config = config;
-    server->resume_at = server->dismiss_at = server->trim_at = CLOCK_NEVER;
+    server->deadline = server->resume_at = server->dismiss_at = server->trim_at = CLOCK_NEVER;
     struct conn_host *host = &server->host;
-    host->epoll = -1;
+    host->epoll = server->wake = -1;
     host->max_message = config->max_message;
     host->read_timeout = config->read_timeout;
     host->write_timeout = config->write_timeout;
@@ -364,12 +352,67 @@ bool server_run(const struct server_config *config, struct error *err)
     for (uint32_t i = config->park != NULL ? config->park->count : 0; i > 0; i--) {
         host->free_slots[host->free_count++] = i - 1;
     }
-    bool started = start(server, err);
-    if (started) {
-        loop(server);
+    if (!start(server, err)) {
+        server_close(server);
+        return NULL;
     }
-    conn_host_done(host);
-    fd_close(&host->epoll);
+    return server;
+}
+
+int server_descriptor(const struct server *server) { return server->host.epoll; }
+
+uint64_t server_deadline(const struct server *server) { return server->deadline; }
+
+void server_wake(struct server *server)
+{
+    uint64_t one = 1;
+    if (write(server->wake, &one, sizeof one) < 0) {
+        return; /* it is readable already */
+    }
+}
+
+/* Deadlines are judged by the time of the last look at the sockets and after all that was found there is served: the
+ * function may have run for minutes, and a request that arrived in time meanwhile is not late. */
+bool server_turn(struct server *server, bool wait)
+{
+    struct conn_host *host = &server->host;
+    struct epoll_event events[EVENTS_MAX];
+    update_page(server);
+    int timeout = wait ? clock_timeout(clock_now(), server->deadline) : 0;
+    int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
+    uint64_t looked = clock_now();
+    if (count < 0 && errno != EINTR) {
+        _exit(EXIT_TAMPERED); /* the epoll descriptor is not ours any more */
+    }
+    if (count < 0 && errno == EINTR && host->service->interrupted != NULL) {
+        host->service->interrupted(host->service->context);
+    }
+    for (int i = 0; i < count; i++) {
+        dispatch(server, &events[i]);
+    }
+    count_requests(server);
+    server->deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
+    conn_round_end(host);
+    resume(server, looked);
+    return !server->stopped && !is_drained(server);
+}
+
+void server_close(struct server *server)
+{
+    conn_host_done(&server->host);
+    fd_close(&server->host.epoll);
+    fd_close(&server->wake);
     free(server);
-    return started;
+}
+
+bool server_run(const struct server_config *config, struct error *err)
+{
+    struct server *server = server_open(config, err);
+    if (server == NULL) {
+        return false;
+    }
+    while (server_turn(server, true)) {
+    }
+    server_close(server);
+    return true;
 }

@@ -48,7 +48,7 @@ static bool answer_big(const struct request *request, struct buffer *reply)
     return true;
 }
 
-static bool answer(void *context, const struct request *request, struct buffer *reply)
+static bool compute(void *context, const struct request *request, struct buffer *reply)
 {
     struct serving *serving = context;
     atomic_fetch_add(&serving->answers, 1);
@@ -77,6 +77,12 @@ static bool answer(void *context, const struct request *request, struct buffer *
         return false;
     }
     return true;
+}
+
+static enum service_status answer(void *context, const struct request *request, struct reply *reply)
+{
+    reply->succeeded = compute(context, request, &reply->body);
+    return SERVICE_DONE;
 }
 
 struct serving *serving_make(uint32_t slots)

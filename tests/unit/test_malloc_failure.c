@@ -115,7 +115,7 @@ static const struct request_row request_rows[] = {
 };
 
 /* "N" is answered with category N, everything else with null, after room was made for its size. */
-static bool answer(void *context, const struct request *request, struct buffer *reply)
+static bool compute(void *context, const struct request *request, struct buffer *reply)
 {
     (void)context;
     if (request->size == 3 && request->message[0] == '"') {
@@ -131,6 +131,12 @@ static bool answer(void *context, const struct request *request, struct buffer *
         reply->size = 0; /* as the real one does: the static out_of_memory reply goes out */
     }
     return whole;
+}
+
+static enum service_status answer(void *context, const struct request *request, struct reply *reply)
+{
+    reply->succeeded = compute(context, request, &reply->body);
+    return SERVICE_DONE;
 }
 
 enum { NOT_STARTED = 1, LEAKED = 2, FAILED = 4 };

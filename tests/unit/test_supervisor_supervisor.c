@@ -70,12 +70,18 @@ static void die(const char *message, size_t size)
     }
 }
 
-static bool answer(void *context, const struct request *request, struct buffer *reply)
+static bool compute(void *context, const struct request *request, struct buffer *reply)
 {
     (void)context;
     die((const char *)request->message, request->size);
     return reply_success_begin(reply) == BUFFER_OK &&
            buffer_append(reply, request->message, request->size) == BUFFER_OK && reply_success_end(reply) == BUFFER_OK;
+}
+
+static enum service_status answer(void *context, const struct request *request, struct reply *reply)
+{
+    reply->succeeded = compute(context, request, &reply->body);
+    return SERVICE_DONE;
 }
 
 static int load_at_once(void) { return EXIT_OK; }
