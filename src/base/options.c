@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_LEVEL, KIND_FORMAT, KIND_SWITCH, KIND_MEMORY };
+enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_WORD, KIND_SWITCH, KIND_MEMORY };
 
 struct option {
     const char *name;
@@ -19,6 +19,8 @@ struct option {
     uint64_t most;
     const char *fallback;
     const char *help;
+    const char
+        *words; /* KIND_WORD: what may stand there, as the message says it; the field is the index, an unsigned */
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -38,6 +40,17 @@ static const struct option table[] = {
      "mode of the socket, octal; empty: leave it to the umask (default 0o660, with ASYA_HANDLER or "
      "ASYA_SOCKET_DIR/NAME 0o666)"},
     {"ASYA_WORKERS", KIND_COUNT, FIELD(workers), 1, WORKERS_MAX, "1", "worker processes"},
+    {"ASYA_CONCURRENCY", KIND_COUNT, FIELD(concurrency), 1, CONCURRENCY_MAX, "1",
+     "requests at once per worker: threads for a plain function, tasks on one event loop for an async one"},
+    {"ASYA_PROTOCOL", KIND_WORD, FIELD(protocol), 0, 0, "auto",
+     "auto (the first byte tells), raw (bare JSON), framed (length prefix) or http", "auto, raw, framed or http"},
+    {"ASYA_ENABLE_VALIDATION", KIND_SWITCH, FIELD(enable_validation), 0, 0, "true",
+     "check route, headers and id of a message that has them: true or false"},
+    {"ASYA_HANDLER_MODE", KIND_WORD, FIELD(handler_mode), 0, 0, "payload",
+     "what the function takes and gives: payload, or envelope (the whole message; length prefix only)",
+     "payload or envelope"},
+    {"ASYA_HANDLER_ARG_TYPE", KIND_WORD, FIELD(handler_argument), 0, 0, "payload",
+     "the older name of ASYA_HANDLER_MODE: payload or message", "payload or message"},
     {"ASYA_READ_TIMEOUT", KIND_SECONDS, FIELD(read_timeout), 1, 0, "30", "seconds for a whole request to arrive"},
     {"ASYA_WRITE_TIMEOUT", KIND_SECONDS, FIELD(write_timeout), 1, 0, "30", "seconds for a whole reply to be taken"},
     {"ASYA_HANDLER_TIMEOUT", KIND_SECONDS, FIELD(handler_timeout), 0, 0, "0",
@@ -54,8 +67,9 @@ static const struct option table[] = {
      "replace a worker whose memory exceeds this: bytes, or a share of the container's limit like 80%; 0: never"},
     {"ASYA_MEMORY_LIMIT", KIND_MEMORY, FIELD(memory_limit), 0, 0, "0",
      "bytes (or share) of data a worker may allocate before it gets MemoryError; 0: no limit"},
-    {"ASYA_LOG_LEVEL", KIND_LEVEL, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR"},
-    {"ASYA_LOG_FORMAT", KIND_FORMAT, FIELD(log_format), 0, 0, "text", "text or json"},
+    {"ASYA_LOG_LEVEL", KIND_WORD, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR",
+     "DEBUG, INFO, WARNING or ERROR"},
+    {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", "text or json"},
     {"ASYA_HANDLER", KIND_TEXT, FIELD(handler), 0, 0, "",
      "the function as newer Asya versions name it: pkg.module.func or pkg.module.Class.method"},
     {"ASYA_SOCKET_DIR", KIND_TEXT, FIELD(socket_dir), 0, 0, "",
@@ -165,6 +179,26 @@ static bool parse_word(const char *text, const char *const *words, size_t count,
     return false;
 }
 
+/* The place of `text` in a list written as "a, b or c". */
+static bool find_word(const char *text, const char *words, unsigned *ret_place)
+{
+    size_t size = strlen(text);
+    unsigned place = 0;
+    for (const char *next = words; size > 0; place++) {
+        size_t length = strcspn(next, ", ");
+        if (length == size && memcmp(next, text, size) == 0) {
+            *ret_place = place;
+            return true;
+        }
+        next += length;
+        if (*next == '\0') {
+            return false;
+        }
+        next += strncmp(next, " or ", 4) == 0 ? 4 : 2;
+    }
+    return false;
+}
+
 static bool bad(struct error *err, const struct option *option, const char *text, const char *wanted)
 {
     char shown[128];
@@ -178,8 +212,7 @@ static bool store(struct options *options, const struct option *option, const ch
     void *field = (char *)options + option->offset;
     uint64_t number = 0;
     size_t index = 0;
-    static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
-    static const char *const formats[] = {"text", "json"};
+    unsigned word = 0;
     static const char *const switches[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
     switch (option->kind) {
     case KIND_TEXT:
@@ -215,17 +248,11 @@ static bool store(struct options *options, const struct option *option, const ch
         }
         *(bool *)field = index % 2 == 1;
         return true;
-    case KIND_LEVEL:
-        if (!parse_word(text, levels, sizeof levels / sizeof levels[0], &index)) {
-            return bad(err, option, text, "DEBUG, INFO, WARNING or ERROR");
+    case KIND_WORD:
+        if (!find_word(text, option->words, &word)) {
+            return bad(err, option, text, option->words);
         }
-        options->log_level = (enum log_level)index;
-        return true;
-    case KIND_FORMAT:
-        if (!parse_word(text, formats, sizeof formats / sizeof formats[0], &index)) {
-            return bad(err, option, text, "text or json");
-        }
-        options->log_format = (enum log_format)index;
+        memcpy(field, &word, sizeof word);
         return true;
     }
     return error_set(err, ERR_SERVER, 0, "%s is of no known kind", option->name);
@@ -318,6 +345,9 @@ bool options_load(struct options *ret_options, struct error *err)
         if (!store(ret_options, &table[i], text, err)) {
             return false;
         }
+    }
+    if (ret_options->handler_argument == HANDLER_ENVELOPE) {
+        ret_options->handler_mode = HANDLER_ENVELOPE;
     }
     return resolve(ret_options, err);
 }

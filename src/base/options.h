@@ -16,9 +16,13 @@
 enum {
     SOCKET_PATH_MAX = 107,   /* bytes of sun_path without its NUL (unix(7)) */
     WORKERS_MAX = 64,        /* bounds the supervisor's tables */
+    CONCURRENCY_MAX = 1024,  /* no more than a worker holds connections */
     SOCKET_MODE_UMASK = -1,  /* ASYA_SOCKET_CHMOD is empty: leave the mode to the umask */
     OPTION_PATH_SIZE = 4096, /* a composed path with its NUL */
 };
+
+/* What the function is called with. */
+enum handler_mode { HANDLER_PAYLOAD, HANDLER_ENVELOPE };
 
 /* A size in bytes, or as a share of the cgroup's memory limit. */
 struct option_memory {
@@ -42,10 +46,15 @@ struct options {
     struct option_memory max_rss;      /* a worker is replaced when it has more resident */
     struct option_memory memory_limit; /* RLIMIT_DATA of a worker */
     uint64_t workers;
+    uint64_t concurrency;   /* requests at once per worker */
+    unsigned protocol;      /* enum protocol of wire/protocol.h */
+    bool enable_validation; /* of what wraps a payload: route, headers, id */
+    unsigned handler_mode;  /* enum handler_mode */
     enum log_level log_level;
     enum log_format log_format;
 
     /* private: what the fields above are composed from */
+    unsigned handler_argument; /* ASYA_HANDLER_ARG_TYPE: the older name of the mode */
     const char *handler;
     const char *socket_dir;
     const char *socket_name;
