@@ -3,7 +3,7 @@
 # On Debian (or with apt) the set-up targets install what is missing; elsewhere they say what to install.
 
 BUILD := build/release
-DIST := dist/asya_runtime.py
+MACHINES := x86_64 aarch64
 VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,9 +14,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: setup ## Build dist/asya_runtime.py (the default)
-	@tools/build.sh $(BUILD)
-	@mkdir -p dist && cmp -s $(BUILD)/asya_runtime.py $(DIST) || cp $(BUILD)/asya_runtime.py $(DIST)
-	@cd dist && sha256sum asya_runtime.py > asya_runtime.py.sha256 && cat asya_runtime.py.sha256
+	@tools/release.sh $(BUILD) dist $(MACHINES)
 
 setup: ## Install the tools that building needs
 	@tools/setup.sh build

@@ -48,17 +48,17 @@ int control_send(int fd, enum control_type type, const int *fds, uint32_t count)
     return sent < 0 ? -errno : 0;
 }
 
+/* Looks at the first part alone: without SO_PASSCRED and its like there is no other, and CMSG_NXTHDR may call a
+ * function that musl lacks. */
 static uint32_t take_descriptors(struct msghdr *header, int ret_fds[CONTROL_FDS_MAX])
 {
-    uint32_t count = 0;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL; part = CMSG_NXTHDR(header, part)) {
-        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
-            size_t size = part->cmsg_len - CMSG_LEN(0);
-            memcpy(ret_fds, CMSG_DATA(part), size); /* the kernel wrote no more than the ancillary space: FDS_MAX */
-            count = (uint32_t)(size / sizeof(int));
-        }
+    struct cmsghdr *part = CMSG_FIRSTHDR(header);
+    if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+        return 0;
     }
-    return count;
+    size_t size = part->cmsg_len - CMSG_LEN(0);
+    memcpy(ret_fds, CMSG_DATA(part), size); /* the kernel wrote no more than the ancillary space: FDS_MAX */
+    return (uint32_t)(size / sizeof(int));
 }
 
 int control_receive(int fd, struct control_message *ret_message, int ret_fds[CONTROL_FDS_MAX])
