@@ -1,0 +1,426 @@
+#include "wire/http1_request.h"
+
+#include "wire/http1_bytes.h"
+
+/* Spans are 16 bits wide. */
+_Static_assert(HTTP1_HEAD_MAX <= UINT16_MAX, "a place in a head fits a span");
+
+enum stage { STAGE_START, STAGE_LINE, STAGE_FIELDS };
+
+enum field {
+    FIELD_OTHER,
+    FIELD_HOST,
+    FIELD_CONTENT_LENGTH,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_CONNECTION,
+    FIELD_EXPECT,
+    FIELD_CONTENT_TYPE,
+    FIELD_REQUEST_ID,
+    FIELD_TRACEPARENT,
+    FIELD_COUNT,
+};
+
+static const char *const field_names[FIELD_COUNT] = {
+    [FIELD_HOST] = "host",
+    [FIELD_CONTENT_LENGTH] = "content-length",
+    [FIELD_TRANSFER_ENCODING] = "transfer-encoding",
+    [FIELD_CONNECTION] = "connection",
+    [FIELD_EXPECT] = "expect",
+    [FIELD_CONTENT_TYPE] = "content-type",
+    [FIELD_REQUEST_ID] = "x-request-id",
+    [FIELD_TRACEPARENT] = "traceparent",
+};
+
+/* A piece of the message being read, and where in it: offsets for the error, bytes for the rest. */
+struct piece {
+    const unsigned char *message;
+    size_t at;
+    size_t end;
+};
+
+struct http1_request http1_request_make(uint64_t limit) { return (struct http1_request){.limit = limit}; }
+
+/* ---- pieces ----------------------------------------------------------------------------------------------------- */
+
+static size_t size_of(struct piece piece) { return piece.end - piece.at; }
+
+static struct http1_span span_of(struct piece piece)
+{
+    return (struct http1_span){(uint16_t)piece.at, (uint16_t)size_of(piece)};
+}
+
+/* Where the first byte outside `class` stands, or the end. */
+static size_t skip(struct piece piece, unsigned char class)
+{
+    while (piece.at < piece.end && http1_byte_is(piece.message[piece.at], class)) {
+        piece.at++;
+    }
+    return piece.at;
+}
+
+static bool is_blank(unsigned char byte) { return byte == ' ' || byte == '\t'; }
+
+static struct piece trim(struct piece piece)
+{
+    while (piece.at < piece.end && is_blank(piece.message[piece.at])) {
+        piece.at++;
+    }
+    while (piece.at < piece.end && is_blank(piece.message[piece.end - 1])) {
+        piece.end--;
+    }
+    return piece;
+}
+
+/* Compares without regard to case; `lower` has small letters, and of other bytes only digits and '-'. */
+static bool equals(struct piece piece, const char *lower)
+{
+    size_t size = strlen(lower);
+    if (size_of(piece) != size) {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if ((piece.message[piece.at + i] | 0x20) != lower[i]) { /* what stands in a line is no control character */
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool starts_with(struct piece piece, const char *lower)
+{
+    struct piece start = piece;
+    start.end = piece.at + strlen(lower);
+    return start.end <= piece.end && equals(start, lower);
+}
+
+/* ---- the request line ------------------------------------------------------------------------------------------- */
+
+static enum http1_method method_of(struct piece method)
+{
+    static const struct {
+        const char *name;
+        enum http1_method method;
+    } methods[] = {{"GET", HTTP1_GET}, {"HEAD", HTTP1_HEAD}, {"POST", HTTP1_POST}};
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        size_t size = strlen(methods[i].name);
+        if (size_of(method) == size && memcmp(method.message + method.at, methods[i].name, size) == 0) {
+            return methods[i].method;
+        }
+    }
+    return HTTP1_OTHER;
+}
+
+static enum wire_step take_version(struct http1_request *request, struct piece version, struct http1_error *err)
+{
+    const unsigned char *text = version.message + version.at;
+    if (size_of(version) != 8 || memcmp(text, "HTTP/", 5) != 0 || text[5] < '0' || text[5] > '9' || text[6] != '.' ||
+        text[7] < '0' || text[7] > '9') {
+        return http1_refuse(err, 400, version.at, "the request line does not end with an HTTP version");
+    }
+    if (text[5] != '1') {
+        return http1_refuse(err, 505, version.at, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+    }
+    request->minor = text[7] != '0'; /* a later minor version is a superset (RFC 9110, section 2.5) */
+    return WIRE_DONE;
+}
+
+/* RFC 9112, section 3.2: "/path?query", "http://authority/path?query", or "*". No CONNECT, whose form is another. */
+static enum wire_step take_target(struct http1_request *request, struct piece target, struct http1_error *err)
+{
+    struct piece path = target;
+    if (starts_with(target, "http://")) {
+        path.at += strlen("http://");
+        size_t authority = path.at;
+        while (path.at < path.end && path.message[path.at] != '/' && path.message[path.at] != '?') {
+            path.at++;
+        }
+        if (path.at == authority) {
+            return http1_refuse(err, 400, path.at, "the request target names no host");
+        }
+    } else if (size_of(target) == 0 ||
+               (target.message[target.at] != '/' && !(size_of(target) == 1 && target.message[target.at] == '*'))) {
+        return http1_refuse(err, 400, target.at, "the request target is neither a path nor an http URL");
+    }
+    for (size_t at = path.at; at < path.end; at++) {
+        if (path.message[at] == '?') {
+            path.end = at;
+        }
+    }
+    request->path = span_of(path);
+    return WIRE_DONE;
+}
+
+static enum wire_step take_request_line(struct http1_request *request, struct piece line, struct http1_error *err)
+{
+    struct piece method = line;
+    method.end = skip(line, HTTP1_TOKEN);
+    if (size_of(method) == 0 || method.end == line.end || line.message[method.end] != ' ') {
+        return http1_refuse(err, 400, method.end, "the request line does not begin with a method and a space");
+    }
+    struct piece target = line;
+    target.at = method.end + 1;
+    target.end = skip(target, HTTP1_TARGET);
+    if (target.end == line.end || line.message[target.end] != ' ') {
+        return http1_refuse(err, 400, target.end,
+                            "the request line is not method, target and version, one space apart");
+    }
+    struct piece version = line;
+    version.at = target.end + 1;
+    enum wire_step step = take_version(request, version, err);
+    if (step == WIRE_DONE) {
+        step = take_target(request, target, err);
+    }
+    if (step == WIRE_DONE) {
+        request->method = method_of(method);
+        request->stage = STAGE_FIELDS;
+    }
+    return step;
+}
+
+/* ---- fields ----------------------------------------------------------------------------------------------------- */
+
+static enum field field_of(struct piece name)
+{
+    for (enum field field = FIELD_OTHER + 1; field < FIELD_COUNT; field++) {
+        if (equals(name, field_names[field])) {
+            return field;
+        }
+    }
+    return FIELD_OTHER;
+}
+
+static enum wire_step take_host(struct http1_request *request, struct piece value, struct http1_error *err)
+{
+    if (request->has_host) {
+        return http1_refuse(err, 400, value.at, "more than one Host");
+    }
+    size_t end = skip(value, HTTP1_HOST);
+    if (end != value.end) {
+        return http1_refuse(err, 400, end, "Host is no host");
+    }
+    request->has_host = true;
+    return WIRE_DONE;
+}
+
+static enum wire_step take_content_length(struct http1_request *request, struct piece value, struct http1_error *err)
+{
+    if (request->has_length) {
+        return http1_refuse(err, 400, value.at, "more than one Content-Length");
+    }
+    uint64_t length = 0;
+    for (size_t at = value.at; at < value.end; at++) {
+        unsigned char byte = value.message[at];
+        if (byte < '0' || byte > '9') {
+            return http1_refuse(err, 400, at, "Content-Length is not digits alone");
+        }
+        if (__builtin_mul_overflow(length, 10, &length) || __builtin_add_overflow(length, byte - '0', &length)) {
+            length = UINT64_MAX; /* over every limit; the digits to come cannot bring it back: they overflow too */
+        }
+    }
+    if (size_of(value) == 0) {
+        return http1_refuse(err, 400, value.at, "Content-Length is empty");
+    }
+    request->has_length = true;
+    request->content_length = length;
+    return WIRE_DONE;
+}
+
+/* Codings other than chunked are refused like nonsense, with 400: a client that means them has been told by nobody that
+ * it may. */
+static enum wire_step take_transfer_encoding(struct http1_request *request, struct piece value, struct http1_error *err)
+{
+    if (request->has_encoding) {
+        return http1_refuse(err, 400, value.at, "more than one Transfer-Encoding");
+    }
+    if (!equals(value, "chunked")) {
+        return http1_refuse(err, 400, value.at, "Transfer-Encoding is not \"chunked\"");
+    }
+    request->has_encoding = true;
+    return WIRE_DONE;
+}
+
+/* A list of options (RFC 9110, section 7.6.1); unknown ones do not concern us. */
+static void take_connection(struct http1_request *request, struct piece value)
+{
+    while (value.at < value.end) {
+        struct piece option = value;
+        while (value.at < value.end && value.message[value.at] != ',') {
+            value.at++;
+        }
+        option.end = value.at;
+        option = trim(option);
+        request->says_close |= equals(option, "close");
+        request->says_keep_alive |= equals(option, "keep-alive");
+        value.at += value.at < value.end;
+    }
+}
+
+static void take_expect(struct http1_request *request, struct piece value)
+{
+    if (equals(value, "100-continue")) {
+        request->expect_continue = true;
+    } else {
+        request->has_unknown_expectation = true;
+    }
+}
+
+static void take_first(struct http1_span *span, struct piece value)
+{
+    if (span->size == 0) {
+        *span = span_of(value);
+    }
+}
+
+static enum wire_step take_value(struct http1_request *request, enum field field, struct piece value,
+                                 struct http1_error *err)
+{
+    switch (field) {
+    case FIELD_HOST:
+        return take_host(request, value, err);
+    case FIELD_CONTENT_LENGTH:
+        return take_content_length(request, value, err);
+    case FIELD_TRANSFER_ENCODING:
+        return take_transfer_encoding(request, value, err);
+    case FIELD_CONNECTION:
+        take_connection(request, value);
+        break;
+    case FIELD_EXPECT:
+        take_expect(request, value);
+        break;
+    case FIELD_CONTENT_TYPE:
+        take_first(&request->content_type, value);
+        break;
+    case FIELD_REQUEST_ID:
+        take_first(&request->request_id, value);
+        break;
+    case FIELD_TRACEPARENT:
+        take_first(&request->traceparent, value);
+        break;
+    case FIELD_OTHER:
+    case FIELD_COUNT:
+        break;
+    }
+    return WIRE_DONE;
+}
+
+static enum wire_step take_field(struct http1_request *request, struct piece line, struct http1_error *err)
+{
+    if (is_blank(line.message[line.at])) {
+        return http1_refuse(err, 400, line.at, "a header line begins with white space");
+    }
+    struct piece name = line;
+    name.end = skip(line, HTTP1_TOKEN);
+    if (name.end == line.end || line.message[name.end] != ':') {
+        return http1_refuse(err, 400, name.end,
+                            name.end < line.end && is_blank(line.message[name.end])
+                                ? "white space in or behind the name of a header field"
+                                : "a header line is not a name and a colon");
+    }
+    if (size_of(name) == 0) {
+        return http1_refuse(err, 400, line.at, "a header field without a name");
+    }
+    if (++request->fields > HTTP1_FIELDS_MAX) {
+        return http1_refuse(err, 400, line.at, "more than 100 header fields");
+    }
+    struct piece value = line;
+    value.at = name.end + 1;
+    return take_value(request, field_of(name), trim(value), err);
+}
+
+/* ---- the head --------------------------------------------------------------------------------------------------- */
+
+/* The fields are complete: do they make sense together? What is malformed comes before what is only too much. */
+static enum wire_step finish(struct http1_request *request, size_t end, struct http1_error *err)
+{
+    if (request->has_encoding && request->has_length) {
+        return http1_refuse(err, 400, end, "both Content-Length and Transfer-Encoding");
+    }
+    if (request->has_encoding && request->minor == 0) { /* RFC 9112, section 6.1 */
+        return http1_refuse(err, 400, end, "HTTP/1.0 has no Transfer-Encoding");
+    }
+    if (!request->has_host && request->minor > 0) {
+        return http1_refuse(err, 400, end, "no Host");
+    }
+    if (request->minor > 0 && request->has_unknown_expectation) {
+        return http1_refuse(err, 417, end, "only the expectation 100-continue can be met");
+    }
+    if (request->content_length > request->limit) {
+        return http1_refuse(err, 413, end, "the body is larger than ASYA_MAX_MESSAGE_SIZE");
+    }
+    request->body = request->has_encoding                                ? HTTP1_BODY_CHUNKED
+                    : request->has_length && request->content_length > 0 ? HTTP1_BODY_LENGTH
+                                                                         : HTTP1_BODY_NONE;
+    request->keep_alive = !request->says_close && (request->minor > 0 || request->says_keep_alive);
+    request->expect_continue &= request->minor > 0 && request->body != HTTP1_BODY_NONE; /* RFC 9110, section 10.1.1 */
+    request->head_size = (uint32_t)end;
+    return WIRE_DONE;
+}
+
+/* Looks on for the end of the line, in bytes not looked at before. WIRE_DONE: `*ret_end` is where its CR stands. */
+static enum wire_step find_line_end(struct http1_request *request, const unsigned char *message, uint32_t size,
+                                    uint32_t *ret_end, struct http1_error *err)
+{
+    while (request->checked < size) {
+        unsigned char byte = message[request->checked];
+        if (http1_byte_is(byte, HTTP1_TEXT)) {
+            request->checked++;
+            continue;
+        }
+        if (byte != '\r') {
+            return http1_refuse(err, 400, request->checked,
+                                byte == '\n' ? "a line ends with LF alone" : "a control character");
+        }
+        if (request->checked + 1 == size) {
+            break;
+        }
+        if (message[request->checked + 1] != '\n') {
+            return http1_refuse(err, 400, request->checked, "a CR without LF");
+        }
+        *ret_end = request->checked;
+        request->checked += 2;
+        return WIRE_DONE;
+    }
+    return WIRE_MORE;
+}
+
+/* WIRE_MORE: the head goes on behind this line. */
+static enum wire_step take_line(struct http1_request *request, struct piece line, struct http1_error *err)
+{
+    bool is_empty = line.at == line.end;
+    switch ((enum stage)request->stage) {
+    case STAGE_START:
+        request->stage = STAGE_LINE;
+        if (is_empty) {
+            return WIRE_MORE;
+        }
+        break;
+    case STAGE_LINE:
+        break;
+    case STAGE_FIELDS:
+        if (is_empty) {
+            return finish(request, line.end + 2, err);
+        }
+        return take_field(request, line, err) == WIRE_BAD ? WIRE_BAD : WIRE_MORE;
+    }
+    return take_request_line(request, line, err) == WIRE_BAD ? WIRE_BAD : WIRE_MORE;
+}
+
+enum wire_step http1_request_feed(struct http1_request *request, const unsigned char *message, size_t size,
+                                  struct http1_error *err)
+{
+    uint32_t end = size < HTTP1_HEAD_MAX ? (uint32_t)size : HTTP1_HEAD_MAX;
+    uint32_t line_end;
+    enum wire_step step = WIRE_MORE;
+    while (step == WIRE_MORE) {
+        step = find_line_end(request, message, end, &line_end, err);
+        if (step != WIRE_DONE) {
+            break;
+        }
+        step = take_line(request, (struct piece){message, request->line, line_end}, err);
+        request->line = request->checked;
+    }
+    if (step == WIRE_MORE && end == HTTP1_HEAD_MAX) {
+        return http1_refuse(err, 400, end, "the head is larger than 16384 bytes");
+    }
+    return step;
+}
