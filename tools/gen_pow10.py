@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the C table behind src/json/pow10.h: 128 significant bits of each power of ten, cut off, not rounded.
+"""Writes what the table of src/json/pow10.h must hold, for its unit test: 128 significant bits of each power of ten, cut off.
 
 The reader (Eisel-Lemire) and the writer (Schubfach) of doubles share it; src/json/pow10.h says how each corrects it.
 """
@@ -40,7 +40,7 @@ def main():
         file.write("/* Made by tools/gen_pow10.py. */\n#include \"json/pow10.h\"\n\n")
         file.write("_Static_assert(POW10_FIRST == %d && POW10_LAST == %d, \"generator and header agree\");\n" % (FIRST, LAST))
         file.write("_Static_assert(POW10_EXACT_LAST == %d, \"generator and header agree\");\n\n" % EXACT_LAST)
-        file.write("const struct pow10 pow10_table[POW10_LAST - POW10_FIRST + 1] = {\n")
+        file.write("extern const struct pow10 pow10_exact[];\nconst struct pow10 pow10_exact[POW10_LAST - POW10_FIRST + 1] = {\n")
         for k in range(FIRST, LAST + 1):
             value = significand(k)
             check(k, value)
