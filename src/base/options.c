@@ -101,8 +101,7 @@ static bool parse_number(const char *text, uint64_t *ret_value)
     return true;
 }
 
-/* Seconds as digits with an optional fraction ("30", "0.25") to nanoseconds; finer digits are dropped. */
-static bool parse_seconds(const char *text, uint64_t *ret_span)
+bool options_parse_seconds(const char *text, uint64_t *ret_span)
 {
     uint64_t seconds = 0;
     if (!is_digit(*text)) {
@@ -232,7 +231,7 @@ static bool store(struct options *options, const struct option *option, const ch
         memcpy(field, &number, sizeof number);
         return true;
     case KIND_SECONDS:
-        if (!parse_seconds(text, &number) || number < option->least) {
+        if (!options_parse_seconds(text, &number) || number < option->least) {
             return bad(err, option, text,
                        option->least > 0 ? "a number of seconds greater than 0, like 30 or 0.5"
                                          : "a number of seconds, like 30 or 0.5");

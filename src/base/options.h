@@ -68,6 +68,10 @@ struct options {
  * value and what it should be. `ret_options` points into itself: it must not be copied or moved. */
 bool options_load(struct options *ret_options, struct error *err);
 
+/* Seconds as digits with an optional fraction ("30", "0.25") to nanoseconds; finer digits are dropped. Returns false
+ * and writes nothing for anything else, or for more than 100 days. Pure. */
+bool options_parse_seconds(const char *text, uint64_t *ret_span);
+
 /* Writes the table of variables for --help to standard output. */
 void options_print_help(void);
 
