@@ -1,7 +1,10 @@
 """Shared by all tests that run the built runtime: ASYA_RUNTIME names the file, ASYA_TEST_PYTHON the interpreter."""
 import os
+import pathlib
 import random
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -28,3 +31,11 @@ def dice():
     seed = int(os.environ.get("ASYA_TEST_SEED") or random.SystemRandom().getrandbits(32))
     print("ASYA_TEST_SEED=%d" % seed)
     return random.Random(seed)
+
+
+@pytest.fixture
+def short_folder():
+    """A folder with a short name: pytest's own is too long for a socket."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

@@ -86,14 +86,14 @@ static PyObject *module_main(PyObject *self, PyObject *argv)
 {
     (void)self;
     PyObject *kept[ARGUMENTS_MAX] = {NULL};
-    const char *arguments[ARGUMENTS_MAX];
+    const char *arguments[ARGUMENTS_MAX] = {"asya_runtime.py"};
     int count = 0;
     PyObject *result = NULL;
     Py_ssize_t size = PySequence_Size(argv);
     if (size < 0) {
         return NULL;
     }
-    for (Py_ssize_t i = 1; i < size && count < ARGUMENTS_MAX; i++, count++) {
+    for (Py_ssize_t i = 0; i < size && count < ARGUMENTS_MAX; i++, count++) {
         PyObject *item = PySequence_GetItem(argv, i);
         PyObject *bytes = item != NULL ? PyUnicode_AsEncodedString(item, "utf-8", "surrogateescape") : NULL;
         Py_XDECREF(item);
@@ -104,7 +104,7 @@ static PyObject *module_main(PyObject *self, PyObject *argv)
         }
         arguments[count] = text;
     }
-    result = PyLong_FromLong(cli_run(count, arguments));
+    result = PyLong_FromLong(cli_run(arguments[0], count > 0 ? count - 1 : 0, arguments + 1));
 done:
     for (int i = 0; i < ARGUMENTS_MAX; i++) {
         Py_XDECREF(kept[i]);

@@ -4,6 +4,7 @@
 
 enum exit_code {
     EXIT_OK = 0,
+    EXIT_FAILED = 1,         /* of a command: the probe says no, or it could not do what it was asked */
     EXIT_OPTION = 64,        /* a command-line option or environment variable has no usable value */
     EXIT_SYNTAX = 65,        /* the handler's module does not compile */
     EXIT_NO_MODULE = 66,     /* the handler's module, or one it imports, does not exist */

@@ -118,15 +118,6 @@ def test_a_longer_path_is_refused(refuse, short_folder, length):
     assert os.listdir(short_folder) == [], "nothing may be made for a path that cannot work"
 
 
-@pytest.fixture
-def short_folder():
-    """A folder with a short name: pytest's own is too long for a socket."""
-    folder = pathlib.Path("/tmp/asya-%d-%d" % (os.getpid(), time.monotonic_ns()))
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def test_missing_directories_are_made(runtime, short_folder):
     with runtime(ECHO, path=short_folder / "a" / "b" / "app.sock") as server:
         assert server.result(1) == 1
