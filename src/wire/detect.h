@@ -5,18 +5,15 @@
 #ifndef ASYA_WIRE_DETECT_H
 #define ASYA_WIRE_DETECT_H
 
+#include "wire/protocol.h"
+
 #include <stddef.h>
 
-enum wire_protocol { WIRE_RAW, WIRE_FRAMED, WIRE_HTTP };
-
-/* ASYA_PROTOCOL */
-enum wire_choice { WIRE_CHOICE_AUTO, WIRE_CHOICE_RAW, WIRE_CHOICE_FRAMED, WIRE_CHOICE_HTTP };
-
-/* With WIRE_CHOICE_AUTO a message may not be larger: the length of a larger frame begins with 0x09, which is a tab, and
+/* With PROTOCOL_AUTO a message may not be larger: the length of a larger frame begins with 0x09, which is a tab, and
  * so JSON. Whoever sets the limit refuses more. */
 #define DETECT_AUTO_LIMIT ((size_t)0x08FFFFFF)
 
-/* The protocol of a connection whose first byte is `first`. */
-enum wire_protocol detect(enum wire_choice choice, unsigned char first);
+/* The protocol of a connection whose first byte is `first`; `choice` (ASYA_PROTOCOL) unless that is PROTOCOL_AUTO. */
+enum protocol detect(enum protocol choice, unsigned char first);
 
 #endif

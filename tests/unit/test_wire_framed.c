@@ -19,20 +19,20 @@
 
 /* ---- detect ----------------------------------------------------------------------------------------------------- */
 
-static enum wire_protocol expected_protocol(int byte)
+static enum protocol expected_protocol(int byte)
 {
     if (byte <= 0x08) {
-        return WIRE_FRAMED;
+        return PROTOCOL_FRAMED;
     }
-    return byte < 0x80 && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ", byte) != NULL ? WIRE_HTTP : WIRE_RAW;
+    return byte < 0x80 && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ", byte) != NULL ? PROTOCOL_HTTP : PROTOCOL_RAW;
 }
 
 static void every_first_byte_has_its_protocol(void **state)
 {
     (void)state;
     for (int byte = 0; byte < 256; byte++) {
-        enum wire_protocol expected = expected_protocol(byte);
-        if (detect(WIRE_CHOICE_AUTO, (unsigned char)byte) != expected) {
+        enum protocol expected = expected_protocol(byte);
+        if (detect(PROTOCOL_AUTO, (unsigned char)byte) != expected) {
             fail_msg("0x%02x is not %d", (unsigned)byte, (int)expected);
         }
     }
@@ -42,7 +42,7 @@ static void whatever_begins_json_is_bare_json(void **state)
 {
     (void)state;
     for (const char *first = "{[\"tfn-0123456789 \t\r\n"; *first != '\0'; first++) {
-        assert_int_equal(detect(WIRE_CHOICE_AUTO, (unsigned char)*first), WIRE_RAW);
+        assert_int_equal(detect(PROTOCOL_AUTO, (unsigned char)*first), PROTOCOL_RAW);
     }
 }
 
@@ -50,9 +50,9 @@ static void a_chosen_protocol_is_the_one_whatever_the_byte(void **state)
 {
     (void)state;
     for (int byte = 0; byte < 256; byte++) {
-        assert_int_equal(detect(WIRE_CHOICE_RAW, (unsigned char)byte), WIRE_RAW);
-        assert_int_equal(detect(WIRE_CHOICE_FRAMED, (unsigned char)byte), WIRE_FRAMED);
-        assert_int_equal(detect(WIRE_CHOICE_HTTP, (unsigned char)byte), WIRE_HTTP);
+        assert_int_equal(detect(PROTOCOL_RAW, (unsigned char)byte), PROTOCOL_RAW);
+        assert_int_equal(detect(PROTOCOL_FRAMED, (unsigned char)byte), PROTOCOL_FRAMED);
+        assert_int_equal(detect(PROTOCOL_HTTP, (unsigned char)byte), PROTOCOL_HTTP);
     }
 }
 
@@ -61,9 +61,9 @@ static void the_largest_limit_of_auto_is_still_a_frame(void **state)
     (void)state;
     unsigned char prefix[FRAMED_PREFIX_SIZE];
     framed_prefix(prefix, (uint32_t)DETECT_AUTO_LIMIT);
-    assert_int_equal(detect(WIRE_CHOICE_AUTO, prefix[0]), WIRE_FRAMED);
+    assert_int_equal(detect(PROTOCOL_AUTO, prefix[0]), PROTOCOL_FRAMED);
     framed_prefix(prefix, (uint32_t)DETECT_AUTO_LIMIT + 1);
-    assert_int_equal(detect(WIRE_CHOICE_AUTO, prefix[0]), WIRE_RAW);
+    assert_int_equal(detect(PROTOCOL_AUTO, prefix[0]), PROTOCOL_RAW);
 }
 
 /* ---- framed ----------------------------------------------------------------------------------------------------- */
