@@ -113,6 +113,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .max_message = (size_t)options->max_message_size,
                                    .read_timeout = options->read_timeout,
                                    .write_timeout = options->write_timeout,
+                                   .concurrency = (uint32_t)options->concurrency,
+                                   .protocol = (enum protocol)options->protocol,
                                    .service = answer_service(answerer),
                                    .max_requests = options->max_requests,
                                    .retire_at_once = options->workers == 1,

@@ -4,10 +4,16 @@
 #include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/http.h"
+#include "server/intake.h"
+#include "server/output.h"
+#include "server/slot.h"
+#include "wire/framed.h"
 #include "wire/reply.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,39 +30,10 @@ enum {
     DISCARD_ROUNDS = 16,  /* reads of what a client had sent, where there is no memory to drain it properly */
 };
 
-/* ---- slots and status ------------------------------------------------------------------------------------------- */
-
-static void set_slot(struct conn_host *host, const struct conn *conn, enum slot_state state)
+void conn_end_if_tampered(int error)
 {
-    if (host->page != NULL && conn->slot != NO_SLOT) {
-        atomic_store_explicit(&host->page->slots[conn->slot].state, state, memory_order_release);
-    }
-}
-
-static void park(struct conn_host *host, struct conn *conn)
-{
-    if (host->park == NULL || host->free_count == 0) {
-        return;
-    }
-    uint32_t slot = host->free_slots[host->free_count - 1];
-    int status = park_put(host->park, slot, conn->fd);
-    if (status < 0) {
-        log_warning("a connection could not be parked (%s): if the worker dies now, its client gets no reply",
-                    strerror(-status));
-        return;
-    }
-    host->free_count--;
-    conn->slot = slot;
-    set_slot(host, conn, SLOT_WAITING);
-}
-
-static void unpark(struct conn_host *host, struct conn *conn)
-{
-    if (conn->slot != NO_SLOT) {
-        park_drop(host->park, conn->slot);
-        set_slot(host, conn, SLOT_FREE);
-        host->free_slots[host->free_count++] = conn->slot;
-        conn->slot = NO_SLOT;
+    if (error == EBADF || error == ENOTSOCK) {
+        _exit(EXIT_TAMPERED);
     }
 }
 
@@ -77,38 +54,53 @@ static void list_append(struct conn_list *list, struct conn *conn)
     list->last = conn;
 }
 
-static void enter(struct conn_host *host, struct conn *conn, enum conn_state state)
+static uint64_t span_of(const struct conn_host *host, enum conn_state state)
 {
-    uint64_t spans[CONN_STATES] = {host->read_timeout, REJECT_TIMEOUT, host->write_timeout, DRAIN_TIMEOUT};
-    list_remove(&host->lists[conn->state], conn);
-    conn->state = state;
-    conn->deadline = clock_after(clock_now(), spans[state]);
-    list_append(&host->lists[state], conn);
+    switch (state) {
+    case CONN_READING:
+        return host->read_timeout;
+    case CONN_REJECTING:
+        return REJECT_TIMEOUT;
+    case CONN_WRITING:
+    case CONN_FLUSHING:
+        return host->write_timeout;
+    case CONN_DRAINING:
+        return DRAIN_TIMEOUT;
+    default: /* the service's time is the supervisor's to watch */
+        return CLOCK_NEVER;
+    }
 }
 
-/* The function has closed or replaced descriptors of ours. What else it hit cannot be known, so this worker ends; its
- * supervisor answers the request and starts a new one. */
-static void end_if_tampered(int error)
+void conn_enter(struct conn *conn, enum conn_state state)
 {
-    if (error == EBADF || error == ENOTSOCK) {
-        _exit(EXIT_TAMPERED);
-    }
+    struct conn_host *host = conn->host;
+    uint64_t span = span_of(host, state);
+    list_remove(&host->lists[conn->state], conn);
+    conn->state = state;
+    conn->deadline = span == CLOCK_NEVER ? CLOCK_NEVER : clock_after(clock_now(), span);
+    list_append(&host->lists[state], conn);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
-static void conn_close(struct conn_host *host, struct conn *conn)
+static bool is_in_service(const struct conn *conn)
 {
+    return conn->state == CONN_RUNNING ||
+           ((conn->state == CONN_STREAMING || conn->state == CONN_FLUSHING) && !conn->stream_is_over);
+}
+
+void conn_close(struct conn *conn)
+{
+    struct conn_host *host = conn->host;
     if (conn->events != 0) { /* not left to close(): a copy of the descriptor would keep it there */
         (void)epoll_ctl(host->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
     }
-    unpark(host, conn);
     list_remove(&host->lists[conn->state], conn);
-    if (!conn->handed_on) {
-        (void)shutdown(conn->fd,
-                       SHUT_RDWR); /* a child the function has forked may hold a copy: the client shall see the end */
+    if (!conn->handed_on) { /* a child the function has forked may hold a copy: the client shall see the end */
+        (void)shutdown(conn->fd, SHUT_RDWR);
     }
     fd_close(&conn->fd);
+    slot_unpark(conn);
     conn->events = 0;
     buffer_done(&conn->in);
     buffer_done(&conn->out);
@@ -117,93 +109,89 @@ static void conn_close(struct conn_host *host, struct conn *conn)
     host->count--;
 }
 
-/* Waits for `events`. A connection that cannot be watched is closed: it would never be heard of again. */
-static void watch(struct conn_host *host, struct conn *conn, uint32_t events)
+void conn_watch(struct conn *conn, uint32_t events)
 {
     if (conn->events == events) {
         return;
     }
     struct epoll_event event = {.events = events, .data.ptr = conn};
-    int operation = conn->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-    if (epoll_ctl(host->epoll, operation, conn->fd, &event) != 0) {
-        log_error("server_error: cannot watch a connection: %s", strerror(errno));
-        conn_close(host, conn);
+    int operation = conn->events == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    if (epoll_ctl(conn->host->epoll, operation, conn->fd, &event) == 0) {
+        conn->events = events;
         return;
     }
-    conn->events = events;
+    log_error("server_error: cannot watch a connection: %s", strerror(errno));
+    if (is_in_service(conn)) {
+        conn->gone = true;
+    } else {
+        conn_close(conn);
+    }
 }
 
-static void drain(struct conn_host *host, struct conn *conn)
+bool conn_is_hung_up(const struct conn *conn)
+{
+    struct pollfd look = {.fd = conn->fd};
+    return poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+}
+
+static void drain(struct conn *conn)
 {
     for (;;) {
-        ssize_t got = recv(conn->fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT);
+        ssize_t got = recv(conn->fd, conn->host->scratch, SCRATCH_SIZE, MSG_DONTWAIT);
         if (got > 0) {
             conn->drained += (size_t)got;
             if (conn->drained > DRAIN_BYTES) {
-                conn_close(host, conn);
+                conn_close(conn);
                 return;
             }
         } else if (got < 0 && errno == EINTR) {
             continue;
         } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            watch(host, conn, EPOLLIN);
+            conn_watch(conn, EPOLLIN);
             return;
         } else {
-            conn_close(host, conn);
+            conn_close(conn);
             return;
         }
     }
 }
 
-/* The reply is out, or there is nobody to take it. */
-static void finish(struct conn_host *host, struct conn *conn)
+/* The connection stays open: begins with what of the next request is there already. */
+static void next_request(struct conn *conn)
+{
+    size_t rest = conn->in.size - conn->request_end;
+    if (rest > 0) {
+        memmove(conn->in.data, conn->in.data + conn->request_end, rest);
+        conn->in.size = rest;
+    } else {
+        buffer_done(&conn->in);
+    }
+    buffer_done(&conn->out);
+    conn->served++;
+    conn->seen = conn->request_end = conn->sent = 0;
+    conn->head_size = 0;
+    conn->data = NULL;
+    intake_begin(conn);
+    conn_enter(conn, CONN_READING);
+    slot_set(conn, rest > 0 ? SLOT_READING : SLOT_WAITING);
+}
+
+void conn_finish(struct conn *conn)
 {
     if (conn->refused && !conn->peer_done && shutdown(conn->fd, SHUT_WR) == 0) {
-        unpark(host, conn); /* answered: not the supervisor's business any more */
-        enter(host, conn, CONN_DRAINING);
-        drain(host, conn);
-        return;
-    }
-    conn_close(host, conn);
-}
-
-/* Writes on. Returns true when all is written. */
-static bool write_some(struct conn_host *host, struct conn *conn)
-{
-    while (conn->sent < conn->out.size) {
-        ssize_t sent =
-            send(conn->fd, conn->out.data + conn->sent, conn->out.size - conn->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent >= 0) {
-            conn->sent += (size_t)sent;
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            watch(host, conn, EPOLLOUT);
-            return false;
-        } else if (errno != EINTR) {
-            end_if_tampered(errno);
-            if (conn->raw.seen == 0) {
-                log_debug("a client connected and went away without a message");
-            } else {
-                log_warning("connection_error: the client went away before it had read its reply: %s", strerror(errno));
-            }
-            conn_close(host, conn);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Sends conn->out; what cannot be written now follows as the client reads. */
-static void reply(struct conn_host *host, struct conn *conn)
-{
-    set_slot(host, conn, SLOT_REPLYING);
-    enter(host, conn, CONN_WRITING);
-    if (write_some(host, conn)) {
-        finish(host, conn);
+        slot_unpark(conn); /* answered: not the supervisor's business any more */
+        conn_enter(conn, CONN_DRAINING);
+        drain(conn);
+    } else if (conn->keep_alive && !conn->refused && !conn->peer_done) {
+        next_request(conn);
+    } else {
+        conn_close(conn);
     }
 }
 
-/* A reply of our own: the request never reached the function. */
-static void refuse(struct conn_host *host, struct conn *conn, const struct error *err)
+/* ---- refusals --------------------------------------------------------------------------------------------------- */
+
+static void count_refusal(struct conn_host *host, const struct error *err)
 {
     if (err->category == ERR_EMPTY) { /* how a prober looks whether somebody is there */
         log_debug("empty_message: %s", err->text);
@@ -213,225 +201,170 @@ static void refuse(struct conn_host *host, struct conn *conn, const struct error
     if (host->page != NULL) {
         atomic_fetch_add_explicit(&host->page->refused, 1, memory_order_relaxed);
     }
-    buffer_done(&conn->in);
-    conn->out.limit = REPLY_LIMIT;
-    conn->refused = err->category != ERR_CONNECTION; /* who is late has had its time */
-    if (reply_error(&conn->out, err->category, view_of(err->text), view_of("")) != BUFFER_OK) {
-        struct view last = reply_out_of_memory();
-        log_error("out_of_memory: no memory for a refusal");
-        set_slot(host, conn, SLOT_REPLYING);
-        (void)send(conn->fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
-        finish(host, conn);
-        return;
-    }
-    reply(host, conn);
 }
 
-/* Writes into the status page that the function is called now, and describes the request to it. */
-static struct request begin_request(struct conn_host *host, struct conn *conn, const unsigned char *message,
-                                    size_t size)
+void conn_refuse_http(struct conn *conn, unsigned status, const struct error *err)
 {
-    struct request request = {
-        .message = message, .size = size, .protocol = PROTOCOL_RAW, .sequence = ++host->sequence, .conn = conn};
-    struct status_page *page = host->page;
-    if (page != NULL) {
-        atomic_store_explicit(&page->requests, request.sequence, memory_order_relaxed);
-        if (conn->slot != NO_SLOT) {
-            request.slot = &page->slots[conn->slot];
-            atomic_store_explicit(&request.slot->since, clock_now(), memory_order_relaxed);
-            atomic_store_explicit(&request.slot->sequence, request.sequence, memory_order_relaxed);
-        }
+    struct conn_host *host = conn->host;
+    struct buffer out = buffer_make(REPLY_LIMIT);
+    count_refusal(host, err);
+    buffer_done(&conn->in);
+    conn->keep_alive = false;
+    conn->head_size = 0;
+    conn->refused = err->category != ERR_CONNECTION; /* who is late has had its time */
+    slot_set(conn, SLOT_REPLYING);
+    conn_enter(conn, CONN_WRITING);
+    if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
+        output_reply(conn, &out);
+    } else {
+        log_error("out_of_memory: no memory for a refusal");
+        output_small(conn, reply_out_of_memory(conn->protocol));
     }
-    set_slot(host, conn, SLOT_RUNNING);
+    buffer_done(&out);
+}
+
+void conn_refuse(struct conn *conn, const struct error *err) { conn_refuse_http(conn, 0, err); }
+
+/* ---- the service ------------------------------------------------------------------------------------------------ */
+
+static void write_reply_head(struct conn *conn, const struct reply *reply)
+{
+    conn->head_size = 0;
+    if (conn->protocol == PROTOCOL_HTTP) {
+        conn->keep_alive = conn->keep_alive && !conn->host->closing;
+        http_head(conn, reply->status, reply->body.size);
+    } else if (conn->protocol == PROTOCOL_FRAMED) {
+        framed_prefix((unsigned char *)conn->head, (uint32_t)reply->body.size);
+        conn->head_size = FRAMED_PREFIX_SIZE;
+    }
+}
+
+void conn_deliver(struct conn *conn, struct reply *reply)
+{
+    struct status_page *page = conn->host->page;
+    if (page != NULL && !reply->succeeded) {
+        atomic_fetch_add_explicit(&page->failures, 1, memory_order_relaxed);
+    }
+    if (conn->fd < 0) {
+        return;
+    }
+    conn->refused = !reply->succeeded && conn->protocol != PROTOCOL_HTTP; /* it may still be sending */
+    if (!slot_leave(conn, SLOT_REPLYING)) {
+        conn_close(conn);
+        return;
+    }
+    if (reply->body.size == 0 && !(conn->protocol == PROTOCOL_HTTP && reply->status == 204)) {
+        conn->keep_alive = false;
+        output_small(conn, reply_out_of_memory(conn->protocol));
+        return;
+    }
+    write_reply_head(conn, reply);
+    output_reply(conn, &reply->body);
+}
+
+/* Describes the request to the service and to the status page. */
+static struct request begin_request(struct conn *conn, const unsigned char *message)
+{
+    struct conn_host *host = conn->host;
+    struct request request = {.message = message + conn->body_at,
+                              .size = conn->body_size,
+                              .protocol = conn->protocol,
+                              .sequence = ++host->sequence,
+                              .conn = conn};
+    conn->sequence = request.sequence;
+    if (conn->protocol == PROTOCOL_HTTP) {
+        request.id = http1_view(message, conn->http.request.request_id);
+        request.traceparent = http1_view(message, conn->http.request.traceparent);
+    }
+    host->running++;
+    if (host->page != NULL) {
+        atomic_store_explicit(&host->page->requests, request.sequence, memory_order_relaxed);
+        atomic_store_explicit(&host->page->running, host->running, memory_order_relaxed);
+        request.slot = slot_run(conn);
+    }
     return request;
 }
 
-/* The function is done. False if the supervisor has answered in the meantime: then nothing may be sent. */
-static bool end_request(struct conn_host *host, const struct request *request, bool succeeded)
+/* The service needs the message no more; a long one is not kept while it works. */
+static void drop_message(struct conn *conn)
 {
-    if (host->page != NULL && !succeeded) {
-        atomic_fetch_add_explicit(&host->page->failures, 1, memory_order_relaxed);
+    size_t rest = conn->in.size - conn->request_end;
+    if (rest > 0) {
+        memmove(conn->in.data, conn->in.data + conn->request_end, rest);
+        conn->in.size = rest;
+    } else {
+        buffer_done(&conn->in);
     }
-    uint32_t expected = SLOT_RUNNING;
-    if (request->slot == NULL ||
-        atomic_compare_exchange_strong_explicit(&request->slot->state, &expected, SLOT_REPLYING, memory_order_acq_rel,
-                                                memory_order_acquire)) {
-        return true;
-    }
-    /* any other value is not the supervisor's: the function wrote into the page, and still wants its reply */
-    return expected != SLOT_ANSWERED;
+    conn->request_end = 0;
 }
 
-/* The request is complete. */
-static void answer(struct conn_host *host, struct conn *conn, const unsigned char *message, size_t size)
+static void count_running(const struct conn_host *host)
 {
-    struct request request = begin_request(host, conn, message, size);
+    if (host->page != NULL) {
+        atomic_store_explicit(&host->page->running, host->running, memory_order_relaxed);
+    }
+}
+
+/* Calls the service. `message` is the request with all that stands before its body. */
+static void run(struct conn *conn, const unsigned char *message)
+{
+    struct conn_host *host = conn->host;
+    struct request request = begin_request(conn, message);
+    conn_enter(conn, CONN_RUNNING);
+    conn_watch(conn, 0);
     buffer_reset(&host->reply, KEEP_REPLY);
-    struct reply reply_to = {.body = host->reply};
-    (void)host->service->answer(host->service->context, &request, &reply_to);
-    host->reply = reply_to.body;
-    bool succeeded = reply_to.succeeded;
-    buffer_done(&conn->in);
-    conn->refused = !succeeded; /* a client that still sends must get to read its error */
-    if (!end_request(host, &request, succeeded)) {
-        conn_close(host, conn);
-        return;
+    struct reply reply = {.body = host->reply, .status = 200};
+    host->reply = buffer_make(REPLY_LIMIT); /* a reply within this call has one of its own */
+    if (host->service->answer(host->service->context, &request, &reply) == SERVICE_DONE) {
+        host->running--;
+        count_running(host);
+        conn_deliver(conn, &reply);
+    } else if (conn->fd >= 0 && conn->sequence == request.sequence && is_in_service(conn)) {
+        drop_message(conn);
     }
-    struct view bytes = {(const char *)host->reply.data, host->reply.size};
-    if (bytes.size == 0) {
-        bytes = reply_out_of_memory();
-    }
-    ssize_t sent = send(conn->fd, bytes.data, bytes.size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent == (ssize_t)bytes.size) { /* the common case: the buffer stays here */
-        finish(host, conn);
-        return;
-    }
-    if (sent < 0 && (errno == EBADF || errno == ENOTSOCK)) {
-        set_slot(host, conn, SLOT_RUNNING); /* not one byte was sent: the supervisor answers */
-        end_if_tampered(errno);
-    }
-    if (host->reply.size == 0) {
-        conn_close(host, conn);
-        return;
-    }
-    conn->out = host->reply;
-    host->reply = buffer_make(REPLY_LIMIT);
-    conn->sent = sent > 0 ? (size_t)sent : 0;
-    reply(host, conn);
+    buffer_done(&host->reply);
+    host->reply = reply.body;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
-
-/* The client has closed altogether; after a half-close it still reads. */
-static bool is_gone(const struct conn *conn)
-{
-    struct pollfd look = {.fd = conn->fd};
-    return poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
-}
-
-/* The client closed or half-closed. `message` is all it sent. */
-static void end_of_input(struct conn_host *host, struct conn *conn, const unsigned char *message, size_t size)
+static void enqueue(struct conn *conn, const unsigned char *message, size_t size)
 {
     struct error err;
-    conn->peer_done = true;
-    if (is_gone(conn)) {
-        if (size > 0) {
-            log_warning("connection_error: the client went away after %zu bytes, before its message was complete",
-                        size);
-        } else {
-            log_debug("a client connected and went away without a message");
-        }
-        conn_close(host, conn);
+    if (conn->in.size == 0 && buffer_append(&conn->in, message, size) != BUFFER_OK) {
+        error_set(&err, ERR_MEMORY, 0, "no memory for a request of %zu bytes that has to wait", size);
+        conn_refuse(conn, &err);
         return;
     }
-    if (raw_end(&conn->raw, message, size, &err) == WIRE_DONE) {
-        answer(host, conn, message, size);
-    } else {
-        refuse(host, conn, &err);
-    }
+    conn_enter(conn, CONN_QUEUED);
+    conn_watch(conn, 0);
 }
 
-static void receive_failed(struct conn_host *host, struct conn *conn)
+void conn_submit(struct conn *conn, const unsigned char *message, size_t size)
 {
-    end_if_tampered(errno);
-    if (conn->raw.seen > 0) {
-        log_warning("connection_error: reading a request failed after %zu bytes: %s", conn->raw.seen, strerror(errno));
-    } else {
-        log_debug("a client went away without a message: %s", strerror(errno));
-    }
-    conn_close(host, conn);
-}
-
-static void no_memory(struct conn_host *host, struct conn *conn, size_t size)
-{
-    struct error err;
-    error_set(&err, ERR_MEMORY, 0, "no memory for a request of more than %zu bytes", size);
-    refuse(host, conn, &err);
-}
-
-/* Room for the next read into conn->in: doubles what has arrived, never more than the limit needs. */
-static bool make_room(struct conn *conn)
-{
-    size_t more = conn->in.limit - conn->in.size;
-    if (more > SCRATCH_SIZE) {
-        more = SCRATCH_SIZE;
-    }
-    return buffer_reserve(&conn->in, more) == BUFFER_OK;
-}
-
-enum progress {
-    PROGRESS_AGAIN, /* there may be more to read */
-    PROGRESS_WAIT,  /* all that has arrived is read */
-    PROGRESS_ENDED, /* answered, refused or closed: `conn` is not ours any more */
-};
-
-/* One read. Small requests are answered from the scratch buffer, without an allocation. */
-static enum progress read_once(struct conn_host *host, struct conn *conn)
-{
-    bool first = conn->in.size == 0;
-    if (!first && !make_room(conn)) {
-        no_memory(host, conn, conn->in.size);
-        return PROGRESS_ENDED;
-    }
-    unsigned char *target = first ? host->scratch : conn->in.data + conn->in.size;
-    size_t room = first ? SCRATCH_SIZE : conn->in.capacity - conn->in.size;
-    ssize_t got = recv(conn->fd, target, room, MSG_DONTWAIT);
-    if (got < 0) {
-        if (errno == EINTR) {
-            return PROGRESS_AGAIN;
-        }
-        if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return PROGRESS_WAIT;
-        }
-        receive_failed(host, conn);
-        return PROGRESS_ENDED;
-    }
-    const unsigned char *message = first ? host->scratch : conn->in.data;
-    size_t size = (first ? 0 : conn->in.size) + (size_t)got;
-    if (got == 0) {
-        end_of_input(host, conn, message, size);
-        return PROGRESS_ENDED;
-    }
-    bool drained = (size_t)got < room;
-    struct error err;
-    enum wire_step step = raw_feed(&conn->raw, message, size, &err);
-    if (step == WIRE_BAD) {
-        refuse(host, conn, &err);
-        return PROGRESS_ENDED;
-    }
-    if (step == WIRE_DONE && drained) {
-        answer(host, conn, message, size);
-        return PROGRESS_ENDED;
-    }
-    if (first) {
-        set_slot(host, conn, SLOT_READING);
-        if (buffer_append(&conn->in, host->scratch, (size_t)got) != BUFFER_OK) {
-            no_memory(host, conn, size);
-            return PROGRESS_ENDED;
-        }
-    } else {
-        conn->in.size = size;
-    }
-    return drained ? PROGRESS_WAIT : PROGRESS_AGAIN;
-}
-
-static void read_on(struct conn_host *host, struct conn *conn)
-{
-    enum progress progress;
-    do {
-        progress = read_once(host, conn);
-    } while (progress == PROGRESS_AGAIN);
-    if (progress == PROGRESS_ENDED) {
+    struct conn_host *host = conn->host;
+    if (host->running >= host->concurrency) {
+        enqueue(conn, message, size);
         return;
     }
-    if (conn->raw.done) { /* complete before, and nothing more has arrived with it */
-        answer(host, conn, conn->in.data, conn->in.size);
-        return;
+    intake_keep_rest(conn, message, size);
+    run(conn, message);
+}
+
+void conn_released(struct conn_host *host)
+{
+    count_running(host);
+    if (host->dispatching) {
+        return; /* further up this is being done */
     }
-    if (conn->raw.bad && conn->state == CONN_READING) {
-        enter(host, conn, CONN_REJECTING);
+    host->dispatching = true;
+    struct conn *conn;
+    while (host->running < host->concurrency && (conn = host->lists[CONN_QUEUED].first) != NULL) {
+        run(conn, conn->in.data);
+        intake_run(conn);
     }
-    watch(host, conn, EPOLLIN);
+    host->dispatching = false;
+    if (host->released != NULL) {
+        host->released(host, host->lists[CONN_WRITING].first != NULL);
+    }
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
@@ -440,7 +373,7 @@ static void read_on(struct conn_host *host, struct conn *conn)
  * that closing does not take the reply away. */
 static void refuse_without_memory(struct conn_host *host, int fd)
 {
-    struct view last = reply_out_of_memory();
+    struct view last = reply_out_of_memory(host->protocol);
     log_error("out_of_memory: no memory for a connection");
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
@@ -461,67 +394,104 @@ void conn_accept(struct conn_host *host, int fd)
         refuse_without_memory(host, fd);
         return;
     }
-    *conn = (struct conn){.fd = fd,
-                          .slot = NO_SLOT,
-                          .state = CONN_READING,
-                          .raw = raw_make(host->max_message),
-                          .in = buffer_make(host->max_message + 1),
-                          .out = buffer_make(REPLY_LIMIT),
-                          .deadline = clock_after(clock_now(), host->read_timeout)};
+    memset(conn, 0, offsetof(struct conn, head));
+    conn->host = host;
+    conn->fd = fd;
+    conn->slot = NO_SLOT;
+    conn->in = buffer_make(INTAKE_LIMIT(host->max_message));
+    conn->out = buffer_make(REPLY_LIMIT);
+    conn->deadline = clock_after(clock_now(), host->read_timeout);
     list_append(&host->lists[CONN_READING], conn);
     host->count++;
-    park(host, conn);
-    read_on(host, conn);
+    intake_begin(conn);
+    slot_park(conn);
+    intake_run(conn);
+}
+
+/* The client of a stream has closed, while nothing waited to be sent. */
+static void stream_event(struct conn *conn, uint32_t events)
+{
+    const struct service *service = conn->host->service;
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        conn->gone = true;
+        if (service->resume != NULL) {
+            service->resume(service->context, conn);
+        }
+    }
 }
 
 void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events)
 {
-    (void)events; /* errors show in the call that meets them */
+    (void)host;
     if (conn->fd < 0) {
         return; /* closed earlier in this round */
     }
     switch (conn->state) {
     case CONN_READING:
     case CONN_REJECTING:
-        read_on(host, conn);
-        return;
+        break;
     case CONN_WRITING:
-        if (write_some(host, conn)) {
-            finish(host, conn);
-        }
+    case CONN_FLUSHING:
+        output_resume(conn);
+        break;
+    case CONN_STREAMING:
+        stream_event(conn, events);
         return;
     case CONN_DRAINING:
-        drain(host, conn);
+        drain(conn);
         return;
-    case CONN_STATES:
+    default:
         return;
+    }
+    intake_run(conn);
+}
+
+static void expire_request(struct conn *conn)
+{
+    const struct conn_host *host = conn->host;
+    struct error err;
+    if (conn->served > 0 && conn->seen == 0) { /* kept alive, and not used again */
+        conn_close(conn);
+        return;
+    }
+    error_set(&err, ERR_CONNECTION, 0,
+              "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived",
+              (unsigned long long)(host->read_timeout / CLOCK_MS), conn->seen);
+    conn_refuse(conn, &err);
+}
+
+static void expire_output(struct conn *conn)
+{
+    const struct conn_host *host = conn->host;
+    log_warning("server_error: a reply was not read within %llu ms (ASYA_WRITE_TIMEOUT); %zu of %zu bytes were sent",
+                (unsigned long long)(host->write_timeout / CLOCK_MS), conn->sent, conn->head_size + conn->out.size);
+    if (!is_in_service(conn)) {
+        conn_close(conn);
+        return;
+    }
+    conn->gone = true;
+    conn_enter(conn, CONN_STREAMING);
+    conn_watch(conn, EPOLLET);
+    if (host->service->resume != NULL) {
+        host->service->resume(host->service->context, conn);
     }
 }
 
-static void expire(struct conn_host *host, struct conn *conn)
+static void expire(struct conn *conn)
 {
-    struct error err;
     switch (conn->state) {
     case CONN_READING:
-        error_set(&err, ERR_CONNECTION, 0,
-                  "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived",
-                  (unsigned long long)(host->read_timeout / CLOCK_MS), conn->raw.seen);
-        refuse(host, conn, &err);
+        expire_request(conn);
         return;
     case CONN_REJECTING:
-        if (raw_end(&conn->raw, conn->in.data, conn->in.size, &err) == WIRE_BAD) {
-            refuse(host, conn, &err);
-        }
+        intake_judge(conn);
         return;
     case CONN_WRITING:
-        log_warning(
-            "server_error: a reply was not read within %llu ms (ASYA_WRITE_TIMEOUT); %zu of %zu bytes were sent",
-            (unsigned long long)(host->write_timeout / CLOCK_MS), conn->sent, conn->out.size);
-        conn_close(host, conn);
+    case CONN_FLUSHING:
+        expire_output(conn);
         return;
-    case CONN_DRAINING:
-    case CONN_STATES:
-        conn_close(host, conn);
+    default:
+        conn_close(conn);
         return;
     }
 }
@@ -532,7 +502,7 @@ uint64_t conn_expire(struct conn_host *host, uint64_t now)
     for (int state = 0; state < CONN_STATES; state++) {
         struct conn_list *list = &host->lists[state];
         while (list->first != NULL && list->first->deadline <= now) {
-            expire(host, list->first); /* leaves this list: to another state with a later deadline, or closed */
+            expire(list->first); /* leaves this list: to another state with a later deadline, or closed */
         }
     }
     for (int state = 0; state < CONN_STATES; state++) {
@@ -548,7 +518,7 @@ uint32_t conn_count_begun(const struct conn_host *host)
 {
     uint32_t silent = 0;
     for (const struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
-        silent += conn->raw.seen == 0 && conn->slot != NO_SLOT;
+        silent += conn->seen == 0 && conn->in.size == 0 && conn->slot != NO_SLOT;
     }
     return host->count - silent;
 }
@@ -560,8 +530,13 @@ void conn_dismiss_silent(struct conn_host *host)
     struct conn *next;
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = next) {
         next = conn->next;
-        if (conn->raw.seen == 0) {
-            refuse(host, conn, &err);
+        if (conn->seen > 0 || conn->in.size > 0) {
+            continue;
+        }
+        if (conn->served > 0) {
+            conn_close(conn);
+        } else {
+            conn_refuse(conn, &err);
         }
     }
 }
@@ -579,14 +554,14 @@ void conn_round_end(struct conn_host *host)
 void conn_host_done(struct conn_host *host)
 {
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
-        if (conn->raw.seen == 0) {
+        if (conn->seen == 0 && conn->in.size == 0) {
             conn->slot = NO_SLOT; /* stays parked: it is for the next worker */
             conn->handed_on = true;
         }
     }
     for (int state = 0; state < CONN_STATES; state++) {
         while (host->lists[state].first != NULL) {
-            conn_close(host, host->lists[state].first);
+            conn_close(host->lists[state].first);
         }
     }
     conn_round_end(host);

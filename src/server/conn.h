@@ -1,19 +1,28 @@
 /*
  * One connection, from accept to close.
  *
- *            +--------- the request is bad, too large or late ---------+
- *            |                                                         v
- *   accept -> READING -> complete -> (answer) -> reply written? -no-> WRITING
- *            |                                     |                   |
- *            |                                     +------- yes -------+
- *            v                                                         |
- *          closed  <---- nothing left to read ---- DRAINING <----------+ (only after a refusal)
+ *   accept -> READING -> complete -> capacity? -no-> QUEUED
+ *              ^  |                      | yes         | another request ended
+ *              |  |                      v             v
+ *              |  |                  the service: done at once, or RUNNING until exchange_reply()
+ *              |  |                      |                  \ exchange_stream() -> STREAMING <-> FLUSHING
+ *              |  +-- refused            v                                              |
+ *              |         \---------> reply written? -no-> WRITING                       |
+ *              |                         | yes              |                           |
+ *              +--- keep-alive ----------+------------------+---------------------------+
+ *                                        | else
+ *                                        v
+ *          closed <---- nothing left to read ---- DRAINING (only after a refusal)
  *
  * REJECTING is READING once no JSON value can come of it: one more second for the end of the input, then the refusal.
- * READING has ASYA_READ_TIMEOUT for the whole request, WRITING has ASYA_WRITE_TIMEOUT for the whole reply, DRAINING
- * discards what a client still sends, so that it gets to read its refusal, within bounds of time and bytes.
+ * READING has ASYA_READ_TIMEOUT for the whole request, WRITING and FLUSHING have ASYA_WRITE_TIMEOUT for what is to be
+ * written, DRAINING discards what a client still sends, so that it gets to read its refusal, within bounds of time and
+ * bytes.
  *
  * A connection whose request arrives in one piece never enters the epoll set: accept, read, answer, write, close.
+ *
+ * Files: conn (life, deadlines, events), slot (parking, status), intake (bytes to requests), http (heads and routes),
+ * output (replies to bytes), exchange (what the service does later).
  */
 #ifndef ASYA_SERVER_CONN_H
 #define ASYA_SERVER_CONN_H
@@ -23,33 +32,74 @@
 #include "server/park.h"
 #include "server/service.h"
 #include "server/status.h"
+#include "wire/http1_chunked.h"
+#include "wire/http1_request.h"
+#include "wire/http1_response.h"
+#include "wire/protocol.h"
 #include "wire/raw.h"
 
 #include <stdint.h>
 
-enum conn_state { CONN_READING, CONN_REJECTING, CONN_WRITING, CONN_DRAINING, CONN_STATES };
+enum conn_state {
+    CONN_READING,
+    CONN_REJECTING,
+    CONN_QUEUED,
+    CONN_RUNNING,
+    CONN_STREAMING,
+    CONN_FLUSHING,
+    CONN_WRITING,
+    CONN_DRAINING,
+    CONN_STATES
+};
+
+/* Where an HTTP request stands. */
+struct conn_http {
+    struct http1_request request;
+    struct http1_chunked chunked;
+    bool has_head;
+};
 
 struct conn {
-    int fd;
+    struct conn_host *host;
+    int fd;        /* -1 once closed; the struct lives until the end of the round of events */
     uint32_t slot; /* where its duplicate is parked, or NO_SLOT */
     enum conn_state state;
     uint32_t events; /* epoll events it is registered for; 0: not in the set */
-    bool peer_done;  /* the client sends no more */
-    bool handed_on;  /* its duplicate goes to another worker: it is closed here, and lives on */
-    bool refused;    /* answered before its request was taken whole: drain before closing */
-    struct raw raw;
-    struct buffer in;      /* the request so far; bounded by max_message + 1 */
-    struct buffer out;     /* the reply; bounded by REPLY_LIMIT */
-    size_t sent;           /* of out */
+    enum protocol protocol;
+    bool peer_done;      /* the client sends no more */
+    bool handed_on;      /* its duplicate goes to another worker: it is closed here, and lives on */
+    bool refused;        /* answered before its request was taken whole: drain before closing */
+    bool keep_alive;     /* another request may follow the reply */
+    bool gone;           /* a stream's client is gone */
+    bool stream_is_over; /* what is left of a stream is only to be sent */
+    uint32_t served;     /* requests answered on it before this one */
+    size_t seen;         /* bytes of this request that have arrived */
+    union {
+        struct raw raw;
+        struct conn_http http;
+    };
+    struct buffer in;      /* the request so far; bounded by INTAKE_LIMIT */
+    size_t body_at;        /* in `in`, once complete: the JSON text */
+    size_t body_size;      /* its bytes */
+    size_t request_end;    /* in `in`: where the next request begins */
+    size_t sent;           /* of head and `out` together */
     size_t drained;        /* bytes discarded */
+    struct buffer out;     /* the reply; bounded by REPLY_LIMIT */
+    uint64_t sequence;     /* of the request the service has */
     uint64_t deadline;     /* of the state */
+    void *data;            /* the service's own */
     struct conn *previous; /* in the list of its state, oldest deadline first */
     struct conn *next;
+    uint32_t head_size;             /* bytes of `head` */
+    char head[HTTP1_RESPONSE_SIZE]; /* what stands before the body: HTTP head or length prefix; last, never cleared */
 };
 
 #define NO_SLOT UINT32_MAX
 
 enum { SCRATCH_SIZE = 65536 }; /* bytes read at once; requests up to this size need no buffer of their own */
+
+/* Bytes a connection's input may take: the message, the head or prefix before it, and one read of what follows. */
+#define INTAKE_LIMIT(max_message) ((max_message) + HTTP1_HEAD_MAX + SCRATCH_SIZE)
 
 /* A reply may grow to this; a larger result is a processing_error. */
 #define REPLY_LIMIT ((size_t)1 << 30)
@@ -65,9 +115,16 @@ struct conn_host {
     size_t max_message;     /* bytes */
     uint64_t read_timeout;  /* ns */
     uint64_t write_timeout; /* ns */
+    enum protocol protocol; /* ASYA_PROTOCOL; PROTOCOL_AUTO: the first byte tells */
+    bool closing;           /* draining or retiring: no connection is kept alive */
+    bool draining;          /* the runtime stops: not ready */
+    uint32_t concurrency;   /* requests the service may hold at once */
+    uint32_t running;       /* requests it holds */
+    bool dispatching;       /* the queue is being worked off */
     const struct service *service;
-    struct status_page *page; /* may be NULL: nobody watches */
-    struct park *park;        /* may be NULL: nothing is parked */
+    void (*released)(struct conn_host *host, bool waiting); /* a request has ended; or output has begun to wait */
+    struct status_page *page;                               /* may be NULL: nobody watches */
+    struct park *park;                                      /* may be NULL: nothing is parked */
     uint32_t free_slots[SLOTS_MAX];
     uint32_t free_count;
     struct conn_list lists[CONN_STATES]; /* deadlines of one state have one length, so a list is in order */
@@ -78,6 +135,8 @@ struct conn_host {
     struct buffer reply;                 /* reused between requests */
     unsigned char *scratch;              /* SCRATCH_SIZE bytes */
 };
+
+/* ---- for server.c ----------------------------------------------------------------------------------------------- */
 
 /* Takes over `fd`, a non-blocking CLOEXEC stream socket, and serves it as far as it goes without waiting. On failure
  * (no memory) it is closed. */
@@ -92,7 +151,7 @@ uint64_t conn_expire(struct conn_host *host, uint64_t now);
 /* Connections whose request has begun to arrive, or whose reply is not out yet, or that are not parked. */
 uint32_t conn_count_begun(const struct conn_host *host);
 
-/* The runtime stops: whoever has sent nothing yet gets server_error. */
+/* The runtime stops: whoever has sent nothing yet gets server_error; who is kept alive for a next request is closed. */
 void conn_dismiss_silent(struct conn_host *host);
 
 /* End of a round of events: connections closed in it may be reused now. */
@@ -100,5 +159,42 @@ void conn_round_end(struct conn_host *host);
 
 /* Closes every connection without a reply and frees everything. Connections nobody has read from stay parked. */
 void conn_host_done(struct conn_host *host);
+
+/* ---- between the files of a connection -------------------------------------------------------------------------- */
+
+/* To another state, with that state's deadline. */
+void conn_enter(struct conn *conn, enum conn_state state);
+
+/* Waits for `events`; 0: for none. A connection that cannot be watched would never be heard of again: it is closed, or,
+ * while the service has it, marked as gone. */
+void conn_watch(struct conn *conn, uint32_t events);
+
+void conn_close(struct conn *conn);
+
+/* The client has closed altogether; after a half-close it still reads. */
+bool conn_is_hung_up(const struct conn *conn);
+
+/* A whole request is there: to the service, or into the queue. `message` is the scratch buffer or conn->in and holds
+ * `size` bytes; body_at, body_size and request_end say what of it is the request. */
+void conn_submit(struct conn *conn, const unsigned char *message, size_t size);
+
+/* Sends the service's reply, unless the supervisor has answered. `reply` keeps its body unless that must wait. */
+void conn_deliver(struct conn *conn, struct reply *reply);
+
+/* The service has let go of a request it held: the next one in the queue has its turn. */
+void conn_released(struct conn_host *host);
+
+/* A reply of our own: the request never reached the function. */
+void conn_refuse(struct conn *conn, const struct error *err);
+
+/* Likewise with an HTTP status that the category does not tell. */
+void conn_refuse_http(struct conn *conn, unsigned status, const struct error *err);
+
+/* The reply is out, or there is nobody to take it: the next request, draining, or the end. */
+void conn_finish(struct conn *conn);
+
+/* The function has closed or replaced descriptors of ours. What else it hit cannot be known, so this worker ends; its
+ * supervisor answers the request and starts a new one. Returns if `error` says nothing of the kind. */
+void conn_end_if_tampered(int error);
 
 #endif

@@ -33,8 +33,9 @@ bool exchange_event(struct conn *conn, struct view name, struct view json);
 /* Bytes of the stream the client has not taken yet. */
 size_t exchange_pending(const struct conn *conn);
 
-/* Waits until the client has taken all of them. False if it is gone or its time to read is over. For functions that run
- * on the server's thread; release the GIL around it. */
+/* Waits until the client has taken all of them, or a signal comes: then bytes are pending still, and the caller looks
+ * what it was. False if the client is gone or its time to read is over. For functions that run on the server's thread;
+ * release the GIL around it. */
 bool exchange_flush(struct conn *conn);
 
 /* Ends the stream and the exchange. Incomplete: the client sees that it was cut. */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -41,6 +42,8 @@ struct server {
     bool stopped;
     int wake;          /* an eventfd */
     uint64_t deadline; /* of the earliest thing that waits for a time */
+    uint64_t looked;   /* when the sockets were looked at last */
+    bool turning;      /* in server_turn() */
 };
 
 /* Tags in epoll_data that are not connections. */
@@ -72,7 +75,14 @@ static void log_once(struct server *server, const char *what, int error)
     }
 }
 
-static bool is_full(const struct server *server) { return server->host.count >= SLOTS_MAX; }
+/* No more connections now: there are as many as can be parked, or, where others could take them, as many requests as
+ * the service holds at once. A worker that is alone takes them in spite of that: it can tell who is to wait from who
+ * asks for its health. */
+static bool is_full(const struct server *server)
+{
+    const struct conn_host *host = &server->host;
+    return host->count >= SLOTS_MAX || (host->running >= host->concurrency && !server->config->retire_at_once);
+}
 
 /* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
  * better used for connections, which then are not parked. */
@@ -162,7 +172,7 @@ static enum accepted accept_one(struct server *server)
 
 static void retire(struct server *server)
 {
-    server->retiring = true;
+    server->retiring = server->host.closing = true;
     set_accepting(server, false);
 }
 
@@ -212,7 +222,7 @@ static void replace_listener(struct server *server, int fd)
 static void begin_drain(struct server *server)
 {
     if (!server->draining) {
-        server->draining = true;
+        server->draining = server->host.draining = server->host.closing = true;
         server->dismiss_at = clock_after(clock_now(), SILENT_LINGER);
     }
 }
@@ -283,6 +293,17 @@ static void resume(struct server *server, uint64_t now)
     }
 }
 
+/* Between turns, too, the service ends requests: then the listener is wanted again, and a deadline for a client that
+ * does not read may be the first. */
+static void released(struct conn_host *host, bool waiting)
+{
+    struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
+    resume(server, server->looked);
+    if (waiting && !server->turning) {
+        server_wake(server);
+    }
+}
+
 static void update_page(const struct server *server)
 {
     if (server->config->page != NULL) {
@@ -345,7 +366,10 @@ struct server *server_open(const struct server_config *config, struct error *err
     host->max_message = config->max_message;
     host->read_timeout = config->read_timeout;
     host->write_timeout = config->write_timeout;
+    host->protocol = config->protocol;
+    host->concurrency = config->concurrency > 0 ? config->concurrency : 1;
     host->service = &config->service;
+    host->released = released;
     host->page = config->page;
     host->park = config->park;
     host->reply = buffer_make(REPLY_LIMIT);
@@ -380,7 +404,8 @@ bool server_turn(struct server *server, bool wait)
     update_page(server);
     int timeout = wait ? clock_timeout(clock_now(), server->deadline) : 0;
     int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
-    uint64_t looked = clock_now();
+    uint64_t looked = server->looked = clock_now();
+    server->turning = true;
     if (count < 0 && errno != EINTR) {
         _exit(EXIT_TAMPERED); /* the epoll descriptor is not ours any more */
     }
@@ -394,6 +419,7 @@ bool server_turn(struct server *server, bool wait)
     server->deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
     conn_round_end(host);
     resume(server, looked);
+    server->turning = false;
     return !server->stopped && !is_drained(server);
 }
 

@@ -1,6 +1,8 @@
 #include "wire/reply.h"
 
 #include "base/text.h"
+#include "wire/framed.h"
+#include "wire/http1_response.h"
 #include "json/writer.h"
 
 #define SUCCESS_BEGIN "{\"status\":\"ok\",\"result\":"
@@ -40,7 +42,123 @@ enum buffer_status reply_error(struct buffer *out, enum error_category category,
     return status == BUFFER_OK ? append(out, "}") : status;
 }
 
-struct view reply_out_of_memory(void)
+/* What a category is called where errors of the message and of the function are all that is told apart. */
+struct failure_form {
+    const char *code;
+    const char *type; /* class of the exception a Python runtime would have met; NULL: the error's own */
+    const char *mro;  /* its ancestors, as JSON */
+    unsigned status;  /* of HTTP */
+};
+
+static const struct failure_form forms[ERR_CATEGORIES] = {
+    [ERR_NONE] = {"processing_error", "RuntimeError", "[\"Exception\"]", 500},
+    [ERR_VALIDATION] = {"msg_parsing_error", "ValueError", "[\"Exception\"]", 400},
+    [ERR_PROCESSING] = {"processing_error", NULL, "[]", 500},
+    [ERR_TOO_LARGE] = {"msg_parsing_error", "ValueError", "[\"Exception\"]", 413},
+    [ERR_EMPTY] = {"msg_parsing_error", "ValueError", "[\"Exception\"]", 400},
+    [ERR_ENCODING] = {"msg_parsing_error", "UnicodeDecodeError", "[\"UnicodeError\",\"ValueError\",\"Exception\"]",
+                      400},
+    [ERR_JSON] = {"msg_parsing_error", "json.decoder.JSONDecodeError", "[\"ValueError\",\"Exception\"]", 400},
+    [ERR_CONNECTION] = {"connection_error", "ConnectionError", "[\"OSError\",\"Exception\"]", 400},
+    [ERR_SERVER] = {"processing_error", "RuntimeError", "[\"Exception\"]", 503},
+    [ERR_MEMORY] = {"processing_error", "MemoryError", "[\"Exception\"]", 500},
+};
+
+static enum buffer_status write_details(struct buffer *out, enum protocol protocol, const struct error *err)
 {
-    return view_of("{\"error\":\"out_of_memory\",\"message\":\"no memory left to answer this message\"}");
+    const struct failure_form *form = &forms[err->category < ERR_CATEGORIES ? err->category : ERR_NONE];
+    struct writer writer = writer_make(out);
+    if (protocol == PROTOCOL_FRAMED) {
+        writer_open(&writer, '[');
+    }
+    writer_open(&writer, '{');
+    writer_key(&writer, "error");
+    writer_text(&writer, view_of(form->code));
+    writer_key(&writer, "details");
+    writer_open(&writer, '{');
+    writer_key(&writer, "message");
+    writer_text(&writer, view_of(err->text));
+    writer_key(&writer, "type");
+    writer_text(&writer, view_of(form->type != NULL ? form->type : err->type));
+    if (protocol == PROTOCOL_HTTP) {
+        writer_key(&writer, "mro");
+        writer_json(&writer, form->mro);
+    }
+    writer_key(&writer, "traceback");
+    writer_text(&writer, view_of(""));
+    writer_close(&writer, '}');
+    writer_close(&writer, '}');
+    if (protocol == PROTOCOL_FRAMED) {
+        writer_close(&writer, ']');
+    }
+    return writer.status;
+}
+
+/* The size of what follows is known only afterwards: room for the longest head is left, and closed up. */
+static enum buffer_status write_framed(struct buffer *out, enum protocol protocol, unsigned status,
+                                       const struct error *err)
+{
+    char head[HTTP1_RESPONSE_SIZE];
+    size_t room = protocol == PROTOCOL_HTTP ? HTTP1_RESPONSE_SIZE : FRAMED_PREFIX_SIZE;
+    enum buffer_status step = buffer_reserve(out, room);
+    if (step != BUFFER_OK) {
+        return step;
+    }
+    out->size = room;
+    step = write_details(out, protocol, err);
+    if (step != BUFFER_OK) {
+        return step;
+    }
+    size_t body = out->size - room;
+    size_t used = FRAMED_PREFIX_SIZE;
+    if (protocol == PROTOCOL_HTTP) {
+        struct http1_response response = {.status = status, .content_length = body, .minor = 1};
+        used = http1_response_head(&response, head);
+    } else {
+        framed_prefix((unsigned char *)head, (uint32_t)body);
+    }
+    memcpy(out->data, head, used);
+    memmove(out->data + used, out->data + room, body);
+    out->size = used + body;
+    return BUFFER_OK;
+}
+
+enum buffer_status reply_failure_http(struct buffer *out, enum protocol protocol, unsigned status,
+                                      const struct error *err)
+{
+    out->size = 0;
+    if (protocol != PROTOCOL_FRAMED && protocol != PROTOCOL_HTTP) {
+        return reply_error(out, err->category, view_of(err->text), view_of(err->type));
+    }
+    if (status == 0) {
+        status = forms[err->category < ERR_CATEGORIES ? err->category : ERR_NONE].status;
+    }
+    return write_framed(out, protocol, status, err);
+}
+
+enum buffer_status reply_failure(struct buffer *out, enum protocol protocol, const struct error *err)
+{
+    return reply_failure_http(out, protocol, 0, err);
+}
+
+#define NO_MEMORY "no memory left to answer this message"
+#define FRAMED_NO_MEMORY                                                                                               \
+    "[{\"error\":\"processing_error\",\"details\":{\"message\":\"" NO_MEMORY                                           \
+    "\",\"type\":\"MemoryError\",\"traceback\":\"\"}}]"
+#define HTTP_NO_MEMORY                                                                                                 \
+    "{\"error\":\"processing_error\",\"details\":{\"message\":\"" NO_MEMORY                                            \
+    "\",\"type\":\"MemoryError\",\"mro\":[\"Exception\"],\"traceback\":\"\"}}"
+#define HTTP_NO_MEMORY_SIZE "146" /* bytes of that: a test counts them */
+
+struct view reply_out_of_memory(enum protocol protocol)
+{
+    switch (protocol) {
+    case PROTOCOL_FRAMED: /* a length of 0x80 */
+        return (struct view){"\0\0\0\x80" FRAMED_NO_MEMORY, sizeof FRAMED_NO_MEMORY + FRAMED_PREFIX_SIZE - 1};
+    case PROTOCOL_HTTP:
+        return view_of("HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
+                       "Content-Length: " HTTP_NO_MEMORY_SIZE "\r\nConnection: close\r\n\r\n" HTTP_NO_MEMORY);
+    default:
+        return view_of("{\"error\":\"out_of_memory\",\"message\":\"" NO_MEMORY "\"}");
+    }
 }

@@ -1,10 +1,13 @@
 /*
- * Replies of the bare-JSON protocol, as bytes (wire contract, section 1).
+ * Replies as bytes (wire contract, sections 1 to 3).
  *
- *   {"status":"ok","result":X}
- *   {"error":CODE,"message":TEXT}    and "type":CLASS for processing_error only
+ *   bare JSON       {"status":"ok","result":X}
+ *                   {"error":CODE,"message":TEXT}    and "type":CLASS for processing_error only
+ *   length prefix   [{"error":CODE,"details":{"message":TEXT,"type":CLASS,"traceback":""}}]
+ *   HTTP            {"error":CODE,"details":{"message":TEXT,"type":CLASS,"mro":[],"traceback":""}}
  *
- * Pure but for the growth of the buffer, whose limit bounds it.
+ * What succeeds under the latter two is the Python binding's. Pure but for the growth of the buffer, whose limit bounds
+ * it.
  */
 #ifndef ASYA_WIRE_REPLY_H
 #define ASYA_WIRE_REPLY_H
@@ -12,6 +15,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/view.h"
+#include "wire/protocol.h"
 
 enum { REPLY_TEXT_MAX = 8192 }; /* bytes of TEXT before escaping */
 
@@ -23,7 +27,15 @@ enum buffer_status reply_success_end(struct buffer *out);
  * not UTF-8 in it is replaced. `type` is used for ERR_PROCESSING alone. */
 enum buffer_status reply_error(struct buffer *out, enum error_category category, struct view text, struct view type);
 
-/* A reply that needs no memory, for when there is none: static storage. */
-struct view reply_out_of_memory(void);
+/* Replaces the content of `out` by a whole error reply, with its length prefix or HTTP head (which says that the
+ * connection closes). PROTOCOL_AUTO is bare JSON. */
+enum buffer_status reply_failure(struct buffer *out, enum protocol protocol, const struct error *err);
+
+/* Likewise, with an HTTP status that the category does not tell; 0: the category's. */
+enum buffer_status reply_failure_http(struct buffer *out, enum protocol protocol, unsigned status,
+                                      const struct error *err);
+
+/* A whole reply that needs no memory, for when there is none: static storage. */
+struct view reply_out_of_memory(enum protocol protocol);
 
 #endif

@@ -151,7 +151,7 @@ def test_other_errors_are_not_taken_for_out_of_memory(serving, code):
 
 INVALID_JSON = {
     "a bare word": b"hello", "a truncated object": b'{"a":', "a truncated string": b'"abc', "an unclosed array": b"[1,",
-    "a truncated literal": b"tru", "a comma before the end": b"[1,]", "single quotes": b"{'a':1}", "NaN": b"NaN",
+    "a truncated literal": b"tru", "a comma before the end": b"[1,]", "single quotes": b"{'a':1}", "NaN": b"[NaN]",
     "Infinity": b"[Infinity]", "negative Infinity": b"-Infinity", "a leading zero": b"01", "a plus sign": b"+1",
     "a number without digits": b"-", "a bare point": b"[1.]", "an empty exponent": b"[1e]", "hexadecimal": b"[0x1]",
     "a raw newline in a string": b'"a\nb"', "a raw NUL in a string": b'"a\x00b"', "a bad escape": b'"\\x41"',
@@ -168,6 +168,12 @@ def test_invalid_json(serving, message):
         reply = serving.call(message)
         assert reply["error"] == "invalid_json"
         assert re.search(r"byte \d+", reply["message"]), "must say at which byte: %r" % reply
+
+
+@pytest.mark.parametrize("message", [b"NaN", b"Infinity", b"\x00", b"\x08[]"])
+def test_with_the_protocol_fixed_no_first_byte_means_another_one(runtime, message):
+    with runtime(env={"ASYA_PROTOCOL": "raw"}, expect_log=["WARNING .*invalid_json", "WARNING .*every message is echoed"]) as serving:
+        assert serving.call(message)["error"] == "invalid_json"
 
 
 def nested(depth, opener=b"[", closer=b"]", heart=b""):

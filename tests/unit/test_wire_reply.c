@@ -210,14 +210,14 @@ static void a_limit_that_is_too_small_is_said(void **state)
 static void without_memory_there_is_still_a_reply(void **state)
 {
     (void)state;
-    struct view reply = reply_out_of_memory();
+    struct view reply = reply_out_of_memory(PROTOCOL_RAW);
     char value[256];
     size_t size;
     assert_true(json_check_member(reply.data, reply.size, "error", value, sizeof value, &size));
     assert_string_equal(value, "out_of_memory");
     assert_true(json_check_member(reply.data, reply.size, "message", value, sizeof value, &size));
     assert_false(json_check_member(reply.data, reply.size, "type", value, sizeof value, &size));
-    assert_ptr_equal(reply_out_of_memory().data, reply.data);
+    assert_ptr_equal(reply_out_of_memory(PROTOCOL_RAW).data, reply.data);
 }
 
 int main(void)

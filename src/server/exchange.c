@@ -1,0 +1,157 @@
+#include "server/exchange.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/conn.h"
+#include "server/http.h"
+#include "server/intake.h"
+#include "server/output.h"
+#include "server/slot.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* The service has let go: whoever waits has a turn, and so has the next request on this connection. */
+static void release(struct conn_host *host, struct conn *conn)
+{
+    host->running--;
+    intake_run(conn);
+    conn_released(host);
+}
+
+void exchange_reply(struct conn *conn, struct reply *reply)
+{
+    struct conn_host *host = conn->host;
+    conn_deliver(conn, reply);
+    buffer_done(&reply->body);
+    release(host, conn);
+}
+
+void exchange_set_data(struct conn *conn, void *data) { conn->data = data; }
+
+void *exchange_data(const struct conn *conn) { return conn->data; }
+
+bool exchange_is_gone(struct conn *conn)
+{
+    if (!conn->gone && (slot_is_answered(conn) || conn_is_hung_up(conn))) {
+        conn->gone = true;
+    }
+    return conn->gone;
+}
+
+/* HTTP/1.0 knows no chunks: there the end of the connection ends the stream. */
+static bool is_chunked(const struct conn *conn) { return conn->http.request.minor >= 1; }
+
+/* Sends what conn->out holds as far as the client takes it; the rest waits for the client. False if it is gone. */
+static bool push(struct conn *conn)
+{
+    switch (output_push(conn, (struct view){(const char *)conn->out.data, conn->out.size})) {
+    case OUTPUT_SENT:
+        buffer_reset(&conn->out, SCRATCH_SIZE);
+        conn->sent = 0;
+        if (conn->state != CONN_STREAMING) {
+            conn_enter(conn, CONN_STREAMING);
+            conn_watch(conn, EPOLLET); /* the end of the connection alone */
+        }
+        return conn->fd >= 0;
+    case OUTPUT_WAITING:
+        if (conn->state != CONN_FLUSHING) {
+            conn_enter(conn, CONN_FLUSHING);
+            conn_watch(conn, EPOLLOUT);
+            if (conn->host->released != NULL) {
+                conn->host->released(conn->host, true);
+            }
+        }
+        return conn->fd >= 0;
+    case OUTPUT_FAILED:
+        break;
+    }
+    conn->gone = true;
+    return false;
+}
+
+bool exchange_stream(struct conn *conn)
+{
+    if (conn->protocol != PROTOCOL_HTTP || conn->state != CONN_RUNNING || !slot_leave(conn, SLOT_STREAMING)) {
+        conn->gone = conn->protocol == PROTOCOL_HTTP;
+        return false;
+    }
+    struct view head = http1_stream_head(is_chunked(conn));
+    conn->keep_alive = false;
+    conn->head_size = 0;
+    conn->sent = 0;
+    buffer_done(&conn->out);
+    conn->out.limit = REPLY_LIMIT;
+    if (buffer_append(&conn->out, head.data, head.size) != BUFFER_OK) {
+        conn->gone = true;
+        return false;
+    }
+    conn_enter(conn, CONN_FLUSHING); /* push() moves it on */
+    return push(conn);
+}
+
+bool exchange_event(struct conn *conn, struct view name, struct view json)
+{
+    char text[HTTP1_EVENT_NAME_MAX + 1];
+    char begin[HTTP1_EVENT_BEGIN_SIZE];
+    if (conn->gone || slot_is_answered(conn)) {
+        conn->gone = true;
+        return false;
+    }
+    size_t name_size = name.size < HTTP1_EVENT_NAME_MAX ? name.size : HTTP1_EVENT_NAME_MAX;
+    memcpy(text, name.data, name_size);
+    text[name_size] = '\0';
+    size_t begin_size = http1_event_begin(text, json.size, is_chunked(conn), begin);
+    struct view end = http1_event_end(is_chunked(conn));
+    size_t before = conn->out.size;
+    if (buffer_append(&conn->out, begin, begin_size) != BUFFER_OK ||
+        buffer_append(&conn->out, json.data, json.size) != BUFFER_OK ||
+        buffer_append(&conn->out, end.data, end.size) != BUFFER_OK) {
+        conn->out.size = before;
+        log_error("out_of_memory: no memory for an event of %zu bytes", json.size);
+        return false;
+    }
+    return push(conn);
+}
+
+size_t exchange_pending(const struct conn *conn) { return conn->out.size - conn->sent; }
+
+bool exchange_flush(struct conn *conn)
+{
+    uint64_t deadline = clock_after(clock_now(), conn->host->write_timeout);
+    while (!conn->gone && exchange_pending(conn) > 0) {
+        struct pollfd look = {.fd = conn->fd, .events = POLLOUT};
+        int ready = poll(&look, 1, clock_timeout(clock_now(), deadline));
+        if (ready < 0 && errno == EINTR) {
+            return true;
+        }
+        if (ready < 0 || slot_is_answered(conn) || (ready == 0 && clock_now() >= deadline)) {
+            conn->gone = true;
+        } else if (ready > 0) {
+            (void)push(conn);
+        }
+    }
+    return !conn->gone;
+}
+
+void exchange_stream_end(struct conn *conn, bool complete)
+{
+    struct conn_host *host = conn->host;
+    struct view end = http1_stream_end(is_chunked(conn));
+    bool whole = slot_leave(conn, SLOT_REPLYING) && complete && !conn->gone &&
+                 buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && push(conn);
+    conn->stream_is_over = true;
+    if (conn->fd < 0) {
+        host->running--;
+        conn_released(host);
+        return;
+    }
+    if (!whole) {
+        conn_close(conn); /* without the last chunk the client knows that it was cut */
+    } else if (exchange_pending(conn) == 0) {
+        conn_finish(conn);
+    }
+    release(host, conn);
+}

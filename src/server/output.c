@@ -1,0 +1,131 @@
+#include "server/output.h"
+
+#include "base/log.h"
+#include "server/slot.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+static struct view buffer_view(const struct buffer *buffer)
+{
+    return (struct view){(const char *)buffer->data, buffer->size};
+}
+
+/* One call for both parts. */
+static ssize_t send_from(struct conn *conn, struct view body)
+{
+    if (conn->head_size == 0 || conn->sent >= conn->head_size) {
+        size_t skip = conn->sent - conn->head_size;
+        return send(conn->fd, body.data + skip, body.size - skip, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    struct iovec parts[2] = {{.iov_base = conn->head + conn->sent, .iov_len = conn->head_size - conn->sent},
+                             {.iov_len = body.size}};
+    memcpy(&parts[1].iov_base, &body.data, sizeof body.data); /* the interface knows no const */
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = body.size > 0 ? 2 : 1};
+    return sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+enum output_step output_push(struct conn *conn, struct view body)
+{
+    size_t total = conn->head_size + body.size;
+    while (conn->sent < total) {
+        ssize_t sent = send_from(conn, body);
+        if (sent >= 0) {
+            conn->sent += (size_t)sent;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return OUTPUT_WAITING;
+        } else if (errno != EINTR) {
+            if (conn->sent == 0 && conn->state != CONN_STREAMING && conn->state != CONN_FLUSHING) {
+                int error = errno;
+                slot_set(conn, SLOT_RUNNING); /* not one byte was sent: if this worker ends, the supervisor answers */
+                conn_end_if_tampered(error);
+                slot_set(conn, SLOT_REPLYING);
+                errno = error;
+            }
+            return OUTPUT_FAILED;
+        }
+    }
+    return OUTPUT_SENT;
+}
+
+static void client_gone(struct conn *conn)
+{
+    if (conn->seen == 0) {
+        log_debug("a client connected and went away without a message");
+    } else {
+        log_warning("connection_error: the client went away before it had read its reply: %s", strerror(errno));
+    }
+    conn_close(conn);
+}
+
+void output_reply(struct conn *conn, struct buffer *body)
+{
+    conn->sent = 0;
+    switch (output_push(conn, buffer_view(body))) {
+    case OUTPUT_SENT: /* the common case: the buffer stays where it is */
+        conn_finish(conn);
+        return;
+    case OUTPUT_FAILED:
+        client_gone(conn);
+        return;
+    case OUTPUT_WAITING:
+        break;
+    }
+    buffer_done(&conn->out);
+    conn->out = *body;
+    *body = buffer_make(body->limit);
+    conn_enter(conn, CONN_WRITING);
+    conn_watch(conn, EPOLLOUT);
+}
+
+void output_small(struct conn *conn, struct view bytes)
+{
+    conn->sent = 0;
+    conn->head_size = 0;
+    if (output_push(conn, bytes) == OUTPUT_SENT) {
+        conn_finish(conn);
+    } else {
+        client_gone(conn);
+    }
+}
+
+static void resume_stream(struct conn *conn, enum output_step step)
+{
+    struct conn_host *host = conn->host;
+    if (step == OUTPUT_FAILED) {
+        conn->gone = true;
+    }
+    buffer_reset(&conn->out, SCRATCH_SIZE);
+    conn->sent = 0;
+    if (conn->stream_is_over) {
+        if (step == OUTPUT_FAILED) {
+            client_gone(conn);
+        } else {
+            conn_finish(conn);
+        }
+        return;
+    }
+    conn_enter(conn, CONN_STREAMING);
+    conn_watch(conn, EPOLLET);
+    if (host->service->resume != NULL) {
+        host->service->resume(host->service->context, conn);
+    }
+}
+
+void output_resume(struct conn *conn)
+{
+    enum output_step step = output_push(conn, buffer_view(&conn->out));
+    if (step == OUTPUT_WAITING) {
+        return;
+    }
+    if (conn->state == CONN_FLUSHING) {
+        resume_stream(conn, step);
+    } else if (step == OUTPUT_SENT) {
+        conn_finish(conn);
+    } else {
+        client_gone(conn);
+    }
+}

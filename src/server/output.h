@@ -1,0 +1,26 @@
+/* Replies and streams as bytes on a connection: at once as far as the client takes them, the rest as it reads. */
+#ifndef ASYA_SERVER_OUTPUT_H
+#define ASYA_SERVER_OUTPUT_H
+
+#include "server/conn.h"
+
+enum output_step {
+    OUTPUT_SENT,    /* all of it */
+    OUTPUT_WAITING, /* the client has to read first */
+    OUTPUT_FAILED,  /* the client is gone; nothing was logged or closed */
+};
+
+/* Sends conn->head and `body` from conn->sent on. */
+enum output_step output_push(struct conn *conn, struct view body);
+
+/* Sends conn->head and `body` as the whole reply, then goes on with conn_finish(). What the client does not take now is
+ * kept: then the bytes are moved out of `body`. */
+void output_reply(struct conn *conn, struct buffer *body);
+
+/* Likewise for a few bytes, head included, that a client takes at once or never. */
+void output_small(struct conn *conn, struct view bytes);
+
+/* The client can take more of a reply or stream that waits. */
+void output_resume(struct conn *conn);
+
+#endif
