@@ -104,14 +104,14 @@ static enum wire_step feed_size_lf(struct http1_chunked *chunked, unsigned char 
 static enum wire_step feed_trailer(struct http1_chunked *chunked, unsigned char byte, struct http1_error *err)
 {
     bool is_token = http1_byte_is(byte, HTTP1_TOKEN);
+    if (chunked->state == TRAILER && byte == '\r') {
+        return go(chunked, END_LF);
+    }
     if (++chunked->trailer_bytes > HTTP1_TRAILERS_MAX) {
         return bad(chunked, "the trailer fields are larger than 4096 bytes", err);
     }
     switch ((enum state)chunked->state) {
     case TRAILER:
-        if (byte == '\r') {
-            return go(chunked, END_LF);
-        }
         return is_token ? go(chunked, TRAILER_NAME) : bad(chunked, "a trailer field without a name", err);
     case TRAILER_NAME:
         if (byte == ':') {

@@ -16,7 +16,7 @@
 
 enum {
     HTTP1_EXTENSIONS_MAX = 4096, /* bytes of all extensions of a body; more are refused with 400 */
-    HTTP1_TRAILERS_MAX = 4096,   /* bytes of all trailer fields; more are refused with 400 */
+    HTTP1_TRAILERS_MAX = 4096,   /* bytes of all trailer lines, each LF left out; more are refused with 400 */
 };
 
 struct http1_chunked {

@@ -20,15 +20,20 @@ enum field {
     FIELD_COUNT,
 };
 
-static const char *const field_names[FIELD_COUNT] = {
-    [FIELD_HOST] = "host",
-    [FIELD_CONTENT_LENGTH] = "content-length",
-    [FIELD_TRANSFER_ENCODING] = "transfer-encoding",
-    [FIELD_CONNECTION] = "connection",
-    [FIELD_EXPECT] = "expect",
-    [FIELD_CONTENT_TYPE] = "content-type",
-    [FIELD_REQUEST_ID] = "x-request-id",
-    [FIELD_TRACEPARENT] = "traceparent",
+/* In small letters. */
+#define NAME(text)                                                                                                     \
+    {                                                                                                                  \
+        text, sizeof text - 1                                                                                          \
+    }
+static const struct view field_names[FIELD_COUNT] = {
+    [FIELD_HOST] = NAME("host"),
+    [FIELD_CONTENT_LENGTH] = NAME("content-length"),
+    [FIELD_TRANSFER_ENCODING] = NAME("transfer-encoding"),
+    [FIELD_CONNECTION] = NAME("connection"),
+    [FIELD_EXPECT] = NAME("expect"),
+    [FIELD_CONTENT_TYPE] = NAME("content-type"),
+    [FIELD_REQUEST_ID] = NAME("x-request-id"),
+    [FIELD_TRACEPARENT] = NAME("traceparent"),
 };
 
 /* A piece of the message being read, and where in it: offsets for the error, bytes for the rest. */
@@ -72,19 +77,20 @@ static struct piece trim(struct piece piece)
 }
 
 /* Compares without regard to case; `lower` has small letters, and of other bytes only digits and '-'. */
-static bool equals(struct piece piece, const char *lower)
+static bool equals_view(struct piece piece, struct view lower)
 {
-    size_t size = strlen(lower);
-    if (size_of(piece) != size) {
+    if (size_of(piece) != lower.size) {
         return false;
     }
-    for (size_t i = 0; i < size; i++) {
-        if ((piece.message[piece.at + i] | 0x20) != lower[i]) { /* what stands in a line is no control character */
+    for (size_t i = 0; i < lower.size; i++) {
+        if ((piece.message[piece.at + i] | 0x20) != lower.data[i]) { /* a line holds no control character */
             return false;
         }
     }
     return true;
 }
+
+static bool equals(struct piece piece, const char *lower) { return equals_view(piece, view_of(lower)); }
 
 static bool starts_with(struct piece piece, const char *lower)
 {
@@ -182,7 +188,7 @@ static enum wire_step take_request_line(struct http1_request *request, struct pi
 static enum field field_of(struct piece name)
 {
     for (enum field field = FIELD_OTHER + 1; field < FIELD_COUNT; field++) {
-        if (equals(name, field_names[field])) {
+        if (equals_view(name, field_names[field])) {
             return field;
         }
     }
@@ -360,27 +366,26 @@ static enum wire_step finish(struct http1_request *request, size_t end, struct h
 static enum wire_step find_line_end(struct http1_request *request, const unsigned char *message, uint32_t size,
                                     uint32_t *ret_end, struct http1_error *err)
 {
-    while (request->checked < size) {
-        unsigned char byte = message[request->checked];
-        if (http1_byte_is(byte, HTTP1_TEXT)) {
-            request->checked++;
-            continue;
-        }
-        if (byte != '\r') {
-            return http1_refuse(err, 400, request->checked,
-                                byte == '\n' ? "a line ends with LF alone" : "a control character");
-        }
-        if (request->checked + 1 == size) {
-            break;
-        }
-        if (message[request->checked + 1] != '\n') {
-            return http1_refuse(err, 400, request->checked, "a CR without LF");
-        }
-        *ret_end = request->checked;
-        request->checked += 2;
-        return WIRE_DONE;
+    uint32_t at = request->checked; /* in a register: through the pointer each byte waits for the last */
+    while (at < size && http1_byte_is(message[at], HTTP1_TEXT)) {
+        at++;
     }
-    return WIRE_MORE;
+    request->checked = at;
+    if (at == size) {
+        return WIRE_MORE;
+    }
+    if (message[at] != '\r') {
+        return http1_refuse(err, 400, at, message[at] == '\n' ? "a line ends with LF alone" : "a control character");
+    }
+    if (at + 1 == size) {
+        return WIRE_MORE;
+    }
+    if (message[at + 1] != '\n') {
+        return http1_refuse(err, 400, at, "a CR without LF");
+    }
+    *ret_end = at;
+    request->checked = at + 2;
+    return WIRE_DONE;
 }
 
 /* WIRE_MORE: the head goes on behind this line. */

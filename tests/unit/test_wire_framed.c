@@ -145,13 +145,14 @@ static void frames_end_where_the_contract_says(void **state)
 static void the_prefix_of_a_reply_is_big_endian(void **state)
 {
     (void)state;
-    unsigned char prefix[FRAMED_PREFIX_SIZE];
-    framed_prefix(prefix, 0x01020304);
-    assert_memory_equal(prefix, "\1\2\3\4", 4);
-    framed_prefix(prefix, UINT32_MAX);
-    assert_memory_equal(prefix, "\xFF\xFF\xFF\xFF", 4);
-    framed_prefix(prefix, 0);
-    assert_memory_equal(prefix, "\0\0\0\0", 4);
+    struct guard prefix = guard_make(FRAMED_PREFIX_SIZE);
+    framed_prefix(prefix.data, 0x01020304);
+    assert_memory_equal(prefix.data, "\1\2\3\4", 4);
+    framed_prefix(prefix.data, UINT32_MAX);
+    assert_memory_equal(prefix.data, "\xFF\xFF\xFF\xFF", 4);
+    framed_prefix(prefix.data, 0);
+    assert_memory_equal(prefix.data, "\0\0\0\0", 4);
+    guard_free(&prefix);
 }
 
 static void an_end_inside_says_how_far_it_was(void **state)

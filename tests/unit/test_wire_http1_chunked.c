@@ -135,12 +135,40 @@ static void the_limit_counts_content_alone(void **state)
     }
 }
 
+/* A body of `before`, then 'a' as often as asked for, then `behind`. */
+static enum wire_step feed_long(const char *before, size_t count, const char *behind)
+{
+    struct guard body = guard_make(strlen(before) + count + strlen(behind));
+    struct http1_chunked chunked = http1_chunked_make(LIMIT);
+    struct http1_error err;
+    size_t size = body.size;
+    memset(body.data, 'a', size);
+    memcpy(body.data, before, strlen(before));
+    memcpy(body.data + size - strlen(behind), behind, strlen(behind));
+    enum wire_step step = http1_chunked_feed(&chunked, body.data, &size, &err);
+    guard_free(&body);
+    return step;
+}
+
+static void extensions_and_trailers_may_be_as_large_as_their_limits(void **state)
+{
+    (void)state;
+    assert_int_equal(feed_long("1;", HTTP1_EXTENSIONS_MAX, "\r\nx\r\n0\r\n\r\n"), WIRE_DONE);
+    assert_int_equal(feed_long("1;", HTTP1_EXTENSIONS_MAX + 1, "\r\nx\r\n0\r\n\r\n"), WIRE_BAD);
+    assert_int_equal(feed_long("1;b\r\nx\r\n0;", HTTP1_EXTENSIONS_MAX - 1, "\r\n\r\n"), WIRE_DONE);
+    assert_int_equal(feed_long("1;b\r\nx\r\n0;", HTTP1_EXTENSIONS_MAX, "\r\n\r\n"), WIRE_BAD);
+    size_t around = strlen("X:\r"); /* of the trailer line, beside its value */
+    assert_int_equal(feed_long("0\r\nX:", HTTP1_TRAILERS_MAX - around, "\r\n\r\n"), WIRE_DONE);
+    assert_int_equal(feed_long("0\r\nX:", HTTP1_TRAILERS_MAX - around + 1, "\r\n\r\n"), WIRE_BAD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         DESCRIPTOR_TEST(chunks_are_decoded_however_they_are_cut),
         DESCRIPTOR_TEST(feeding_nothing_changes_nothing),
         DESCRIPTOR_TEST(the_limit_counts_content_alone),
+        DESCRIPTOR_TEST(extensions_and_trailers_may_be_as_large_as_their_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
