@@ -66,6 +66,8 @@ static uint64_t span_of(const struct conn_host *host, enum conn_state state)
         return host->write_timeout;
     case CONN_DRAINING:
         return DRAIN_TIMEOUT;
+    case CONN_YIELDING:
+        return 0;
     default: /* the service's time is the supervisor's to watch */
         return CLOCK_NEVER;
     }
@@ -486,6 +488,10 @@ static void expire(struct conn *conn)
     case CONN_REJECTING:
         intake_judge(conn);
         return;
+    case CONN_YIELDING:
+        conn_enter(conn, CONN_READING);
+        intake_run(conn);
+        return;
     case CONN_WRITING:
     case CONN_FLUSHING:
         expire_output(conn);
@@ -514,11 +520,23 @@ uint64_t conn_expire(struct conn_host *host, uint64_t now)
     return next;
 }
 
+/* Nothing of a request has come. */
+static bool is_silent(const struct conn *conn) { return conn->seen == 0 && conn->in.size == 0; }
+
+struct conn *conn_find_idle(const struct conn_host *host)
+{
+    struct conn *conn = host->lists[CONN_READING].first;
+    while (conn != NULL && !(conn->served > 0 && is_silent(conn))) {
+        conn = conn->next;
+    }
+    return conn;
+}
+
 uint32_t conn_count_begun(const struct conn_host *host)
 {
     uint32_t silent = 0;
     for (const struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
-        silent += conn->seen == 0 && conn->in.size == 0 && conn->slot != NO_SLOT;
+        silent += is_silent(conn) && conn->slot != NO_SLOT;
     }
     return host->count - silent;
 }
@@ -530,7 +548,7 @@ void conn_dismiss_silent(struct conn_host *host)
     struct conn *next;
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = next) {
         next = conn->next;
-        if (conn->seen > 0 || conn->in.size > 0) {
+        if (!is_silent(conn)) {
             continue;
         }
         if (conn->served > 0) {
@@ -554,7 +572,7 @@ void conn_round_end(struct conn_host *host)
 void conn_host_done(struct conn_host *host)
 {
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
-        if (conn->seen == 0 && conn->in.size == 0) {
+        if (is_silent(conn)) {
             conn->slot = NO_SLOT; /* stays parked: it is for the next worker */
             conn->handed_on = true;
         }

@@ -15,6 +15,7 @@
  *          closed <---- nothing left to read ---- DRAINING (only after a refusal)
  *
  * REJECTING is READING once no JSON value can come of it: one more second for the end of the input, then the refusal.
+ * YIELDING is READING for whom others come first: many requests in a row have come on this connection.
  * READING has ASYA_READ_TIMEOUT for the whole request, WRITING and FLUSHING have ASYA_WRITE_TIMEOUT for what is to be
  * written, DRAINING discards what a client still sends, so that it gets to read its refusal, within bounds of time and
  * bytes.
@@ -43,6 +44,7 @@
 enum conn_state {
     CONN_READING,
     CONN_REJECTING,
+    CONN_YIELDING,
     CONN_QUEUED,
     CONN_RUNNING,
     CONN_STREAMING,
@@ -147,6 +149,9 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events);
 
 /* Acts on deadlines that have passed. Returns the next one. */
 uint64_t conn_expire(struct conn_host *host, uint64_t now);
+
+/* The connection that has been idle longest of those kept alive for a next request, or NULL. */
+struct conn *conn_find_idle(const struct conn_host *host);
 
 /* Connections whose request has begun to arrive, or whose reply is not out yet, or that are not parked. */
 uint32_t conn_count_begun(const struct conn_host *host);

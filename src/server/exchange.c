@@ -55,7 +55,7 @@ static bool push(struct conn *conn)
             conn_enter(conn, CONN_STREAMING);
             conn_watch(conn, EPOLLET); /* the end of the connection alone */
         }
-        return conn->fd >= 0;
+        return !conn->gone;
     case OUTPUT_WAITING:
         if (conn->state != CONN_FLUSHING) {
             conn_enter(conn, CONN_FLUSHING);
@@ -64,7 +64,7 @@ static bool push(struct conn *conn)
                 conn->host->released(conn->host, true);
             }
         }
-        return conn->fd >= 0;
+        return !conn->gone;
     case OUTPUT_FAILED:
         break;
     }

@@ -11,6 +11,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+enum { REQUESTS_A_TURN = 16 }; /* of one connection, before others get theirs */
+
 enum progress {
     PROGRESS_AGAIN, /* there may be more to read */
     PROGRESS_WAIT,  /* all that has arrived is read */
@@ -215,6 +217,9 @@ static enum progress read_once(struct conn *conn)
         end_of_input(conn, message, size);
         return PROGRESS_ENDED;
     }
+    if (conn->seen == 0 && conn->served > 0) {
+        conn_enter(conn, CONN_READING); /* the time for this request begins now */
+    }
     if (!first) {
         conn->in.size = size;
     }
@@ -239,7 +244,13 @@ static bool is_reading(const struct conn *conn)
 
 void intake_run(struct conn *conn)
 {
+    uint32_t turn_ends = conn->served + REQUESTS_A_TURN;
     while (is_reading(conn)) {
+        if (conn->served == turn_ends) {
+            conn_enter(conn, CONN_YIELDING);
+            conn_watch(conn, 0);
+            return;
+        }
         bool rest = conn->in.size > 0 && conn->seen == 0;
         enum progress progress = rest ? take_rest(conn) : read_once(conn);
         if (progress != PROGRESS_WAIT) {

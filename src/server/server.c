@@ -81,7 +81,8 @@ static void log_once(struct server *server, const char *what, int error)
 static bool is_full(const struct server *server)
 {
     const struct conn_host *host = &server->host;
-    return host->count >= SLOTS_MAX || (host->running >= host->concurrency && !server->config->retire_at_once);
+    return (host->count >= SLOTS_MAX && conn_find_idle(host) == NULL) ||
+           (host->running >= host->concurrency && !server->config->retire_at_once);
 }
 
 /* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
@@ -198,6 +199,9 @@ static bool accept_batch(struct server *server)
             set_accepting(server, false); /* until a connection closes */
             return false;
         }
+        if (server->host.count >= SLOTS_MAX) {
+            conn_close(conn_find_idle(&server->host)); /* its client may connect again */
+        }
         accepted = accept_one(server);
         count_requests(server);
     }
@@ -299,7 +303,7 @@ static void released(struct conn_host *host, bool waiting)
 {
     struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
     resume(server, server->looked);
-    if (waiting && !server->turning) {
+    if (!server->turning && (waiting || server->draining || server->retiring)) {
         server_wake(server);
     }
 }
