@@ -118,6 +118,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .service = answer_service(answerer),
                                    .max_requests = options->max_requests,
                                    .retire_at_once = options->workers == 1,
+                                   .allowed_uids = &options->allowed_uids,
                                    .page = seat->page,
                                    .park = seat->park};
     struct error err;

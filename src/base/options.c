@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_WORD, KIND_SWITCH, KIND_MEMORY };
+enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_WORD, KIND_SWITCH, KIND_MEMORY, KIND_UIDS };
 
 struct option {
     const char *name;
@@ -69,6 +69,10 @@ static const struct option table[] = {
      "replace a worker whose memory exceeds this: bytes, or a share of the container's limit like 80%; 0: never", NULL},
     {"ASYA_MEMORY_LIMIT", KIND_MEMORY, FIELD(memory_limit), 0, 0, "0",
      "bytes (or share) of data a worker may allocate before it gets MemoryError; 0: no limit", NULL},
+    {"ASYA_ALLOWED_UIDS", KIND_UIDS, FIELD(allowed_uids), 0, 0, "",
+     "user ids that may connect, separated by commas (the runtime's own always may); unset: anybody whom the socket's "
+     "mode lets in",
+     NULL},
     {"ASYA_LOG_LEVEL", KIND_WORD, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR",
      "DEBUG, INFO, WARNING or ERROR"},
     {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", "text or json"},
@@ -143,6 +147,32 @@ static bool parse_memory(const char *text, struct option_memory *ret_memory)
         return false;
     }
     *ret_memory = (struct option_memory){.bytes = is_share ? 0 : number, .percent = is_share ? number : 0};
+    return true;
+}
+
+/* "1000" or "0,1000": user ids between commas, at most UIDS_MAX; "" is no list. */
+static bool parse_uids(const char *text, struct option_uids *ret_uids)
+{
+    struct option_uids uids = {0};
+    while (*text != '\0') {
+        char digits[12];
+        size_t size = strcspn(text, ",");
+        uint64_t uid;
+        if (size >= sizeof digits || uids.count == UIDS_MAX) {
+            return false;
+        }
+        memcpy(digits, text, size);
+        digits[size] = '\0';
+        if (!parse_number(digits, &uid) || uid >= UINT32_MAX) { /* the largest number is nobody's (chown(2)) */
+            return false;
+        }
+        uids.uids[uids.count++] = (uint32_t)uid;
+        text += size;
+        if (*text == ',' && *++text == '\0') {
+            return false;
+        }
+    }
+    *ret_uids = uids;
     return true;
 }
 
@@ -241,6 +271,11 @@ static bool store(struct options *options, const struct option *option, const ch
     case KIND_MEMORY:
         if (!parse_memory(text, field)) {
             return bad(err, option, text, "a number of bytes, or a share of the container's limit from 1% to 100%");
+        }
+        return true;
+    case KIND_UIDS:
+        if (!parse_uids(text, field)) {
+            return bad(err, option, text, "at most 32 user ids, separated by commas");
         }
         return true;
     case KIND_SWITCH:

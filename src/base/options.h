@@ -16,6 +16,7 @@
 enum {
     SOCKET_PATH_MAX = 107,   /* bytes of sun_path without its NUL (unix(7)) */
     WORKERS_MAX = 64,        /* bounds the supervisor's tables */
+    UIDS_MAX = 32,           /* user ids in ASYA_ALLOWED_UIDS */
     CONCURRENCY_MAX = 1024,  /* no more than a worker holds connections */
     SOCKET_MODE_UMASK = -1,  /* ASYA_SOCKET_CHMOD is empty: leave the mode to the umask */
     OPTION_PATH_SIZE = 4096, /* a composed path with its NUL */
@@ -28,6 +29,12 @@ enum handler_mode { HANDLER_PAYLOAD, HANDLER_ENVELOPE };
 struct option_memory {
     uint64_t bytes;   /* 0 is off, unless percent is set */
     uint64_t percent; /* of the cgroup's limit; 0: bytes counts */
+};
+
+/* A list of user ids. */
+struct option_uids {
+    uint32_t count; /* 0: no list */
+    uint32_t uids[UIDS_MAX];
 };
 
 struct options {
@@ -45,6 +52,7 @@ struct options {
     uint64_t max_requests;             /* a worker is replaced after so many; 0 is off */
     struct option_memory max_rss;      /* a worker is replaced when it has more resident */
     struct option_memory memory_limit; /* RLIMIT_DATA of a worker */
+    struct option_uids allowed_uids;   /* who may connect; none: everybody whom the socket's mode lets in */
     uint64_t workers;
     uint64_t concurrency;   /* requests at once per worker */
     unsigned protocol;      /* enum protocol of wire/protocol.h */

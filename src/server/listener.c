@@ -1,6 +1,7 @@
 #include "server/listener.h"
 
 #include "base/exits.h"
+#include "server/peer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,8 @@
 
 /* listen() is capped by net.core.somaxconn, so this asks for whatever that allows. */
 enum { BACKLOG = 65535 };
+
+enum { REFUSED_MAX = 256 }; /* peers turned away in one call */
 
 static int fail(struct error *err, int code, const char *what, const char *path)
 {
@@ -129,23 +132,38 @@ static int check_path(const struct listener *listener, struct error *err)
     return EXIT_OK;
 }
 
-/* Binds `fd` to `name` in the folder. A relative name keeps paths of the full length possible. */
-static int bind_in_folder(const struct listener *listener, int fd, const char *name)
+/* bind() under the socket's own mode: the umask would take bits from it. */
+static int bind_with_mode(const struct listener *listener, int fd, const struct sockaddr_un *address)
 {
-    FD_SCOPED int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (here < 0 || fchdir(listener->folder) != 0) {
-        return -errno;
-    }
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, name, strlen(name));
     mode_t mask = 0;
     if (listener->mode != SOCKET_MODE_UMASK) {
         mask = umask(0);
     }
-    int status = bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
+    int status = bind(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : -errno;
     if (listener->mode != SOCKET_MODE_UMASK) {
         umask(mask);
     }
+    return status;
+}
+
+/* Binds `fd` to `name` beside the path. Where that makes too long a path the name alone is used, from within the
+ * folder: then the working directory must be one that this user may open, which that of an image need not be. */
+static int bind_beside(const struct listener *listener, int fd, const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t folder = strlen(listener->path) - strlen(listener->name);
+    size_t size = strlen(name);
+    if (folder + size <= SOCKET_PATH_MAX) {
+        memcpy(address.sun_path, listener->path, folder);
+        memcpy(address.sun_path + folder, name, size);
+        return bind_with_mode(listener, fd, &address);
+    }
+    FD_SCOPED int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (here < 0 || fchdir(listener->folder) != 0) {
+        return -errno;
+    }
+    memcpy(address.sun_path, name, size);
+    int status = bind_with_mode(listener, fd, &address);
     if (fchdir(here) != 0 && status == 0) {
         status = -errno;
     }
@@ -168,7 +186,7 @@ static int open_socket(struct listener *listener, struct error *err)
     if (fd_stat_at(listener->folder, name, &stale) == 0 && S_ISSOCK(stale.mode)) {
         unlinkat(listener->folder, name, 0); /* of a start that was killed; the lock is ours */
     }
-    int status = bind_in_folder(listener, fd, name);
+    int status = bind_beside(listener, fd, name);
     if (status == 0) {
         status = listen(fd, BACKLOG) != 0 ? -errno : fd_stat_at(listener->folder, name, &listener->identity);
         if (status < 0) {
@@ -229,11 +247,19 @@ int listener_publish(struct listener *listener)
 
 int listener_accept(const struct listener *listener)
 {
-    int fd;
-    do {
-        fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-    return fd < 0 ? -errno : fd;
+    for (int refused = 0; refused < REFUSED_MAX;) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) {
+            if (errno != EINTR && errno != ECONNABORTED) {
+                return -errno;
+            }
+        } else if (peer_admit(&fd, listener->allowed_uids)) {
+            return fd;
+        } else {
+            refused++;
+        }
+    }
+    return -EAGAIN; /* whoever is refused and comes again does not hold the caller for ever */
 }
 
 enum listener_place listener_check(const struct listener *listener)
@@ -266,6 +292,7 @@ int listener_renew(struct listener *listener, int *ret_old, struct error *err)
 {
     struct listener fresh = LISTENER_NONE;
     fresh.mode = listener->mode;
+    fresh.allowed_uids = listener->allowed_uids;
     memcpy(fresh.path, listener->path, sizeof fresh.path);
     int code = open_folder(&fresh, err);
     bool kept = code == EXIT_OK && keep_lock(&fresh, listener);

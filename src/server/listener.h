@@ -13,12 +13,13 @@
 #include "base/options.h"
 
 struct listener {
-    int fd;                        /* the listening socket: non-blocking, CLOEXEC */
-    int folder;                    /* the folder the socket lives in */
-    int lock;                      /* held while we own the path */
-    int mode;                      /* permission bits or SOCKET_MODE_UMASK */
-    bool is_public;                /* the socket stands at its path */
-    struct file_identity identity; /* of our socket's file */
+    int fd;                                 /* the listening socket: non-blocking, CLOEXEC */
+    int folder;                             /* the folder the socket lives in */
+    int lock;                               /* held while we own the path */
+    int mode;                               /* permission bits or SOCKET_MODE_UMASK */
+    const struct option_uids *allowed_uids; /* who may connect; NULL: everybody; borrowed */
+    bool is_public;                         /* the socket stands at its path */
+    struct file_identity identity;          /* of our socket's file */
     char path[SOCKET_PATH_MAX + 1];
     char name[SOCKET_PATH_MAX + 1]; /* last part of the path */
 };
@@ -40,7 +41,8 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
 /* Renames the socket onto its path. Returns 0 or -errno. */
 int listener_publish(struct listener *listener);
 
-/* The next queued connection, non-blocking and CLOEXEC, which the caller owns; -errno (-EAGAIN) if there is none. */
+/* The next queued connection of a peer that is allowed, non-blocking and CLOEXEC, which the caller owns; -errno
+ * (-EAGAIN) if there is none. */
 int listener_accept(const struct listener *listener);
 
 /* What stands at the path now. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "server/conn.h"
 #include "server/control.h"
+#include "server/peer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -152,7 +153,9 @@ static enum accepted accept_one(struct server *server)
     grow_slots(server);
     int fd = accept4(server->config->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
-        conn_accept(&server->host, fd);
+        if (peer_admit(&fd, server->config->allowed_uids)) {
+            conn_accept(&server->host, fd);
+        }
         return ACCEPTED;
     }
     switch (errno) {

@@ -25,6 +25,7 @@ struct server_config {
     bool retire_at_once;    /* at that point accept no more, without waiting to be told */
     uint32_t concurrency;   /* requests the service may hold at once (ASYA_CONCURRENCY); 0 is 1 */
     enum protocol protocol; /* PROTOCOL_AUTO: told by the first byte */
+    const struct option_uids *allowed_uids; /* who may connect; NULL: everybody; borrowed */
     struct service service;
     struct status_page *page; /* may be NULL */
     struct park *park;        /* may be NULL; borrowed */

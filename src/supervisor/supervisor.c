@@ -626,6 +626,7 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
         free(supervisor);
         return code;
     }
+    supervisor->listener.allowed_uids = &options->allowed_uids;
     if (prepare(supervisor)) {
         loop(supervisor);
     } else {

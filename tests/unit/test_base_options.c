@@ -61,6 +61,7 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
     assert_int_equal(options.max_rss.percent, 0);
     assert_int_equal(options.memory_limit.bytes, 0);
     assert_int_equal(options.memory_limit.percent, 0);
+    assert_int_equal(options.allowed_uids.count, 0);
     assert_int_equal(options.workers, 1);
     assert_int_equal(options.log_level, LOG_LEVEL_INFO);
     assert_int_equal(options.log_format, LOG_TEXT);
@@ -123,6 +124,27 @@ static void numbers_are_read_to_their_limits(void **state)
     }
 }
 
+static void user_ids_are_read_in_their_order(void **state)
+{
+    (void)state;
+    struct error err;
+    assert_true(load_one("ASYA_ALLOWED_UIDS", "", &err));
+    assert_int_equal(options.allowed_uids.count, 0);
+    assert_true(load_one("ASYA_ALLOWED_UIDS", "10001", &err));
+    assert_int_equal(options.allowed_uids.count, 1);
+    assert_int_equal(options.allowed_uids.uids[0], 10001);
+    assert_true(load_one("ASYA_ALLOWED_UIDS", "4294967294,0,65534", &err));
+    assert_int_equal(options.allowed_uids.count, 3);
+    assert_int_equal(options.allowed_uids.uids[0], 4294967294);
+    assert_int_equal(options.allowed_uids.uids[1], 0);
+    assert_int_equal(options.allowed_uids.uids[2], 65534);
+    assert_true(load_one("ASYA_ALLOWED_UIDS",
+                         "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31",
+                         &err));
+    assert_int_equal(options.allowed_uids.count, UIDS_MAX);
+    assert_int_equal(options.allowed_uids.uids[UIDS_MAX - 1], 31);
+}
+
 struct bad_row {
     const char *variable;
     const char *values[24];
@@ -142,6 +164,9 @@ static const struct bad_row bad_rows[] = {
     {"ASYA_GRACE_PERIOD", {"8640001", "25s", NO_NUMBERS}},
     {"ASYA_MAX_RSS", {"%", "0%", "101%", "50%%", "5 %", "1.5%", "1G", "-5%", NO_NUMBERS}},
     {"ASYA_MEMORY_LIMIT", {"%", "0%", "101%", "1000000000000000000000000000000%", NO_NUMBERS}},
+    {"ASYA_ALLOWED_UIDS",
+     {",", "0,", ",0", "0,,1", "0 1", "0, 1", "-1", "root", "4294967295", "4294967296", "99999999999999999999", "1;2",
+      "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32"}},
     {"ASYA_CANCEL_ON_DISCONNECT", {"maybe", "2", "TRUE", "true "}},
     {"ASYA_LOG_LEVEL", {"info", "TRACE", "INFO ", "4"}},
     {"ASYA_LOG_FORMAT", {"JSON", "logfmt", "text "}},
@@ -389,6 +414,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DESCRIPTOR_TEST(an_empty_environment_gives_the_documented_defaults),
         DESCRIPTOR_TEST(numbers_are_read_to_their_limits),
+        DESCRIPTOR_TEST(user_ids_are_read_in_their_order),
         DESCRIPTOR_TEST(wrong_values_are_refused_with_variable_and_value),
         DESCRIPTOR_TEST(a_long_wrong_value_is_shown_in_part),
         DESCRIPTOR_TEST(the_socket_mode_is_octal_in_three_spellings),

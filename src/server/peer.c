@@ -1,0 +1,48 @@
+#include "server/peer.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <stdint.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const uint32_t uid_unknown = UINT32_MAX; /* what the kernel, too, uses for no user */
+
+static uint32_t peer_uid(int fd)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof credentials;
+    bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 && size == sizeof credentials;
+    return known ? credentials.uid : uid_unknown;
+}
+
+static bool is_listed(uint32_t uid, const struct option_uids *allowed)
+{
+    for (uint32_t i = 0; i < allowed->count; i++) {
+        if (allowed->uids[i] == uid) {
+            return uid != uid_unknown;
+        }
+    }
+    return uid == geteuid() && uid != uid_unknown;
+}
+
+bool peer_is_allowed(int fd, const struct option_uids *allowed)
+{
+    return allowed == NULL || allowed->count == 0 || is_listed(peer_uid(fd), allowed);
+}
+
+bool peer_admit(int *fd, const struct option_uids *allowed)
+{
+    static uint32_t last_refused = UINT32_MAX;
+    if (peer_is_allowed(*fd, allowed)) {
+        return true;
+    }
+    uint32_t uid = peer_uid(*fd);
+    if (uid != last_refused) {
+        last_refused = uid;
+        log_warning("connections of user id %u are refused (ASYA_ALLOWED_UIDS)", uid);
+    }
+    fd_close(fd);
+    return false;
+}

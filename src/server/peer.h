@@ -1,0 +1,19 @@
+/* Who may talk: the user ids of ASYA_ALLOWED_UIDS, as the kernel noted them when the peer connected (SO_PEERCRED). */
+#ifndef ASYA_SERVER_PEER_H
+#define ASYA_SERVER_PEER_H
+
+#include "base/options.h"
+
+#include <stdbool.h>
+
+/* Whether the peer of the connected Unix socket `fd` is on the list. An empty list, or NULL, allows everybody. The
+ * process's own user is always allowed: it could do to this process what it likes anyway, and the container's probes
+ * run as it. Who cannot be identified is not allowed. A peer of another user namespace has the id it is mapped to here,
+ * or the overflow id 65534. */
+bool peer_is_allowed(int fd, const struct option_uids *allowed);
+
+/* As peer_is_allowed; a peer that is not allowed is logged and *fd is closed and set to -1. One line a user id, until
+ * another one is refused: who is refused must not be able to fill the log. */
+bool peer_admit(int *fd, const struct option_uids *allowed);
+
+#endif
