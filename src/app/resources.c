@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -100,8 +101,18 @@ static void limit_threads(const struct options *options)
              (unsigned long long)options->workers, options->workers == 1 ? "" : "s");
 }
 
+/* Nothing the function starts gets more rights than it has: set-user-id programs and file capabilities have no effect
+ * (prctl(2)). Kernels since 3.5 have it. */
+static void refuse_privileges(void)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        log_warning("new privileges cannot be refused: %s", strerror(errno));
+    }
+}
+
 void resources_limit(const struct options *options)
 {
+    refuse_privileges();
     limit_memory(options);
     raise_oom_score();
     limit_threads(options);
