@@ -1,5 +1,6 @@
 #include "app/cli.h"
 
+#include "app/check.h"
 #include "app/configmap.h"
 #include "app/output.h"
 #include "app/probe.h"
@@ -18,6 +19,9 @@ struct command {
 };
 
 static const struct command commands[] = {
+    {"check", check_run,
+     "  check\n"
+     "                         load the function as a start would and say what was found\n"},
     {"probe", probe_run,
      "  probe [--readiness | --liveness | --startup] [--timeout SECONDS]\n"
      "                         ask a running runtime how it is: exit code 0 or 1, and one line\n"},
@@ -70,6 +74,7 @@ int cli_run(const char *program, int count, const char *const *arguments)
         }
     }
     const char *unknown = count > 1 && arguments[0][0] == '-' ? arguments[1] : arguments[0];
-    log_error("unknown argument '%s'; usage: asya_runtime.py [--help | --version | probe | configmap]", unknown);
+    log_error("unknown argument '%s'; usage: asya_runtime.py [--help | --version | check | probe | configmap]",
+              unknown);
     return EXIT_OPTION;
 }

@@ -149,17 +149,25 @@ static void after_fork(void *context, bool in_child)
     }
 }
 
+bool serve_prepare(struct options *ret_options)
+{
+    struct error err;
+    if (!options_load(ret_options, &err) ||
+        (ret_options->process_module[0] != '\0' && !handler_check_name(ret_options->process_module, &err))) {
+        log_error("%s", err.text);
+        return false;
+    }
+    log_configure(ret_options->log_level, ret_options->log_format);
+    add_working_directory();
+    return true;
+}
+
 int serve(void)
 {
     struct options options;
-    struct error err;
-    if (!options_load(&options, &err) ||
-        (options.process_module[0] != '\0' && !handler_check_name(options.process_module, &err))) {
-        log_error("%s", err.text);
+    if (!serve_prepare(&options)) {
         return EXIT_OPTION;
     }
-    log_configure(options.log_level, options.log_format);
-    add_working_directory();
     struct worker_hooks hooks = {
         .context = &options, .before_fork = before_fork, .after_fork = after_fork, .run = worker_run};
     return supervisor_run(&options, &hooks);

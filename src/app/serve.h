@@ -2,6 +2,14 @@
 #ifndef ASYA_APP_SERVE_H
 #define ASYA_APP_SERVE_H
 
+#include "base/options.h"
+
+#include <stdbool.h>
+
+/* Reads the settings, sets the log up by them and puts the working directory on sys.path. Returns false after logging
+ * what is wrong with the settings. `ret_options` must not be moved (options_load). */
+bool serve_prepare(struct options *ret_options);
+
 /* Serves as the environment says until stopped. Returns the exit code of this process, which may be a worker's. */
 int serve(void);
 

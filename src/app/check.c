@@ -1,0 +1,88 @@
+#include "app/check.h"
+
+#include "app/output.h"
+#include "app/resources.h"
+#include "app/serve.h"
+#include "base/exits.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "python/handler.h"
+
+#include <Python.h>
+
+#include <stdio.h>
+
+enum { LINE_SIZE = 1024 };
+
+/* What inspect calls a function, the first that fits, in the words of the documents. */
+static const struct {
+    const char *question;
+    const char *words;
+} kinds[] = {
+    {"isasyncgenfunction", "an async generator"},
+    {"iscoroutinefunction", "an async function"},
+    {"isgeneratorfunction", "a generator"},
+    {"ismethod", "a method"},
+    {"isfunction", "a function"},
+};
+
+static const char *kind_of(PyObject *inspect, PyObject *function)
+{
+    for (size_t i = 0; inspect != NULL && i < sizeof kinds / sizeof kinds[0]; i++) {
+        PyObject *answer = PyObject_CallMethod(inspect, kinds[i].question, "O", function);
+        bool fits = answer != NULL && PyObject_IsTrue(answer) == 1;
+        Py_XDECREF(answer);
+        if (fits) {
+            return kinds[i].words;
+        }
+    }
+    return "an object that can be called";
+}
+
+/* "NAME is a function: (payload: dict) -> dict"; some callables have no signature to be seen. */
+static void describe(const char *name, PyObject *function)
+{
+    PyObject *inspect = PyImport_ImportModule("inspect");
+    PyObject *signature = inspect != NULL ? PyObject_CallMethod(inspect, "signature", "O", function) : NULL;
+    PyErr_Clear();
+    PyObject *text = signature != NULL ? PyObject_Str(signature) : NULL;
+    PyObject *bytes = text != NULL ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
+    char *shown = NULL;
+    if (bytes == NULL || PyBytes_AsStringAndSize(bytes, &shown, NULL) < 0) {
+        shown = NULL;
+    }
+    char line[LINE_SIZE];
+    (void)snprintf(line, sizeof line, "%.512s is %s%s%.256s\n", name, kind_of(inspect, function),
+                   shown != NULL ? ": " : "", shown != NULL ? shown : "");
+    output_print(line);
+    PyErr_Clear();
+    Py_XDECREF(bytes);
+    Py_XDECREF(text);
+    Py_XDECREF(signature);
+    Py_XDECREF(inspect);
+}
+
+int check_run(const char *program, int count, const char *const *arguments)
+{
+    (void)program;
+    if (count > 0) {
+        log_error("check: bad argument '%s'; usage: asya_runtime.py check", arguments[0]);
+        return EXIT_OPTION;
+    }
+    struct options options;
+    if (!serve_prepare(&options)) {
+        return EXIT_OPTION;
+    }
+    if (options.process_module[0] == '\0') {
+        output_print("ASYA_PROCESS_MODULE is not set: every message would be echoed\n");
+        return EXIT_OK;
+    }
+    resources_limit(&options);
+    PyObject *function;
+    int code = handler_load(options.process_module, &function);
+    if (code == EXIT_OK) {
+        describe(options.process_module, function);
+        Py_DECREF(function);
+    }
+    return code;
+}
