@@ -135,7 +135,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     pid_t process = dead_process();
     int before = lowest_free();
     memset(&worker, 0, sizeof worker);
-    worker = (struct worker){.pid = process, .state = WORKER_READY, .control = -1, .page = &page};
+    worker = (struct worker){.pid = process, .state = WORKER_READY, .control = -1, .keeper = -1, .page = &page};
     worker.stack = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (park_grow(&worker.park, SLOTS) != 0) {
         abort();

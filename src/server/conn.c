@@ -98,11 +98,12 @@ void conn_close(struct conn *conn)
         (void)epoll_ctl(host->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
     }
     list_remove(&host->lists[conn->state], conn);
-    if (!conn->handed_on) { /* a child the function has forked may hold a copy: the client shall see the end */
+    bool is_ours = !conn->handed_on && slot_claim(conn);
+    if (is_ours) { /* a child the function has forked may hold a copy: the client shall see the end */
         (void)shutdown(conn->fd, SHUT_RDWR);
     }
     fd_close(&conn->fd);
-    slot_unpark(conn);
+    slot_vacate(conn);
     conn->events = 0;
     buffer_done(&conn->in);
     buffer_done(&conn->out);
@@ -181,7 +182,6 @@ static void next_request(struct conn *conn)
 void conn_finish(struct conn *conn)
 {
     if (conn->refused && !conn->peer_done && shutdown(conn->fd, SHUT_WR) == 0) {
-        slot_unpark(conn); /* answered: not the supervisor's business any more */
         conn_enter(conn, CONN_DRAINING);
         drain(conn);
     } else if (conn->keep_alive && !conn->refused && !conn->peer_done) {
@@ -208,6 +208,10 @@ static void count_refusal(struct conn_host *host, const struct error *err)
 void conn_refuse_http(struct conn *conn, unsigned status, const struct error *err)
 {
     struct conn_host *host = conn->host;
+    if (!slot_claim(conn)) {
+        conn_close(conn); /* it is another's to answer now */
+        return;
+    }
     struct buffer out = buffer_make(REPLY_LIMIT);
     count_refusal(host, err);
     buffer_done(&conn->in);
@@ -406,7 +410,7 @@ void conn_accept(struct conn_host *host, int fd)
     list_append(&host->lists[CONN_READING], conn);
     host->count++;
     intake_begin(conn);
-    slot_park(conn);
+    slot_enter(conn);
     intake_run(conn);
 }
 
@@ -536,7 +540,7 @@ uint32_t conn_count_begun(const struct conn_host *host)
 {
     uint32_t silent = 0;
     for (const struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
-        silent += is_silent(conn) && conn->slot != NO_SLOT;
+        silent += is_silent(conn) && slot_is_parked(conn);
     }
     return host->count - silent;
 }

@@ -64,7 +64,7 @@ struct conn_http {
 struct conn {
     struct conn_host *host;
     int fd;        /* -1 once closed; the struct lives until the end of the round of events */
-    uint32_t slot; /* where its duplicate is parked, or NO_SLOT */
+    uint32_t slot; /* its place on the status page, where its duplicate is parked as well; or NO_SLOT */
     enum conn_state state;
     uint32_t events; /* epoll events it is registered for; 0: not in the set */
     enum protocol protocol;
@@ -129,6 +129,8 @@ struct conn_host {
     struct park *park;                                      /* may be NULL: nothing is parked */
     uint32_t free_slots[SLOTS_MAX];
     uint32_t free_count;
+    bool parked[SLOTS_MAX];              /* a duplicate lies in the slot */
+    int control;                         /* where the supervisor is told to watch, or -1 */
     struct conn_list lists[CONN_STATES]; /* deadlines of one state have one length, so a list is in order */
     struct conn *spare;                  /* closed connections, kept for the next ones */
     struct conn *closed;                 /* closed during this round of events: reused after it */

@@ -32,6 +32,7 @@ int control_send(int fd, enum control_type type, const int *fds, uint32_t count)
         return -EINVAL;
     }
     if (count > 0) {
+        memcpy(message.numbers, fds, sizeof(int) * count);
         memset(&ancillary, 0, sizeof ancillary);
         header.msg_control = ancillary.bytes;
         header.msg_controllen = CMSG_SPACE(sizeof(int) * count);

@@ -15,14 +15,18 @@ enum control_type {
     CONTROL_TRIM,     /* worker: slots beyond PARK_KEPT are empty and closed here; close their receiving ends */
     CONTROL_CONNECTION, /* supervisor: serve the attached connection */
     CONTROL_RETIRE,     /* worker: I have served my ASYA_MAX_REQUESTS; supervisor: accept no more, finish, end */
-};
-
-struct control_message {
-    uint32_t type;  /* enum control_type */
-    uint32_t count; /* descriptors attached */
+    CONTROL_WATCH,      /* worker: a request runs and nobody looks at the page (status_page.watched was 0) */
+    CONTROL_COLLECT,    /* supervisor to keeper: the worker is dead, which connections does its table hold? */
+    CONTROL_KEPT,       /* keeper: these, by `numbers`; none: that was all */
 };
 
 enum { CONTROL_FDS_MAX = 32 }; /* descriptors in one message; the kernel's limit is 253 */
+
+struct control_message {
+    uint32_t type;                    /* enum control_type */
+    uint32_t count;                   /* descriptors attached */
+    int32_t numbers[CONTROL_FDS_MAX]; /* what numbers they had where they come from */
+};
 
 /* Makes the pair. Returns 0 or -errno. */
 int control_pair(int *ret_supervisor, int *ret_worker);

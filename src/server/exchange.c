@@ -140,7 +140,7 @@ void exchange_stream_end(struct conn *conn, bool complete)
 {
     struct conn_host *host = conn->host;
     struct view end = http1_stream_end(is_chunked(conn));
-    bool whole = slot_leave(conn, SLOT_REPLYING) && complete && !conn->gone &&
+    bool whole = slot_leave(conn, SLOT_SENT) && complete && !conn->gone &&
                  buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && push(conn);
     conn->stream_is_over = true;
     if (conn->fd < 0) {

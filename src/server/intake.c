@@ -188,7 +188,6 @@ static enum progress read_once(struct conn *conn)
 {
     bool first = conn->in.size == 0;
     if (conn->seen == 0 && !slot_claim(conn)) {
-        conn->handed_on = true;
         conn_close(conn);
         return PROGRESS_ENDED;
     }

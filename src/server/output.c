@@ -1,7 +1,7 @@
 #include "server/output.h"
 
 #include "base/log.h"
-#include "server/slot.h"
+#include "server/outlet.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,15 +17,20 @@ static struct view buffer_view(const struct buffer *buffer)
 /* One call for both parts. */
 static ssize_t send_from(struct conn *conn, struct view body)
 {
-    if (conn->head_size == 0 || conn->sent >= conn->head_size) {
-        size_t skip = conn->sent - conn->head_size;
-        return send(conn->fd, body.data + skip, body.size - skip, MSG_NOSIGNAL | MSG_DONTWAIT);
+    struct iovec parts[2];
+    size_t count = 0;
+    size_t skip = 0;
+    if (conn->sent < conn->head_size) {
+        parts[count++] = (struct iovec){.iov_base = conn->head + conn->sent, .iov_len = conn->head_size - conn->sent};
+    } else {
+        skip = conn->sent - conn->head_size;
     }
-    struct iovec parts[2] = {{.iov_base = conn->head + conn->sent, .iov_len = conn->head_size - conn->sent},
-                             {.iov_len = body.size}};
-    memcpy(&parts[1].iov_base, &body.data, sizeof body.data); /* the interface knows no const */
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = body.size > 0 ? 2 : 1};
-    return sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (body.size > skip) {
+        const char *from = body.data + skip;
+        parts[count].iov_len = body.size - skip;
+        memcpy(&parts[count++].iov_base, &from, sizeof from); /* the interface knows no const */
+    }
+    return outlet_send(conn->host->page, conn->slot, conn->fd, parts, count);
 }
 
 enum output_step output_push(struct conn *conn, struct view body)
@@ -37,14 +42,8 @@ enum output_step output_push(struct conn *conn, struct view body)
             conn->sent += (size_t)sent;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return OUTPUT_WAITING;
-        } else if (errno != EINTR) {
-            if (conn->sent == 0 && conn->state != CONN_STREAMING && conn->state != CONN_FLUSHING) {
-                int error = errno;
-                slot_set(conn, SLOT_RUNNING); /* not one byte was sent: if this worker ends, the supervisor answers */
-                conn_end_if_tampered(error);
-                slot_set(conn, SLOT_REPLYING);
-                errno = error;
-            }
+        } else {
+            conn_end_if_tampered(errno); /* not one byte of this is out: the supervisor sees that, and answers */
             return OUTPUT_FAILED;
         }
     }

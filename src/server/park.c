@@ -64,6 +64,17 @@ void park_drop(const struct park *park, uint32_t slot)
     }
 }
 
+bool park_is_connection(int fd)
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &size) != 0 || value != SOCK_STREAM) {
+        return false;
+    }
+    size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &size) == 0 && value == AF_UNIX;
+}
+
 static int receive(int fd, int flags)
 {
     char byte;
@@ -92,13 +103,7 @@ static int receive(int fd, int flags)
     if ((header.msg_flags & MSG_CTRUNC) != 0) {
         return -EPROTO;
     }
-    int value = 0;
-    socklen_t size = sizeof value;
-    if (getsockopt(connection, SOL_SOCKET, SO_TYPE, &value, &size) != 0 || value != SOCK_STREAM) {
-        return -EPROTO;
-    }
-    size = sizeof value;
-    if (getsockopt(connection, SOL_SOCKET, SO_DOMAIN, &value, &size) != 0 || value != AF_UNIX) {
+    if (!park_is_connection(connection)) {
         return -EPROTO;
     }
     return fd_take(&connection);

@@ -12,6 +12,8 @@
 
 #include "server/status.h"
 
+#include <stdbool.h>
+
 enum { PARK_KEPT = 16 }; /* slots a worker starts with, and comes back to when it is idle */
 
 struct park {
@@ -41,5 +43,8 @@ int park_take(int receive_end);
 
 /* As park_take, but the connection stays parked: a duplicate to watch or to answer on. */
 int park_peek(int receive_end);
+
+/* A Unix stream socket, as a connection is. */
+bool park_is_connection(int fd);
 
 #endif

@@ -7,6 +7,7 @@
 #include "server/conn.h"
 #include "server/control.h"
 #include "server/peer.h"
+#include "server/slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -92,8 +93,7 @@ static void grow_slots(struct server *server)
 {
     struct park *park = server->config->park;
     struct conn_host *host = &server->host;
-    if (park == NULL || server->config->control < 0 || host->free_count > 0 || park->count >= SLOTS_MAX ||
-        server->grow_at > clock_now()) {
+    if (server->config->control < 0 || !slot_is_short(host) || server->grow_at > clock_now()) {
         return;
     }
     uint32_t before = park->count;
@@ -105,10 +105,6 @@ static void grow_slots(struct server *server)
         park_trim(park, before);
         server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
         log_once(server, "no more parking slots: further connections are not safe from a dying worker", -status);
-        return;
-    }
-    for (uint32_t slot = before; slot < park->count; slot++) {
-        host->free_slots[host->free_count++] = slot;
     }
 }
 
@@ -130,10 +126,7 @@ static uint64_t trim_slots(struct server *server, uint64_t now)
     server->trim_at = CLOCK_NEVER;
     if (control_send(server->config->control, CONTROL_TRIM, NULL, 0) == 0) {
         park_trim(park, PARK_KEPT);
-        host->free_count = 0;
-        for (uint32_t slot = park->count; slot > 0; slot--) {
-            host->free_slots[host->free_count++] = slot - 1;
-        }
+        slot_reset(host);
     }
     return CLOCK_NEVER;
 }
@@ -380,9 +373,8 @@ struct server *server_open(const struct server_config *config, struct error *err
     host->page = config->page;
     host->park = config->park;
     host->reply = buffer_make(REPLY_LIMIT);
-    for (uint32_t i = config->park != NULL ? config->park->count : 0; i > 0; i--) {
-        host->free_slots[host->free_count++] = i - 1;
-    }
+    host->control = config->control;
+    slot_reset(host);
     if (!start(server, err)) {
         server_close(server);
         return NULL;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/control.h"
 
 #include <string.h>
 
@@ -11,51 +12,111 @@ static struct status_slot *find(const struct conn *conn)
     return page != NULL && conn->slot != NO_SLOT ? &page->slots[conn->slot] : NULL;
 }
 
+/* The state under the same count. The worker alone writes the count. */
+static uint32_t word_with(const struct status_slot *slot, enum slot_state state)
+{
+    uint32_t word = atomic_load_explicit(&slot->state, memory_order_relaxed);
+    return word - SLOT_STATE(word) + (uint32_t)state;
+}
+
+void slot_reset(struct conn_host *host)
+{
+    host->free_count = 0;
+    for (uint32_t slot = host->page != NULL ? SLOTS_MAX : 0; slot > 0; slot--) {
+        host->free_slots[host->free_count++] = slot - 1;
+    }
+}
+
+bool slot_is_short(const struct conn_host *host)
+{
+    return host->park != NULL && host->park->count < SLOTS_MAX &&
+           (host->free_count == 0 || host->free_slots[host->free_count - 1] >= host->park->count);
+}
+
 void slot_set(const struct conn *conn, enum slot_state state)
 {
     struct status_slot *slot = find(conn);
     if (slot != NULL) {
-        atomic_store_explicit(&slot->state, state, memory_order_release);
+        atomic_store_explicit(&slot->state, word_with(slot, state), memory_order_release);
     }
 }
 
-void slot_park(struct conn *conn)
+/* From here to park_put() the connection is in the table and on the page: the keeper has it. */
+static void enter(struct conn *conn)
 {
     struct conn_host *host = conn->host;
-    if (host->park == NULL || host->free_count == 0) {
+    conn->slot = host->free_slots[--host->free_count];
+    struct status_slot *slot = &host->page->slots[conn->slot];
+    uint32_t count = atomic_load_explicit(&slot->state, memory_order_relaxed) >> SLOT_STATE_BITS;
+    atomic_store_explicit(&slot->fd, conn->fd, memory_order_relaxed);
+    atomic_store_explicit(&slot->protocol, PROTOCOL_AUTO, memory_order_relaxed);
+    atomic_store_explicit(&slot->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
+}
+
+void slot_enter(struct conn *conn)
+{
+    struct conn_host *host = conn->host;
+    if (host->page == NULL) {
         return;
     }
-    uint32_t slot = host->free_slots[host->free_count - 1];
-    int status = park_put(host->park, slot, conn->fd);
+    if (host->free_count == 0) {
+        atomic_fetch_add_explicit(&host->page->unlisted, 1, memory_order_release);
+        return;
+    }
+    enter(conn);
+    if (host->park == NULL || conn->slot >= host->park->count) {
+        return;
+    }
+    int status = park_put(host->park, conn->slot, conn->fd);
     if (status < 0) {
-        log_warning("a connection could not be parked (%s): if the worker dies now, its client gets no reply",
+        log_warning("a connection could not be parked (%s): if the function closes it, its client gets no reply",
                     strerror(-status));
-        return;
     }
-    host->free_count--;
-    conn->slot = slot;
-    slot_set(conn, SLOT_WAITING);
+    host->parked[conn->slot] = status == 0;
 }
 
-void slot_unpark(struct conn *conn)
+bool slot_is_parked(const struct conn *conn) { return conn->slot != NO_SLOT && conn->host->parked[conn->slot]; }
+
+void slot_vacate(struct conn *conn)
 {
     struct conn_host *host = conn->host;
-    if (conn->slot != NO_SLOT) {
-        park_drop(host->park, conn->slot);
-        slot_set(conn, SLOT_FREE);
-        host->free_slots[host->free_count++] = conn->slot;
-        conn->slot = NO_SLOT;
+    if (host->page == NULL) {
+        return;
     }
+    if (conn->slot == NO_SLOT) {
+        if (!conn->handed_on) {
+            atomic_fetch_sub_explicit(&host->page->unlisted, 1, memory_order_release);
+        }
+        return;
+    }
+    slot_set(conn, SLOT_FREE);
+    if (host->parked[conn->slot]) {
+        park_drop(host->park, conn->slot);
+        host->parked[conn->slot] = false;
+    }
+    host->free_slots[host->free_count++] = conn->slot;
+    if (host->park != NULL && conn->slot >= host->park->count) { /* one that cannot be parked in is taken last */
+        host->free_slots[host->free_count - 1] = host->free_slots[0];
+        host->free_slots[0] = conn->slot;
+    }
+    conn->slot = NO_SLOT;
 }
 
 bool slot_claim(const struct conn *conn)
 {
     struct status_slot *slot = find(conn);
-    uint32_t state = SLOT_WAITING;
-    return slot == NULL ||
-           atomic_compare_exchange_strong_explicit(&slot->state, &state, SLOT_READING, memory_order_acq_rel,
-                                                   memory_order_acquire) ||
-           state != SLOT_TAKEN;
+    return slot == NULL || slot_move(slot, SLOT_WAITING, SLOT_READING) || slot_state(slot) != SLOT_TAKEN;
+}
+
+/* The supervisor looks at the page every tick while something runs; asleep, it is woken once. The exchange above and
+ * this load cannot pass each other, nor can the supervisor's store and its look at `running`. */
+static void ask_to_watch(const struct conn_host *host)
+{
+    struct status_page *page = host->page;
+    if (host->control >= 0 && atomic_load_explicit(&page->watched, memory_order_seq_cst) == 0 &&
+        control_send(host->control, CONTROL_WATCH, NULL, 0) == 0) {
+        atomic_store_explicit(&page->watched, 1, memory_order_relaxed);
+    }
 }
 
 struct status_slot *slot_run(const struct conn *conn)
@@ -65,7 +126,8 @@ struct status_slot *slot_run(const struct conn *conn)
         atomic_store_explicit(&slot->since, clock_now(), memory_order_relaxed);
         atomic_store_explicit(&slot->sequence, conn->sequence, memory_order_relaxed);
         atomic_store_explicit(&slot->protocol, conn->protocol, memory_order_relaxed);
-        atomic_store_explicit(&slot->state, SLOT_RUNNING, memory_order_release);
+        (void)atomic_exchange_explicit(&slot->state, word_with(slot, SLOT_RUNNING), memory_order_seq_cst);
+        ask_to_watch(conn->host);
     }
     return slot;
 }
@@ -76,10 +138,11 @@ bool slot_leave(const struct conn *conn, enum slot_state state)
     if (slot == NULL) {
         return true;
     }
-    uint32_t found = atomic_load_explicit(&slot->state, memory_order_acquire);
+    uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
     /* any other value is not the supervisor's: the function wrote into the page, and still wants its reply */
-    while (found != SLOT_ANSWERED) {
-        if (atomic_compare_exchange_weak_explicit(&slot->state, &found, state, memory_order_acq_rel,
+    while (SLOT_STATE(word) != SLOT_ANSWERED) {
+        uint32_t next = word - SLOT_STATE(word) + (uint32_t)state;
+        if (atomic_compare_exchange_weak_explicit(&slot->state, &word, next, memory_order_acq_rel,
                                                   memory_order_acquire)) {
             return true;
         }
@@ -90,5 +153,5 @@ bool slot_leave(const struct conn *conn, enum slot_state state)
 bool slot_is_answered(const struct conn *conn)
 {
     const struct status_slot *slot = find(conn);
-    return slot != NULL && atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_ANSWERED;
+    return slot != NULL && slot_state(slot) == SLOT_ANSWERED;
 }

@@ -1,18 +1,34 @@
-/* A connection's place in the parking slots and on the status page, as the worker sees it. */
+/*
+ * A connection's place on the status page and in the parking slots, as the worker sees it.
+ *
+ * Whatever the moment of a death, the supervisor finds each connection in the state it was in:
+ *
+ *   accept -> slot_enter -> slot_claim -> read -> slot_run -> slot_leave -> send -> close -> slot_vacate
+ *   unread   WAITING       READING               RUNNING     REPLYING      SENT            FREE
+ */
 #ifndef ASYA_SERVER_SLOT_H
 #define ASYA_SERVER_SLOT_H
 
 #include "server/conn.h"
 
-/* Parks a duplicate in a free slot, state WAITING. Without slots, or where that fails, the connection is served
- * unparked. */
-void slot_park(struct conn *conn);
+/* All slots are free, the lowest are taken first. */
+void slot_reset(struct conn_host *host);
 
-/* Empties and frees the slot. After the connection is closed: a descriptor that is open and not parked belongs to a
- * connection nobody has read from. */
-void slot_unpark(struct conn *conn);
+/* The next connection would have a slot to be in but none to be parked in: more should be made. */
+bool slot_is_short(const struct conn_host *host);
 
-/* Before the first byte of a request is read: false if the supervisor has taken the connection back meanwhile. */
+/* Takes a free slot, state WAITING, and parks a duplicate there. Where that fails the connection is served unparked:
+ * then it survives the worker with the keeper's help, but not the function closing its descriptor. */
+void slot_enter(struct conn *conn);
+
+bool slot_is_parked(const struct conn *conn);
+
+/* After the connection is closed: empties and frees the slot. In this order a connection in the table that has no slot
+ * is one nobody has read from. */
+void slot_vacate(struct conn *conn);
+
+/* Before the first byte of a request is read, and before an unread connection is answered or closed: false if the
+ * supervisor has taken it back meanwhile. */
 bool slot_claim(const struct conn *conn);
 
 void slot_set(const struct conn *conn, enum slot_state state);

@@ -2,13 +2,16 @@
  * The status page: what a worker tells the supervisor without a system call (design section 2).
  *
  * One page per worker in memory both share. The worker writes, the supervisor reads and trusts nothing in it: every
- * value is a state, a time or a count that is range-checked where it is used; there is no pointer, size or index.
+ * value is a state, a time or a count that is range-checked where it is used. The pointers in `outlet` are the worker's
+ * own for one system call; the supervisor reads the count beside them alone.
  */
 #ifndef ASYA_SERVER_STATUS_H
 #define ASYA_SERVER_STATUS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum { SLOTS_MAX = 1024 }; /* connections a worker holds at once, at most */
 
@@ -17,18 +20,25 @@ enum slot_state {
     SLOT_WAITING,   /* connected; not one byte was taken from it: it can be handed on as it is */
     SLOT_READING,   /* part of the request was taken from the socket */
     SLOT_RUNNING,   /* the function works on it */
-    SLOT_REPLYING,  /* the reply may have begun: nothing may be added */
+    SLOT_REPLYING,  /* the reply goes out now: page.outlet tells whether a byte of it has */
+    SLOT_SENT,      /* a byte of the reply has gone out: nothing may be added */
     SLOT_STREAMING, /* a stream of events has begun: it can be cut, not added to */
     SLOT_ANSWERED,  /* the supervisor has answered instead, or cut the stream; the function still runs */
     SLOT_TAKEN,     /* the supervisor has taken the connection, unread, from WAITING: the worker closes its copy */
 };
 
+/* The state stands in the low bits of a word; above it counts how often the slot was given to a connection, so that a
+ * change of the state can be meant for one connection and no later one. */
+enum { SLOT_STATE_BITS = 8 };
+#define SLOT_STATE(word) ((word) & ((UINT32_C(1) << SLOT_STATE_BITS) - 1))
+
 /* Why a request is to be cancelled. */
 enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE };
 
 struct status_slot {
-    _Atomic uint32_t state;    /* enum slot_state. WAITING, RUNNING and STREAMING are left by
-                                * compare-and-exchange: one side reads, answers or cuts, once */
+    _Atomic uint32_t state;    /* a word as above. WAITING, RUNNING and STREAMING are left by compare-and-exchange: one
+                                * side reads, answers or cuts, once */
+    _Atomic int32_t fd;        /* the connection's number in the worker's table */
     _Atomic uint32_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
     _Atomic uint32_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
@@ -36,13 +46,45 @@ struct status_slot {
     _Atomic uint64_t cancel;   /* written by the supervisor: the sequence to cancel */
 };
 
+#define OUTLET_NO_SLOT UINT32_MAX
+#define OUTLET_UNSENT  UINT32_MAX
+
+/* What the worker sends now (server/outlet.h). */
+struct status_outlet {
+    _Atomic uint32_t slot;  /* whose reply it is; OUTLET_NO_SLOT between replies */
+    struct mmsghdr message; /* its msg_len is the kernel's to write: bytes sent, OUTLET_UNSENT before */
+};
+
 struct status_page {
     _Atomic uint64_t requests; /* requests the function was called for */
     _Atomic uint64_t failures; /* of these, how many were answered with an error */
     _Atomic uint64_t refused;  /* requests answered with an error before any call */
+    _Atomic uint64_t turns;    /* rounds of the worker's loop: it stands still while a function keeps it busy */
     _Atomic uint32_t holding;  /* connections held */
     _Atomic uint32_t running;  /* of these, in the function */
+    _Atomic uint32_t unlisted; /* connections held beyond the slots there are */
+    _Atomic uint32_t watched;  /* the supervisor looks at this page every tick; it clears this when nothing runs */
+    struct status_outlet outlet;
     struct status_slot slots[SLOTS_MAX];
 };
+
+static inline enum slot_state slot_state(const struct status_slot *slot)
+{
+    return (enum slot_state)SLOT_STATE(atomic_load_explicit(&slot->state, memory_order_acquire));
+}
+
+/* From one state to another, by compare-and-exchange. False, and nothing has changed, if it was not in `from`. */
+static inline bool slot_move(struct status_slot *slot, enum slot_state from, enum slot_state to)
+{
+    uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
+    while (SLOT_STATE(word) == (uint32_t)from) {
+        uint32_t next = word - (uint32_t)from + (uint32_t)to;
+        if (atomic_compare_exchange_weak_explicit(&slot->state, &word, next, memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 #endif

@@ -1,13 +1,15 @@
 /*
- * Connections without a worker: those a dead worker left in its parking slots, and those still queued at a stop.
- * Each gets one reply, or goes on to a living worker as it is. Everything a slot or a status page holds is checked.
+ * Connections without a worker: what a dead worker left, and those still queued at a stop. Each gets one reply, or goes
+ * on to a living worker as it is. Everything a slot or a status page holds is checked.
  */
 #ifndef ASYA_SUPERVISOR_RESCUE_H
 #define ASYA_SUPERVISOR_RESCUE_H
 
 #include "base/error.h"
+#include "server/keeper.h"
 #include "server/listener.h"
 #include "server/status.h"
+#include "wire/protocol.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,22 +26,32 @@ struct orphans {
 /* Takes over `connection`. False if there is no room: it stays the caller's. */
 bool orphans_add(struct orphans *orphans, int connection, uint64_t now);
 
+/* Forgets number `index`, whose connection is somebody else's now. */
+void orphans_remove(struct orphans *orphans, uint32_t index);
+
 /* Answers those that came before `before` with `err`. */
 void orphans_expire(struct orphans *orphans, uint64_t before, const struct error *err);
 
 struct rescued {
-    uint32_t answered;  /* got `err` */
-    uint32_t handed_on; /* kept for the next worker */
-    uint32_t partial;   /* their request was only partly read: told to send it again */
+    uint32_t answered;              /* got `err` */
+    uint32_t handed_on;             /* kept for the next worker */
+    uint32_t partial;               /* their request was only partly read: told to send it again */
+    uint64_t found[SLOTS_MAX / 64]; /* a bit for each slot whose connection was dealt with */
 };
 
-/* Empties one dead worker's slots, whose receiving ends are `receive_ends[0..count)`. A request that was running is
- * answered with `err`; one whose reply may have begun is closed; an unread one goes to `orphans`. */
+/* Empties one dead worker's slots, whose receiving ends are `receive_ends[0..count)`. A request that was running, or
+ * whose reply had not begun to go out, is answered with `err`; one whose reply had is closed; an unread one goes to
+ * `orphans`. */
 struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struct status_page *page,
                             struct orphans *orphans, const struct error *err);
 
+/* The same for the connections that the worker's keeper has found in its table and that were not in a parking slot. One
+ * that has no place on the page was accepted and not read from. Adds to `rescued`; takes all that `kept` holds. */
+void rescue_kept(struct kept *kept, const struct status_page *page, struct orphans *orphans, const struct error *err,
+                 struct rescued *rescued);
+
 /* Answers one connection with `err` and closes it, whatever happens. */
-void rescue_answer(int connection, const struct error *err);
+void rescue_answer(int connection, enum protocol protocol, const struct error *err);
 
 /* Hands the orphans to a worker over its control channel, as many as it takes. */
 void rescue_hand_on(struct orphans *orphans, int control);

@@ -43,7 +43,13 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
     if (supervisor->phase == PHASE_STOPPING && clock_now() >= supervisor->kill_at) {
         error_set(&err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
     }
-    return rescue_slots(worker->park.receive, worker->park.count, worker->page, &supervisor->orphans, &err);
+    struct rescued rescued =
+        rescue_slots(worker->park.receive, worker->park.count, worker->page, &supervisor->orphans, &err);
+    if (!keeper_collect(worker->keeper, &supervisor->kept)) {
+        log_debug("worker %u: its keeper did not answer", worker->index);
+    }
+    rescue_kept(&supervisor->kept, worker->page, &supervisor->orphans, &err, &rescued);
+    return rescued;
 }
 
 static void log_death(const struct worker *worker, const struct cause *cause, const struct rescued *rescued,

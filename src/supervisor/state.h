@@ -28,6 +28,7 @@ struct supervisor {
     uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement where there is more than one */
     struct worker *workers;
     struct orphans orphans;
+    struct kept kept;     /* of the worker that has just died */
     bool desk_open;       /* the listening socket is ours to accept from: no worker is up */
     uint64_t alone_since; /* since when no worker is up; CLOCK_NEVER while one is */
     uint32_t deaths;      /* in a row, of workers that had answered nothing */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "server/control.h"
+#include "server/keeper.h"
 #include "supervisor/cgroup.h"
 #include "supervisor/readyfile.h"
 #include "supervisor/state.h"
@@ -61,12 +62,18 @@ static bool any_alive(const struct supervisor *supervisor)
 }
 
 /* In the new process: lets go of everything that is the supervisor's, and becomes the worker. */
-static void become_worker(struct supervisor *supervisor, struct worker *worker, int *control, int *stack, pid_t parent)
+static void become_worker(struct supervisor *supervisor, struct worker *worker, struct worker_ends *ends, pid_t parent)
 {
+    int status = keeper_start(ends->keeper, supervisor->listener.fd); /* before anything is written to memory */
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {
         _exit(EXIT_INTERNAL); /* the supervisor died before the line above */
+    }
+    supervisor->hooks->after_fork(supervisor->hooks->context, true);
+    if (status < 0) {
+        log_warning("worker %u has no keeper (%s): a connection it has only just accepted is lost if it is killed",
+                    worker->index, strerror(-status));
     }
     fd_close(&supervisor->epoll);
     fd_close(&supervisor->signals);
@@ -81,17 +88,17 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
     }
     fd_close(&worker->control);
     fd_close(&worker->stack);
+    fd_close(&worker->keeper);
     (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
     struct worker_seat seat = {.index = worker->index,
                                .listener = supervisor->listener.fd,
-                               .control = *control,
-                               .stack = *stack,
+                               .control = ends->control,
+                               .stack = ends->stack,
                                .park = &worker->park,
                                .page = worker->page};
     supervisor->is_worker = true;
     supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
-    fd_close(control);
-    fd_close(stack);
+    worker_ends_done(ends);
     park_done(&worker->park);
     fd_close(&supervisor->listener.fd);
 }
@@ -99,25 +106,23 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
 /* Forks a worker. In the child this returns with is_worker set, after its life. */
 static void spawn(struct supervisor *supervisor, struct worker *worker)
 {
-    int control = -1;
-    int stack = -1;
-    int status = worker_prepare(worker, &control, &stack);
+    struct worker_ends ends = WORKER_ENDS_NONE;
+    int status = worker_prepare(worker, &ends);
     pid_t parent = getpid();
     pid_t pid = -1;
     if (status == 0) {
         supervisor->hooks->before_fork(supervisor->hooks->context);
         pid = fork();
         status = pid < 0 ? -errno : 0;
-        supervisor->hooks->after_fork(supervisor->hooks->context, pid == 0);
-    }
-    if (pid == 0) {
-        become_worker(supervisor, worker, &control, &stack, parent);
-        return;
+        if (pid == 0) {
+            become_worker(supervisor, worker, &ends, parent);
+            return;
+        }
+        supervisor->hooks->after_fork(supervisor->hooks->context, false);
     }
     uint64_t now = clock_now();
     if (status < 0) {
-        fd_close(&control);
-        fd_close(&stack);
+        worker_ends_done(&ends);
         worker_ended(worker);
         uint64_t delay = restart_delay(++worker->failures);
         worker->restart_at = clock_after(now, delay);
@@ -125,7 +130,7 @@ static void spawn(struct supervisor *supervisor, struct worker *worker)
                   (unsigned long long)(delay / CLOCK_MS));
         return;
     }
-    worker_forked(worker, pid, &control, &stack, now);
+    worker_forked(worker, pid, &ends, now);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
     if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {
         log_error("cannot watch worker %u: %s", worker->index, strerror(errno));

@@ -33,8 +33,7 @@ static void cancel(const struct worker *worker, struct status_slot *slot, uint64
 static void take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
     struct status_slot *slot = &worker->page->slots[index];
-    uint32_t expected = SLOT_RUNNING;
-    if (!atomic_compare_exchange_strong(&slot->state, &expected, SLOT_ANSWERED)) {
+    if (!slot_move(slot, SLOT_RUNNING, SLOT_ANSWERED)) {
         return;
     }
     int connection = park_take(worker->park.receive[index]);
@@ -43,7 +42,7 @@ static void take_over(const struct worker *worker, uint32_t index, const struct 
     }
     struct error err = {0};
     cancel_timeout_error(&err, options->handler_timeout);
-    rescue_answer(connection, &err);
+    rescue_answer(connection, (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed), &err);
 }
 
 static void log_overrun(struct worker *worker, const struct options *options)
@@ -100,7 +99,7 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
 {
     struct status_slot *slot = &worker->page->slots[index];
     struct overrun *overrun = &worker->overruns[index];
-    uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
+    enum slot_state state = slot_state(slot);
     uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
     bool running = state == SLOT_RUNNING || state == SLOT_ANSWERED;
     if (overrun->stage == 1 && (!running || sequence != overrun->sequence)) {

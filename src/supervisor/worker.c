@@ -15,7 +15,7 @@ enum { STACK_ROUNDS = 256 }; /* a whole pipe twice over: a process that writes f
 
 int worker_init(struct worker *worker, uint32_t index)
 {
-    *worker = (struct worker){.index = index, .control = -1, .stack = -1, .replaces = WORKER_NONE};
+    *worker = (struct worker){.index = index, .control = -1, .stack = -1, .keeper = -1, .replaces = WORKER_NONE};
     void *page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) {
         return -errno;
@@ -24,11 +24,14 @@ int worker_init(struct worker *worker, uint32_t index)
     return 0;
 }
 
-int worker_prepare(struct worker *worker, int *ret_control, int *ret_stack)
+int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
 {
-    int control = -1;
+    struct worker_ends ends = WORKER_ENDS_NONE;
     int stack[2] = {-1, -1};
-    int status = control_pair(&worker->control, &control);
+    int status = control_pair(&worker->control, &ends.control);
+    if (status == 0) {
+        status = control_pair(&worker->keeper, &ends.keeper);
+    }
     if (status == 0) {
         status = park_grow(&worker->park, PARK_KEPT);
     }
@@ -36,22 +39,28 @@ int worker_prepare(struct worker *worker, int *ret_control, int *ret_stack)
         status = -errno;
     }
     if (status < 0) {
-        fd_close(&control);
+        worker_ends_done(&ends);
         worker_ended(worker);
         return status;
     }
     memset(worker->page, 0, sizeof *worker->page);
     memset(worker->overruns, 0, sizeof worker->overruns);
     worker->stack = stack[0];
-    *ret_control = control;
-    *ret_stack = stack[1];
+    ends.stack = stack[1];
+    *ret_ends = ends;
     return 0;
 }
 
-void worker_forked(struct worker *worker, pid_t pid, int *control, int *stack, uint64_t now)
+void worker_ends_done(struct worker_ends *ends)
 {
-    fd_close(control);
-    fd_close(stack);
+    fd_close(&ends->control);
+    fd_close(&ends->stack);
+    fd_close(&ends->keeper);
+}
+
+void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, uint64_t now)
+{
+    worker_ends_done(ends);
     for (uint32_t i = 0; i < worker->park.count; i++) {
         fd_close(&worker->park.send[i]);
     }
@@ -81,6 +90,7 @@ void worker_ended(struct worker *worker)
 {
     fd_close(&worker->control);
     fd_close(&worker->stack);
+    fd_close(&worker->keeper);
     park_done(&worker->park);
     worker->pid = 0;
     worker->state = WORKER_DOWN;
@@ -91,6 +101,7 @@ void worker_forget(struct worker *worker)
 {
     fd_close(&worker->control);
     fd_close(&worker->stack);
+    fd_close(&worker->keeper);
     park_done(&worker->park);
     (void)munmap(worker->page, sizeof *worker->page);
     worker->page = NULL;

@@ -42,9 +42,19 @@ struct worker {
     bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT; restart_at says when it is killed */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */
     int stack;                /* where the process writes its Python stacks; -1 while DOWN */
+    int keeper;               /* the channel to its keeper; -1 while DOWN */
     struct overrun overruns[SLOTS_MAX];
     struct park park; /* while the process lives we hold the receiving ends only */
 };
+
+/* What is the new process's alone; closed in the supervisor after the fork. */
+struct worker_ends {
+    int control; /* its end of the control channel */
+    int stack;   /* where its Python stacks are written; non-blocking */
+    int keeper;  /* its keeper's end */
+};
+
+#define WORKER_ENDS_NONE ((struct worker_ends){.control = -1, .stack = -1, .keeper = -1})
 
 /* What the new process gets of its parent's making. All borrowed from the worker. */
 struct worker_seat {
@@ -59,13 +69,14 @@ struct worker_seat {
 /* Prepares the shared page. Returns 0 or -errno. */
 int worker_init(struct worker *worker, uint32_t index);
 
-/* Makes channel and slots for a new process, before the fork. `*ret_control` and `*ret_stack`
- * are the worker's ends. Returns 0 or -errno.
- */
-int worker_prepare(struct worker *worker, int *ret_control, int *ret_stack);
+/* Makes channels and slots for a new process, before the fork. Returns 0 or -errno. */
+int worker_prepare(struct worker *worker, struct worker_ends *ret_ends);
+
+/* Closes what is open of them. */
+void worker_ends_done(struct worker_ends *ends);
 
 /* After the fork, in the supervisor: closes what is the worker's alone. */
-void worker_forked(struct worker *worker, pid_t pid, int *control, int *stack, uint64_t now);
+void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, uint64_t now);
 
 /* The process has ended and its slots were emptied: closes everything that was its. */
 void worker_ended(struct worker *worker);

@@ -19,7 +19,21 @@ def descriptors(pid):
     return found
 
 
+def is_keeper(pid):
+    """Whether this is what shares a worker's descriptor table: it is part of its worker."""
+    try:
+        with open("/proc/%d/comm" % pid) as file:
+            return file.read() == "asya-keeper\n"
+    except OSError:
+        return False
+
+
 def children(pid):
+    """The direct children of a process without keepers, zombies included."""
+    return [child for child in all_children(pid) if not is_keeper(child)]
+
+
+def all_children(pid):
     """The direct children of a process, zombies included."""
     found = []
     try:

@@ -69,8 +69,7 @@ static bool compute(void *context, const struct request *request, struct buffer 
         }
     }
     if (is(request, "taken") && request->slot != NULL) {
-        uint32_t running = SLOT_RUNNING;
-        atomic_compare_exchange_strong(&request->slot->state, &running, SLOT_ANSWERED);
+        (void)slot_move(request->slot, SLOT_RUNNING, SLOT_ANSWERED);
     }
     if (!echo(request->message, request->size, reply)) {
         reply->size = 0;
@@ -99,6 +98,7 @@ struct serving *serving_make(uint32_t slots)
         park_grow(&serving->park, slots) != 0) {
         die("serving");
     }
+    serving->page.watched = 1; /* else it would be asked for, among what the tests wait for */
     serving->config = (struct server_config){.listener = serving->listener.fd,
                                              .control = serving->worker_control,
                                              .max_message = (size_t)1 << 20,

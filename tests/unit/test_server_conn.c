@@ -400,10 +400,10 @@ static void who_goes_during_the_call_or_the_reply_disturbs_nobody(void **state)
 /* The slot is emptied after the connection is closed: a client may see the end before. */
 static void await_slot(const struct serving *serving, uint32_t slot, enum slot_state wanted)
 {
-    for (int i = 0; i < 5000 && serving->page.slots[slot].state != wanted; i++) {
+    for (int i = 0; i < 5000 && slot_state(&serving->page.slots[slot]) != wanted; i++) {
         usleep(1000);
     }
-    assert_int_equal(serving->page.slots[slot].state, wanted);
+    assert_int_equal(slot_state(&serving->page.slots[slot]), wanted);
 }
 
 static void a_running_request_is_parked_and_on_the_page(void **state)
@@ -416,7 +416,7 @@ static void a_running_request_is_parked_and_on_the_page(void **state)
     uint64_t before = clock_now();
     assert_true(client_send(client, "\"wait\"", 6));
     serving_await(serving);
-    assert_int_equal(serving->page.slots[0].state, SLOT_RUNNING);
+    assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_RUNNING);
     assert_int_equal(serving->page.slots[0].sequence, 1);
     assert_in_range(serving->page.slots[0].since, before, clock_now());
     assert_int_equal(serving->page.requests, 1);

@@ -159,21 +159,29 @@ struct bad_row {
     uint32_t fds;
 };
 
+enum { SIZE = sizeof(struct control_message) };
+
 static const struct bad_row bad_rows[] = {
-    {"a single byte", 1, {CONTROL_READY, 0}, 0},
-    {"half a message", 4, {CONTROL_READY, 0}, 0},
-    {"a message and a byte", 9, {CONTROL_READY, 0}, 0},
-    {"a whole page", 4096, {CONTROL_READY, 0}, 0},
-    {"a short message with a descriptor", 7, {CONTROL_SLOTS, 1}, 1},
-    {"a descriptor without a message", 1, {0, 0}, 1},
-    {"a promise of a descriptor that is not there", 8, {CONTROL_LISTENER, 1}, 0},
-    {"a promise of very many that are not there", 8, {CONTROL_SLOTS, UINT32_MAX}, 0},
-    {"descriptors nobody spoke of", 8, {CONTROL_READY, 0}, 3},
-    {"more descriptors than promised", 8, {CONTROL_SLOTS, 1}, 2},
-    {"fewer descriptors than promised", 8, {CONTROL_SLOTS, 3}, 2},
-    {"one descriptor too many for any message", 8, {CONTROL_SLOTS, CONTROL_FDS_MAX + 1}, CONTROL_FDS_MAX + 1},
-    {"as many as the kernel passes", 8, {CONTROL_SLOTS, 253}, 253},
-    {"as many as the kernel passes, told as if they were allowed", 8, {CONTROL_SLOTS, CONTROL_FDS_MAX}, 253},
+    {"a single byte", 1, {.type = CONTROL_READY, .count = 0}, 0},
+    {"half a message", SIZE / 2, {.type = CONTROL_READY, .count = 0}, 0},
+    {"a message and a byte", SIZE + 1, {.type = CONTROL_READY, .count = 0}, 0},
+    {"a whole page", 4096, {.type = CONTROL_READY, .count = 0}, 0},
+    {"a short message with a descriptor", SIZE - 1, {.type = CONTROL_SLOTS, .count = 1}, 1},
+    {"a descriptor without a message", 1, {.type = 0, .count = 0}, 1},
+    {"a promise of a descriptor that is not there", SIZE, {.type = CONTROL_LISTENER, .count = 1}, 0},
+    {"a promise of very many that are not there", SIZE, {.type = CONTROL_SLOTS, .count = UINT32_MAX}, 0},
+    {"descriptors nobody spoke of", SIZE, {.type = CONTROL_READY, .count = 0}, 3},
+    {"more descriptors than promised", SIZE, {.type = CONTROL_SLOTS, .count = 1}, 2},
+    {"fewer descriptors than promised", SIZE, {.type = CONTROL_SLOTS, .count = 3}, 2},
+    {"one descriptor too many for any message",
+     SIZE,
+     {.type = CONTROL_SLOTS, .count = CONTROL_FDS_MAX + 1},
+     CONTROL_FDS_MAX + 1},
+    {"as many as the kernel passes", SIZE, {.type = CONTROL_SLOTS, .count = 253}, 253},
+    {"as many as the kernel passes, told as if they were allowed",
+     SIZE,
+     {.type = CONTROL_SLOTS, .count = CONTROL_FDS_MAX},
+     253},
 };
 
 /* The teardown finds a descriptor that was taken and not closed. */
@@ -188,7 +196,7 @@ static void a_malformed_message_is_refused_and_its_descriptors_closed(void **sta
         send_raw(channel.worker, bytes, row->size, row->fds);
         assert_int_equal(control_send(channel.worker, CONTROL_READY, NULL, 0), 0);
         size_t before = descriptors_count();
-        struct control_message message = {77, 77};
+        struct control_message message = {.type = 77, .count = 77};
         int fds[CONTROL_FDS_MAX];
         int status = control_receive(channel.supervisor, &message, fds);
         if (status != -EPROTO || message.type != 77 || message.count != 77 || descriptors_count() != before) {

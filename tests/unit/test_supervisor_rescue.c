@@ -80,11 +80,20 @@ struct slot_row {
 };
 
 static const struct slot_row slot_rows[] = {
-    {"parked, and not yet said so", SLOT_FREE, HANDED_ON}, {"nothing was read of it", SLOT_WAITING, HANDED_ON},
-    {"a part of it was read", SLOT_READING, PARTIAL},      {"the function ran", SLOT_RUNNING, ANSWERED},
-    {"its reply may have begun", SLOT_REPLYING, CLOSED},   {"a state there is none of", 6, ANSWERED},
-    {"a state far from any", 0xDEADBEEF, ANSWERED},        {"the largest number", UINT32_MAX, ANSWERED},
-    {"a negative number", 0x80000000, ANSWERED},
+    {"answered, and not yet emptied", SLOT_FREE, CLOSED},
+    {"nothing was read of it", SLOT_WAITING, HANDED_ON},
+    {"a part of it was read", SLOT_READING, PARTIAL},
+    {"the function ran", SLOT_RUNNING, ANSWERED},
+    {"its reply was to go out, and did not", SLOT_REPLYING, ANSWERED},
+    {"its reply has begun", SLOT_SENT, CLOSED},
+    {"its stream has begun", SLOT_STREAMING, CLOSED},
+    {"it was answered before", SLOT_ANSWERED, CLOSED},
+    {"another has it", SLOT_TAKEN, CLOSED},
+    {"a state there is none of", SLOT_TAKEN + 1, ANSWERED},
+    {"a state far from any", 0xDEADBEEF, ANSWERED},
+    {"the largest number", UINT32_MAX, ANSWERED},
+    {"a state there is none of, in a slot used often", 0xFFFFFF00 + SLOT_TAKEN + 1, ANSWERED},
+    {"a part of it was read, in a slot used often", 0xFFFFFF00 + SLOT_READING, PARTIAL},
 };
 
 static void each_state_has_its_outcome(void **state)
@@ -121,6 +130,117 @@ static void each_state_has_its_outcome(void **state)
         close(client);
         park_done(&slots);
     }
+}
+
+/* The kernel's own count tells whether a byte of the reply went out. */
+static void a_reply_is_completed_by_nobody_and_replaced_only_if_none_of_it_is_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t slot;
+        unsigned sent;
+        bool answered;
+    } rows[] = {
+        {"before the call", OUTLET_NO_SLOT, 0, true},
+        {"in the call, nothing sent", 1, OUTLET_UNSENT, true},
+        {"in the call, a page never written to", 1, 0, true},
+        {"after the call, all or a part sent", 1, 5, false},
+        {"another reply was sent", 0, 5, true},
+    };
+    struct error err = crash();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char reply[4096];
+        bool ended;
+        assert_int_equal(park_grow(&slots, 2), 0);
+        int client = park_client(1);
+        page.slots[1].state = SLOT_REPLYING;
+        page.outlet.slot = rows[i].slot;
+        page.outlet.message.msg_len = rows[i].sent;
+        struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        size_t size = read_reply(client, reply, sizeof reply, &ended);
+        if (!ended || rescued.answered != rows[i].answered || (size > 0) != rows[i].answered) {
+            fail_msg("%s: %s", rows[i].name, reply);
+        }
+        close(client);
+        park_done(&slots);
+    }
+}
+
+/* What the keeper has found in the table; `number` is what it was there. */
+static int keep_client(struct kept *kept, int32_t number)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    kept->fds[kept->count] = pair[1];
+    kept->numbers[kept->count++] = number;
+    return pair[0];
+}
+
+static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **state)
+{
+    (void)state;
+    static struct kept kept;
+    static const struct {
+        const char *name;
+        uint32_t state;
+        int32_t number; /* on the page; the keeper says 20 */
+        uint32_t unlisted;
+        enum outcome outcome;
+    } rows[] = {
+        {"accepted, and not yet on the page", SLOT_FREE, 20, 0, HANDED_ON},
+        {"its number was another's before", SLOT_SENT, 21, 0, HANDED_ON},
+        {"on the page, and not parked", SLOT_WAITING, 20, 0, HANDED_ON},
+        {"begun to arrive", SLOT_READING, 20, 0, PARTIAL},
+        {"the function ran", SLOT_RUNNING, 20, 0, ANSWERED},
+        {"its reply is out", SLOT_SENT, 20, 0, CLOSED},
+        {"one of more than there are places", SLOT_FREE, 0, 1, CLOSED},
+    };
+    struct error err = crash();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char reply[4096];
+        bool ended;
+        struct rescued rescued = {0};
+        int client = keep_client(&kept, 20);
+        page.slots[7].state = rows[i].state;
+        page.slots[7].fd = rows[i].number;
+        page.unlisted = rows[i].unlisted;
+        rescue_kept(&kept, &page, &orphans, &err, &rescued);
+        (void)read_reply(client, reply, sizeof reply, &ended);
+        if (rescued.answered != (rows[i].outcome == ANSWERED) || rescued.partial != (rows[i].outcome == PARTIAL) ||
+            rescued.handed_on != (rows[i].outcome == HANDED_ON) || ended != (rows[i].outcome != HANDED_ON) ||
+            kept.count != 0) {
+            fail_msg("%s: %s", rows[i].name, reply);
+        }
+        if (orphans.count > 0) {
+            close(orphans.fds[0]);
+            orphans.count = 0;
+        }
+        close(client);
+    }
+}
+
+static void what_was_parked_and_kept_is_answered_once(void **state)
+{
+    (void)state;
+    static struct kept kept;
+    char reply[4096];
+    bool ended;
+    struct error err = crash();
+    assert_int_equal(park_grow(&slots, 2), 0);
+    int client = park_client(1);
+    int connection = park_peek(slots.receive[1]);
+    kept = (struct kept){.count = 1, .fds = {connection}, .numbers = {20}};
+    page.slots[1].state = SLOT_RUNNING;
+    page.slots[1].fd = 20;
+    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    rescue_kept(&kept, &page, &orphans, &err, &rescued);
+    (void)read_reply(client, reply, sizeof reply, &ended);
+    assert_string_equal(reply, CRASH_REPLY);
+    assert_true(ended);
+    assert_int_equal(rescued.answered, 1);
+    close(client);
+    park_done(&slots);
 }
 
 static void every_slot_is_looked_at_once(void **state)
@@ -450,6 +570,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RESCUE_TEST(each_state_has_its_outcome),
+        RESCUE_TEST(a_reply_is_completed_by_nobody_and_replaced_only_if_none_of_it_is_out),
+        RESCUE_TEST(what_the_keeper_found_is_dealt_with_by_its_place_on_the_page),
+        RESCUE_TEST(what_was_parked_and_kept_is_answered_once),
         RESCUE_TEST(every_slot_is_looked_at_once),
         RESCUE_TEST(what_is_no_connection_is_passed_over),
         RESCUE_TEST(more_orphans_than_there_is_room_for_are_answered),

@@ -58,16 +58,15 @@ static int begin(void **state)
     if (descriptors_note(state) != 0 || worker_init(&worker, 0) != 0) {
         return -1;
     }
-    int control = -1;
-    int stack = -1;
+    struct worker_ends ends = WORKER_ENDS_NONE;
     int pair[2];
     pid_t process = spawn_stubborn(); /* before there is a client, which it must not hold */
-    assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
+    assert_int_equal(worker_prepare(&worker, &ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     assert_int_equal(park_put(&worker.park, 2, pair[1]), 0);
     close(pair[1]);
     client = pair[0];
-    worker_forked(&worker, process, &control, &stack, SINCE);
+    worker_forked(&worker, process, &ends, SINCE);
     worker.state = WORKER_READY;
     worker.page->slots[2].state = SLOT_RUNNING;
     worker.page->slots[2].sequence = 5;

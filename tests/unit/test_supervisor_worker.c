@@ -48,10 +48,10 @@ static void a_life_leaves_no_descriptor(void **state)
     assert_int_equal(worker_init(&worker, 0), 0);
     for (int life = 0; life < 20; life++) {
         size_t before = descriptors_count();
-        int control = -1;
-        int stack = -1;
-        assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
-        assert_true(control >= 0 && stack >= 0 && worker.control >= 0 && worker.park.count > 0);
+        struct worker_ends ends = WORKER_ENDS_NONE;
+        assert_int_equal(worker_prepare(&worker, &ends), 0);
+        assert_true(ends.control >= 0 && ends.stack >= 0 && ends.keeper >= 0);
+        assert_true(worker.control >= 0 && worker.keeper >= 0 && worker.park.count > 0);
         assert_int_equal(worker.page->requests, 0); /* nothing of the life before */
         assert_int_equal(worker.page->slots[3].state, SLOT_FREE);
         worker.page->requests = 99;
@@ -60,9 +60,9 @@ static void a_life_leaves_no_descriptor(void **state)
         if (child == 0) {
             pause();
         }
-        worker_forked(&worker, child, &control, &stack, clock_now());
-        assert_int_equal(control, -1);
-        assert_int_equal(stack, -1);
+        worker_forked(&worker, child, &ends, clock_now());
+        assert_int_equal(ends.control, -1);
+        assert_int_equal(ends.stack, -1);
         assert_int_equal(worker.state, WORKER_STARTING);
         assert_int_equal(worker.pid, child);
         worker_kill(&worker, SIGKILL);
@@ -81,15 +81,14 @@ static void everything_is_closed_on_exec(void **state)
 {
     (void)state;
     assert_int_equal(worker_init(&worker, 0), 0);
-    int control = -1;
-    int stack = -1;
-    assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
-    const int fds[] = {control, stack, worker.control, worker.stack, worker.park.send[0], worker.park.receive[0]};
+    struct worker_ends ends = WORKER_ENDS_NONE;
+    assert_int_equal(worker_prepare(&worker, &ends), 0);
+    const int fds[] = {ends.control,   ends.stack,   ends.keeper,         worker.keeper,
+                       worker.control, worker.stack, worker.park.send[0], worker.park.receive[0]};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
     }
-    close(control);
-    close(stack);
+    worker_ends_done(&ends);
     worker_ended(&worker);
     free_page();
 }
@@ -105,19 +104,18 @@ static void without_descriptors_nothing_is_left_half_made(void **state)
     for (rlim_t room = before; room < before + 60; room++) {
         struct rlimit low = {.rlim_cur = room, .rlim_max = limit.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-        int control = -5;
-        int stack = -5;
-        int status = worker_prepare(&worker, &control, &stack);
+        struct worker_ends ends = {.control = -5, .stack = -5, .keeper = -5};
+        int status = worker_prepare(&worker, &ends);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
         if (status == 0) {
             succeeded++;
-            close(control);
-            close(stack);
+            worker_ends_done(&ends);
             worker_ended(&worker);
         } else {
             assert_int_equal(status, -EMFILE);
-            assert_int_equal(control, -5); /* written only on success */
-            assert_int_equal(stack, -5);
+            assert_int_equal(ends.control, -5); /* written only on success */
+            assert_int_equal(ends.stack, -5);
+            assert_int_equal(ends.keeper, -5);
         }
         assert_int_equal(worker.state, WORKER_DOWN);
         assert_int_equal(descriptors_count(), before);
@@ -148,11 +146,9 @@ static void a_sibling_lets_go_of_everything(void **state)
     (void)state;
     size_t before = descriptors_count();
     assert_int_equal(worker_init(&worker, 0), 0);
-    int control = -1;
-    int stack = -1;
-    assert_int_equal(worker_prepare(&worker, &control, &stack), 0);
-    close(control);
-    close(stack);
+    struct worker_ends ends = WORKER_ENDS_NONE;
+    assert_int_equal(worker_prepare(&worker, &ends), 0);
+    worker_ends_done(&ends);
     worker_forget(&worker);
     assert_null(worker.page);
     assert_int_equal(descriptors_count(), before);
@@ -162,7 +158,7 @@ static void further_slots_are_taken_over_up_to_the_limit(void **state)
 {
     (void)state;
     memset(&worker, 0, sizeof worker);
-    worker.control = worker.stack = -1;
+    worker.control = worker.stack = worker.keeper = -1;
     worker.park.count = SLOTS_MAX - 2;
     memset(worker.park.send, 0xFF, sizeof worker.park.send);
     memset(worker.park.receive, 0xFF, sizeof worker.park.receive);

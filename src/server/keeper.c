@@ -1,0 +1,179 @@
+#include "server/keeper.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "server/control.h"
+#include "server/park.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    LOOK_AT_ONCE = 64,     /* numbers asked about in one poll() */
+    NUMBERS_MAX = 1 << 16, /* looked at; a connection above was accepted by a worker with so many files open */
+    GAP_MAX = 1 << 12,     /* numbers without a file, after which no more are expected */
+    ROUNDS_MAX = 250,      /* attempts to send while the channel is full, 1 ms apart */
+};
+
+#define COLLECT_TIMEOUT (250 * CLOCK_MS)
+
+struct address {
+    struct sockaddr_un name;
+    socklen_t size;
+};
+
+/* ---- the keeper's own process ----------------------------------------------------------------------------------- */
+
+/* Is it a connection that was accepted from the socket of this name? */
+static bool is_ours(int fd, const struct address *listener)
+{
+    struct address found = {.size = sizeof found.name};
+    if (getsockname(fd, (struct sockaddr *)&found.name, &found.size) != 0 || found.size != listener->size ||
+        memcmp(&found.name, &listener->name, found.size) != 0) {
+        return false;
+    }
+    int listening = 1;
+    socklen_t size = sizeof listening;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 0;
+}
+
+static bool give(int channel, const int *fds, uint32_t count)
+{
+    int status;
+    for (int i = 0; (status = control_send(channel, CONTROL_KEPT, fds, count)) == -EAGAIN && i < ROUNDS_MAX; i++) {
+        (void)poll(NULL, 0, 1); /* the supervisor reads as fast as we send */
+    }
+    return status == 0;
+}
+
+/* Gives all of our connections in the table. poll() tells of many numbers at once whether there is a file; /proc may be
+ * absent. Where poll() is refused (RLIMIT_NOFILE is lower than that), each number is tried. */
+static void give_all(int channel, const struct address *listener)
+{
+    int fds[CONTROL_FDS_MAX];
+    uint32_t count = 0;
+    int gap = 0;
+    for (int first = 0; first < NUMBERS_MAX && gap < GAP_MAX; first += LOOK_AT_ONCE) {
+        struct pollfd look[LOOK_AT_ONCE];
+        for (int i = 0; i < LOOK_AT_ONCE; i++) {
+            look[i] = (struct pollfd){.fd = first + i};
+        }
+        bool known = poll(look, LOOK_AT_ONCE, 0) >= 0;
+        gap += known ? 0 : LOOK_AT_ONCE;
+        for (int i = 0; i < LOOK_AT_ONCE; i++) {
+            bool absent = known && (look[i].revents & POLLNVAL) != 0;
+            gap = absent ? gap + 1 : known ? 0 : gap;
+            if (absent || !is_ours(first + i, listener)) {
+                continue;
+            }
+            fds[count++] = first + i;
+            if (count == CONTROL_FDS_MAX) {
+                if (!give(channel, fds, count)) {
+                    return;
+                }
+                count = 0;
+            }
+        }
+    }
+    if (count == 0 || give(channel, fds, count)) {
+        (void)give(channel, NULL, 0);
+    }
+}
+
+static void keep(int channel, const struct address *listener) __attribute__((noreturn));
+
+static void keep(int channel, const struct address *listener)
+{
+    (void)setpgid(0, 0); /* a worker is killed with its group */
+    (void)prctl(PR_SET_NAME, "asya-keeper");
+    struct pollfd wait = {.fd = channel, .events = POLLIN};
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    int status;
+    do {
+        status = poll(&wait, 1, -1);
+    } while (status < 0 && errno == EINTR);
+    /* the end of the channel: the supervisor needs no keeper any more, or is gone */
+    if (status == 1 && control_receive(channel, &message, fds) == 1 && message.type == CONTROL_COLLECT) {
+        give_all(channel, listener);
+    }
+    _exit(0);
+}
+
+int keeper_start(int channel, int listener)
+{
+    struct address address = {.size = sizeof address.name};
+    if (getsockname(listener, (struct sockaddr *)&address.name, &address.size) != 0) {
+        return -errno;
+    }
+    /* No exit signal: the function's wait() sees no child of its own in it. All signals blocked, as the supervisor has
+     * those that matter: what is sent to a whole group or terminal is not for the keeper. */
+    sigset_t all;
+    sigset_t before;
+    memset(&all, 0xFF, sizeof all);
+    if (sigprocmask(SIG_SETMASK, &all, &before) != 0) {
+        return -errno;
+    }
+    long pid = syscall(SYS_clone, (long)CLONE_FILES, 0L, 0L, 0L, 0L);
+    if (pid == 0) {
+        keep(channel, &address);
+    }
+    int status = pid < 0 ? -errno : 0;
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+/* ---- the supervisor's side -------------------------------------------------------------------------------------- */
+
+static void take_in(struct kept *kept, const struct control_message *message, int *fds)
+{
+    for (uint32_t i = 0; i < message->count; i++) {
+        if (kept->count < sizeof kept->fds / sizeof kept->fds[0] && park_is_connection(fds[i])) {
+            kept->numbers[kept->count] = message->numbers[i];
+            kept->fds[kept->count++] = fds[i];
+        } else {
+            fd_close(&fds[i]);
+        }
+    }
+}
+
+bool keeper_collect(int channel, struct kept *ret_kept)
+{
+    ret_kept->count = 0;
+    if (channel < 0 || control_send(channel, CONTROL_COLLECT, NULL, 0) < 0) {
+        return false;
+    }
+    uint64_t deadline = clock_after(clock_now(), COLLECT_TIMEOUT);
+    for (;;) {
+        struct control_message message;
+        int fds[CONTROL_FDS_MAX];
+        int status = control_receive(channel, &message, fds);
+        if (status == 1 && message.type == CONTROL_KEPT) {
+            if (message.count == 0) {
+                return true;
+            }
+            take_in(ret_kept, &message, fds);
+        } else if (status == -EAGAIN) {
+            struct pollfd wait = {.fd = channel, .events = POLLIN};
+            int timeout = clock_timeout(clock_now(), deadline);
+            if (timeout == 0 || (poll(&wait, 1, timeout) < 0 && errno != EINTR)) {
+                return false;
+            }
+        } else {
+            if (status == 1) {
+                for (uint32_t i = 0; i < message.count; i++) {
+                    fd_close(&fds[i]);
+                }
+            }
+            return false; /* it has ended: killed, or the function closed its channel */
+        }
+    }
+}

@@ -1,0 +1,231 @@
+/* keeper: a process that is killed leaves its accepted connections to whoever asks; nothing else is given away. */
+#include "descriptors.h"
+#include "serving.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "server/control.h"
+#include "server/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct kept kept;
+
+/* A process with a keeper that does `life`, then waits to be killed. Returns our end of the keeper's channel. */
+static int start(const struct serving *serving, void (*life)(const struct serving *serving, int channel),
+                 pid_t *ret_pid)
+{
+    int ours;
+    int theirs;
+    int ready[2];
+    char byte;
+    assert_int_equal(control_pair(&ours, &theirs), 0);
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(ours);
+        if (keeper_start(theirs, serving->listener.fd) != 0) {
+            _exit(1);
+        }
+        life(serving, theirs);
+        (void)!write(ready[1], "x", 1);
+        for (;;) {
+            pause();
+        }
+    }
+    close(theirs);
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    *ret_pid = pid;
+    return ours;
+}
+
+static void end(pid_t pid)
+{
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void accept_all(const struct serving *serving, int channel)
+{
+    (void)channel;
+    while (listener_accept(&serving->listener) >= 0) {
+    }
+}
+
+/* Besides, files and sockets of all kinds; some at high numbers. */
+static void accept_among_others(const struct serving *serving, int channel)
+{
+    int pair[2];
+    (void)!socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    (void)!pipe(pair);
+    (void)socket(AF_INET, SOCK_STREAM, 0);
+    (void)client_connect(serving); /* a connection to the listener, from the other side */
+    accept_all(serving, channel);
+    (void)fcntl(listener_accept(&serving->listener), F_DUPFD, 900);
+}
+
+static void the_connections_of_a_killed_process_are_all_there(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 70 }; /* more than one message takes */
+    struct serving *serving = serving_make(0);
+    int clients[CLIENTS];
+    bool seen[1024] = {false};
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = client_connect(serving);
+    }
+    pid_t pid;
+    int channel = start(serving, accept_all, &pid);
+    end(pid);
+    assert_true(keeper_collect(channel, &kept));
+    assert_int_equal(kept.count, CLIENTS);
+    for (uint32_t i = 0; i < kept.count; i++) {
+        assert_in_range(kept.numbers[i], 3, 1023);
+        assert_false(seen[kept.numbers[i]]);
+        seen[kept.numbers[i]] = true;
+        assert_int_equal(send(kept.fds[i], "x", 1, MSG_NOSIGNAL), 1);
+        fd_close(&kept.fds[i]);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        char reply[8];
+        assert_int_equal(client_read(clients[i], reply, sizeof reply), 1); /* and the keeper has ended: it is the end */
+        close(clients[i]);
+    }
+    close(channel);
+    serving_free(serving);
+}
+
+static void nothing_else_is_given_away(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(0);
+    pid_t pid;
+    int channel = start(serving, accept_among_others, &pid);
+    end(pid);
+    assert_true(keeper_collect(channel, &kept));
+    assert_int_equal(kept.count, 1); /* the server's side of its own client */
+    fd_close(&kept.fds[0]);
+    close(channel);
+    serving_free(serving);
+}
+
+static void accept_and_close_the_channel(const struct serving *serving, int channel)
+{
+    accept_all(serving, channel);
+    (void)close(channel);
+}
+
+static void without_its_channel_the_keeper_says_so_by_ending(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(0);
+    int client = client_connect(serving);
+    pid_t pid;
+    int channel = start(serving, accept_and_close_the_channel, &pid);
+    end(pid);
+    uint64_t before = clock_now();
+    assert_false(keeper_collect(channel, &kept));
+    assert_int_equal(kept.count, 0);
+    assert_true(clock_now() - before < 5 * CLOCK_SECOND);
+    close(client);
+    close(channel);
+    serving_free(serving);
+}
+
+static void it_ends_when_nobody_can_ask_any_more(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(0);
+    int client = client_connect(serving);
+    char reply[8];
+    pid_t pid;
+    int channel = start(serving, accept_all, &pid);
+    close(channel);
+    end(pid);
+    assert_int_equal(client_read(client, reply, sizeof reply), 0); /* the last copy is closed */
+    close(client);
+    serving_free(serving);
+}
+
+static void no_keeper_is_no_answer(void **state)
+{
+    (void)state;
+    int ours;
+    int theirs;
+    assert_int_equal(control_pair(&ours, &theirs), 0);
+    assert_false(keeper_collect(-1, &kept));
+    assert_false(keeper_collect(ours, &kept)); /* silence */
+    close(theirs);
+    assert_false(keeper_collect(ours, &kept));
+    close(ours);
+}
+
+static void wait_for_children(const struct serving *serving, int channel)
+{
+    (void)serving;
+    (void)channel;
+    if (waitpid(-1, NULL, 0) != -1 || errno != ECHILD) {
+        _exit(1);
+    }
+}
+
+static void the_process_sees_no_child_in_it(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(0);
+    pid_t pid;
+    int channel = start(serving, wait_for_children, &pid);
+    end(pid);
+    close(channel);
+    serving_free(serving);
+}
+
+static void a_low_limit_of_descriptors_hides_nothing(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(0);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit low = {.rlim_cur = descriptors_count() + 12, .rlim_max = before.rlim_max};
+    int client = client_connect(serving);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0); /* below what one poll() asks about */
+    pid_t pid;
+    int channel = start(serving, accept_all, &pid);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    end(pid);
+    assert_true(keeper_collect(channel, &kept));
+    assert_int_equal(kept.count, 1);
+    fd_close(&kept.fds[0]);
+    close(client);
+    close(channel);
+    serving_free(serving);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        DESCRIPTOR_TEST(the_connections_of_a_killed_process_are_all_there),
+        DESCRIPTOR_TEST(nothing_else_is_given_away),
+        DESCRIPTOR_TEST(without_its_channel_the_keeper_says_so_by_ending),
+        DESCRIPTOR_TEST(it_ends_when_nobody_can_ask_any_more),
+        DESCRIPTOR_TEST(no_keeper_is_no_answer),
+        DESCRIPTOR_TEST(the_process_sees_no_child_in_it),
+        DESCRIPTOR_TEST(a_low_limit_of_descriptors_hides_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
