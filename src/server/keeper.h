@@ -7,7 +7,7 @@
  * A dead process's table lives as long as somebody shares it. The keeper sleeps in one system call until the worker is
  * dead, sends what the table holds of our connections, and exits at once: until then the worker's files, locks and
  * sockets stay open. It is made before any Python runs in the worker and touches next to no memory afterwards
- * (docs/decisions/0005-connections-of-a-dead-worker.md has the measurements).
+ * (docs/decisions/0011-connections-of-a-dead-worker.md has the measurements).
  */
 #ifndef ASYA_SERVER_KEEPER_H
 #define ASYA_SERVER_KEEPER_H

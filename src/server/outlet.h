@@ -4,7 +4,7 @@
  * A worker may be killed between the system call that sends and any mark it could set. So the kernel sets the mark:
  * sendmmsg() writes the bytes it has sent into msg_len of its argument, which lies in the status page, before it
  * returns to the process, and a signal, SIGKILL as well, ends a process only there. Costs 0.2 us more than send(); a
- * pipe and splice(), which would tell the same, 1.5 us (docs/decisions/0005-connections-of-a-dead-worker.md).
+ * pipe and splice(), which would tell the same, 1.5 us (docs/decisions/0011-connections-of-a-dead-worker.md).
  */
 #ifndef ASYA_SERVER_OUTLET_H
 #define ASYA_SERVER_OUTLET_H

@@ -16,6 +16,7 @@ from . import client, logs, processes
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 RUNTIME = pathlib.Path(os.environ.get("ASYA_RUNTIME", REPOSITORY / "dist" / "asya_runtime.py"))
 PYTHON = os.environ.get("ASYA_TEST_PYTHON", sys.executable)
+WRAPPER = os.environ.get("ASYA_TEST_WRAPPER", "").split()  # a place to run in, see tests/matrix
 HANDLERS = REPOSITORY / "tests" / "data" / "handlers"
 
 EXIT_OK, EXIT_USAGE, EXIT_SYNTAX, EXIT_NO_MODULE, EXIT_NO_ATTRIBUTE, EXIT_NOT_CALLABLE = 0, 64, 65, 66, 67, 68
@@ -41,8 +42,9 @@ class Runtime:
         self.path = str(path or self.folder / "app.sock")
         self.log_file = self._home / "stderr"
         self.out_file = self._home / "stdout"
-        self._command = [*map(str, wrapper), str(python), *flags, str(program), *args]
-        self._forking_wrapper = "--fork" in wrapper
+        wrapper = [*map(str, wrapper), *WRAPPER]
+        self._command = [*wrapper, str(python), *flags, str(program), *args]
+        self._forks = wrapper.count("--fork")
         self._cwd = str(cwd or self._home)
         self._umask = umask
         self._stdin, self._stdout = stdin, stdout
@@ -122,8 +124,11 @@ class Runtime:
 
     @property
     def pid(self):
-        """The supervisor; below a wrapper that forks (unshare --fork) its only child."""
-        return processes.children(self.process.pid)[0] if self._forking_wrapper else self.process.pid
+        """The supervisor; below each wrapper that forks (unshare --fork) its only child."""
+        pid = self.process.pid
+        for _ in range(self._forks):
+            pid = processes.children(pid)[0]
+        return pid
 
     def worker_pids(self):
         """The workers alive now."""

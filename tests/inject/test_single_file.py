@@ -1,7 +1,5 @@
 """The single file: what it is, what importing it does and does not, under which flags and interpreters it runs."""
 import ast
-import base64
-import glob
 import hashlib
 import json
 import os
@@ -39,10 +37,26 @@ def images_node(tree):
     return node
 
 
+DIGITS = [chr(c) for c in range(33, 127) if chr(c) not in "\"'\\<>&{}$"]
+
+
+def from_base85(text):
+    """Four bytes, most significant first, from each five digits."""
+    digits = [DIGITS.index(c) for c in text if c != "\n"]
+    groups = [digits[i:i + 5] for i in range(0, len(digits), 5)]
+    return b"".join(sum(d * 85**(4 - i) for i, d in enumerate(group)).to_bytes(4, "big") for group in groups)
+
+
+def to_base85(data):
+    """The other way, for whole groups."""
+    numbers = [int.from_bytes(data[i:i + 4], "big") for i in range(0, len(data), 4)]
+    return "".join(DIGITS[number // 85**i % 85] for number in numbers for i in (4, 3, 2, 1, 0))
+
+
 def images():
     """The images in the file, unpacked, by processor."""
     texts = ast.literal_eval(images_node(ast.parse(RUNTIME.read_text())).value)
-    return {machine: zlib.decompress(base64.b64decode(text)) for machine, text in texts.items()}
+    return {machine: zlib.decompress(from_base85(text)) for machine, text in texts.items()}
 
 
 # -- the file itself ----------------------------------------------------------------------------------------------------
@@ -217,69 +231,7 @@ def test_it_loads_its_image_from(runtime, way):
         assert mapped and all(("memfd" in line) == (way == "memfd") for line in mapped)
 
 
-# -- interpreters -------------------------------------------------------------------------------------------------------
-
-PROBE = ("import sys; i = getattr(sys, 'implementation', None); "
-         "sys.stdout.write('%s %d.%d %d %d' % (i.name if i else 'cpython', sys.version_info[0], sys.version_info[1], "
-         "'t' in getattr(sys, 'abiflags', ''), hasattr(sys, 'getobjects')))")
-
-
-def interpreters():
-    """All Pythons on this machine: path by "name version"; free-threaded and debug builds are named so."""
-    roots = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv"), "/opt"]
-    patterns = [root + "/versions/*/bin/python" for root in roots if root]
-    patterns += ["/usr/bin/python[23]*", "/usr/local/bin/python[23]*", "/opt/*/bin/python3", "/usr/bin/pypy3*"]
-    found = {}
-    for path in sorted(path for pattern in patterns for path in glob.glob(pattern)):
-        if not os.path.basename(path).replace("python", "").replace("pypy", "").replace(".", "").rstrip("td").isdigit() \
-                and os.path.basename(path) not in ("python", "pypy3"):
-            continue
-        try:
-            ended = subprocess.run([path, "-S", "-c", PROBE], capture_output=True, text=True, timeout=20, check=False)
-            name, version, threaded, debug = ended.stdout.split()
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            continue
-        kind = name + " " + version + (" free-threaded" if threaded == "1" else "") + (" debug" if debug == "1" else "")
-        found.setdefault(kind, path)
-        if path.startswith("/usr/bin/") and path == os.path.realpath(path):
-            found.setdefault("system's " + kind, path)
-    return found
-
-
-ALL = interpreters()
-FIT = {kind: path for kind, path in ALL.items()
-       if kind.split()[-2] == "cpython" and tuple(map(int, kind.split()[-1].split("."))) >= (3, 7)}
-UNFIT = {kind: path for kind, path in ALL.items() if kind not in FIT}
-
-
-@pytest.mark.parametrize("python", FIT.values(), ids=FIT)
-def test_it_serves_on(runtime, python):
-    told = ["ERROR .*processing_error", "WARNING .*validation_error"]
-    with runtime("snippets:run", python=python, expect_log=told) as server:
-        assert server.result("return {'a': [1, 2.5, None, '\\u20ac\\U0001f600', 2**70]}") == \
-            {"a": [1, 2.5, None, "\u20ac\U0001f600", 2**70]}
-        assert server.call("1/0") == {"error": "processing_error", "message": "division by zero", "type": "ZeroDivisionError"}
-        assert server.call("raise ValueError('v')") == {"error": "validation_error", "message": "v"}
-        assert server.call("raise SystemExit(2)")["type"] == "SystemExit"
-        assert server.result("x = '\\ud800'\nreturn x") == "\ud800"
-
-
-@pytest.mark.parametrize("python", FIT.values(), ids=FIT)
-def test_it_fails_clearly_to_start_on(refuse, python):
-    refusal = refuse("broken.needing", python=python)
-    assert refusal.code == harness.EXIT_NO_MODULE
-    assert "absent_dependency" in refusal.cause
-
-
-@pytest.mark.parametrize("python", UNFIT.values() or [None], ids=UNFIT or ["none found"])
-def test_it_refuses_to_run_on(python):
-    if python is None:
-        pytest.skip("no unfit interpreter on this machine")
-    ended = run(RUNTIME, python=python)
-    assert ended.returncode == EXIT_UNFIT, ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
-    assert "asya_runtime" in ended.stderr and "CPython" in ended.stderr
-
+# -- interpreters it must not be loaded into --------------------------------------------------------------------------------
 
 PRETENCES = {
     "PyPy": ("sys.implementation = types.SimpleNamespace(name='pypy', cache_tag='x')", "CPython"),
@@ -289,6 +241,7 @@ PRETENCES = {
     "a build that traces references": ("sys.getobjects = len", "debug"),
     "32 bits": ("sys.maxsize = 2**31 - 1", "64-bit"),
     "another system": ("sys.platform = 'darwin'", "Linux"),
+    "a build without zlib": ("sys.modules['zlib'] = None", "zlib"),
     "another processor": ("U = collections.namedtuple('U', 'sysname nodename release version machine')\n"
                           "os.uname = lambda: U('Linux', 'n', 'r', 'v', 'vax')", "vax"),
 }
@@ -304,17 +257,34 @@ def test_it_refuses_what_looks_like(pretence, word):
     assert len(ended.stderr.splitlines()) == 1 and word in ended.stderr
 
 
-def test_an_image_that_cannot_be_loaded_is_a_clear_end(tmp_path):
-    """Damaged in transit, or loaded by nobody: exit code and every way that was tried, no traceback."""
-    text = RUNTIME.read_text()
-    node = images_node(ast.parse(text))
-    damaged = base64.b64encode(zlib.compress(b"\x7fELF" + bytes(1000))).decode()
-    lines = text.splitlines()
-    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), damaged)]
-    (tmp_path / "damaged.py").write_text("\n".join(lines) + "\n")
-    ended = run(tmp_path / "damaged.py")
-    assert ended.returncode == EXIT_UNFIT
-    assert len(ended.stderr.splitlines()) == 1 and "memfd" in ended.stderr
+def with_images(path, text):
+    """Write the file with `text` in place of each image."""
+    whole = RUNTIME.read_text()
+    node = images_node(ast.parse(whole))
+    lines = whole.splitlines()
+    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), text)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+NOT_AN_IMAGE = zlib.compress(b"\x7fELF" + bytes(1000))
+SOUND = to_base85(NOT_AN_IMAGE + bytes(-len(NOT_AN_IMAGE) % 4))
+DAMAGES = {
+    "an image that no loader takes": (SOUND, "tried memfd"),
+    "a text that lacks a character": (SOUND[1:], "damaged"),
+    "a text that lacks its end": (SOUND[:-10], "damaged"),
+    "a text with another character": (SOUND[:20] + "!" + SOUND[21:], "damaged"),
+    "digits beyond four bytes": ("~" * 5 + SOUND[5:], "damaged"),
+    "nothing": ("", "damaged"),
+}
+
+
+@pytest.mark.parametrize("text, word", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_in_transit_it_ends_clearly_with(tmp_path, text, word):
+    """Exit code and one line, no traceback."""
+    ended = run(with_images(tmp_path / "damaged.py", text))
+    assert ended.returncode == EXIT_UNFIT, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and word in ended.stderr
 
 
 def test_handlers_of_this_suite_are_found():

@@ -1,0 +1,48 @@
+"""The same file on every interpreter there is: those the runtime supports serve, all others refuse in one line.
+
+`make matrix` runs the whole contract on each and makes those that can be made."""
+import os
+import subprocess
+
+import pytest
+
+from harness import interpreters
+from harness.runtime import EXIT_NO_MODULE, EXIT_UNFIT, RUNTIME
+
+from . import smoke
+
+FIT = {interpreter.name: interpreter for interpreter in interpreters.found() if interpreter.fit}
+UNFIT = {interpreter.name: interpreter for interpreter in interpreters.found() if not interpreter.fit}
+
+# What the promise names; an absent one is a skip that says so.
+PROMISED = {"CPython 3.%d" % minor: lambda i, minor=minor: i.version[:2] == (3, minor) for minor in range(7, 14)}
+PROMISED["CPython on musl"] = lambda i: i.name.endswith("on musl")
+PROMISED["CPython on arm64"] = lambda i: i.name.endswith("on arm64")
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_there_is_a(name):
+    if not any(PROMISED[name](interpreter) for interpreter in FIT.values()):
+        pytest.skip("no %s on this machine" % name)
+
+
+@pytest.mark.parametrize("interpreter", FIT.values(), ids=FIT)
+def test_it_serves_on(runtime, interpreter):
+    with runtime("snippets:run", python=interpreter.path, expect_log=["WARNING .*validation_error"], allow_log=smoke.LOG) as server:
+        smoke.check(server)
+
+
+@pytest.mark.parametrize("interpreter", FIT.values(), ids=FIT)
+def test_it_fails_clearly_to_start_on(refuse, interpreter):
+    refusal = refuse("broken.needing", python=interpreter.path)
+    assert refusal.code == EXIT_NO_MODULE
+    assert "absent_dependency" in refusal.cause
+
+
+@pytest.mark.parametrize("interpreter", UNFIT.values(), ids=UNFIT)
+def test_it_refuses_to_run_on(interpreter):
+    ended = subprocess.run([interpreter.path, RUNTIME], env={"PATH": os.environ["PATH"]}, cwd="/", stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == EXIT_UNFIT, ended.stderr
+    assert ended.stdout == "" and len(ended.stderr.splitlines()) == 1
+    assert "asya_runtime" in ended.stderr and "CPython" in ended.stderr
