@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* The working directory comes first on sys.path, as when a script there is started by hand. */
@@ -162,12 +163,23 @@ bool serve_prepare(struct options *ret_options)
     return true;
 }
 
+/* Asya's own runtime redirects files below these paths; a function that relies on it would write to the container. */
+static void warn_of_state_proxy(void)
+{
+    const char *mounts = getenv("ASYA_STATE_PROXY_MOUNTS");
+    if (mounts != NULL && mounts[0] != '\0') {
+        log_warning(
+            "ASYA_STATE_PROXY_MOUNTS is set, but this runtime has no state proxy: the function sees plain files");
+    }
+}
+
 int serve(void)
 {
     struct options options;
     if (!serve_prepare(&options)) {
         return EXIT_OPTION;
     }
+    warn_of_state_proxy();
     struct worker_hooks hooks = {
         .context = &options, .before_fork = before_fork, .after_fork = after_fork, .run = worker_run};
     return supervisor_run(&options, &hooks);

@@ -33,3 +33,9 @@ def test_what_is_unknown_gives_one_usage_line_and_starts_nothing(arguments):
     assert ended.stderr.count("\n") == 1 and "ERROR unknown argument" in ended.stderr
     if len(arguments[0]) < 1000:
         assert "usage: asya_runtime.py" in ended.stderr
+
+
+@pytest.mark.parametrize("mounts, log", [("", []), ("meta:/state/meta:write=buffered", ["WARNING ASYA_STATE_PROXY_MOUNTS is set, but"])])
+def test_a_start_warns_of_a_state_proxy_it_does_not_have(runtime, mounts, log):
+    with runtime("answers:echo", env={"ASYA_STATE_PROXY_MOUNTS": mounts}, expect_log=log) as server:
+        assert server.result(1) == 1
