@@ -24,26 +24,36 @@ void frames_leave(struct workspace *work, size_t depth)
     }
 }
 
-/* The depth of the first frame that stands for the same object as one below it; the next one if there is none. */
-static size_t first_repetition(const struct workspace *work)
+static bool stands_below(const struct workspace *work, size_t depth, const PyObject *object)
 {
-    for (size_t i = 1; i < work->depth; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (work->frames[i].object == work->frames[j].object) {
-                return i;
-            }
+    for (size_t i = 0; i < depth; i++) {
+        if (work->frames[i].object == object) {
+            return true;
         }
     }
-    return work->depth;
+    return false;
+}
+
+/* The depth at which an object first turns up again, with `object` as the one above the stack; one more if none does.
+ */
+static size_t first_repetition(const struct workspace *work, const PyObject *object)
+{
+    for (size_t i = 1; i < work->depth; i++) {
+        if (stands_below(work, i, work->frames[i].object)) {
+            return i;
+        }
+    }
+    return stands_below(work, work->depth, object) ? work->depth : work->depth + 1;
 }
 
 void *frames_refuse(struct encoder *e, PyObject *object)
 {
-    if (!frames_would_circle(e->work, object)) {
+    size_t first = first_repetition(e->work, object);
+    if (first > e->work->depth) {
         return fail_deep(e);
     }
     frames_pin(e->work);
-    frames_leave(e->work, first_repetition(e->work)); /* the path is to where the circle closes first */
+    frames_leave(e->work, first); /* the path is to where the circle closes first */
     return fail(e, "ValueError", "circular reference");
 }
 

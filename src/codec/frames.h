@@ -23,7 +23,8 @@ void frames_leave(struct workspace *work, size_t depth);
 void *frames_refuse(struct encoder *e, PyObject *object);
 
 /* A circle makes the same object turn up at each multiple of its length. It is compared with one frame only, that at
- * the greatest power of two so far (R. Brent, 1980): found before the depth has grown to three times the circle. */
+ * the greatest power of two so far (R. Brent, 1980): found before the depth has grown to three times the circle, or to
+ * its limit, where all are compared with all. */
 static inline bool frames_would_circle(const struct workspace *work, PyObject *object)
 {
     size_t depth = work->depth;

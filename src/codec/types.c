@@ -18,17 +18,24 @@ static struct entry *place_of(PyTypeObject *type)
 
 _Static_assert(TYPES_KEPT == 1 << (64 - 58), "the hash covers the table");
 
+/* A look-up failed for want of memory, so what was decided may be wrong. */
+static bool starved;
+
+static void look_up_failed(void)
+{
+    starved = starved || PyErr_ExceptionMatches(PyExc_MemoryError);
+    PyErr_Clear();
+}
+
 /* `module`.`name` if that module is loaded and has it, else NULL. New reference; no exception is left. */
 static PyObject *loaded(const char *module_name, const char *name)
 {
-    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), module_name); /* borrowed */
-    PyObject *found = NULL;
-    if (module != NULL) {
-        Py_INCREF(module);
-        found = PyObject_GetAttrString(module, name);
-        Py_DECREF(module);
+    PyObject *module = PyMapping_GetItemString(PyImport_GetModuleDict(), module_name);
+    PyObject *found = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
+    if (found == NULL) {
+        look_up_failed();
     }
-    PyErr_Clear();
+    Py_XDECREF(module);
     return found;
 }
 
@@ -37,7 +44,7 @@ static PyObject *class_attribute(PyTypeObject *type, const char *name)
 {
     PyObject *found = PyObject_GetAttrString((PyObject *)type, name);
     if (found == NULL) {
-        PyErr_Clear();
+        look_up_failed();
     }
     return found;
 }
@@ -206,8 +213,13 @@ bool types_find(PyObject *object, struct type *ret_type)
         *ret_type = (struct type){.kind = place->kind, .names = place->names};
         return true;
     }
+    starved = false;
     enum type_kind kind = kind_of(type);
     PyObject *names = NULL;
+    if (starved) {
+        (void)PyErr_NoMemory();
+        return false;
+    }
     if (kind == TYPE_FIELDS && (names = names_of(type)) == NULL) {
         return false;
     }

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Reads many doubles with asya_runtime.loads and compares every bit with CPython's float().
+"""Reads and writes many doubles with asya_runtime and compares with CPython's float() and repr().
 
-Random bit patterns as their shortest text and with 17 digits, random decimal texts of 1 to 25 digits, the middles
+Read: random bit patterns as their shortest text and with 17 digits, random decimal texts of 1 to 25 digits, the middles
 between neighbouring doubles and texts a hair beside them; then, once, all powers of ten and of two, subnormals and the
-cases known to be hard. `--count` is the number of random bit patterns; the rest is in proportion.
+cases known to be hard: every bit as float() gives it. Written: the same patterns, decimals and hard cases, every
+character as repr() gives it. `--count` is the number of random bit patterns; the rest is in proportion. `make
+check-doubles` runs it with 10^7.
 """
 import argparse
 import random
 import struct
 import sys
+import time
 from fractions import Fraction
 
 HARD = """
@@ -75,12 +78,51 @@ def fixed_texts():
         yield "1.0000000000000000" + "0" * digits + "1"
 
 
-def batches(texts, size=20000):
+def double_of(bits):
+    return struct.unpack("<d", struct.pack("<Q", bits))[0]
+
+
+def random_doubles(rng, count):
+    """Finite doubles: random bit patterns, and numbers as people write them, which have few digits."""
+    for _ in range(count):
+        value = double_of(rng.getrandbits(64))
+        if value - value == 0:
+            yield value
+    for _ in range(count // 8):
+        yield rng.randrange(10 ** rng.randint(1, 17)) / 10 ** rng.randint(0, 22)
+        yield rng.uniform(-1, 1)
+        yield float(rng.getrandbits(rng.randint(1, 70)))
+        yield rng.randrange(10 ** rng.randint(1, 17)) * 10.0 ** rng.randint(0, 290)
+
+
+def fixed_doubles():
+    """Finite doubles at the borders: neighbours of all powers of two and ten, subnormals, the hard cases."""
+    for text in HARD:
+        value = float(text)
+        if value - value == 0:
+            yield from (value, -value)
+    powers = [2.0**exponent for exponent in range(-1074, 1024)] + [float("1e%d" % exponent) for exponent in range(-323, 309)]
+    for value in powers:
+        (bits,) = struct.unpack("<Q", struct.pack("<d", value))
+        for near in range(max(bits - 3, 0), bits + 4):
+            if near < 0x7FF0000000000000:
+                yield double_of(near)
+    for bits in range(5000):
+        yield double_of(bits)
+        yield double_of(0x0010000000000000 + bits)  # the smallest normal numbers
+        yield double_of(0x7FEFFFFFFFFFFFFF - bits)
+    for digits in range(1, 23):
+        for value in (10**digits, 10**digits - 1, 10**digits + 1):
+            for below in range(0, 25):
+                yield value / 10**below
+    for value in range(1, 1000):
+        yield from (value / 1000, value * 1e13, value * 1e-7, 9007199254740992.0 + value, 9007199254740992.0 - value, value / 3)
+
+
+def batches(items, size=20000):
     batch = []
-    for text in texts:
-        if "." not in text and "e" not in text:
-            text += ".0"
-        batch.append(text)
+    for item in items:
+        batch.append(item)
         if len(batch) == size:
             yield batch
             batch = []
@@ -90,7 +132,7 @@ def batches(texts, size=20000):
 def check(loads, texts):
     """The number of texts read; AssertionError at the first that differs."""
     done = 0
-    for batch in batches(texts):
+    for batch in batches(text if "." in text or "e" in text else text + ".0" for text in texts):
         read = loads(("[" + ",".join(batch) + "]").encode())
         expected = [float(text) for text in batch]
         form = "<%dd" % len(batch)
@@ -101,16 +143,32 @@ def check(loads, texts):
     return done
 
 
+def check_written(dumps, numbers):
+    """The number of doubles written; AssertionError at the first that differs."""
+    done = 0
+    for batch in batches(numbers):
+        expected = list(map(repr, batch))
+        if dumps(batch).decode() != "[" + ",".join(expected) + "]":
+            for value, right in zip(batch, expected):
+                assert dumps(value).decode() == right, "%s: %s" % (right, dumps(value))
+            raise AssertionError("alone they are right")
+        done += len(batch)
+    return done
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100000, help="random bit patterns (default %(default)s)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     options = parser.parse_args()
-    from asya_runtime import loads
+    from asya_runtime import dumps, loads
 
     print("seed %d" % options.seed, flush=True)
-    done = check(loads, fixed_texts()) + check(loads, random_texts(random.Random(options.seed), options.count))
-    print("%d texts agree" % done)
+    begin = time.monotonic()
+    read = check(loads, fixed_texts()) + check(loads, random_texts(random.Random(options.seed), options.count))
+    print("read: %d texts agree with float(), %d s" % (read, time.monotonic() - begin), flush=True)
+    written = check_written(dumps, fixed_doubles()) + check_written(dumps, random_doubles(random.Random(options.seed), options.count))
+    print("written: %d doubles agree with repr(), %d s" % (written, time.monotonic() - begin))
 
 
 if __name__ == "__main__":
