@@ -7,15 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
-struct entry {
-    PyObject *key;     /* owned; NULL in an empty place */
-    const char *bytes; /* the key's UTF-8, which the key itself keeps */
-    uint32_t size;
-    uint16_t check; /* some more bits of the hash: most mismatches end here */
-    bool interned;  /* or past the budget: nothing more to do */
-};
+struct keycache keycache;
 
-static struct entry entries[KEYCACHE_ENTRIES];
+_Static_assert(KEYCACHE_ENTRIES <= UINT16_MAX && KEYCACHE_KEY_MAX <= UINT16_MAX, "a place and a size fit");
+
 static uint64_t seed[2];
 static unsigned interned_count;
 
@@ -60,7 +55,7 @@ static inline uint64_t hash_of(const unsigned char *at, size_t size)
 }
 
 /* Replaces the entry's key by its interned twin, which may be another object. */
-static void intern(struct entry *entry)
+static void intern(struct keycache_entry *entry)
 {
     entry->interned = true;
     if (interned_count == KEYCACHE_INTERNED_MAX) {
@@ -83,7 +78,7 @@ static void intern(struct entry *entry)
     Py_DECREF(former);
 }
 
-static PyObject *replace(struct entry *entry, uint64_t hash, const unsigned char *bytes, size_t size)
+static PyObject *replace(struct keycache_entry *entry, uint64_t hash, const unsigned char *bytes, size_t size)
 {
     PyObject *key = PyUnicode_FromStringAndSize((const char *)bytes, (Py_ssize_t)size);
     Py_ssize_t kept_size;
@@ -93,7 +88,14 @@ static PyObject *replace(struct entry *entry, uint64_t hash, const unsigned char
         return NULL;
     }
     PyObject *former = entry->key;
-    *entry = (struct entry){.key = key, .bytes = kept, .size = (uint32_t)size, .check = (uint16_t)(hash >> 48)};
+    unsigned char head[8] = {0};
+    memcpy(head, bytes, size < sizeof head ? size : sizeof head);
+    *entry = (struct keycache_entry){.key = key,
+                                     .bytes = kept,
+                                     .head = block_word(head),
+                                     .size = (uint16_t)size,
+                                     .check = (uint16_t)(hash >> 48),
+                                     .next = entry->next};
     Py_XDECREF(former);
     Py_INCREF(key);
     return key;
@@ -102,7 +104,10 @@ static PyObject *replace(struct entry *entry, uint64_t hash, const unsigned char
 PyObject *keycache_get(const unsigned char *bytes, size_t size)
 {
     uint64_t hash = hash_of(bytes, size);
-    struct entry *entry = &entries[hash % KEYCACHE_ENTRIES];
+    uint16_t place = (uint16_t)(hash % KEYCACHE_ENTRIES);
+    struct keycache_entry *entry = &keycache.entries[place];
+    keycache.entries[keycache.last].next = place;
+    keycache.last = place;
     if (entry->key == NULL || entry->check != (uint16_t)(hash >> 48) || entry->size != size ||
         memcmp(entry->bytes, bytes, size) != 0) {
         return replace(entry, hash, bytes, size);

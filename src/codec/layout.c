@@ -131,6 +131,11 @@ static bool probe_strings(void)
 
 void layout_init(void)
 {
+    static bool probed;
+    if (probed) {
+        return;
+    }
+    probed = true;
     layout.floats = probe_floats();
     layout.strings = probe_strings();
     layout.ints = INTS_BY_SIZE;

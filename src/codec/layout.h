@@ -1,5 +1,6 @@
 /*
- * Reading str, list, tuple and float straight from memory, where this interpreter's private layout is known.
+ * Reading str, list, tuple, float and int, and filling lists, straight in memory, where this interpreter's private
+ * layout is known.
  *
  * The stable ABI has a function for each, and an array of a million floats makes two million calls. Layouts have not
  * changed since 3.3 but for what stands before a string's characters; still nothing is assumed: layout_init compares
@@ -24,7 +25,7 @@ extern struct layout {
     size_t wide_text;  /* the same for all other compact ones */
 } layout;
 
-/* Probes. Called once per process, before the others. Never fails. */
+/* Probes, the first time. Called before the others. Never fails. */
 void layout_init(void);
 
 /* What a str keeps: its characters and how wide they are. */
@@ -103,6 +104,22 @@ static inline PyObject *layout_list_item(PyObject *list, Py_ssize_t index)
     PyObject **items;
     memcpy(&items, (const char *)list + sizeof(PyVarObject), sizeof items);
     return items[index];
+}
+
+/* Moves `size` references into a list that was just made with as many places. */
+static inline void layout_list_fill(PyObject *list, PyObject *const *values, size_t size)
+{
+    if (__builtin_expect(!layout.lists, 0)) {
+        for (size_t i = 0; i < size; i++) {
+            PyList_SetItem(list, (Py_ssize_t)i, values[i]);
+        }
+        return;
+    }
+    PyObject **items;
+    memcpy(&items, (const char *)list + sizeof(PyVarObject), sizeof items);
+    for (size_t i = 0; i < size; i++) { /* a call of memcpy costs more than the few of most lists */
+        items[i] = values[i];
+    }
 }
 
 static inline PyObject *layout_tuple_item(PyObject *tuple, Py_ssize_t index)

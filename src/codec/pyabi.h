@@ -20,6 +20,9 @@ extern const char *PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *ret_size)
  * decides the layout. Size 0 gives the shared empty string. */
 extern PyObject *PyUnicode_New(Py_ssize_t size, Py_UCS4 widest);
 
+/* Never stable: a dict that takes `size` keys without growing. */
+extern PyObject *_PyDict_NewPresized(Py_ssize_t size) PYABI_WEAK;
+
 /* Stable from 3.10, absent before: the collector's switch; both return what it was. */
 extern int PyGC_Disable(void) PYABI_WEAK;
 extern int PyGC_Enable(void) PYABI_WEAK;
