@@ -1,15 +1,14 @@
 /*
  * One loop with a stack of its own, so nesting costs no C stack:
  *
- *     value --- scalar ------------------------> written --- top level ---> done
- *       ^  `--- container: opened, "[" --> walk      |
- *       |                                  ^  |      |
- *       |                                  |  `- end: closed, "]"
- *       `----- one that is no scalar <-----'<--------'
+ *     value --- scalar --------------> written, "," --- top level ---> done
+ *       ^  `--- container: opened, "["   |       ^
+ *       |                          |     |       |
+ *       |                          v     v       |
+ *       `-- another one <--- the innermost open container --- end: closed, "]"
  *
- * Walking writes the scalars of a container without leaving it. Behind every value in a container stands a comma; the
- * end of the container overwrites the last one. Nothing is kept for error texts while all goes well: the path to a
- * culprit is read from the stack.
+ * Behind every value in a container stands a comma; the end of the container overwrites the last one. Nothing is kept
+ * for error texts while all goes well: the path to a culprit is read from the stack.
  *
  * Whatever is not of an exact json type may run code that changes every container around it: before that the stack is
  * pinned (codec/frames.h).
@@ -22,6 +21,9 @@
 
 #include <stdlib.h>
 
+#define NOINLINE      __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 enum { STAND_INS_MAX = 32 }; /* an object that stands for another, that stands for another, ... */
 
 /* Kept between calls, and owned by one call at a time. */
@@ -33,169 +35,9 @@ static inline enum form form_of(PyTypeObject *type)
     return type == &PyDict_Type ? FORM_DICT : type == &PyList_Type ? FORM_LIST : FORM_TUPLE;
 }
 
-/* How walking the innermost container stopped. */
-enum walk {
-    WALK_END,    /* all is written */
-    WALK_VALUE,  /* at a value that is no scalar of an exact type, in `*ret_value`, borrowed */
-    WALK_OPENED, /* the value was opened */
-    WALK_FAILED,
-};
-
-/* The place to write at is copied from and to `*at_place` once, so that it lives in a register. */
-static inline __attribute__((always_inline)) enum walk
-walk_list(struct encoder *e, unsigned char **at_place, struct frame *frame, bool is_list, PyObject **ret_value)
-{
-    PyObject *items = frame->items;
-    unsigned char *at = *at_place;
-    enum scalar_outcome outcome = SCALAR_WRITTEN;
-    while (frame->at < Py_SIZE(items)) { /* a list may have changed since the last time */
-        PyObject *value = is_list ? layout_list_item(items, frame->at) : layout_tuple_item(items, frame->at);
-        frame->at++;
-        at = encoder_room(e, at);
-        if (__builtin_expect(at == NULL, 0)) {
-            return WALK_FAILED;
-        }
-        outcome = scalar_write(e, &at, value);
-        if (outcome != SCALAR_WRITTEN) {
-            *ret_value = value;
-            break;
-        }
-        *at++ = ',';
-    }
-    *at_place = at;
-    return outcome == SCALAR_WRITTEN ? WALK_END : outcome == SCALAR_NONE ? WALK_VALUE : WALK_FAILED;
-}
-
-/* Writes the key, and the value if it is a scalar. */
-static inline __attribute__((always_inline)) enum scalar_outcome
-write_pair(struct encoder *e, unsigned char **at, struct frame *frame, PyObject *key, PyObject *value)
-{
-    *at = scalar_key(e, *at, key);
-    frames_set_key(frame, *at != NULL ? key : NULL);
-    if (__builtin_expect(*at == NULL, 0)) {
-        return SCALAR_FAILED;
-    }
-    enum scalar_outcome outcome = scalar_write(e, at, value);
-    if (outcome == SCALAR_WRITTEN) {
-        *(*at)++ = ',';
-    }
-    return outcome;
-}
-
-/* The same with a key that is no exact str: such a one may have code of its own that gives up key and value. */
-static enum scalar_outcome write_other_pair(struct encoder *e, unsigned char **at, struct frame *frame, PyObject *key,
-                                            PyObject *value)
-{
-    frames_pin(e->work);
-    Py_INCREF(key);
-    Py_INCREF(value);
-    enum scalar_outcome outcome = write_pair(e, at, frame, key, value);
-    Py_DECREF(value); /* the container still has them: nothing has run if the outcome is SCALAR_NONE */
-    Py_DECREF(key);
-    return outcome;
-}
-
-/* PyDict_Next copes with a dict that was changed in between: it may miss items, no more. */
-static inline __attribute__((always_inline)) enum walk walk_dict(struct encoder *e, unsigned char **at_place,
-                                                                 struct frame *frame, PyObject **ret_value)
-{
-    PyObject *key, *value;
-    unsigned char *at = *at_place;
-    enum scalar_outcome outcome = SCALAR_WRITTEN;
-    while (PyDict_Next(frame->items, &frame->at, &key, &value)) {
-        at = encoder_room(e, at);
-        if (__builtin_expect(at == NULL, 0)) {
-            return WALK_FAILED;
-        }
-        if (__builtin_expect(Py_TYPE(key) == &PyUnicode_Type, 1)) {
-            outcome = write_pair(e, &at, frame, key, value);
-        } else {
-            unsigned char *next = at; /* an address that leaves this function */
-            outcome = write_other_pair(e, &next, frame, key, value);
-            at = next;
-        }
-        if (outcome != SCALAR_WRITTEN) {
-            *ret_value = value;
-            break;
-        }
-    }
-    *at_place = at;
-    return outcome == SCALAR_WRITTEN ? WALK_END : outcome == SCALAR_NONE ? WALK_VALUE : WALK_FAILED;
-}
-
-static enum walk walk_pairs(struct encoder *e, unsigned char **at, struct frame *frame, PyObject **ret_value)
-{
-    while (frame->at < PyList_Size(frame->items)) {
-        PyObject *pair = PyList_GetItem(frame->items, frame->at++); /* borrowed from a list that is ours alone */
-        if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
-            frames_set_key(frame, NULL);
-            fail(e, "ValueError", "items() of a dict subclass must give pairs");
-            return WALK_FAILED;
-        }
-        PyObject *value = PyTuple_GetItem(pair, 1);
-        *at = encoder_room(e, *at);
-        if (*at == NULL) {
-            return WALK_FAILED;
-        }
-        enum scalar_outcome outcome = write_other_pair(e, at, frame, PyTuple_GetItem(pair, 0), value);
-        if (outcome != SCALAR_WRITTEN) {
-            *ret_value = value;
-            return outcome == SCALAR_NONE ? WALK_VALUE : WALK_FAILED;
-        }
-    }
-    return WALK_END;
-}
-
-static unsigned char *write_owned(struct encoder *e, unsigned char *at, PyObject *object);
-
-/* Attributes belong to nobody we know of, so they are written, or opened, from here. */
-static enum walk walk_fields(struct encoder *e, unsigned char **at, struct frame *frame)
-{
-    size_t depth = e->work->depth;
-    while (frame->at < PyTuple_Size(frame->items)) {
-        PyObject *name = PyTuple_GetItem(frame->items, frame->at++);
-        frames_set_key(frame, name);
-        PyObject *value = PyObject_GetAttr(frame->object, name);
-        if (value == NULL) {
-            fail_raised(e);
-            return WALK_FAILED;
-        }
-        *at = encoder_room(e, *at);
-        *at = *at != NULL ? scalar_key(e, *at, name) : NULL;
-        if (*at == NULL) {
-            Py_DECREF(value);
-            return WALK_FAILED;
-        }
-        *at = write_owned(e, *at, value);
-        if (*at == NULL) {
-            return WALK_FAILED;
-        }
-        if (e->work->depth > depth) {
-            return WALK_OPENED;
-        }
-        *(*at)++ = ',';
-    }
-    return WALK_END;
-}
-
-static inline __attribute__((always_inline)) enum walk walk(struct encoder *e, unsigned char **at, PyObject **ret_value)
-{
-    struct frame *frame = &e->work->frames[e->work->depth - 1];
-    if (frame->form == FORM_DICT) { /* ifs, not a switch, which would be mispredicted more often */
-        return walk_dict(e, at, frame, ret_value);
-    }
-    if (frame->form == FORM_LIST) {
-        return walk_list(e, at, frame, true, ret_value);
-    }
-    if (frame->form == FORM_TUPLE) {
-        return walk_list(e, at, frame, false, ret_value);
-    }
-    return frame->form == FORM_PAIRS ? walk_pairs(e, at, frame, ret_value) : walk_fields(e, at, frame);
-}
-
 /* Any object; takes the reference, and pins the stack. OUTPUT_ROOM bytes are free behind it, and at the place, but for
  * a key. Writes a scalar; opens a container. */
-static unsigned char *write_owned(struct encoder *e, unsigned char *at, PyObject *object)
+static NOINLINE unsigned char *write_owned(struct encoder *e, unsigned char *at, PyObject *object)
 {
     frames_pin(e->work);
     for (int stand_ins = 0; stand_ins < STAND_INS_MAX; stand_ins++) {
@@ -230,30 +72,137 @@ static inline unsigned char *write_borrowed(struct encoder *e, unsigned char *at
     return write_owned(e, at, object);
 }
 
-static unsigned char *write_document(struct encoder *e, unsigned char *at, PyObject *object)
+/* The next pair of a dict subclass: writes the key; the value is a new reference. NULL at the end, and on failure,
+ * where
+ * `*at` is NULL as well. */
+static PyObject *next_pair(struct encoder *e, unsigned char **at, struct frame *frame)
 {
-    struct workspace *work = e->work;
-    at = write_borrowed(e, at, object);
-    while (at != NULL && work->depth > 0) {
-        size_t depth = work->depth;
-        PyObject *value = NULL;
-        switch (walk(e, &at, &value)) {
-        case WALK_END:
-            at = frames_close(e, at);
-            break;
-        case WALK_VALUE:
-            at = write_borrowed(e, at, value);
-            break;
-        case WALK_OPENED:
-            break;
-        case WALK_FAILED:
+    if (frame->at == PyList_Size(frame->items)) {
+        return NULL;
+    }
+    PyObject *pair = PyList_GetItem(frame->items, frame->at++); /* borrowed from a list that is ours alone */
+    frames_set_key(frame, NULL);
+    if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
+        *at = fail(e, "ValueError", "items() of a dict subclass must give pairs");
+        return NULL;
+    }
+    PyObject *key = PyTuple_GetItem(pair, 0), *value = PyTuple_GetItem(pair, 1);
+    *at = scalar_key(e, *at, key);
+    if (*at == NULL) {
+        return NULL;
+    }
+    frames_set_key(frame, key);
+    Py_INCREF(value);
+    return value;
+}
+
+/* The same for the next attribute of an object of fields. */
+static PyObject *next_field(struct encoder *e, unsigned char **at, struct frame *frame)
+{
+    if (frame->at == PyTuple_Size(frame->items)) {
+        return NULL;
+    }
+    PyObject *name = PyTuple_GetItem(frame->items, frame->at++);
+    frames_set_key(frame, name);
+    PyObject *value = PyObject_GetAttr(frame->object, name);
+    *at = value != NULL ? scalar_key(e, *at, name) : fail_raised(e);
+    if (*at == NULL) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+/* Writes the next value of a container that is walked with references, or opens it. `*ret_end`: there is none. */
+static NOINLINE unsigned char *write_next(struct encoder *e, unsigned char *at, struct frame *frame, bool *ret_end)
+{
+    PyObject *value = frame->form == FORM_PAIRS ? next_pair(e, &at, frame) : next_field(e, &at, frame);
+    *ret_end = value == NULL && at != NULL;
+    return value != NULL ? write_owned(e, at, value) : at;
+}
+
+/* Finds the next value of an exact dict, list or tuple, and writes its key: the value, borrowed; NULL at the end, and
+ * on failure, where `*at` is NULL as well. (A list may have changed since the last time, and PyDict_Next copes with a
+ * dict that has: it may miss items, no more.) `form` and `items` are those of the frame: read there, they would be read
+ * again for each value, since bytes written at `*at` could be them for all the compiler knows. */
+static ALWAYS_INLINE PyObject *next_borrowed(struct encoder *e, unsigned char **at, struct frame *frame, enum form form,
+                                             PyObject *items)
+{
+    if (form != FORM_DICT) {
+        Py_ssize_t index = frame->at;
+        if (index >= Py_SIZE(items)) {
             return NULL;
         }
-        if (at != NULL && work->depth <= depth && work->depth > 0) { /* not behind an opening bracket */
-            *at++ = ',';
+        frame->at = index + 1;
+        return form == FORM_LIST ? layout_list_item(items, index) : layout_tuple_item(items, index);
+    }
+    PyObject *key, *value;
+    if (!PyDict_Next(items, &frame->at, &key, &value)) {
+        return NULL;
+    }
+    *at = scalar_key(e, *at, key); /* runs no code of others unless it fails */
+    if (__builtin_expect(*at == NULL, 0)) {
+        frames_set_key(frame, NULL);
+        return NULL;
+    }
+    frames_set_key(frame, key);
+    return value;
+}
+
+/* Writes the scalars of an exact dict, list or tuple, up to the end or to a value that is none: that is written as
+ * well, if it is no container, or opened. `*ret_end`: nothing is left. */
+static ALWAYS_INLINE unsigned char *walk(struct encoder *e, unsigned char *at, struct frame *frame, bool *ret_end)
+{
+    const enum form form = frame->form;
+    PyObject *const items = frame->items;
+    PyObject *value;
+    *ret_end = false;
+    while ((value = next_borrowed(e, &at, frame, form, items)) != NULL) {
+        enum scalar_outcome outcome = scalar_write(e, &at, value);
+        if (__builtin_expect(outcome != SCALAR_WRITTEN, 0)) {
+            return outcome == SCALAR_NONE ? write_borrowed(e, at, value) : NULL;
+        }
+        *at++ = ',';
+        at = encoder_room(e, at);
+        if (__builtin_expect(at == NULL, 0)) {
+            return NULL;
         }
     }
+    *ret_end = true;
     return at;
+}
+
+/* Writes all that is in the containers on the stack, and leaves them. */
+static unsigned char *write_open(struct encoder *e, unsigned char *at)
+{
+    struct workspace *work = e->work;
+    for (;;) {
+        size_t depth = work->depth;
+        struct frame *frame = &work->frames[depth - 1];
+        bool end;
+        at = frame->form <= FORM_DICT ? walk(e, at, frame, &end) : write_next(e, at, frame, &end);
+        if (__builtin_expect(at == NULL, 0)) {
+            return NULL;
+        }
+        if (end) {
+            at = frames_close(work, at);
+            if (work->depth == 0) {
+                return at;
+            }
+        }
+        if (work->depth <= depth) { /* not behind an opening bracket */
+            *at++ = ',';
+        }
+        at = encoder_room(e, at);
+        if (__builtin_expect(at == NULL, 0)) {
+            return NULL;
+        }
+    }
+}
+
+static unsigned char *write_document(struct encoder *e, unsigned char *at, PyObject *object)
+{
+    at = write_borrowed(e, at, object);
+    return at != NULL && e->work->depth > 0 ? write_open(e, at) : at;
 }
 
 static struct workspace *workspace_take(void)

@@ -71,20 +71,18 @@ static inline void frames_set_key(struct frame *frame, PyObject *key)
     frame->key = key;
 }
 
-/* Ends the innermost container, with its bracket instead of its last comma; OUTPUT_ROOM bytes are free behind it. May
- * run code if it is pinned. */
-static inline unsigned char *frames_close(struct encoder *e, unsigned char *at)
+/* Ends the innermost container, with its bracket instead of its last comma. May run code if it is pinned. */
+static inline unsigned char *frames_close(struct workspace *work, unsigned char *at)
 {
-    struct workspace *work = e->work;
-    at -= at[-1] == ',';
     const struct frame *frame = &work->frames[work->depth - 1];
+    at -= at[-1] == ',';
     *at++ = frame->form <= FORM_TUPLE ? ']' : '}';
     if (__builtin_expect(frame->owned, 0)) {
         frames_leave(work, work->depth - 1);
     } else {
         work->depth--;
     }
-    return encoder_room(e, at);
+    return at;
 }
 
 #endif

@@ -109,7 +109,8 @@ unsigned char *scalar_bytes(struct encoder *e, unsigned char *at, PyObject *obje
     return at;
 }
 
-unsigned char *scalar_other_key(struct encoder *e, unsigned char *at, PyObject *key)
+/* A key that is no exact str, in quotes. */
+static unsigned char *write_other_key(struct encoder *e, unsigned char *at, PyObject *key)
 {
     if (PyUnicode_Check(key)) {
         return scalar_text(e, at, key, TEXT_UNKNOWN);
@@ -125,4 +126,23 @@ unsigned char *scalar_other_key(struct encoder *e, unsigned char *at, PyObject *
         *next++ = '"';
     }
     return next;
+}
+
+unsigned char *scalar_any_key(struct encoder *e, unsigned char *at, PyObject *key)
+{
+    bool is_exact = Py_TYPE(key) == &PyUnicode_Type;
+    if (is_exact && layout_text_kind(key) == TEXT_ASCII) {
+        size_t size = layout_text_length(key);
+        if (size <= KEYTEXT_SIZE - 3 && escape_try_short(at + 1, layout_text_data(key, TEXT_ASCII), size)) {
+            at[0] = '"';
+            memcpy(at + 1 + size, "\":", 2);
+            keytext_note(keytext_place(key), key, at, size + 3);
+            return at + size + 3;
+        }
+    }
+    at = is_exact ? scalar_exact_text(e, at, key) : write_other_key(e, at, key);
+    if (at != NULL) {
+        *at++ = ':';
+    }
+    return at;
 }

@@ -11,6 +11,7 @@
 #define ASYA_CODEC_SCALAR_H
 
 #include "codec/encoder.h"
+#include "codec/keytext.h"
 #include "codec/layout.h"
 #include "json/dtoa.h"
 #include "json/escape.h"
@@ -19,6 +20,7 @@
 enum { SCALAR_SHORT = 64 }; /* bytes a short one may take, or scribble over */
 
 _Static_assert((int)SCALAR_SHORT >= (int)DTOA_SIZE && (int)SCALAR_SHORT >= (int)ITOA_SIZE, "a number");
+_Static_assert((int)SCALAR_SHORT >= (int)KEYTEXT_SIZE, "a key");
 _Static_assert((int)OUTPUT_ROOM >= 4 * SCALAR_SHORT, "a key, a value, punctuation, and some brackets");
 
 /* A str of any length and class; `kind` may be TEXT_UNKNOWN. */
@@ -31,8 +33,8 @@ unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObjec
 /* bytes, bytearray or memoryview as base64. NULL with a Python exception if it does not lie in one piece. */
 unsigned char *scalar_bytes(struct encoder *e, unsigned char *at, PyObject *object);
 
-/* A key that is no exact str, in quotes. */
-unsigned char *scalar_other_key(struct encoder *e, unsigned char *at, PyObject *key);
+/* A key and its colon, whatever it is. */
+__attribute__((noinline)) unsigned char *scalar_any_key(struct encoder *e, unsigned char *at, PyObject *key);
 
 /* An exact str. */
 static inline unsigned char *scalar_exact_text(struct encoder *e, unsigned char *at, PyObject *text)
@@ -87,12 +89,8 @@ static inline unsigned char *scalar_constant(unsigned char *at, PyObject *object
 /* A key and its colon. */
 static inline unsigned char *scalar_key(struct encoder *e, unsigned char *at, PyObject *key)
 {
-    at = __builtin_expect(Py_TYPE(key) == &PyUnicode_Type, 1) ? scalar_exact_text(e, at, key)
-                                                              : scalar_other_key(e, at, key);
-    if (__builtin_expect(at != NULL, 1)) {
-        *at++ = ':';
-    }
-    return at;
+    unsigned char *next = keytext_write(at, keytext_place(key), key);
+    return __builtin_expect(next != NULL, 1) ? next : scalar_any_key(e, at, key);
 }
 
 enum scalar_outcome { SCALAR_WRITTEN, SCALAR_FAILED, SCALAR_NONE };

@@ -41,7 +41,8 @@ struct type {
     PyObject *names; /* new reference to a tuple of str for TYPE_FIELDS, else NULL */
 };
 
-/* The type of `object`. False with an exception if there is no memory, or if the fields of a dataclass cannot be had. */
+/* The type of `object`. False with an exception if there is no memory, or if the fields of a dataclass cannot be had.
+ */
 bool types_find(PyObject *object, struct type *ret_type);
 
 #endif

@@ -20,7 +20,6 @@ enum {
     POINT_FIRST = -3, /* float.__repr__ leaves out the exponent while the point stands here ... */
     POINT_LAST = 16,  /* ... to here, counted from before the first digit */
     POINT_NEAR = 8,   /* up to here the digits are put around it by whole words */
-    ASIDE = 24,       /* place behind any text, for bytes that are needed again */
 };
 
 #define HIDDEN_BIT  (UINT64_C(1) << FRACTION_BITS)
@@ -98,8 +97,8 @@ static NOINLINE struct decimal shortest(uint64_t significand, int exponent, bool
 
 /* The same, for nearly all numbers, from the value alone, in fixed point: one unit is at most one unit in the last
  * place of the double, which is less than ten units. So the integer nearest to the value always reads back as it, and
- * one digit less does if a multiple of ten lies within half a unit in the last place. False where a border or a tie is
- * so near that the bits below these decide. */
+ * one digit less does if the nearest multiple of ten lies within half a unit in the last place. False where that or a
+ * tie is so near that the bits below these decide. */
 static inline bool shortest_clear(uint64_t significand, int exponent, struct decimal *ret_decimal)
 {
     int k = (exponent * 315653) >> 20;    /* floor(log10(2^exponent)) */
@@ -109,13 +108,13 @@ static inline bool shortest_clear(uint64_t significand, int exponent, struct dec
     uint64_t unit = (uint64_t)(value >> 64), fraction = (uint64_t)value, ten = unit / 10 * 10;
     uint64_t rest = (unit - ten) << 60 | fraction >> 4; /* above the multiple of ten, 4 bits before the point */
     uint64_t half = power.high >> (5 - shift);
-    uint64_t sum = rest + half, border = UINT64_C(10) << 60;
-    if (__builtin_expect(
-            (rest - half + 8 <= 16) | (sum - border + 8 <= 16) | (fraction - (UINT64_C(1) << 63) + 8 <= 16), 0)) {
+    /* masks, since compilers make branches of choices here, and which way they go is anybody's guess */
+    uint64_t up = 0 - (uint64_t)(rest > UINT64_C(5) << 60), all = UINT64_C(10) << 60;
+    uint64_t away = ((rest - (all & up)) ^ up) - up; /* from the nearest multiple of ten */
+    if (__builtin_expect((away - half + 8 <= 16) | (fraction - (UINT64_C(1) << 63) + 8 <= 16), 0)) {
         return false;
     }
-    /* masks, since compilers make branches of choices here, and which way they go is anybody's guess */
-    uint64_t up = 0 - (uint64_t)(sum > border), inside = up | (0 - (uint64_t)(rest < half));
+    uint64_t inside = 0 - (uint64_t)(away < half);
     uint64_t full = unit + (fraction >> 63), shorter = ten + (up & 10);
     *ret_decimal = (struct decimal){full ^ ((full ^ shorter) & inside), k};
     return true;
@@ -173,18 +172,16 @@ static inline void write_sixteen(unsigned char *out, const struct digits *digits
     itoa_store(out + 8, digits->last | ITOA_ZEROS);
 }
 
-/* "123.456" or "120.0": 1 to 8 digits stand before the point. The rest is read back from where it was put aside: eight
- * bytes at any place of sixteen that were just written are still at hand. */
+/* "123.456" or "120.0": 1 to 8 digits stand before the point. What comes behind it is shifted into place in registers:
+ * put down and read back one byte further it would wait for two stores to reach the cache. */
 static inline unsigned char *write_fixed(unsigned char *out, const struct digits *digits, int point)
 {
-    unsigned char *aside = out + ASIDE;
-    uint64_t rest;
-    write_sixteen(aside, digits);
-    memcpy(&rest, aside + point - 1, sizeof rest);
-    itoa_store(out, (digits->first | '0') | (digits->middle | ITOA_ZEROS) << 8);
+    uint64_t middle = digits->middle | ITOA_ZEROS, last = digits->last | ITOA_ZEROS;
+    int before = 8 * (point - 1); /* 0 to 56 bits of the middle stand before the point */
+    itoa_store(out, (digits->first | '0') | middle << 8);
     out[point] = '.';
-    memcpy(out + point + 1, &rest, sizeof rest);
-    itoa_store(out + 10, digits->last | ITOA_ZEROS);
+    itoa_store(out + point + 1, middle >> before | last << 1 << (63 - before));
+    itoa_store(out + 10, last);
     return out + (digits->count > point ? digits->count : point + 1) + 1;
 }
 
