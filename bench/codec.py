@@ -2,7 +2,12 @@
 """Measures loads and dumps of the runtime's codec against json, with orjson and msgspec beside where installed.
 
 All in one process and one run, taking turns; medians; every result is dropped at once; `json` with its defaults on
-the decoded text, everybody else on bytes. A ratio says how many times faster than json. `make bench-codec` runs it.
+the decoded text, everybody else on bytes. A ratio says how many times faster than json; the last column compares the
+runtime with orjson, in the last table for reading and writing together. `make bench-codec` runs it.
+
+"dumps" writes the same objects again and again, each codec its own. "first dumps" writes objects that were never
+written before, as a server does: some codecs leave the UTF-8 of a text inside the str when they write it, and find it
+there the next time.
 """
 import argparse
 import base64
@@ -16,6 +21,7 @@ import statistics
 import sys
 import time
 
+OPERATIONS = ("loads", "dumps", "first dumps", "array")
 SHARED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "shared", "bench-data")
 
 
@@ -85,6 +91,12 @@ def codecs(options):
     return found
 
 
+def time_first(function, text):
+    """One call on objects that no codec has seen."""
+    fresh = json.loads(text)
+    return time_calls(function, fresh, 1)
+
+
 def time_calls(function, argument, count):
     clock = time.perf_counter_ns
     begin = clock()
@@ -93,16 +105,16 @@ def time_calls(function, argument, count):
     return (clock() - begin) / count
 
 
-def measure(functions, seconds):
+def measure(functions, seconds, time_one=None):
     """Median nanoseconds a call of each (function, argument), taking turns for about `seconds` in all."""
     counts, samples = [], [[] for _ in functions]
     for function, argument in functions:
-        single = min(time_calls(function, argument, 1) for _ in range(3))
+        single = 1e9 if time_one else min(time_calls(function, argument, 1) for _ in range(3))
         counts.append(max(1, int(300000 / max(single, 1))))
     stop = time.perf_counter() + seconds
     while len(samples[0]) < 7 or (time.perf_counter() < stop and len(samples[0]) < 501):
         for i, (function, argument) in enumerate(functions):
-            samples[i].append(time_calls(function, argument, counts[i]))
+            samples[i].append(time_one(function, argument) if time_one else time_calls(function, argument, counts[i]))
     return [statistics.median(values) for values in samples]
 
 
@@ -110,6 +122,8 @@ def calls(operation, found, text):
     """What each codec is asked to do with a document, on objects of its own."""
     if operation == "loads":
         return [(loads, text if is_text else text.encode()) for loads, _, is_text in found.values()]
+    if operation == "first dumps":
+        return [(dumps, text) for _, dumps, _ in found.values()]
     return [(dumps, json.loads(text)) for _, dumps, _ in found.values()]
 
 
@@ -117,37 +131,73 @@ def human(nanoseconds):
     return "%.2f us" % (nanoseconds / 1e3) if nanoseconds < 1e6 else "%.2f ms" % (nanoseconds / 1e6)
 
 
-def report(operation, found, options):
-    names = list(found)
+def heading(operation, names):
     print("\n%-24s%s" % (operation, "".join("%12s" % name for name in names)), end="")
     print("".join("%14s" % ("json/" + name) for name in names[1:]) + ("%14s" % "orjson/asya" if "orjson" in names else ""))
+
+
+def row(title, names, medians):
+    line = "%-24s%s" % (title, "".join("%12s" % human(value) for value in medians))
+    line += "".join("%13.1fx" % (medians[0] / value) for value in medians[1:])
+    if "orjson" in names:
+        line += "%13.2fx" % (medians[names.index("orjson")] / medians[names.index("asya")])
+    print(line, flush=True)
+
+
+def report(operation, found, options):
+    """Prints a table; {title: medians}."""
+    names, results = list(found), {}
+    heading(operation, names)
     for title, text in documents():
         if text is None or (options.only and options.only not in title):
             continue
         gc.collect()
-        try:
-            medians = measure(calls(operation, found, text), options.seconds)
-        except (TypeError, ValueError) as error:
-            print("%-24s%s" % (title, error))
-            continue
-        line = "%-24s%s" % (title, "".join("%12s" % human(value) for value in medians))
-        line += "".join("%13.1fx" % (medians[0] / value) for value in medians[1:])
-        if "orjson" in names:
-            line += "%13.2fx" % (medians[names.index("orjson")] / medians[1])
-        print(line, flush=True)
+        results[title] = measure(calls(operation, found, text), options.seconds, time_first if operation == "first dumps" else None)
+        row(title, names, results[title])
+    return results
+
+
+def report_both(found, tables):
+    """loads and dumps together, from the tables before."""
+    names = list(found)
+    for operation in ("dumps", "first dumps"):
+        if "loads" in tables and operation in tables:
+            heading("loads + " + operation, names)
+            for title, medians in tables["loads"].items():
+                row(title, names, [a + b for a, b in zip(medians, tables[operation][title])])
+
+
+def report_array(found, options):
+    """An embedding, which json must have as a list."""
+    try:
+        import numpy
+    except ImportError:
+        print("not installed: numpy")
+        return
+    array = numpy.random.default_rng(1).standard_normal((64, 768)).astype("f4")
+    writers = {"json": lambda a: json.dumps(a.tolist()), "asya": found["asya"][1]}
+    if "orjson" in found:
+        orjson = importlib.import_module("orjson")
+        writers["orjson"] = lambda a: orjson.dumps(a, option=orjson.OPT_SERIALIZE_NUMPY)
+    heading("dumps of an array", list(writers))
+    row("float32, 64 x 768", list(writers), measure([(write, array) for write in writers.values()], options.seconds))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--extension", help="measure this _asya.abi3.so instead of the module asya_runtime")
-    parser.add_argument("--operation", choices=("loads", "dumps"), action="append", help="default: both")
+    parser.add_argument("--operation", choices=OPERATIONS, action="append", help="default: all")
     parser.add_argument("--only", help="documents whose name holds this")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each document and operation (default %(default)s)")
     options = parser.parse_args()
-    print("CPython %s, %s" % (sys.version.split()[0], sys.executable))
     found = codecs(options)
-    for operation in options.operation or ("loads", "dumps"):
-        report(operation, found, options)
+    versions = ["%s %s" % (name, importlib.import_module(name).__version__) for name in found if name in ("orjson", "msgspec")]
+    print(", ".join(["CPython %s, %s" % (sys.version.split()[0], sys.executable), *versions]))
+    operations = options.operation or OPERATIONS
+    tables = {operation: report(operation, found, options) for operation in operations if operation != "array"}
+    report_both(found, tables)
+    if "array" in operations:
+        report_array(found, options)
 
 
 if __name__ == "__main__":
