@@ -321,7 +321,10 @@ static void run(struct conn *conn, const unsigned char *message)
     buffer_reset(&host->reply, KEEP_REPLY);
     struct reply reply = {.body = host->reply, .status = 200};
     host->reply = buffer_make(REPLY_LIMIT); /* a reply within this call has one of its own */
-    if (host->service->answer(host->service->context, &request, &reply) == SERVICE_DONE) {
+    host->answering = true;
+    enum service_status status = host->service->answer(host->service->context, &request, &reply);
+    host->answering = false;
+    if (status == SERVICE_DONE) {
         host->running--;
         count_running(host);
         conn_deliver(conn, &reply);
@@ -330,6 +333,9 @@ static void run(struct conn *conn, const unsigned char *message)
     }
     buffer_done(&host->reply);
     host->reply = reply.body;
+    if (host->lists[CONN_QUEUED].first != NULL) {
+        conn_released(host); /* what was answered meanwhile has left room */
+    }
 }
 
 static void enqueue(struct conn *conn, const unsigned char *message, size_t size)
@@ -347,7 +353,7 @@ static void enqueue(struct conn *conn, const unsigned char *message, size_t size
 void conn_submit(struct conn *conn, const unsigned char *message, size_t size)
 {
     struct conn_host *host = conn->host;
-    if (host->running >= host->concurrency) {
+    if (host->running >= host->concurrency || host->lists[CONN_QUEUED].first != NULL) { /* nobody is passed by */
         enqueue(conn, message, size);
         return;
     }
@@ -358,7 +364,7 @@ void conn_submit(struct conn *conn, const unsigned char *message, size_t size)
 void conn_released(struct conn_host *host)
 {
     count_running(host);
-    if (host->dispatching) {
+    if (host->dispatching || host->answering) {
         return; /* further up this is being done */
     }
     host->dispatching = true;
@@ -369,7 +375,7 @@ void conn_released(struct conn_host *host)
     }
     host->dispatching = false;
     if (host->released != NULL) {
-        host->released(host, host->lists[CONN_WRITING].first != NULL);
+        host->released(host, host->lists[CONN_WRITING].first != NULL || host->lists[CONN_YIELDING].first != NULL);
     }
 }
 
@@ -477,7 +483,7 @@ static void expire_output(struct conn *conn)
     }
     conn->gone = true;
     conn_enter(conn, CONN_STREAMING);
-    conn_watch(conn, EPOLLET);
+    conn_watch(conn, 0);
     if (host->service->resume != NULL) {
         host->service->resume(host->service->context, conn);
     }

@@ -123,8 +123,9 @@ struct conn_host {
     uint32_t concurrency;   /* requests the service may hold at once */
     uint32_t running;       /* requests it holds */
     bool dispatching;       /* the queue is being worked off */
+    bool answering;         /* in service->answer(): the message it was given may lie in the scratch buffer */
     const struct service *service;
-    void (*released)(struct conn_host *host, bool waiting); /* a request has ended; or output has begun to wait */
+    void (*released)(struct conn_host *host, bool waiting); /* a request has ended; waiting: a deadline may be new */
     struct status_page *page;                               /* may be NULL: nobody watches */
     struct park *park;                                      /* may be NULL: nothing is parked */
     uint32_t free_slots[SLOTS_MAX];

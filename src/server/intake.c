@@ -98,7 +98,8 @@ static enum progress feed(struct conn *conn, unsigned char *message, size_t *siz
         conn_refuse(conn, &err);
         return PROGRESS_ENDED;
     }
-    if (step == WIRE_DONE && drained) { /* else what has arrived with it shall be seen too */
+    /* of bare JSON, what has arrived behind the value shall be seen too */
+    if (step == WIRE_DONE && (drained || conn->protocol == PROTOCOL_FRAMED)) {
         conn_submit(conn, message, *size);
         return PROGRESS_ENDED;
     }
@@ -245,7 +246,7 @@ void intake_run(struct conn *conn)
 {
     uint32_t turn_ends = conn->served + REQUESTS_A_TURN;
     while (is_reading(conn)) {
-        if (conn->served == turn_ends) {
+        if (conn->served == turn_ends || conn->host->answering) {
             conn_enter(conn, CONN_YIELDING);
             conn_watch(conn, 0);
             return;

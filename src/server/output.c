@@ -108,7 +108,7 @@ static void resume_stream(struct conn *conn, enum output_step step)
         return;
     }
     conn_enter(conn, CONN_STREAMING);
-    conn_watch(conn, EPOLLET);
+    conn_watch(conn, conn->gone ? 0 : EPOLLET);
     if (host->service->resume != NULL) {
         host->service->resume(host->service->context, conn);
     }
