@@ -78,10 +78,55 @@ static bool compute(void *context, const struct request *request, struct buffer 
     return true;
 }
 
+static enum service_status keep(struct serving *serving, const struct request *request)
+{
+    uint32_t number = atomic_load(&serving->held_count);
+    if (number == HELD_MAX) {
+        die("serving: too many exchanges are held");
+    }
+    struct held *held = &serving->held[number];
+    *held = (struct held){request->conn, request->slot, request->sequence, request->size, ""};
+    memcpy(held->message, request->message, request->size < HELD_BYTES ? request->size : HELD_BYTES);
+    atomic_store(&serving->held_count, number + 1);
+    return SERVICE_LATER;
+}
+
 static enum service_status answer(void *context, const struct request *request, struct reply *reply)
 {
-    reply->succeeded = compute(context, request, &reply->body);
+    struct serving *serving = context;
+    if (is(request, "hook")) {
+        return serving->hook(serving, request, reply);
+    }
+    if (is(request, "later")) {
+        return keep(serving, request);
+    }
+    if (is(request, "none")) {
+        reply->status = 204;
+        reply->succeeded = true;
+        return SERVICE_DONE;
+    }
+    reply->succeeded = compute(serving, request, &reply->body);
+    reply->status = reply->succeeded ? 200 : 500;
     return SERVICE_DONE;
+}
+
+static void collect(void *context)
+{
+    struct serving *serving = context;
+    serving_act *act = atomic_exchange(&serving->act, NULL);
+    if (act != NULL) {
+        act(serving, serving->argument);
+        sem_post(&serving->acted);
+    }
+}
+
+static void resume(void *context, struct conn *conn)
+{
+    struct serving *serving = context;
+    atomic_fetch_add(&serving->resumed, 1);
+    if (serving->on_resume != NULL) {
+        serving->on_resume(serving, conn);
+    }
 }
 
 struct serving *serving_make(uint32_t slots)
@@ -90,6 +135,8 @@ struct serving *serving_make(uint32_t slots)
     if (serving == NULL) {
         die("serving: calloc");
     }
+    (void)sem_init(&serving->opened, 0, 0);
+    (void)sem_init(&serving->acted, 0, 0);
     folder_make(serving->folder);
     (void)snprintf(serving->path, sizeof serving->path, "%s/app.sock", serving->folder);
     struct error err;
@@ -99,21 +146,30 @@ struct serving *serving_make(uint32_t slots)
         die("serving");
     }
     serving->page.watched = 1; /* else it would be asked for, among what the tests wait for */
-    serving->config = (struct server_config){.listener = serving->listener.fd,
-                                             .control = serving->worker_control,
-                                             .max_message = (size_t)1 << 20,
-                                             .read_timeout = 10 * CLOCK_SECOND,
-                                             .write_timeout = 10 * CLOCK_SECOND,
-                                             .service = {.context = serving, .answer = answer},
-                                             .page = slots > 0 ? &serving->page : NULL,
-                                             .park = slots > 0 ? &serving->park : NULL};
+    serving->config =
+        (struct server_config){.listener = serving->listener.fd,
+                               .control = serving->worker_control,
+                               .max_message = (size_t)1 << 20,
+                               .read_timeout = 10 * CLOCK_SECOND,
+                               .write_timeout = 10 * CLOCK_SECOND,
+                               .concurrency = 1,
+                               .service = {.context = serving, .answer = answer, .collect = collect, .resume = resume},
+                               .page = slots > 0 ? &serving->page : NULL,
+                               .park = slots > 0 ? &serving->park : NULL};
     return serving;
 }
 
 static void *run(void *context)
 {
     struct serving *serving = context;
-    serving->served = server_run(&serving->config, &serving->err);
+    serving->server = server_open(&serving->config, &serving->err);
+    serving->served = serving->server != NULL;
+    sem_post(&serving->opened);
+    while (serving->served && server_turn(serving->server, true)) {
+    }
+    if (serving->served) {
+        server_close(serving->server);
+    }
     return NULL;
 }
 
@@ -121,6 +177,8 @@ void serving_start(struct serving *serving)
 {
     if (pthread_create(&serving->thread, NULL, run, serving) != 0) {
         die("serving: pthread_create");
+    }
+    while (sem_wait(&serving->opened) != 0) {
     }
 }
 
@@ -132,6 +190,63 @@ void serving_await(const struct serving *serving)
 }
 
 void serving_release(struct serving *serving) { atomic_store(&serving->released, true); }
+
+/* At most the five seconds that a test waits for anything. */
+static void await(const char *what, bool (*is_so)(const struct serving *serving, uint32_t a, uint32_t b),
+                  const struct serving *serving, uint32_t a, uint32_t b)
+{
+    for (int i = 0; i < 10000 && !is_so(serving, a, b); i++) {
+        usleep(500);
+    }
+    if (!is_so(serving, a, b)) {
+        (void)fprintf(stderr, "%s: %u, %u\n", what, a, b);
+        abort();
+    }
+}
+
+static bool are_held(const struct serving *serving, uint32_t count, uint32_t unused)
+{
+    (void)unused;
+    return atomic_load(&serving->held_count) >= count;
+}
+
+void serving_await_held(const struct serving *serving, uint32_t count)
+{
+    await("serving: an exchange is not there", are_held, serving, count, 0);
+}
+
+static bool is_in_state(const struct serving *serving, uint32_t slot, uint32_t state)
+{
+    return (uint32_t)slot_state(&serving->page.slots[slot]) == state;
+}
+
+void serving_await_slot(const struct serving *serving, uint32_t slot, enum slot_state wanted)
+{
+    await("serving: a slot is not in the state it should have", is_in_state, serving, slot, wanted);
+}
+
+void serving_do(struct serving *serving, serving_act *act, void *argument)
+{
+    serving->argument = argument;
+    atomic_store(&serving->act, act);
+    server_wake(serving->server);
+    while (sem_wait(&serving->acted) != 0) {
+    }
+}
+
+static void complete(struct serving *serving, void *argument)
+{
+    const struct held *held = argument;
+    struct reply reply = {.body = buffer_make((size_t)1 << 20), .status = 200};
+    reply.succeeded = echo(held->message, held->size < HELD_BYTES ? held->size : HELD_BYTES, &reply.body);
+    (void)serving;
+    exchange_reply(held->conn, &reply);
+}
+
+void serving_complete(struct serving *serving, uint32_t number)
+{
+    serving_do(serving, complete, &serving->held[number]);
+}
 
 bool serving_join(struct serving *serving)
 {
@@ -146,6 +261,8 @@ void serving_free(struct serving *serving)
     fd_close(&serving->worker_control);
     park_done(&serving->park);
     folder_remove(serving->folder);
+    (void)sem_destroy(&serving->opened);
+    (void)sem_destroy(&serving->acted);
     free(serving);
 }
 

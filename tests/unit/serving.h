@@ -8,12 +8,14 @@
 #include "folder.h"
 
 #include "base/error.h"
+#include "server/exchange.h"
 #include "server/listener.h"
 #include "server/park.h"
 #include "server/server.h"
 #include "server/status.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -21,11 +23,30 @@
  * What the service answers:
  *   "big N"        a success of N bytes of 'x'
  *   "nothing"      an empty reply: no memory for any
- *   "fail"         a processing_error
+ *   "fail"         a processing_error, in HTTP with status 500
  *   "wait"         an echo, after serving_release
  *   "taken"        an echo, but first it is marked as answered by the supervisor
+ *   "none"         an empty reply with status 204
+ *   "later..."     nothing yet: it is held, and the test says with serving_do() what becomes of it
+ *   "hook..."      what the test's own `hook` says
  *   else           the message itself, as a success
  */
+enum { HELD_MAX = 512, HELD_BYTES = 64 };
+
+/* An exchange that is answered later. */
+struct held {
+    struct conn *conn;
+    struct status_slot *slot;
+    uint64_t sequence;
+    size_t size; /* of the message, of which the first HELD_BYTES are copied */
+    char message[HELD_BYTES];
+};
+
+struct serving;
+
+/* Something to be done on the server's thread. */
+typedef void serving_act(struct serving *serving, void *argument);
+
 struct serving {
     struct server_config config; /* change it before serving_start */
     char folder[FOLDER_SIZE];
@@ -36,15 +57,25 @@ struct serving {
     struct park park;
     struct status_page page;
     pthread_t thread;
-    bool served; /* what server_run returned */
+    bool served; /* it had started */
     struct error err;
     _Atomic uint32_t answers; /* calls of the service */
     _Atomic bool waiting;     /* it is in "wait" */
     _Atomic bool released;
+    struct server *server;
+    sem_t opened;
+    struct held held[HELD_MAX]; /* in the order of their calls */
+    _Atomic uint32_t held_count;
+    _Atomic uint32_t resumed;                                      /* calls of resume() */
+    void (*on_resume)(struct serving *serving, struct conn *conn); /* may be NULL */
+    enum service_status (*hook)(struct serving *serving, const struct request *request, struct reply *reply);
+    serving_act *_Atomic act;
+    void *argument;
+    sem_t acted;
 };
 
-/* A listener, a channel and a configuration: limit 1 MiB, timeouts of ten seconds, `slots` parking slots (0: nothing
- * is parked and there is no status page). */
+/* A listener, a channel and a configuration: limit 1 MiB, timeouts of ten seconds, one request at a time, `slots`
+ * parking slots (0: nothing is parked and there is no status page). */
 struct serving *serving_make(uint32_t slots);
 
 /* Runs the server in a thread. */
@@ -54,7 +85,20 @@ void serving_start(struct serving *serving);
 void serving_await(const struct serving *serving);
 void serving_release(struct serving *serving);
 
-/* Waits for the server's end. Returns what server_run returned. */
+/* Waits until `count` exchanges are held; fails if they never are. */
+void serving_await_held(const struct serving *serving, uint32_t count);
+
+/* Has `act` done on the server's thread, by way of server_wake(), and waits until it is. */
+void serving_do(struct serving *serving, serving_act *act, void *argument);
+
+/* Answers a held exchange with an echo of its message. */
+void serving_complete(struct serving *serving, uint32_t number);
+
+/* Waits until a slot has this state; fails if it never has. The slot is emptied after the connection is closed: a
+ * client may see the end before. */
+void serving_await_slot(const struct serving *serving, uint32_t slot, enum slot_state wanted);
+
+/* Waits for the server's end. Returns whether it had started. */
 bool serving_join(struct serving *serving);
 
 /* Closes and frees everything, after the server's end. */
