@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test docs demo test lint check-layers unit sanitize socket bench bench-codec fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test lint check-layers unit sanitize socket bench bench-codec fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ setup: ## Install the tools that building needs
 
 setup-test: setup ## Install the tools that testing needs, and the project's virtual environment
 	@tools/setup.sh test
+
+examples: setup-test build ## The example handlers with real models, through the socket
+	@tools/examples.sh
 
 docs: build ## Write the table of settings into docs/configuration.md
 	@python3 tools/gen_configuration.py
