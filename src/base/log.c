@@ -151,7 +151,7 @@ static void civil_date(int64_t days, int *ret_year, int *ret_month, int *ret_day
     *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
 }
 
-static void line_begin(struct line *line, enum log_level level)
+static void line_begin_level(struct line *line, enum log_level level)
 {
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_REALTIME, &now);
@@ -160,15 +160,62 @@ static void line_begin(struct line *line, enum log_level level)
     int day;
     civil_date(now.tv_sec / 86400, &year, &month, &day);
     int second = (int)(now.tv_sec % 86400);
-    const char *format = style == LOG_JSON
-                             ? "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"level\":\"%s\",\"message\":\""
-                             : "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ";
+    const char *format = style == LOG_JSON ? "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"level\":\"%s\""
+                                           : "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ";
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     int size = snprintf(line->bytes, sizeof line->bytes, format, year, month, day, second / 3600, second / 60 % 60,
                         second % 60, (int)(now.tv_nsec / 1000000), level_names[level]);
 #pragma GCC diagnostic pop
     line->size = size > 0 ? (size_t)size : 0;
+}
+
+/* Text of our own. Only for what is known to fit. */
+static void line_add_own(struct line *line, const char *text)
+{
+    size_t size = strlen(text);
+    memcpy(line->bytes + line->size, text, size);
+    line->size += size;
+}
+
+static void line_add_name(struct line *line, const char *before, struct view name, const char *after)
+{
+    char text[LOG_NAME_MAX + 1];
+    size_t size = text_cut(name.data, name.size, LOG_NAME_MAX);
+    memcpy(text, name.data, size);
+    text[size] = '\0';
+    line_add_own(line, before);
+    line_add_text(line, text);
+    line_add_own(line, after);
+}
+
+static void line_add_request(struct line *line, const struct log_request *request)
+{
+    bool both = request->id.size > 0 && request->traceparent.size > 0;
+    if (request->id.size > 0) {
+        line_add_name(line, style == LOG_JSON ? ",\"request_id\":\"" : "[", request->id,
+                      style == LOG_JSON ? "\""
+                      : both            ? " "
+                                        : "] ");
+    }
+    if (request->traceparent.size > 0) {
+        line_add_name(line,
+                      style == LOG_JSON ? ",\"traceparent\":\""
+                      : both            ? ""
+                                        : "[",
+                      request->traceparent, style == LOG_JSON ? "\"" : "] ");
+    }
+}
+
+static void line_begin(struct line *line, enum log_level level, const struct log_request *request)
+{
+    line_begin_level(line, level);
+    if (request != NULL) {
+        line_add_request(line, request);
+    }
+    if (style == LOG_JSON) {
+        line_add_own(line, ",\"message\":\"");
+    }
 }
 
 static void line_write(struct line *line)
@@ -198,7 +245,7 @@ __attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level
         text_trim_partial(text);
     }
     struct line line;
-    line_begin(&line, level);
+    line_begin(&line, level, NULL);
     line_add_text(&line, text);
     line_write(&line);
 }
@@ -217,17 +264,24 @@ LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION(log_warning, LOG_LEVEL_WARNING)
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
 
-void log_with_detail(enum log_level level, const char *message, const char *detail)
+void log_about(enum log_level level, const struct log_request *request, const char *message, const char *detail)
 {
     if (!log_enabled(level)) {
         return;
     }
     struct line line;
-    line_begin(&line, level);
+    line_begin(&line, level, request);
     char head[LOG_LINE_SIZE / 2];
     text_copy(head, sizeof head, message);
     line_add_text(&line, head);
-    line_add_text(&line, "; ");
-    line_add_end(&line, detail);
+    if (detail != NULL) {
+        line_add_text(&line, "; ");
+        line_add_end(&line, detail);
+    }
     line_write(&line);
+}
+
+void log_with_detail(enum log_level level, const char *message, const char *detail)
+{
+    log_about(level, NULL, message, detail);
 }

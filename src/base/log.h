@@ -6,10 +6,18 @@
  *
  * Control characters, C1 controls, U+2028/9 and invalid UTF-8 are escaped, so that no text from outside can begin a
  * line of its own or reach a terminal as a command; lines are capped at LOG_LINE_SIZE. Callers never pass a payload.
+ * A line about one request may name it, behind the level or as members of their own:
+ *
+ *   2026-01-31T23:59:59.123Z ERROR [order-17 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01] processing_error:
+ * ...
+ *   {"time":...,"level":"ERROR","request_id":"order-17","traceparent":"00-...","message":"processing_error: ..."}
+ *
  * Level and format are process-wide, set once at start. A line that cannot be written is dropped.
  */
 #ifndef ASYA_BASE_LOG_H
 #define ASYA_BASE_LOG_H
+
+#include "base/view.h"
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
@@ -30,5 +38,17 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* One line with a long `detail` (a traceback) behind the message; what does not fit is cut from its beginning, since
  * the end of a traceback says most. Both are NUL-terminated. */
 void log_with_detail(enum log_level level, const char *message, const char *detail);
+
+/* Which request a line is about; either may be empty. Both come from outside: they are escaped, and cut to
+ * LOG_NAME_MAX bytes each. */
+struct log_request {
+    struct view id;
+    struct view traceparent; /* W3C Trace Context */
+};
+
+enum { LOG_NAME_MAX = 128 };
+
+/* As log_with_detail, for a line about `request`. `detail` may be NULL. */
+void log_about(enum log_level level, const struct log_request *request, const char *message, const char *detail);
 
 #endif
