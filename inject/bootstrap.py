@@ -140,7 +140,7 @@ _check_interpreter()
 _asya = _load()
 del _IMAGES
 loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
-HandlerTimeout, ClientGone = _asya.HandlerTimeout, _asya.ClientGone
+HandlerTimeout, ClientGone, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.context
 
 if __name__ == "__main__":
     sys.modules["asya_runtime"] = sys.modules["__main__"]  # the handler's `import asya_runtime` is this module

@@ -16,7 +16,7 @@ MAY_INCLUDE = {
     "codec": {"json", "base"},
     "server": {"wire", "base"},
     "supervisor": {"server", "wire", "base"},
-    "python": {"codec", "server", "wire", "base"},
+    "python": {"codec", "server", "wire", "json", "base"},
     "app": {"python", "codec", "supervisor", "server", "wire", "json", "base"},
 }
 # what python/ takes from server/: the interface it implements, later replies, the turns an event loop gives it, and the

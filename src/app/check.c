@@ -79,10 +79,12 @@ int check_run(const char *program, int count, const char *const *arguments)
     }
     resources_limit(&options);
     PyObject *function;
-    int code = handler_load(options.process_module, &function);
+    PyObject *owner = NULL;
+    int code = handler_load(options.process_module, &function, &owner);
     if (code == EXIT_OK) {
         describe(options.process_module, function);
         Py_DECREF(function);
+        Py_XDECREF(owner);
     }
     return code;
 }

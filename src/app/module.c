@@ -1,14 +1,15 @@
 /*
  * The extension module `_asya`: what the single file and the wheel load.
  *
- * Offers loads, dumps, main and __version__. Importing it starts nothing.
+ * Offers loads, dumps, main, context and __version__. Importing it starts nothing.
  */
 #include "app/cli.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "codec/decode.h"
 #include "codec/encode.h"
-#include "python/cancel.h"
+#include "python/active.h"
+#include "python/context.h"
 
 #include <Python.h>
 
@@ -121,7 +122,7 @@ static PyMethodDef methods[] = {
 
 static int module_exec(PyObject *module)
 {
-    if (!decode_init() || !encode_init() || cancel_add_exceptions(module) != 0) {
+    if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);

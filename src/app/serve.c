@@ -5,9 +5,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "python/active.h"
 #include "python/answer.h"
-#include "python/cancel.h"
 #include "python/handler.h"
+#include "python/life.h"
+#include "python/loop.h"
+#include "python/pool.h"
+#include "python/shape.h"
+#include "python/typed.h"
 #include "server/control.h"
 #include "server/server.h"
 #include "supervisor/supervisor.h"
@@ -75,21 +80,53 @@ static void flush(const char *stream)
     PyErr_Clear();
 }
 
-static int load(const struct options *options, PyObject **ret_function)
+/* A start that has failed: without finalising, since threads the module has started could hold that up for ever. */
+static void give_up(int code)
+{
+    flush("stdout");
+    flush("stderr");
+    _exit(code);
+}
+
+/* Everything of the user's that runs before the first request. */
+static int load(const struct options *options, struct binding *binding, PyObject **ret_owner)
 {
     if (options->process_module[0] == '\0') {
         log_warning("ASYA_PROCESS_MODULE is not set: every message is echoed");
-        *ret_function = NULL;
         return EXIT_OK;
     }
-    int code = handler_load(options->process_module, ret_function);
-    if (code != EXIT_OK) {
-        /* without finalising: threads the module has started could hold that up for ever */
-        flush("stdout");
-        flush("stderr");
-        _exit(code);
+    int code = handler_load(options->process_module, &binding->function, ret_owner);
+    if (code == EXIT_OK && typed_converter(binding->function, &binding->converter) != 0) {
+        code = handler_fail("resolving the annotations of", options->process_module);
     }
-    return code;
+    return code == EXIT_OK ? life_begin(binding, *ret_owner) : code;
+}
+
+/* Functions declared `async` run on a loop; others, several at a time, in threads. What a plain function returns may
+ * still want the loop. */
+static int prepare(const struct options *options, struct binding *binding)
+{
+    if (binding->function == NULL) {
+        return EXIT_OK;
+    }
+    int status = 0;
+    if (shape_is_async(binding->function)) {
+        status = loop_open(binding);
+    } else if (binding->concurrency > 1) {
+        status = pool_start(binding);
+    }
+    return status == 0 ? EXIT_OK : handler_fail("preparing", options->process_module);
+}
+
+static struct binding *make_binding(const struct options *options)
+{
+    static struct binding binding; /* one a process; too large for a stack frame */
+    binding.pid = getpid();
+    binding.timeout = options->handler_timeout;
+    binding.concurrency = (uint32_t)options->concurrency;
+    binding.validate = options->enable_validation;
+    binding.whole = options->handler_mode == HANDLER_ENVELOPE;
+    return &binding;
 }
 
 static int worker_run(void *context, const struct worker_seat *seat)
@@ -97,13 +134,17 @@ static int worker_run(void *context, const struct worker_seat *seat)
     const struct options *options = context;
     close_input();
     set_line_buffering();
-    static struct answerer worker_answerer; /* one a process; too large for a stack frame */
-    struct answerer *answerer = &worker_answerer;
-    answerer->pid = getpid();
-    answerer->timeout = options->handler_timeout;
+    struct binding *binding = make_binding(options);
+    PyObject *owner = NULL;
     resources_limit(options);
-    cancel_install(seat->stack);
-    (void)load(options, &answerer->function);
+    active_install(seat->stack);
+    int code = load(options, binding, &owner);
+    if (code == EXIT_OK) {
+        code = prepare(options, binding);
+    }
+    if (code != EXIT_OK) {
+        give_up(code);
+    }
     int status = control_send(seat->control, CONTROL_READY, NULL, 0);
     if (status < 0) {
         log_error("cannot reach the supervisor: %s", strerror(-status));
@@ -114,23 +155,24 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .max_message = (size_t)options->max_message_size,
                                    .read_timeout = options->read_timeout,
                                    .write_timeout = options->write_timeout,
-                                   .concurrency = (uint32_t)options->concurrency,
-                                   .protocol = (enum protocol)options->protocol,
-                                   .service = answer_service(answerer),
+                                   .service = answer_service(binding),
                                    .max_requests = options->max_requests,
                                    .retire_at_once = options->workers == 1,
                                    .allowed_uids = &options->allowed_uids,
+                                   .concurrency = binding->concurrency,
+                                   .protocol = (enum protocol)options->protocol,
                                    .page = seat->page,
                                    .park = seat->park};
     struct error err;
-    answerer->thread = PyEval_SaveThread();
-    bool served = server_run(&config, &err);
-    PyEval_RestoreThread(answerer->thread);
-    if (!served) {
+    if (!answer_serve(binding, &config, &err)) {
         log_error("the worker cannot serve: %s", err.text);
         return EXIT_INTERNAL;
     }
-    Py_CLEAR(answerer->function);
+    life_end(binding, owner);
+    loop_close();
+    Py_XDECREF(owner);
+    Py_CLEAR(binding->converter);
+    Py_CLEAR(binding->function);
     return EXIT_OK;
 }
 

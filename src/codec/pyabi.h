@@ -22,6 +22,10 @@ extern PyObject *PyUnicode_New(Py_ssize_t size, Py_UCS4 widest);
 
 /* Never stable: a dict that takes `size` keys without growing. */
 extern PyObject *_PyDict_NewPresized(Py_ssize_t size) PYABI_WEAK;
+/* Never stable: the types of what `def` with yield, `async def`, and both together return. */
+extern PyTypeObject PyGen_Type;
+extern PyTypeObject PyCoro_Type;
+extern PyTypeObject PyAsyncGen_Type;
 
 /* Stable from 3.10, absent before: the collector's switch; both return what it was. */
 extern int PyGC_Disable(void) PYABI_WEAK;

@@ -1,106 +1,89 @@
 #include "python/answer.h"
 
 #include "base/log.h"
-#include "codec/decode.h"
-#include "codec/encode.h"
-#include "python/cancel.h"
-#include "server/cancel.h"
+#include "python/active.h"
+#include "python/generator.h"
+#include "python/loop.h"
+#include "python/pool.h"
+#include "python/shape.h"
 
-#include <unistd.h>
-
-/* An error reply; leaves `reply` empty if there is no memory even for that. Always false, as answer() returns. */
-static bool refuse(struct buffer *reply, enum error_category category, struct view text, struct view type)
-{
-    if (reply_error(reply, category, text, type) != BUFFER_OK) {
-        reply->size = 0;
-    }
-    return false;
-}
-
-static bool refuse_error(struct buffer *reply, const struct error *err)
-{
-    return refuse(reply, err->category, view_of(err->text), view_of(err->type));
-}
-
-static bool refuse_exception(struct answerer *answerer, struct buffer *reply)
-{
-    struct failure *failure = &answerer->failure;
-    failure_take(failure);
-    return refuse(reply, failure->category, (struct view){failure->text, failure->text_size},
-                  (struct view){failure->type, failure->type_size});
-}
-
-/* The result into `reply`. */
-static bool write_result(PyObject *result, struct buffer *reply)
+static enum service_status no_memory(struct call *call)
 {
     struct error err;
-    error_set(&err, ERR_MEMORY, 0, "no memory for the reply");
-    if (reply_success_begin(reply) == BUFFER_OK && encode(result, "result", reply, &err) &&
-        reply_success_end(reply) == BUFFER_OK) {
-        return true;
-    }
-    log_error("%s: %s%s%s", error_code(err.category), err.type, err.type[0] != '\0' ? ": " : "", err.text);
-    return refuse_error(reply, &err);
+    error_set(&err, ERR_MEMORY, 0, "no memory for the request");
+    call_fail_error(call, &err, false);
+    return SERVICE_DONE;
 }
 
-/* Calls the function. New reference, or NULL with the exception set. */
-static PyObject *call(const struct answerer *answerer, PyObject *payload)
+/* The function has returned a coroutine or an asynchronous generator: on to the loop. */
+static enum service_status answer_later(struct call *call, enum shape shape, PyObject *thing)
 {
-    if (answerer->function == NULL) {
-        Py_INCREF(payload);
-        return payload;
+    if (loop_open(call->binding) != 0) { /* asyncio cannot be had: its exception is the reply */
+        Py_DECREF(thing);
+        call_settle(call, NULL);
+        return SERVICE_DONE;
     }
-    PyObject *result = PyObject_CallFunctionObjArgs(answerer->function, payload, NULL);
-    if (getpid() != answerer->pid) {
-        _exit(0); /* the function forked and returned twice: this process is not the one that answers */
+    struct call *kept = call_keep(call);
+    if (kept == NULL) {
+        Py_DECREF(thing);
+        return no_memory(call);
     }
-    return result;
+    kept->answering = true;
+    loop_take(kept, shape, thing);
+    kept->answering = false;
+    if (!kept->ended) {
+        return SERVICE_LATER;
+    }
+    /* it never had to wait: as if a plain function had been called */
+    *call->reply = kept->own;
+    call->streaming = kept->streaming;
+    call->gone = kept->gone;
+    exchange_set_data(kept->conn, NULL);
+    call_free(kept);
+    return SERVICE_DONE;
 }
 
-static bool answer_locked(struct answerer *answerer, const struct request *request, struct buffer *reply)
+static enum service_status answer_here(struct call *call, const struct request *request)
 {
-    struct error err;
-    PyObject *payload = decode(request->message, request->size, &err);
-    if (payload == NULL) {
-        if (err.category == ERR_MEMORY) {
-            log_error("%s: %s", error_code(err.category), err.text);
-        } else { /* the client's mistake, which it is told of */
-            log_warning("%s: %s", error_code(err.category), err.text);
+    enum service_status status = SERVICE_DONE;
+    if (call_open(call, request->message, request->size)) {
+        PyObject *result = call_function(call);
+        enum shape shape = result != NULL ? shape_of(result) : SHAPE_VALUE;
+        if (shape == SHAPE_VALUE) {
+            call_settle(call, result);
+        } else if (shape == SHAPE_GENERATOR) {
+            generator_run(call, result);
+        } else {
+            status = answer_later(call, shape, result);
         }
-        return refuse_error(reply, &err);
     }
-    cancel_begin(request);
-    PyObject *result = call(answerer, payload);
-    uint32_t cancelled = cancel_end();
-    Py_DECREF(payload);
-    if (cancelled == CANCEL_TIMEOUT) { /* whatever it returned or raised: it was asked to stop for this */
-        PyErr_Clear();
-        Py_XDECREF(result);
-        cancel_timeout_error(&err, answerer->timeout);
-        return refuse_error(reply, &err);
-    }
-    if (result == NULL) {
-        return refuse_exception(answerer, reply);
-    }
-    bool succeeded = write_result(result, reply);
-    Py_DECREF(result);
-    return succeeded;
+    call_close(call);
+    return status;
 }
 
 static enum service_status answer(void *context, const struct request *request, struct reply *reply)
 {
-    struct answerer *answerer = context;
-    PyEval_RestoreThread(answerer->thread);
-    reply->succeeded = answer_locked(answerer, request, &reply->body);
-    answerer->thread = PyEval_SaveThread();
-    return SERVICE_DONE;
+    struct binding *binding = context;
+    if (pool_is_started() && pool_submit(binding, request, reply->body.limit)) {
+        return SERVICE_LATER;
+    }
+    struct call call;
+    call_make(&call, binding, request, reply);
+    PyEval_RestoreThread(binding->thread);
+    enum service_status status = answer_here(&call, request);
+    binding->thread = PyEval_SaveThread();
+    if (call.streaming) { /* may let the next request in: without the GIL */
+        exchange_stream_end(call.conn, !call.gone);
+        status = SERVICE_LATER;
+    }
+    return status;
 }
 
-/* Runs signal handlers the user's module has set; what they raise has no request to go to. */
+/* Runs signal handlers the user's module has set, and ours; what they raise has no request to go to. */
 static void interrupted(void *context)
 {
-    struct answerer *answerer = context;
-    PyEval_RestoreThread(answerer->thread);
+    struct binding *binding = context;
+    PyEval_RestoreThread(binding->thread);
     if (PyErr_CheckSignals() != 0) {
         char text[256];
         PyObject *type;
@@ -113,10 +96,79 @@ static void interrupted(void *context)
         Py_XDECREF(value);
         Py_XDECREF(traceback);
     }
-    answerer->thread = PyEval_SaveThread();
+    binding->thread = PyEval_SaveThread();
 }
 
-struct service answer_service(struct answerer *answerer)
+/* Threads have something to send, or coroutines for the loop. */
+static void collect(void *context)
 {
-    return (struct service){.context = answerer, .answer = answer, .interrupted = interrupted};
+    struct binding *binding = context;
+    if (!pool_is_started() || !pool_collect()) {
+        return;
+    }
+    PyEval_RestoreThread(binding->thread);
+    struct call *call;
+    while ((call = pool_take_coroutine()) != NULL) {
+        PyObject *thing = call->returned;
+        call->returned = NULL;
+        if (loop_open(binding) == 0) {
+            loop_take(call, shape_of(thing), thing);
+            continue;
+        }
+        Py_DECREF(thing);
+        call_settle(call, NULL);
+        call_close(call);
+        binding->thread = PyEval_SaveThread();
+        call_send(call);
+        PyEval_RestoreThread(binding->thread);
+    }
+    binding->thread = PyEval_SaveThread();
+}
+
+static void resume(void *context, struct conn *conn)
+{
+    struct binding *binding = context;
+    struct call *call = exchange_data(conn);
+    if (call == NULL) {
+        return;
+    }
+    bool threaded = call->place == CALL_THREAD;
+    if (threaded && !pool_resume(call)) {
+        return;
+    }
+    PyEval_RestoreThread(binding->thread);
+    if (threaded) {
+        active_tell_gone(call);
+    } else {
+        loop_resume(call);
+    }
+    binding->thread = PyEval_SaveThread();
+}
+
+struct service answer_service(struct binding *binding)
+{
+    return (struct service){
+        .context = binding, .answer = answer, .interrupted = interrupted, .collect = collect, .resume = resume};
+}
+
+bool answer_serve(struct binding *binding, const struct server_config *config, struct error *err)
+{
+    struct server *server = server_open(config, err);
+    if (server == NULL) {
+        return false;
+    }
+    binding->server = server;
+    binding->thread = PyEval_SaveThread();
+    bool more = true;
+    while (more && !loop_is_open()) {
+        more = server_turn(server, true);
+    }
+    PyEval_RestoreThread(binding->thread);
+    if (more) { /* a coroutine has appeared: from now on the event loop gives the turns */
+        loop_run();
+    }
+    pool_stop();
+    binding->server = NULL;
+    server_close(server);
+    return true;
 }

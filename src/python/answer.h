@@ -1,26 +1,22 @@
 /*
  * From a message's bytes to the bytes of its reply, through the user's function: the server's service in a worker.
  *
- * The GIL is held only here, and only while Python objects are touched.
+ *   a plain function             in the main thread, within the server's turn; the loop above it is C alone
+ *   the same, ASYA_CONCURRENCY   in threads (python/pool.h)
+ *   a coroutine                  on the event loop (python/loop.h), which then runs the server
+ *
+ * The GIL is held only while Python objects are touched.
  */
 #ifndef ASYA_PYTHON_ANSWER_H
 #define ASYA_PYTHON_ANSWER_H
 
-#include "python/failure.h"
-#include "server/service.h"
+#include "python/call.h"
+#include "server/server.h"
 
-#include <sys/types.h>
+/* The service over `binding`, which is borrowed and must not move. */
+struct service answer_service(struct binding *binding);
 
-struct answerer {
-    PyObject *function;     /* owned; NULL for the echo function */
-    PyThreadState *thread;  /* the main thread's, while the GIL is released */
-    uint64_t timeout;       /* ASYA_HANDLER_TIMEOUT in ns, for the reply's text */
-    pid_t pid;              /* ours: a function that forks must not answer twice */
-    struct failure failure; /* memory reserved beforehand */
-};
-
-/* The service over `answerer`, which is borrowed and must not move. Its calls need the GIL released with
- * `answerer->thread = PyEval_SaveThread()`. */
-struct service answer_service(struct answerer *answerer);
+/* Serves until the server's work is over. Needs the GIL. False with `err` if it cannot start. */
+bool answer_serve(struct binding *binding, const struct server_config *config, struct error *err);
 
 #endif

@@ -44,6 +44,52 @@ static size_t class_name(PyObject *type, char *target, size_t size)
     return length;
 }
 
+/* module.Qualified.Name, or the name alone for what is built in. */
+static size_t qualified_name(PyObject *type, char *target, size_t size)
+{
+    char module[ERROR_TYPE_SIZE] = "builtins";
+    PyObject *owner = PyObject_GetAttrString(type, "__module__");
+    PyObject *name = owner != NULL ? PyObject_GetAttrString(type, "__qualname__") : NULL;
+    size_t used = 0;
+    if (name == NULL) {
+        PyErr_Clear();
+        used = class_name(type, target, size);
+    } else {
+        (void)failure_text_of(owner, module, sizeof module);
+        if (strcmp(module, "builtins") != 0 && strlen(module) + 2 < size) {
+            used = strlen(module);
+            memcpy(target, module, used);
+            target[used++] = '.';
+        }
+        used += failure_text_of(name, target + used, size - used);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(owner);
+    return used;
+}
+
+/* The ancestors' names, in the order Python looks through them. */
+static void list_ancestors(PyObject *type, struct failure *failure)
+{
+    failure->mro_size = 0;
+    PyObject *mro = PyObject_GetAttrString(type, "__mro__");
+    Py_ssize_t count = mro != NULL && PyTuple_Check(mro) ? PyTuple_Size(mro) : 0;
+    for (Py_ssize_t i = 1; i < count; i++) {
+        PyObject *ancestor = PyTuple_GetItem(mro, i);
+        if (ancestor == PyExc_BaseException || ancestor == (PyObject *)&PyBaseObject_Type) {
+            continue;
+        }
+        char name[ERROR_TYPE_SIZE];
+        size_t size = qualified_name(ancestor, name, sizeof name) + 1;
+        if (size <= sizeof failure->mro - failure->mro_size) {
+            memcpy(failure->mro + failure->mro_size, name, size);
+            failure->mro_size += size;
+        }
+    }
+    PyErr_Clear();
+    Py_XDECREF(mro);
+}
+
 /* Accelerator libraries raise errors of their own when their memory runs out (torch.cuda.OutOfMemoryError, or a
  * RuntimeError that says so). */
 static bool is_accelerator_memory(const char *type, const char *text)
@@ -55,18 +101,10 @@ static bool is_accelerator_memory(const char *type, const char *text)
            strstr(text, "HIP out of memory") != NULL;
 }
 
-static void log_failure(const struct failure *failure, PyObject *type, PyObject *value, PyObject *traceback)
+/* The traceback as Python prints it, its end if it is too long. */
+static void format_traceback(PyObject *type, PyObject *value, PyObject *traceback, char *target, size_t size)
 {
-    enum log_level level = failure->category == ERR_VALIDATION ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR;
-    if (!log_enabled(level)) {
-        return;
-    }
-    char message[512];
-    (void)PyOS_snprintf(message, sizeof message, "%s: %.100s: %.300s", error_code(failure->category), failure->type,
-                        failure->text);
-    text_trim_partial(message);
-    static char detail[LOG_LINE_SIZE]; /* one thread at a time logs: the GIL is held */
-    detail[0] = '\0';
+    text_copy(target, size, "no traceback could be had");
     PyObject *module = PyImport_ImportModule("traceback");
     PyObject *lines =
         module != NULL ? PyObject_CallMethod(module, "format_exception", "OOO", type, value, traceback) : NULL;
@@ -74,10 +112,10 @@ static void log_failure(const struct failure *failure, PyObject *type, PyObject 
     PyObject *joined = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
     if (joined != NULL) {
         Py_ssize_t length = PyUnicode_GetLength(joined);
-        Py_ssize_t start = length > LOG_LINE_SIZE ? length - LOG_LINE_SIZE : 0;
+        Py_ssize_t start = length > (Py_ssize_t)size / 4 ? length - (Py_ssize_t)size / 4 : 0; /* 4 bytes a character */
         PyObject *tail = PyUnicode_Substring(joined, start, length);
         if (tail != NULL) {
-            (void)failure_text_of(tail, detail, sizeof detail);
+            (void)failure_text_of(tail, target, size);
             Py_DECREF(tail);
         }
     }
@@ -86,10 +124,19 @@ static void log_failure(const struct failure *failure, PyObject *type, PyObject 
     Py_XDECREF(empty);
     Py_XDECREF(lines);
     Py_XDECREF(module);
-    log_with_detail(level, message, detail[0] != '\0' ? detail : "no traceback could be had");
 }
 
-void failure_take(struct failure *ret_failure)
+static void log_failure(const struct log_request *request, const struct failure *failure)
+{
+    enum log_level level = failure->category == ERR_VALIDATION ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR;
+    char message[512];
+    (void)PyOS_snprintf(message, sizeof message, "%s: %.100s: %.*s", error_code(failure->category), failure->type,
+                        failure->text_size < 300 ? (int)failure->text_size : 300, failure->text);
+    text_trim_partial(message);
+    log_about(level, request, message, failure->traceback);
+}
+
+void failure_take(const struct log_request *request, struct failure *ret_failure)
 {
     PyObject *type;
     PyObject *value;
@@ -98,9 +145,13 @@ void failure_take(struct failure *ret_failure)
     PyErr_NormalizeException(&type, &value, &traceback);
     if (traceback != NULL && value != NULL) {
         (void)PyException_SetTraceback(value, traceback);
+    } else if (value != NULL) {
+        traceback = PyException_GetTraceback(value); /* raised elsewhere, and handed on */
     }
     struct failure *failure = ret_failure;
     failure->type_size = class_name(type, failure->type, sizeof failure->type);
+    (void)qualified_name(type, failure->name, sizeof failure->name);
+    list_ancestors(type, failure);
     failure->text_size = value != NULL ? failure_text_of(value, failure->text, sizeof failure->text) : 0;
     if (failure->text_size == 0) { /* `raise ValueError` says at least its name */
         memcpy(failure->text, failure->type, failure->type_size + 1);
@@ -113,8 +164,60 @@ void failure_take(struct failure *ret_failure)
     } else {
         failure->category = ERR_PROCESSING;
     }
-    log_failure(failure, type, value != NULL ? value : Py_None, traceback != NULL ? traceback : Py_None);
+    format_traceback(type, value != NULL ? value : Py_None, traceback != NULL ? traceback : Py_None, failure->traceback,
+                     sizeof failure->traceback);
+    log_failure(request, failure);
     Py_XDECREF(traceback);
     Py_XDECREF(value);
     Py_XDECREF(type);
+}
+
+/* What Python's own functions would have raised. */
+struct known_exception {
+    const char *name;
+    const char *mro;
+    size_t mro_size;
+};
+
+#define KNOWN(name, mro)                                                                                               \
+    {                                                                                                                  \
+        name, mro, sizeof mro                                                                                          \
+    } /* the NUL that ends the literal ends the last name */
+
+static struct known_exception known_exception_of(const struct error *err)
+{
+    static const struct known_exception json = KNOWN("json.decoder.JSONDecodeError", "ValueError\0Exception");
+    static const struct known_exception encoding = KNOWN("UnicodeDecodeError", "UnicodeError\0ValueError\0Exception");
+    static const struct known_exception memory = KNOWN("MemoryError", "Exception");
+    switch (err->category) {
+    case ERR_EMPTY:
+    case ERR_JSON:
+        return json;
+    case ERR_ENCODING:
+        return encoding;
+    case ERR_MEMORY:
+        return memory;
+    default:
+        return (struct known_exception)KNOWN(err->type, "Exception");
+    }
+}
+
+void failure_take_error(const struct log_request *request, const struct error *err, struct failure *ret_failure)
+{
+    struct failure *failure = ret_failure;
+    struct known_exception known = known_exception_of(err);
+    failure->category = err->category;
+    text_copy(failure->text, sizeof failure->text, err->text);
+    failure->text_size = strlen(failure->text);
+    text_copy(failure->type, sizeof failure->type, err->type);
+    failure->type_size = strlen(failure->type);
+    text_copy(failure->name, sizeof failure->name, known.name);
+    memcpy(failure->mro, known.mro, known.mro_size);
+    failure->mro_size = known.mro_size;
+    (void)PyOS_snprintf(failure->traceback, sizeof failure->traceback, "%s: %s\n", known.name, err->text);
+    bool client = err->category != ERR_MEMORY && err->category != ERR_PROCESSING;
+    char line[ERROR_TEXT_SIZE + ERROR_TYPE_SIZE + 64];
+    (void)PyOS_snprintf(line, sizeof line, "%s: %s%s%s", error_code(err->category), err->type,
+                        err->type[0] != '\0' ? ": " : "", err->text);
+    log_about(client ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, request, line, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * A Python exception as an error of the contract: the one place where exceptions become categories.
+ * A failed request as an error of the contract: the one place where exceptions become categories.
  *
  *   MemoryError, or an accelerator's out-of-memory error          out_of_memory
  *   ValueError or a subclass, raised by the function's call       validation_error
@@ -11,21 +11,36 @@
 #define ASYA_PYTHON_FAILURE_H
 
 #include "base/error.h"
+#include "base/log.h"
 #include "wire/reply.h"
 
 #include <Python.h>
+
+enum {
+    FAILURE_MRO_SIZE = 1024,        /* bytes of all names; what does not fit is left out */
+    FAILURE_TRACEBACK_SIZE = 16384, /* bytes; a longer one loses its beginning */
+};
 
 struct failure {
     enum error_category category;
     size_t text_size;
     size_t type_size;
-    char text[REPLY_TEXT_MAX]; /* what str(exception) says, cut; UTF-8, not NUL-terminated */
-    char type[ERROR_TYPE_SIZE];
+    char text[REPLY_TEXT_MAX];  /* what str(exception) says, cut; UTF-8, not NUL-terminated */
+    char type[ERROR_TYPE_SIZE]; /* __name__ of its class */
+    char name[ERROR_TYPE_SIZE]; /* qualified name of its class, without `builtins.` */
+    char mro[FAILURE_MRO_SIZE]; /* the same of its ancestors but BaseException and object, each with its NUL */
+    size_t mro_size;
+    char traceback[FAILURE_TRACEBACK_SIZE]; /* NUL-terminated */
 };
 
-/* Takes the exception that is set: clears it and fills `ret_failure`. Logs one line with the traceback, at WARNING for
- * a validation_error and ERROR for the rest. Survives exceptions whose __str__ raises. */
-void failure_take(struct failure *ret_failure);
+/* Takes the exception that is set: clears it and fills `ret_failure`. Logs one line with the traceback about `request`,
+ * at WARNING for a validation_error and ERROR for the rest. Survives exceptions whose __str__ raises. */
+void failure_take(const struct log_request *request, struct failure *ret_failure);
+
+/* The same for an error of the runtime's own (a message that cannot be decoded, a result that cannot be written, a time
+ * that is over): named as the exception a Python program would have got. Logs one line; WARNING for what is the
+ * client's mistake. */
+void failure_take_error(const struct log_request *request, const struct error *err, struct failure *ret_failure);
 
 /* str(object) as UTF-8 into `target`, cut to `size` - 1 bytes and NUL-terminated; a fixed text if that raises. Leaves
  * no exception set. Returns the length. */

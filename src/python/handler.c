@@ -129,6 +129,15 @@ static int log_other(const struct raised *raised, const char *doing, const char 
     return EXIT_IMPORT;
 }
 
+int handler_fail(const char *doing, const char *name)
+{
+    struct raised raised = raised_take();
+    raised_print(&raised);
+    int code = log_other(&raised, doing, name);
+    raised_done(&raised);
+    return code;
+}
+
 /* Why the import failed, in one line; the exit code that says the same. */
 static int log_import_failure(const struct raised *raised, const char *module)
 {
@@ -196,11 +205,7 @@ static void list_callables(PyObject *object, char *target, size_t size)
 static int fail_attribute(PyObject *owner, const char *owner_name, const char *name)
 {
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        struct raised raised = raised_take();
-        raised_print(&raised);
-        int code = log_other(&raised, "looking up", name);
-        raised_done(&raised);
-        return code;
+        return handler_fail("looking up", name);
     }
     struct raised raised = raised_take();
     raised_print(&raised);
@@ -235,8 +240,21 @@ static int instantiate(PyObject *class, const char *name, PyObject **ret_instanc
     return code;
 }
 
-/* Follows "name" or "Class.method" from the module. New reference in `*ret_function`. */
-static int resolve(PyObject *module, const char *module_name, const char *path, PyObject **ret_function)
+/* An instance whose class was given a __call__. */
+static bool is_callable_instance(PyObject *object)
+{
+    PyObject *call = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__call__");
+    PyObject *code = call != NULL ? PyObject_GetAttrString(call, "__code__") : NULL;
+    PyErr_Clear();
+    Py_XDECREF(code);
+    Py_XDECREF(call);
+    return code != NULL;
+}
+
+/* Follows "name" or "Class.method" from the module. New references in `*ret_function` and `*ret_owner` (may be NULL).
+ */
+static int resolve(PyObject *module, const char *module_name, const char *path, PyObject **ret_function,
+                   PyObject **ret_owner)
 {
     char name[HANDLER_NAME_MAX + 1];
     text_copy(name, sizeof name, path);
@@ -248,8 +266,9 @@ static int resolve(PyObject *module, const char *module_name, const char *path, 
     if (found == NULL) {
         return fail_attribute(module, module_name, name);
     }
+    PyObject *owner = NULL;
     if (method != NULL) {
-        PyObject *owner = found;
+        owner = found;
         int code = EXIT_OK;
         if (PyType_Check(found)) {
             code = instantiate(found, name, &owner);
@@ -264,7 +283,9 @@ static int resolve(PyObject *module, const char *module_name, const char *path, 
             Py_DECREF(owner);
             return code;
         }
-        Py_DECREF(owner);
+    } else if (is_callable_instance(found)) {
+        owner = found;
+        Py_INCREF(owner);
     }
     if (!PyCallable_Check(found)) {
         char type[ERROR_TYPE_SIZE];
@@ -272,14 +293,16 @@ static int resolve(PyObject *module, const char *module_name, const char *path, 
         attribute_text(class, "__name__", type, sizeof type);
         Py_XDECREF(class);
         Py_DECREF(found);
+        Py_XDECREF(owner);
         log_error("'%s' of module '%s' is a %s, which cannot be called", path, module_name, type);
         return EXIT_NOT_CALLABLE;
     }
     *ret_function = found;
+    *ret_owner = owner;
     return EXIT_OK;
 }
 
-int handler_load(const char *name, PyObject **ret_function)
+int handler_load(const char *name, PyObject **ret_function, PyObject **ret_owner)
 {
     char module_name[HANDLER_NAME_MAX + 1];
     text_copy(module_name, sizeof module_name, name);
@@ -291,7 +314,7 @@ int handler_load(const char *name, PyObject **ret_function)
     if (module == NULL) {
         return fail_import(module_name);
     }
-    int code = resolve(module, module_name, path != NULL ? path : "process", ret_function);
+    int code = resolve(module, module_name, path != NULL ? path : "process", ret_function, ret_owner);
     Py_DECREF(module);
     return code;
 }

@@ -19,8 +19,12 @@ enum { HANDLER_NAME_MAX = 512 }; /* bytes of ASYA_PROCESS_MODULE */
 bool handler_check_name(const char *name, struct error *err);
 
 /* Imports, resolves and, for a class, instantiates. Needs the GIL; runs the user's code. Returns EXIT_OK with a new
- * reference in `*ret_function`, or the exit code of the failure, after the traceback and one line that names the cause
- * were written to standard error. */
-int handler_load(const char *name, PyObject **ret_function);
+ * reference in `*ret_function`, and in `*ret_owner` one to the instance it belongs to or is, if any; or the exit code
+ * of the failure, after the traceback and one line that names the cause were written to standard error. */
+int handler_load(const char *name, PyObject **ret_function, PyObject **ret_owner);
+
+/* Takes the exception that is set: writes its traceback and one line, "DOING 'NAME' raised ...". Returns EXIT_IMPORT.
+ * Needs the GIL. */
+int handler_fail(const char *doing, const char *name);
 
 #endif

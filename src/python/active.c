@@ -1,0 +1,160 @@
+#include "python/active.h"
+
+#include "base/log.h"
+#include "python/loop.h"
+#include "server/cancel.h"
+
+#include <pythread.h>
+
+static PyObject *timeout_class;
+static PyObject *gone_class;
+static struct call *first;
+
+uint32_t active_reason(const struct call *call)
+{
+    if (call->slot == NULL || atomic_load_explicit(&call->slot->cancel, memory_order_acquire) != call->sequence) {
+        return 0;
+    }
+    return atomic_load_explicit(&call->slot->reason, memory_order_relaxed);
+}
+
+static PyObject *class_of(uint32_t reason) { return reason == CANCEL_TIMEOUT ? timeout_class : gone_class; }
+
+/* Raises the exception here. */
+static bool raise_here(uint32_t reason)
+{
+    PyErr_SetString(class_of(reason), reason == CANCEL_TIMEOUT ? "the function ran longer than ASYA_HANDLER_TIMEOUT"
+                                                               : "the client closed its connection");
+    return false;
+}
+
+/* Tells one call. False if that is by an exception, which is set. */
+static bool tell(struct call *call, uint32_t reason)
+{
+    call->told = true;
+    switch (call->place) {
+    case CALL_THREAD:
+        (void)PyThreadState_SetAsyncExc(call->thread, class_of(reason));
+        return true;
+    case CALL_TASK:
+        return loop_cancel(call) || raise_here(reason);
+    default:
+        return raise_here(reason);
+    }
+}
+
+/* Python-level handler of CANCEL_SIGNAL. It runs when the interpreter gets to it, in the main thread, so it asks which
+ * of the calls that were meant still run. */
+static PyObject *on_cancel(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    for (struct call *call = first; call != NULL; call = call->next) {
+        uint32_t reason = call->told ? 0 : active_reason(call);
+        if (reason != 0 && !tell(call, reason)) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+void active_tell_gone(struct call *call)
+{
+    if (call->active && !call->told && call->place != CALL_INLINE) {
+        (void)tell(call, CANCEL_CLIENT_GONE);
+        PyErr_Clear(); /* a task that holds up the loop: it is not running now, since this is the loop */
+    }
+}
+
+void active_add(struct call *call)
+{
+    call->thread = PyThread_get_thread_ident();
+    call->active = true;
+    call->previous = NULL;
+    call->next = first;
+    if (first != NULL) {
+        first->previous = call;
+    }
+    first = call;
+}
+
+uint32_t active_remove(struct call *call)
+{
+    if (!call->active) {
+        return 0;
+    }
+    call->active = false;
+    *(call->previous != NULL ? &call->previous->next : &first) = call->next;
+    if (call->next != NULL) {
+        call->next->previous = call->previous;
+    }
+    if (call->told && call->place == CALL_THREAD) { /* it may not have come to it: it must not hit the next call */
+        (void)PyThreadState_SetAsyncExc(call->thread, NULL);
+    }
+    return active_reason(call);
+}
+
+struct call *active_here(void)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+    for (struct call *call = first; call != NULL; call = call->next) {
+        if (call->place != CALL_TASK && call->thread == thread) {
+            return call;
+        }
+    }
+    return NULL;
+}
+
+/* ---- set-up -------------------------------------------------------------------------------------------------------
+ */
+
+static PyMethodDef on_cancel_method = {"on_cancel", on_cancel, METH_VARARGS, NULL};
+
+int active_add_exceptions(PyObject *module)
+{
+    timeout_class = PyErr_NewException("asya_runtime.HandlerTimeout", PyExc_BaseException, NULL);
+    gone_class = PyErr_NewException("asya_runtime.ClientGone", PyExc_BaseException, NULL);
+    if (timeout_class == NULL || gone_class == NULL) {
+        return -1;
+    }
+    Py_INCREF(timeout_class); /* one for the module, one for us */
+    Py_INCREF(gone_class);
+    if (PyModule_AddObject(module, "HandlerTimeout", timeout_class) != 0 ||
+        PyModule_AddObject(module, "ClientGone", gone_class) != 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static bool install_signal(void)
+{
+    PyObject *module = PyImport_ImportModule("_signal");
+    PyObject *handler = module != NULL ? PyCFunction_New(&on_cancel_method, NULL) : NULL;
+    PyObject *done = handler != NULL ? PyObject_CallMethod(module, "signal", "iO", CANCEL_SIGNAL, handler) : NULL;
+    bool installed = done != NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(handler);
+    Py_XDECREF(module);
+    return installed;
+}
+
+/* faulthandler writes from a C signal handler, so also while C code holds the GIL. */
+static bool install_stacks(int stack)
+{
+    PyObject *module = PyImport_ImportModule("faulthandler");
+    PyObject *enabled = module != NULL ? PyObject_CallMethod(module, "enable", "i", stack) : NULL;
+    PyObject *registered = enabled != NULL ? PyObject_CallMethod(module, "register", "ii", STACK_SIGNAL, stack) : NULL;
+    bool installed = registered != NULL;
+    Py_XDECREF(registered);
+    Py_XDECREF(enabled);
+    Py_XDECREF(module);
+    return installed;
+}
+
+void active_install(int stack)
+{
+    if (!install_signal() || !install_stacks(stack)) {
+        PyErr_Clear();
+        log_warning("functions cannot be cancelled softly here: one that runs too long is killed with its worker");
+    }
+}

@@ -1,0 +1,251 @@
+#include "python/envelope.h"
+
+#include "codec/encode.h"
+
+/* The member of a message, or NULL. Borrowed. */
+static PyObject *member(PyObject *message, const char *name)
+{
+    return PyDict_Check(message) ? PyDict_GetItemString(message, name) : NULL;
+}
+
+static PyObject *own(PyObject *object)
+{
+    Py_XINCREF(object);
+    return object;
+}
+
+static int missing(const char *name, enum route_form form)
+{
+    PyErr_Format(PyExc_ValueError, "Missing required field '%s' in %s", name,
+                 form == ROUTE_STEPS ? "message" : "envelope");
+    return -1;
+}
+
+/* The order is the contract's. */
+static int check(PyObject *message, enum route_form form)
+{
+    PyObject *headers = member(message, "headers");
+    PyObject *id = member(message, "id");
+    if (member(message, "payload") == NULL) {
+        return missing("payload", form);
+    }
+    if (member(message, "route") == NULL) {
+        return missing("route", form);
+    }
+    if (route_check(member(message, "route"), form) != 0) {
+        return -1;
+    }
+    if (headers != NULL && !PyDict_Check(headers)) {
+        PyErr_SetString(PyExc_ValueError, "Field 'headers' must be a dict");
+        return -1;
+    }
+    if (id != NULL && !PyUnicode_Check(id)) {
+        PyErr_SetString(PyExc_ValueError, "Field 'id' must be a string");
+        return -1;
+    }
+    return 0;
+}
+
+static int keep_passed(struct envelope *envelope)
+{
+    PyObject *current = member(envelope->route, "current");
+    envelope->passed = route_passed(envelope->route, envelope->form);
+    envelope->current = current != NULL ? own(current) : PyLong_FromLong(0);
+    return envelope->passed != NULL && envelope->current != NULL ? 0 : -1;
+}
+
+int envelope_open(struct envelope *envelope, PyObject *message, enum protocol protocol, bool validate, bool whole)
+{
+    *envelope = (struct envelope){.form = ROUTE_NONE};
+    if (protocol == PROTOCOL_RAW) {
+        envelope->payload = message;
+        return 0;
+    }
+    envelope->message = message;
+    PyObject *route = member(message, "route");
+    envelope->form = protocol == PROTOCOL_HTTP ? ROUTE_HOPS : route != NULL ? route_form_of(route) : ROUTE_ACTORS;
+    if (validate && check(message, envelope->form) != 0) {
+        return -1;
+    }
+    envelope->payload = own(member(message, "payload"));
+    envelope->route = own(route);
+    if (envelope->payload == NULL || route == NULL) { /* nothing was checked, and there is nothing to work on */
+        PyErr_SetString(PyExc_KeyError, envelope->payload == NULL ? "payload" : "route");
+        return -1;
+    }
+    envelope->headers = own(member(message, "headers"));
+    envelope->status = own(member(message, "status"));
+    envelope->id = own(member(message, "id"));
+    envelope->parent_id = own(member(message, "parent_id"));
+    return whole ? keep_passed(envelope) : 0;
+}
+
+void envelope_close(struct envelope *envelope)
+{
+    Py_CLEAR(envelope->payload);
+    if (envelope->message == NULL) {
+        return;
+    }
+    Py_CLEAR(envelope->message);
+    Py_CLEAR(envelope->route);
+    Py_CLEAR(envelope->headers);
+    Py_CLEAR(envelope->status);
+    Py_CLEAR(envelope->id);
+    Py_CLEAR(envelope->parent_id);
+    Py_CLEAR(envelope->passed);
+    Py_CLEAR(envelope->current);
+    Py_CLEAR(envelope->fields);
+}
+
+/* ---- fields -------------------------------------------------------------------------------------------------------
+ */
+
+/* A deep copy; an empty dict for NULL and null. */
+static PyObject *copy_of(PyObject *object)
+{
+    if (object == NULL || object == Py_None) {
+        return PyDict_New();
+    }
+    PyObject *module = PyImport_ImportModule("copy");
+    PyObject *copy = module != NULL ? PyObject_CallMethod(module, "deepcopy", "O", object) : NULL;
+    Py_XDECREF(module);
+    return copy;
+}
+
+static bool set_new(PyObject *dict, const char *key, PyObject *value)
+{
+    bool done = value != NULL && PyDict_SetItemString(dict, key, value) == 0;
+    Py_XDECREF(value);
+    return done;
+}
+
+static PyObject *text_or_empty(PyObject *object) { return object != NULL ? own(object) : PyUnicode_FromString(""); }
+
+PyObject *envelope_fields(struct envelope *envelope)
+{
+    if (envelope->fields != NULL) {
+        return envelope->fields;
+    }
+    PyObject *fields = PyDict_New();
+    PyObject *route = envelope->route != NULL ? envelope->route : Py_None;
+    if (fields != NULL && set_new(fields, "id", text_or_empty(envelope->id)) &&
+        set_new(fields, "parent_id", text_or_empty(envelope->parent_id)) &&
+        set_new(fields, "route", route_hops(route, envelope->form)) &&
+        set_new(fields, "headers", copy_of(envelope->headers)) &&
+        set_new(fields, "status", copy_of(envelope->status))) {
+        envelope->fields = fields;
+        return fields;
+    }
+    Py_XDECREF(fields);
+    return NULL;
+}
+
+/* ---- frames -------------------------------------------------------------------------------------------------------
+ */
+
+static bool append(struct buffer *out, const char *text, struct error *err)
+{
+    return buffer_append(out, text, strlen(text)) == BUFFER_OK ||
+           error_set(err, ERR_MEMORY, 0, "no memory for the reply");
+}
+
+/* An exception of making the frame, which only memory can cause. */
+static bool fail_memory(struct error *err)
+{
+    PyErr_Clear();
+    return error_set(err, ERR_MEMORY, 0, "no memory for the reply");
+}
+
+/* What there is and is not empty, as the contract wants it for HTTP; whatever there is for the length prefix. */
+static bool write_member(struct buffer *out, const char *key, PyObject *value, bool even_empty, struct error *err)
+{
+    if (value == NULL || (!even_empty && PyObject_IsTrue(value) == 0)) {
+        return true;
+    }
+    return append(out, ",\"", err) && append(out, key, err) && append(out, "\":", err) && encode(value, key, out, err);
+}
+
+static bool write_route(const struct envelope *envelope, PyObject *fields, struct buffer *out, struct error *err)
+{
+    PyObject *hops = fields != NULL ? member(fields, "route") : NULL;
+    PyObject *next = hops != NULL ? member(hops, "next") : NULL;
+    PyObject *route = route_advance(envelope->route, envelope->form, next);
+    if (route == NULL) {
+        return fail_memory(err);
+    }
+    bool written = append(out, ",\"route\":", err) && encode(route, "route", out, err);
+    Py_DECREF(route);
+    return written;
+}
+
+bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, const char *root, struct buffer *out,
+                          struct error *err)
+{
+    size_t before = out->size;
+    PyObject *fields = envelope->fields;
+    PyObject *headers = fields != NULL ? member(fields, "headers") : envelope->headers;
+    PyObject *status = fields != NULL ? member(fields, "status") : envelope->status;
+    bool http = envelope->form == ROUTE_HOPS;
+    bool even_empty = !http && fields == NULL;
+    if (append(out, "{\"payload\":", err) && encode(payload, root, out, err) &&
+        write_route(envelope, fields, out, err) &&
+        (envelope->form == ROUTE_STEPS || write_member(out, "headers", headers, even_empty, err)) &&
+        (!http || write_member(out, "status", status, false, err)) && append(out, "}", err)) {
+        return true;
+    }
+    PyErr_Clear();
+    out->size = before;
+    return false;
+}
+
+/* ---- whole messages -----------------------------------------------------------------------------------------------
+ */
+
+static PyObject *reduce(PyObject *message)
+{
+    static const char *const names[] = {"payload", "route", "id", "parent_id", "headers"};
+    PyObject *reduced = PyDict_New();
+    for (size_t i = 0; reduced != NULL && i < sizeof names / sizeof *names; i++) {
+        PyObject *value = member(message, names[i]);
+        if (value != NULL && PyDict_SetItemString(reduced, names[i], value) != 0) {
+            Py_CLEAR(reduced);
+        }
+    }
+    return reduced;
+}
+
+/* Puts which output it is before what is wrong with it. */
+static void name_output(enum route_form form, Py_ssize_t index, Py_ssize_t count)
+{
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value != NULL && PyErr_GivenExceptionMatches(type, PyExc_ValueError)) {
+        PyErr_Format(PyExc_ValueError, "Invalid output %s[%zd/%zd]: %S", form == ROUTE_STEPS ? "message" : "envelope",
+                     index, count, value);
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        return;
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+PyObject *envelope_check_output(const struct envelope *envelope, PyObject *message, bool validate, Py_ssize_t index,
+                                Py_ssize_t count)
+{
+    if (!validate) {
+        return own(message);
+    }
+    enum route_form form = envelope->form;
+    PyObject *reduced = check(message, form) == 0 && route_check_passed(member(message, "route"), form,
+                                                                        envelope->passed, envelope->current) == 0
+                            ? reduce(message)
+                            : NULL;
+    if (reduced == NULL) {
+        name_output(form, index, count);
+    }
+    return reduced;
+}

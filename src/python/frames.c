@@ -1,0 +1,134 @@
+#include "python/frames.h"
+
+#include "codec/encode.h"
+#include "python/command.h"
+#include "python/stream.h"
+
+static bool append(struct buffer *out, const char *text, struct error *err)
+{
+    return buffer_append(out, text, strlen(text)) == BUFFER_OK ||
+           error_set(err, ERR_MEMORY, 0, "no memory for the reply");
+}
+
+bool frames_begin(struct call *call) { return call->protocol != PROTOCOL_HTTP || stream_begin(call); }
+
+/* What stands before a frame in a list. */
+static const char *prefix_of(const struct call *call)
+{
+    if (call->frames > 1) {
+        return ",";
+    }
+    return call->protocol == PROTOCOL_RAW ? "{\"status\":\"ok\",\"result\":[" : "[";
+}
+
+static bool write_listed(struct call *call, PyObject *payload, const char *root, struct error *err)
+{
+    struct buffer *out = &call->reply->body;
+    if (!append(out, prefix_of(call), err)) {
+        return false;
+    }
+    if (call->protocol == PROTOCOL_RAW) {
+        return encode(payload, root, out, err);
+    }
+    if (call->envelope.passed == NULL) {
+        return envelope_write_frame(&call->envelope, payload, root, out, err);
+    }
+    Py_ssize_t index = (Py_ssize_t)call->frames - 1;
+    PyObject *message = envelope_check_output(&call->envelope, payload, call->binding->validate, index, index + 1);
+    if (message == NULL) {
+        err->category = ERR_NONE;
+        return false;
+    }
+    bool written = encode(message, root, out, err);
+    Py_DECREF(message);
+    return written;
+}
+
+static enum taken after(enum sent sent)
+{
+    static const enum taken taken[] = {
+        [SENT] = TAKEN_SEND, [SENT_PENDING] = TAKEN_WAIT, [SENT_GONE] = TAKEN_STOP, [SENT_RAISED] = TAKEN_THROW};
+    return taken[sent];
+}
+
+static enum taken take_frame(struct call *call, PyObject *payload, struct error *err)
+{
+    struct buffer *out = &call->reply->body;
+    char root[32];
+    (void)PyOS_snprintf(root, sizeof root, "frame[%zu]", call->frames);
+    call->frames++;
+    if (!call->streaming) {
+        return write_listed(call, payload, root, err) ? TAKEN_SEND : TAKEN_STOP;
+    }
+    out->size = 0;
+    if (!envelope_write_frame(&call->envelope, payload, root, out, err)) {
+        return TAKEN_STOP;
+    }
+    return after(stream_send(call, "downstream", out));
+}
+
+/* Upstream there is only where events go. */
+static enum taken take_fly(struct call *call, PyObject *value, struct error *err)
+{
+    struct buffer *out = &call->reply->body;
+    if (!call->streaming) {
+        return TAKEN_SEND;
+    }
+    out->size = 0;
+    if (!append(out, "{\"payload\":", err) || !encode(value, "FLY", out, err) || !append(out, "}", err)) {
+        return TAKEN_STOP;
+    }
+    return after(stream_send(call, "upstream", out));
+}
+
+enum taken frames_take(struct call *call, PyObject *item, PyObject **ret_value, struct error *err)
+{
+    PyObject *value = NULL;
+    enum taken taken = TAKEN_SEND;
+    switch (command_take(&call->envelope, item, &value)) {
+    case COMMAND_NONE:
+        break;
+    case COMMAND_FRAME:
+        taken = take_frame(call, item, err);
+        break;
+    case COMMAND_FLY:
+        taken = take_fly(call, value, err);
+        Py_CLEAR(value);
+        break;
+    case COMMAND_DONE:
+        *ret_value = value;
+        return TAKEN_SEND;
+    case COMMAND_FAILED:
+        return TAKEN_THROW;
+    }
+    if (taken == TAKEN_SEND) {
+        *ret_value = Py_None;
+        Py_INCREF(Py_None);
+    }
+    return taken;
+}
+
+/* The brackets of a list. */
+static bool close_list(struct call *call, struct error *err)
+{
+    struct buffer *out = &call->reply->body;
+    call->frames += call->frames == 0; /* an empty list still needs its opening */
+    if (out->size == 0 && !append(out, prefix_of(call), err)) {
+        return false;
+    }
+    return append(out, call->protocol == PROTOCOL_RAW ? "]}" : "]", err);
+}
+
+void frames_settle(struct call *call, PyObject *ended, const struct error *err)
+{
+    struct error unwritten;
+    if (call_end_function(call, ended, err, &ended)) {
+        Py_DECREF(ended);
+        if (!call->streaming && !close_list(call, &unwritten)) {
+            call_fail_error(call, &unwritten, false);
+        }
+    }
+    if (call->streaming) {
+        stream_end(call);
+    }
+}

@@ -1,0 +1,93 @@
+#include "python/generator.h"
+
+#include "python/active.h"
+#include "python/frames.h"
+
+static PyObject *none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* The next item: new reference, or NULL with an exception, or without at the end. Takes over `value`; NULL throws the
+ * exception that is set. */
+static PyObject *advance(PyObject *generator, PyObject *value)
+{
+    PyObject *item;
+    if (value == Py_None) {
+        Py_DECREF(value);
+        return PyIter_Next(generator);
+    }
+    if (value != NULL) {
+        item = PyObject_CallMethod(generator, "send", "(O)", value);
+        Py_DECREF(value);
+    } else {
+        PyObject *type;
+        PyObject *raised;
+        PyObject *traceback;
+        PyErr_Fetch(&type, &raised, &traceback);
+        PyErr_NormalizeException(&type, &raised, &traceback);
+        item = PyObject_CallMethod(generator, "throw", "(O)", raised);
+        Py_XDECREF(traceback);
+        Py_XDECREF(raised);
+        Py_XDECREF(type);
+    }
+    if (item == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        PyErr_Clear();
+    }
+    return item;
+}
+
+/* Its `finally` runs. What it raises has nowhere else to go. */
+static void close_generator(PyObject *generator)
+{
+    PyObject *closed = PyObject_CallMethod(generator, "close", NULL);
+    if (closed == NULL) {
+        PyErr_WriteUnraisable(generator);
+    }
+    Py_XDECREF(closed);
+}
+
+/* None if the generator has come to its end, else NULL: with an exception, or `*err` (category ERR_NONE if the client
+ * is gone). */
+static PyObject *drive(struct call *call, PyObject *generator, struct error *err)
+{
+    PyObject *value = Py_None;
+    Py_INCREF(value);
+    for (;;) {
+        PyObject *item = advance(generator, value);
+        call_check_fork(call);
+        if (item == NULL) {
+            if (PyErr_Occurred() != NULL) {
+                return NULL;
+            }
+            return none();
+        }
+        value = NULL;
+        err->category = ERR_NONE;
+        enum taken taken = frames_take(call, item, &value, err);
+        Py_DECREF(item);
+        if (taken == TAKEN_STOP) {
+            PyObject *type;
+            PyObject *raised;
+            PyObject *traceback;
+            PyErr_Fetch(&type, &raised, &traceback);
+            close_generator(generator);
+            PyErr_Restore(type, raised, traceback);
+            return NULL;
+        }
+    }
+}
+
+void generator_run(struct call *call, PyObject *generator)
+{
+    struct error err = {.category = ERR_NONE};
+    PyObject *result = NULL;
+    if (frames_begin(call)) {
+        result = drive(call, generator, &err);
+    } else {
+        close_generator(generator);
+    }
+    Py_DECREF(generator);
+    frames_settle(call, result, &err);
+}

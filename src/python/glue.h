@@ -1,0 +1,16 @@
+/*
+ * Python sources that C would only spell out longer (src/python/glue/), embedded by tools/embed.py and run when they
+ * are first needed. Needs the GIL.
+ */
+#ifndef ASYA_PYTHON_GLUE_H
+#define ASYA_PYTHON_GLUE_H
+
+#include <Python.h>
+
+extern const char glue_loop[];  /* asyncio */
+extern const char glue_typed[]; /* payloads by annotation */
+
+/* Runs a source with `names` (borrowed) as its globals. 0, or -1 with an exception. */
+int glue_run(const char *source, const char *title, PyObject *names);
+
+#endif

@@ -1,0 +1,393 @@
+#include "python/loop.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "python/active.h"
+#include "python/context.h"
+#include "python/frames.h"
+#include "python/generator.h"
+#include "python/glue.h"
+
+static PyObject *names; /* the globals of the glue; NULL: there is no loop */
+static struct binding *owner;
+static PyObject *timer; /* what wakes the loop for the server's deadline, or NULL */
+static uint64_t armed = CLOCK_NEVER;
+static PyObject *wait_mark; /* the two answers of take() */
+static PyObject *stop_mark;
+
+/* What the glue defines, looked up once. */
+static struct {
+    PyObject *answer;
+    PyObject *drive;
+    PyObject *wake;
+    PyObject *cancel;
+    PyObject *call_after;
+    PyObject *stop;
+    PyObject *settle;
+    PyObject *ready;
+    PyObject *deliver;
+    PyObject *base_copy;
+} glue;
+
+bool loop_is_open(void) { return names != NULL; }
+
+static PyObject *none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* What a piece of glue raises has no request to go to. */
+static void unraisable(PyObject *result, PyObject *function)
+{
+    if (result == NULL) {
+        PyErr_WriteUnraisable(function);
+    }
+    Py_XDECREF(result);
+}
+
+/* ---- the server's turns -------------------------------------------------------------------------------------------
+ */
+
+static void cancel_timer(void)
+{
+    if (timer != NULL) {
+        unraisable(PyObject_CallMethod(timer, "cancel", NULL), timer);
+        Py_CLEAR(timer);
+    }
+}
+
+void loop_rearm(void)
+{
+    if (names == NULL || owner->server == NULL) {
+        return;
+    }
+    uint64_t deadline = server_deadline(owner->server);
+    if (deadline >= armed) { /* a later one is looked up when the timer rings: most requests never move it */
+        return;
+    }
+    cancel_timer();
+    uint64_t now = clock_now();
+    double seconds = deadline > now ? (double)(deadline - now) / 1e9 : 0;
+    PyObject *delay = PyFloat_FromDouble(seconds);
+    timer = delay != NULL ? PyObject_CallFunctionObjArgs(glue.call_after, delay, glue.ready, NULL) : NULL;
+    armed = timer != NULL ? deadline : CLOCK_NEVER;
+    Py_XDECREF(delay);
+    if (timer == NULL) {
+        PyErr_WriteUnraisable(glue.call_after);
+    }
+}
+
+/* The descriptor is readable, or a deadline has come. */
+static PyObject *ready(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    if (armed != CLOCK_NEVER && armed <= clock_now()) {
+        Py_CLEAR(timer); /* it has rung */
+        armed = CLOCK_NEVER;
+    }
+    owner->thread = PyEval_SaveThread();
+    bool more = server_turn(owner->server, false);
+    PyEval_RestoreThread(owner->thread);
+    if (more) {
+        loop_rearm();
+    } else {
+        cancel_timer();
+        unraisable(PyObject_CallFunctionObjArgs(glue.stop, NULL), glue.stop);
+    }
+    return none();
+}
+
+/* ---- what becomes of a request ------------------------------------------------------------------------------------
+ */
+
+/* The call `arguments` begin with. NULL, without an exception, if it has ended. */
+static struct call *call_of(PyObject *arguments) { return context_call(PyTuple_GetItem(arguments, 0)); }
+
+static struct call *leaving; /* the call deliver() is called for */
+
+/* Sending a reply may let the next request in, whose function runs then. */
+static PyObject *deliver(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    struct call *call = leaving;
+    owner->thread = PyEval_SaveThread();
+    call_send(call);
+    PyEval_RestoreThread(owner->thread);
+    return none();
+}
+
+/* The request is through, within its task: its reply is sent in a context that knows nothing of the task's variables.
+ */
+static void end(struct call *call)
+{
+    call_check_fork(call);
+    call_close(call);
+    if (call->answering) {
+        call->ended = true; /* loop_take sees to it */
+        return;
+    }
+    PyObject *context = PyObject_CallFunctionObjArgs(glue.base_copy, NULL);
+    leaving = call;
+    if (context != NULL) {
+        unraisable(PyObject_CallMethod(context, "run", "O", glue.deliver), context);
+        Py_DECREF(context);
+    } else {
+        PyErr_Clear();
+        Py_DECREF(deliver(NULL, NULL));
+    }
+    loop_rearm();
+}
+
+/* finish(request, result): the coroutine has returned. Gives back an asynchronous generator that is still to be run. */
+static PyObject *finish(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    struct call *call = call_of(arguments);
+    PyObject *result = PyTuple_GetItem(arguments, 1);
+    if (call == NULL || result == NULL) {
+        return none();
+    }
+    Py_INCREF(result);
+    enum shape shape = shape_of(result);
+    if (shape == SHAPE_ASYNC_GENERATOR && frames_begin(call)) {
+        return result;
+    }
+    if (shape == SHAPE_ASYNC_GENERATOR) { /* nobody reads any more */
+        Py_DECREF(result);
+        frames_settle(call, NULL, NULL);
+    } else if (shape == SHAPE_GENERATOR) {
+        generator_run(call, result);
+    } else {
+        call_settle(call, result);
+    }
+    end(call);
+    return none();
+}
+
+/* fail(request, error) */
+static PyObject *fail(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    struct call *call = call_of(arguments);
+    PyObject *error = PyTuple_GetItem(arguments, 1);
+    if (call != NULL && error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        frames_settle(call, NULL, NULL);
+        end(call);
+    }
+    return none();
+}
+
+/* take(request, item) of an asynchronous generator. What to send into it, WAIT or STOP, or an exception to throw. */
+static PyObject *take(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    struct call *call = call_of(arguments);
+    PyObject *item = PyTuple_GetItem(arguments, 1);
+    PyObject *answer = stop_mark;
+    struct error err = {.category = ERR_NONE};
+    if (call == NULL || item == NULL) {
+        Py_INCREF(answer);
+        return answer;
+    }
+    switch (frames_take(call, item, &answer, &err)) {
+    case TAKEN_SEND:
+        loop_rearm();
+        return answer;
+    case TAKEN_THROW:
+        return NULL;
+    case TAKEN_WAIT:
+        answer = wait_mark;
+        break;
+    case TAKEN_STOP: /* closing the generator may take a while: the reply need not wait for it */
+        frames_settle(call, NULL, &err);
+        end(call);
+        break;
+    }
+    loop_rearm();
+    Py_INCREF(answer);
+    return answer;
+}
+
+/* complete(request): the asynchronous generator has come to its end. */
+static PyObject *complete(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    struct call *call = call_of(arguments);
+    if (call != NULL) {
+        Py_INCREF(Py_None);
+        frames_settle(call, Py_None, NULL);
+        end(call);
+    }
+    return none();
+}
+
+/* park(request, future): the future is done when there is room. */
+static PyObject *park(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    struct call *call = call_of(arguments);
+    PyObject *future = PyTuple_GetItem(arguments, 1);
+    if (call != NULL && future != NULL) {
+        Py_INCREF(future);
+        Py_XDECREF(call->waiter);
+        call->waiter = future;
+        loop_resume(call); /* it may have come to pass */
+    }
+    return none();
+}
+
+void loop_resume(struct call *call)
+{
+    if (exchange_is_gone(call->conn)) {
+        call->gone = true;
+    } else if (exchange_pending(call->conn) > 0) {
+        return;
+    }
+    if (call->waiter != NULL) {
+        PyObject *waiter = call->waiter;
+        call->waiter = NULL;
+        unraisable(PyObject_CallFunctionObjArgs(glue.wake, waiter, NULL), glue.wake);
+        Py_DECREF(waiter);
+    } else if (call->gone) {
+        active_tell_gone(call); /* it waits for something else */
+    }
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------
+ */
+
+static bool add_function(PyMethodDef *method)
+{
+    PyObject *function = PyCFunction_New(method, NULL);
+    bool added = function != NULL && PyDict_SetItemString(names, method->ml_name, function) == 0;
+    Py_XDECREF(function);
+    return added;
+}
+
+static bool add_mark(const char *name, PyObject **ret_mark)
+{
+    *ret_mark = PyUnicode_FromString(name);
+    return *ret_mark != NULL && PyDict_SetItemString(names, name, *ret_mark) == 0;
+}
+
+static bool add_names(void)
+{
+    static PyMethodDef methods[] = {{"ready", ready, METH_NOARGS, NULL},    {"deliver", deliver, METH_NOARGS, NULL},
+                                    {"finish", finish, METH_VARARGS, NULL}, {"fail", fail, METH_VARARGS, NULL},
+                                    {"take", take, METH_VARARGS, NULL},     {"complete", complete, METH_VARARGS, NULL},
+                                    {"park", park, METH_VARARGS, NULL}};
+    PyObject *builtins = PyImport_ImportModule("builtins");
+    bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
+                 add_mark("WAIT", &wait_mark) && add_mark("STOP", &stop_mark);
+    Py_XDECREF(builtins);
+    for (size_t i = 0; added && i < sizeof methods / sizeof *methods; i++) {
+        added = add_function(&methods[i]);
+    }
+    return added;
+}
+
+static bool find_names(void)
+{
+    const struct {
+        const char *name;
+        PyObject **place;
+    } wanted[] = {{"answer", &glue.answer},         {"drive", &glue.drive}, {"wake", &glue.wake},
+                  {"cancel", &glue.cancel},         {"stop", &glue.stop},   {"settle", &glue.settle},
+                  {"call_after", &glue.call_after}, {"ready", &glue.ready}, {"deliver", &glue.deliver},
+                  {"base_copy", &glue.base_copy}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        *wanted[i].place = PyDict_GetItemString(names, wanted[i].name); /* borrowed from `names` */
+        if (*wanted[i].place == NULL) {
+            PyErr_SetString(PyExc_RuntimeError, wanted[i].name);
+            return false;
+        }
+    }
+    context_use_variable(PyDict_GetItemString(names, "request_variable"));
+    return true;
+}
+
+int loop_open(struct binding *binding)
+{
+    if (names != NULL) {
+        return 0;
+    }
+    owner = binding;
+    names = PyDict_New();
+    if (names == NULL || !add_names() || glue_run(glue_loop, "asya_runtime loop", names) != 0 || !find_names()) {
+        Py_CLEAR(names);
+        return -1;
+    }
+    return 0;
+}
+
+/* Calls what the glue defines without arguments. */
+static void call_glue(const char *name)
+{
+    PyObject *function = PyDict_GetItemString(names, name);
+    unraisable(PyObject_CallFunctionObjArgs(function, NULL), function);
+}
+
+void loop_run(void)
+{
+    PyObject *descriptor = PyLong_FromLong(server_descriptor(owner->server));
+    if (descriptor == NULL || PyDict_SetItemString(names, "descriptor", descriptor) != 0) {
+        PyErr_WriteUnraisable(names);
+    }
+    Py_XDECREF(descriptor);
+    loop_rearm();
+    call_glue("run");
+}
+
+void loop_close(void)
+{
+    if (names != NULL) {
+        call_glue("close");
+    }
+}
+
+void loop_take(struct call *call, enum shape shape, PyObject *thing)
+{
+    call->place = CALL_TASK;
+    if (!call->active) {
+        active_add(call);
+    }
+    PyObject *start = shape == SHAPE_AWAITABLE ? glue.answer : glue.drive;
+    PyObject *request = context_of(call);
+    PyObject *task = NULL;
+    if (request != NULL && (shape == SHAPE_AWAITABLE || frames_begin(call))) {
+        task = PyObject_CallFunctionObjArgs(start, request, thing, NULL);
+    }
+    Py_DECREF(thing);
+    if (request == NULL || context_call(request) == call) { /* it still goes on, or could not begin */
+        if (task == NULL) {
+            frames_settle(call, NULL, NULL);
+            end(call);
+        } else {
+            call->task = task;
+            task = NULL;
+        }
+    }
+    Py_XDECREF(task);
+    Py_XDECREF(request);
+}
+
+bool loop_cancel(const struct call *call)
+{
+    PyObject *task = call->task != NULL ? call->task : Py_None;
+    PyObject *done = PyObject_CallFunctionObjArgs(glue.cancel, task, NULL);
+    bool cancelled = done == Py_True;
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    return cancelled;
+}
+
+PyObject *loop_settle(struct binding *binding, PyObject *awaitable)
+{
+    return loop_open(binding) == 0 ? PyObject_CallFunctionObjArgs(glue.settle, awaitable, NULL) : NULL;
+}

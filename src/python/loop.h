@@ -1,0 +1,42 @@
+/*
+ * The one asyncio loop of a worker: made when the first coroutine appears, it lives as long as the worker, so clients
+ * and tasks bound to it survive between requests. It runs in the main thread and waits on the server's own descriptor:
+ * no thread, no polling (python/glue/loop.py).
+ *
+ * A worker that never meets a coroutine never imports asyncio.
+ *
+ * Needs the GIL.
+ */
+#ifndef ASYA_PYTHON_LOOP_H
+#define ASYA_PYTHON_LOOP_H
+
+#include "python/call.h"
+#include "python/shape.h"
+
+/* Makes the loop, if there is none. 0, or -1 with an exception. */
+int loop_open(struct binding *binding);
+bool loop_is_open(void);
+
+/* Runs the server in the loop until the server's work is over. */
+void loop_run(void);
+
+/* Ends the tasks that are left, and closes the loop. */
+void loop_close(void);
+
+/* Takes on a kept call in the main thread whose function has returned `thing` (taken over), a coroutine or an
+ * asynchronous generator. The reply follows; with call->answering it may be complete already (call->ended). */
+void loop_take(struct call *call, enum shape shape, PyObject *thing);
+
+/* Runs an awaitable (borrowed) to its end, while the server does not run. New reference to its result, or NULL. */
+PyObject *loop_settle(struct binding *binding, PyObject *awaitable);
+
+/* Cancels the call's task. False if that is not possible since the task holds up the loop: raise the exception. */
+bool loop_cancel(const struct call *call);
+
+/* The client of this call has taken its events, or is gone. */
+void loop_resume(struct call *call);
+
+/* A deadline of the server may have changed. */
+void loop_rearm(void);
+
+#endif
