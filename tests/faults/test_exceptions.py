@@ -177,7 +177,6 @@ ROBUST = {
     "an object whose __getattr__ raises": "class A:\n    def __getattr__(self, name): raise SystemExit\nreturn A()",
     "an object whose __class__ raises":
         "class A:\n    @property\n    def __class__(self): raise RuntimeError('no class')\nreturn A()",
-    "a coroutine": "async def f(): return 1\nc = f(); c.close(); return c",
     "an iterator that never ends": "import itertools; return itertools.count()",
     "a class pretending to be a list": "class L(list):\n    def __len__(self): return 10**9\nreturn L([1, 2])",
 }

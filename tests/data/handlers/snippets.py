@@ -16,3 +16,10 @@ async def run_async(code):
     scope = {"KEPT": KEPT}
     exec("async def body():\n" + textwrap.indent(code, "    "), scope)
     return await scope["body"]()
+
+
+def run_whole(message):
+    """The same for a function that gets whole messages; its code sees `message`."""
+    scope = {"KEPT": KEPT, "message": message}
+    exec("def body():\n" + textwrap.indent(message["payload"], "    "), scope)
+    return scope["body"]()
