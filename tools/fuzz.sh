@@ -28,6 +28,12 @@ fuzz_one() {
         options+=(-dict=fuzz/json.dict)
         ;;
     esac
+    case $name in
+    codec_*) # an interpreter leaves memory behind; tests/codec looks for ours
+        options+=(-detect_leaks=0)
+        export ASAN_OPTIONS=detect_leaks=0
+        ;;
+    esac
     [ -f "fuzz/$name.dict" ] && options+=(-dict="fuzz/$name.dict")
     if ! "$target" "${options[@]}" "$corpus" "${seeds[@]}" >"$log" 2>&1; then
         tail -40 "$log"

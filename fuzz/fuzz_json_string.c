@@ -1,4 +1,4 @@
-/* utf8 and string: the fast ways agree with one character after the other. */
+/* string and utf8: the fast ways agree with one character after the other. */
 #include "json/string.h"
 #include "json/utf8.h"
 
