@@ -8,10 +8,10 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test lint check-layers unit sanitize socket bench bench-codec fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test lint check-layers unit unit-aarch64 sanitize socket bench bench-codec check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: setup ## Build dist/asya_runtime.py (the default)
 	@tools/release.sh $(BUILD) dist $(MACHINES)
@@ -40,6 +40,9 @@ lint: setup-test ## Format, clang-tidy, cppcheck, layers
 unit: setup-test ## C unit tests with ASan and UBSan
 	@tools/test.sh unit
 
+unit-aarch64: setup-test ## C unit tests of the JSON library for aarch64, under qemu-user
+	@tools/unit_aarch64.sh
+
 socket: setup-test build ## Socket, codec, fault and single-file tests
 	@tools/test.sh pytest
 
@@ -48,6 +51,13 @@ bench: setup-test build ## Requests a second beside a C echo server and a stdlib
 
 bench-codec: setup-test build ## loads and dumps against json, orjson and msgspec
 	@PYTHONPATH=dist $(VENV)/bin/python bench/codec.py
+
+check-doubles: setup-test build ## 10^7 random doubles, powers and hard cases read and written as by CPython
+	@PYTHONPATH=dist $(VENV)/bin/python tests/codec/check_doubles.py --count 10000000
+
+fuzz: setup-test build ## Each fuzz target for ten minutes, and 10^7 texts read as by json and Node
+	@tools/fuzz.sh 600
+	@PYTHONPATH=dist $(VENV)/bin/python tests/codec/differential.py --count 10000000
 
 fuzz-short: setup-test ## Each fuzz target for a minute
 	@tools/fuzz.sh 60

@@ -37,7 +37,7 @@ aarch64) cross_packages=(gcc-x86-64-linux-gnu libc6-dev-amd64-cross) cross_gcc=x
 esac
 build_packages=(gcc libc6-dev binutils meson ninja-build zopfli python3 python3-dev "${cross_packages[@]}")
 test_packages=(clang clang-tidy clang-format cppcheck libclang-rt-14-dev libcmocka-dev pkg-config python3-venv valgrind
-               strace git util-linux socat netcat-openbsd curl libseccomp2)
+               strace git util-linux socat netcat-openbsd curl libseccomp2 nodejs qemu-user-static)
 
 case "${1:-build}" in
 build)

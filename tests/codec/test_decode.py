@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, os.path.dirname(__file__))
 import check_doubles  # noqa: E402
+import differential  # noqa: E402
 from documents import SANITIZED, many, same, values  # noqa: E402
 
 DEPTH = 1000
@@ -280,6 +281,15 @@ def test_every_beginning_of_a_document_is_refused():
             assert agrees(data[:size] + bytes([byte]) + data[size + 1:])
 
 
+def test_random_texts_are_read_as_by_json_and_node(dice):
+    node = differential.have_node()
+    count = 10000 if SANITIZED else 100000
+    done, accepted = differential.check(loads, same, dice, count, node)
+    assert done == count and count // 10 < accepted < count // 2
+    if not node:
+        pytest.skip("node is not installed (apt-get install nodejs): only json was asked")
+
+
 # Large documents
 
 
@@ -359,6 +369,42 @@ def test_the_collector_rests_and_is_what_it_was(data, on):
         gc.callbacks.pop()
         (gc.enable if was else gc.disable)()
     assert len(ran) <= 2  # at most one, when all is done and the collector is on again
+
+
+# Memory
+
+PEAK = """
+import resource, sys
+from asya_runtime import loads
+data = %s
+loads(b"[]")
+def now():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak counts from here on
+before = now()
+value = loads(data)
+print(now() - before, %s)
+"""
+
+
+@pytest.mark.skipif(SANITIZED, reason="measures the memory of CPython's own allocator")
+@pytest.mark.parametrize("data, objects", [
+    ("b'\"' + b'a' * 40000000 + b'\"'", "sys.getsizeof(value)"),
+    ("('\"' + 'é' * 20000000 + '\"').encode()", "sys.getsizeof(value)"),
+    ("b'\"' + b'\\\\n' * 20000000 + b'\"'", "sys.getsizeof(value)"),
+    ("b'[' + b'12.5,' * 1000000 + b'1]'", "sys.getsizeof(value) + 32 * len(value)"),
+    ("b'[' + b'[],' * 500000 + b'1]'", "sys.getsizeof(value) + 64 * len(value)"),
+    ("b'{' + b','.join(b'\"key %d\":%d' % (i, i + 5000) for i in range(300000)) + b'}'", "sys.getsizeof(value) + (64 + 32) * len(value)"),
+], ids=["ASCII string", "Latin-1 string", "escapes", "doubles", "lists", "keys"])
+def test_memory_peaks_at_the_buffer_and_the_objects(data, objects):
+    """In a process of its own, whose malloc gives large blocks back at once. What waits to be put into an array, and what
+    an array grows ahead, is within the tenth allowed beyond."""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), MALLOC_MMAP_THRESHOLD_="65536", MALLOC_TRIM_THRESHOLD_="65536")
+    run = subprocess.run([sys.executable, "-c", PEAK % (data, objects)], check=True, stdout=subprocess.PIPE, env=environment)
+    peak, size = map(int, run.stdout.split())
+    assert 0.9 * size < peak < 1.1 * size + 4e6
 
 
 # What it leaves behind
