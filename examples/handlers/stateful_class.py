@@ -31,5 +31,11 @@ class Model:
         if len(features) != 2:
             raise ValueError(f"features must be two numbers, not {len(features)}")
         self.served += 1
-        label, centroid = min(self.centroids.items(), key=lambda item: math.dist(features, item[1]))
-        return {"label": label, "distance": round(math.dist(features, centroid), 4), "served": self.served}
+        distances = {label: self.distance(features, centroid) for label, centroid in self.centroids.items()}
+        label = min(distances, key=distances.get)
+        return {"label": label, "distance": round(distances[label], 4), "served": self.served}
+
+    @staticmethod
+    def distance(one, other) -> float:
+        """As the crow flies."""
+        return math.hypot(one[0] - other[0], one[1] - other[1])

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from harness import client, processes
+from harness.runtime import PYTHON
 
 SNIPPET = "snippets:run"
 FDS = """
@@ -143,6 +144,8 @@ def test_a_set_user_id_program_stays_the_functions_user(runtime, strangers, open
     plain = subprocess.run([*as_user, str(program), "-u"], capture_output=True, text=True, check=True)
     if plain.stdout != "0\n":
         pytest.skip("/tmp is mounted nosuid: the program would not change its user anyway")
+    if subprocess.run([*as_user, PYTHON, "-c", "pass"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("an unprivileged user may not run %s" % PYTHON)
     os.chown(open_folder, STRANGER, STRANGER)
     code = "import subprocess; return subprocess.run([%r, '-u'], stdout=subprocess.PIPE, check=True).stdout.decode()"
     with runtime(SNIPPET, path=open_folder / "s", wrapper=as_user) as server:
