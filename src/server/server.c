@@ -299,7 +299,9 @@ static void released(struct conn_host *host, bool waiting)
 {
     struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
     resume(server, server->looked);
-    if (!server->turning && (waiting || server->draining || server->retiring)) {
+    const struct park *park = server->config->park;
+    bool may_trim = host->count == 0 && park != NULL && park->count > PARK_KEPT; /* expire() sets the time for it */
+    if (!server->turning && (waiting || may_trim || server->draining || server->retiring)) {
         server_wake(server);
     }
 }
