@@ -15,7 +15,7 @@ DOCUMENTS = sorted({
     for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "examples/**/*.md")
     for path in REPOSITORY.glob(pattern)})
 # What may be shown without being run, once it says why.
-REASONS = ("needs a cluster", "needs kubectl", "builds the project", "takes minutes", "needs the network", "not this system", "not built yet")
+REASONS = ("needs a cluster", "needs kubectl", "builds the project", "takes minutes", "needs the network", "not this system")
 
 
 def blocks_of(name):

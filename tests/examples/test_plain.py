@@ -68,7 +68,6 @@ def slow_service():
         thread.join()
 
 
-@pytest.mark.open_issue
 def test_a_fan_out_takes_as_long_as_one(example, slow_service):
     urls = ["%s/%d" % (slow_service, number) for number in range(20)]
     with example("gather:fetch") as server:
@@ -79,7 +78,6 @@ def test_a_fan_out_takes_as_long_as_one(example, slow_service):
         (url, 200, "/%d" % number) for number, url in enumerate(urls)]
 
 
-@pytest.mark.open_issue
 def test_one_that_cannot_be_reached_does_not_fail_the_others(example, slow_service):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
@@ -90,7 +88,6 @@ def test_one_that_cannot_be_reached_does_not_fail_the_others(example, slow_servi
     assert "ConnectionRefusedError" in answers[1]["error"]
 
 
-@pytest.mark.open_issue
 def test_messages_overlap_while_they_wait(example, slow_service):
     results = []
     with example("gather:fetch", env={"ASYA_CONCURRENCY": "50"}) as server:
@@ -134,7 +131,6 @@ def events(path, payload):
     return found
 
 
-@pytest.mark.open_issue
 def test_tokens_go_upstream_one_by_one_and_the_text_goes_on(example):
     with example("tokens:generate") as server:
         found = events(server.path, {"prompt": "the function", "max_tokens": 8, "seed": 7})
@@ -145,14 +141,12 @@ def test_tokens_go_upstream_one_by_one_and_the_text_goes_on(example):
     assert frame["route"] == {"prev": ["llm"], "curr": "store", "next": []}
 
 
-@pytest.mark.open_issue
 def test_over_bare_json_the_text_alone_is_the_reply(example):
     with example("tokens:generate") as server:
         [frame] = server.result({"prompt": "the function", "max_tokens": 8, "seed": 7})
         assert frame["text"].startswith("the function ") and frame["tokens"] == len(frame["text"].split()) - 2
 
 
-@pytest.mark.open_issue
 def test_a_prompt_that_is_too_short_is_refused(example):
     with example("tokens:generate", expect_log=["validation_error"]) as server:
         assert server.call({"prompt": "the"})["error"] == "validation_error"
