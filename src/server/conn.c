@@ -8,6 +8,7 @@
 #include "server/intake.h"
 #include "server/output.h"
 #include "server/slot.h"
+#include "wire/detect.h"
 #include "wire/framed.h"
 #include "wire/reply.h"
 
@@ -381,11 +382,15 @@ void conn_released(struct conn_host *host)
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
-/* No memory even for the connection's state: a reply that needs none, and what has arrived is taken from the socket so
- * that closing does not take the reply away. */
+/* No memory even for the connection's state: a reply that needs none, in the form that what has arrived asks for. That
+ * is taken from the socket, so that closing does not take the reply away. */
 static void refuse_without_memory(struct conn_host *host, int fd)
 {
-    struct view last = reply_out_of_memory(host->protocol);
+    enum protocol protocol = host->protocol;
+    if (recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT) > 0) {
+        protocol = detect(protocol, host->scratch[0]);
+    }
+    struct view last = reply_out_of_memory(protocol);
     log_error("out_of_memory: no memory for a connection");
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
