@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "server/control.h"
+#include "server/exchange.h"
 #include "supervisor/readyfile.h"
 #include "supervisor/rescue.h"
 #include "supervisor/supervisor.h"
@@ -93,25 +94,51 @@ void __wrap_free(void *block)
 
 struct request_row {
     const char *name;
-    const char *sent; /* and `size` bytes in all, filled with 'x' before the last one */
+    const char *sent; /* and `size` bytes in all, filled with 'x' before `tail` */
+    const char *tail;
     size_t size;
     bool half_close;
-    const char *expected; /* category, or "" for success */
+    enum protocol protocol;
+    const char *expected; /* bare JSON: category, or "" for success; otherwise what stands in the reply */
 };
 
+#define POST "POST /invoke HTTP/1.1\r\nHost: a\r\n"
+#define LAST "POST /invoke HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+
+#define RAW(sent, size, half_close, expected) sent, "", size, half_close, PROTOCOL_RAW, expected
+#define FRAMED(sent, half_close, expected)    sent, "", sizeof(sent) - 1, half_close, PROTOCOL_FRAMED, expected
+#define HTTP(sent, expected)                  sent, "", sizeof(sent) - 1, false, PROTOCOL_HTTP, expected
+#define LONG_HTTP(sent, tail, filler, expected)                                                                        \
+    sent, tail, sizeof(sent) - 1 + sizeof(tail) - 1 + (filler), false, PROTOCOL_HTTP, expected
+
 static const struct request_row request_rows[] = {
-    {"a success", "[1]", 3, false, ""},
-    {"a success in several reads", "\"\"", 150000, false, ""},
-    {"an open value at the end", "[1", 2, true, ""},
-    {"validation_error", "\"1\"", 3, false, "validation_error"},
-    {"processing_error", "\"2\"", 3, false, "processing_error"},
-    {"message_too_large", "\"\"", 200001, false, "message_too_large"},
-    {"empty_message", "", 0, true, "empty_message"},
-    {"invalid_encoding", "\"5\"", 3, false, "invalid_encoding"},
-    {"invalid_json", "hello", 5, true, "invalid_json"},
-    {"connection_error", "[1", 2, false, "connection_error"},
-    {"server_error", "\"8\"", 3, false, "server_error"},
-    {"out_of_memory", "\"9\"", 3, false, "out_of_memory"},
+    {"a success", RAW("[1]", 3, false, "")},
+    {"a success in several reads", "\"", "\"", 150000, false, PROTOCOL_RAW, ""},
+    {"an open value at the end", RAW("[1", 2, true, "")},
+    {"validation_error", RAW("\"1\"", 3, false, "validation_error")},
+    {"processing_error", RAW("\"2\"", 3, false, "processing_error")},
+    {"message_too_large", "\"", "\"", 200001, false, PROTOCOL_RAW, "message_too_large"},
+    {"empty_message", RAW("", 0, true, "empty_message")},
+    {"invalid_encoding", RAW("\"5\"", 3, false, "invalid_encoding")},
+    {"invalid_json", RAW("hello", 5, true, "invalid_json")},
+    {"connection_error", RAW("[1", 2, false, "connection_error")},
+    {"server_error", RAW("\"8\"", 3, false, "server_error")},
+    {"out_of_memory", RAW("\"9\"", 3, false, "out_of_memory")},
+    {"a reply that comes later", RAW("\"L\"", 3, false, "")},
+    {"a length prefix", FRAMED("\0\0\0\3[1]", false, "\"ok\"")},
+    {"a length prefix above the limit", FRAMED("\1\0\0\0", false, "msg_parsing_error")},
+    {"a length prefix cut off", FRAMED("\0\0\0\3[", true, "connection_error")},
+    {"a length prefix and a later reply", FRAMED("\0\0\0\3\"L\"", false, "\"ok\"")},
+    {"HTTP", HTTP(LAST "Content-Length: 3\r\n\r\n[1]", "\"ok\"")},
+    {"HTTP in several reads", LONG_HTTP(LAST "Content-Length: 150000\r\n\r\n\"", "\"", 149998, "\"ok\"")},
+    {"HTTP in a chunk",
+     LONG_HTTP(LAST "Transfer-Encoding: chunked\r\n\r\n249F0\r\n\"", "\"\r\n0\r\n\r\n", 149998, "\"ok\"")},
+    {"two requests of HTTP at once",
+     HTTP(POST "Content-Length: 3\r\n\r\n[1]" LAST "Content-Length: 3\r\n\r\n[1]", "\"ok\"")},
+    {"malformed HTTP", HTTP("POST /invoke\r\n\r\n", "msg_parsing_error")},
+    {"a path of HTTP that is not there", HTTP("GET /x HTTP/1.0\r\n\r\n", "not_found")},
+    {"HTTP and a later reply", HTTP(LAST "Content-Length: 3\r\n\r\n\"L\"", "\"ok\"")},
+    {"HTTP and a stream", HTTP(LAST "Content-Length: 3\r\n\r\n\"S\"", "\r\n0\r\n\r\n")},
 };
 
 /* "N" is answered with category N, everything else with null, after room was made for its size. */
@@ -133,10 +160,52 @@ static bool compute(void *context, const struct request *request, struct buffer 
     return whole;
 }
 
+static struct server *server;
+
+static struct {
+    struct conn *conn; /* of a request that is answered in the next turn; NULL: none */
+    bool stream;
+} later;
+
 static enum service_status answer(void *context, const struct request *request, struct reply *reply)
 {
+    if (request->size == 3 && (request->message[1] == 'L' || request->message[1] == 'S')) {
+        later.conn = request->conn;
+        later.stream = request->message[1] == 'S';
+        server_wake(server);
+        return SERVICE_LATER;
+    }
     reply->succeeded = compute(context, request, &reply->body);
     return SERVICE_DONE;
+}
+
+static void send_stream(struct conn *conn)
+{
+    static char text[700];
+    memset(text, '1', sizeof text);
+    bool well = exchange_stream(conn);
+    for (int i = 0; well && i < 3; i++) {
+        well = exchange_event(conn, view_of("downstream"), (struct view){text, sizeof text});
+    }
+    exchange_stream_end(conn, well);
+}
+
+static void collect(void *context)
+{
+    (void)context;
+    struct conn *conn = later.conn;
+    later.conn = NULL;
+    if (conn == NULL) {
+        return; /* the server's own call of server_wake() */
+    }
+    if (later.stream) {
+        send_stream(conn);
+        return;
+    }
+    struct request request = {.message = (const unsigned char *)"[1]", .size = 3};
+    struct reply reply = {.body = buffer_make((size_t)1 << 20), .status = 200};
+    reply.succeeded = compute(NULL, &request, &reply.body);
+    exchange_reply(conn, &reply);
 }
 
 enum { NOT_STARTED = 1, LEAKED = 2, FAILED = 4 };
@@ -150,7 +219,13 @@ static int serve(struct serving *serving, unsigned fail_at, bool for_ever)
     heap.fail_at = fail_at;
     heap.for_ever = for_ever;
     heap.active = true;
-    bool served = server_run(&serving->config, &err);
+    server = server_open(&serving->config, &err);
+    bool served = server != NULL;
+    if (served) {
+        while (server_turn(server, true)) {
+        }
+        server_close(server);
+    }
     heap.active = false;
     return (served ? 0 : NOT_STARTED) | (heap.live != 0 ? LEAKED : 0) | (heap.failed > 0 ? FAILED : 0);
 }
@@ -159,12 +234,10 @@ static int send_row(const struct serving *serving, const struct request_row *row
 {
     static char bytes[200001];
     int client = client_connect(serving);
+    size_t sent = row->protocol == PROTOCOL_FRAMED ? row->size : strlen(row->sent);
     memset(bytes, 'x', row->size);
-    memcpy(bytes, row->sent, strlen(row->sent));
-    if (row->size > 100) {
-        bytes[1] = 'x';
-        bytes[row->size - 1] = '"';
-    }
+    memcpy(bytes, row->sent, sent);
+    memcpy(bytes + row->size - strlen(row->tail), row->tail, strlen(row->tail));
     (void)send(client, bytes, row->size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (row->half_close) {
         shutdown(client, SHUT_WR);
@@ -175,7 +248,7 @@ static int send_row(const struct serving *serving, const struct request_row *row
 struct answered {
     const struct request_row *row;
     size_t size; /* (size_t)-1: no end, or a reset */
-    char reply[1000];
+    char reply[4000];
 };
 
 static void read_reply(int client, const struct request_row *row, struct answered *ret_answered)
@@ -185,9 +258,45 @@ static void read_reply(int client, const struct request_row *row, struct answere
     close(client);
 }
 
+/* A reply with its length prefix or HTTP head is whole: returns its body, or NULL. */
+static const char *find_body(const struct answered *answered)
+{
+    const char *reply = answered->reply;
+    if (answered->row->protocol == PROTOCOL_FRAMED) {
+        return answered->size >= 4 &&
+                       (size_t)(unsigned char)reply[3] + 256 * (size_t)(unsigned char)reply[2] == answered->size - 4
+                   ? reply + 4
+                   : NULL;
+    }
+    const char *head = strstr(reply, "\r\n\r\n");
+    const char *length = strstr(reply, "Content-Length: ");
+    if (head == NULL || length == NULL || strncmp(reply, "HTTP/1.1 ", 9) != 0 ||
+        answered->size < (size_t)(head + 4 - reply) + (size_t)atol(length + 16)) {
+        return NULL;
+    }
+    return head + 4;
+}
+
+static void check_reply_of_length(const struct answered *answered, unsigned fail_at, bool failed)
+{
+    bool streams = answered->row->expected[0] == '\r';
+    const char *body = answered->size == (size_t)-1 ? NULL : streams ? answered->reply : find_body(answered);
+    bool right = body != NULL && strstr(body, answered->row->expected) != NULL;
+    bool excused = failed && answered->size != (size_t)-1 &&
+                   (answered->size == 0 || streams || (body != NULL && strstr(body, "MemoryError") != NULL));
+    if (!right && !excused) {
+        fail_msg("%s, allocation %u: %s", answered->row->name, fail_at,
+                 answered->size == (size_t)-1 ? "no end" : answered->reply);
+    }
+}
+
 /* A reply is whole and of the expected category; where an allocation failed it may be out_of_memory, or none. */
 static void check_reply(const struct answered *answered, unsigned fail_at, bool failed)
 {
+    if (answered->row->protocol != PROTOCOL_RAW) {
+        check_reply_of_length(answered, fail_at, failed);
+        return;
+    }
     char code[64] = "";
     size_t code_size;
     size_t size = answered->size;
@@ -205,10 +314,11 @@ static void check_reply(const struct answered *answered, unsigned fail_at, bool 
 /* One round; returns whether an allocation was made to fail. */
 static bool run_round(const struct request_row *row, unsigned fail_at, bool for_ever)
 {
-    static const struct request_row plain = {"the next request", "[1]", 3, false, ""};
+    static const struct request_row plain = {"the next request", RAW("[1]", 3, false, "")};
     static struct answered answered[2];
     struct serving *serving = serving_make(4);
-    serving->config.service.answer = answer;
+    serving->config.service = (struct service){.answer = answer, .collect = collect};
+    serving->config.retire_at_once = true; /* alone: the next request waits for the first */
     serving->config.max_message = 200000;
     serving->config.read_timeout = 20 * CLOCK_MS;
     int first = send_row(serving, row);
