@@ -189,7 +189,7 @@ def test_a_worker_that_dies(troubled, code, kind):
 
 
 def test_a_function_that_takes_too_long(troubled):
-    with troubled.watched(expect_log=["ERROR .*did not finish"], allow_log=["WARNING", "ERROR", "Traceback", "  "]):
+    with troubled.watched(expect_log=["ERROR .*is asked to stop"], allow_log=["WARNING", "ERROR", "Traceback", "  "]):
         reply = framed(troubled.path, actors("import time\ntime.sleep(30)"))
         check_error(reply, "processing_error", "HandlerTimeout")
         assert framed(troubled.path, actors("return 1"))[0]["payload"] == 1

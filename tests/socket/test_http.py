@@ -233,7 +233,7 @@ def test_a_worker_that_dies_is_500(troubled, code, kind):
 
 
 def test_a_function_that_takes_too_long_is_500(troubled):
-    with troubled.watched(expect_log=["ERROR .*did not finish"], allow_log=["WARNING", "ERROR", "Traceback", "  "]):
+    with troubled.watched(expect_log=["ERROR .*is asked to stop"], allow_log=["WARNING", "ERROR", "Traceback", "  "]):
         answer = invoke(troubled.path, hops("import time\ntime.sleep(30)"))
         check_failure(answer, 500, "processing_error", "HandlerTimeout")
         assert invoke(troubled.path, hops("return 1"))[0] == 200

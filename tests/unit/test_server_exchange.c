@@ -907,8 +907,8 @@ static void a_service_may_end_a_stream_from_within_resume(void **state)
             close(fd);
         }
         serving_await_slot(serving, 0, SLOT_FREE);
-        assert_int_equal(serving->page.running, 0);
         assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+        assert_int_equal(serving->page.running, 0);
         if (timed_out) {
             close(fd);
         }
