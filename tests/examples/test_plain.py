@@ -1,12 +1,12 @@
 """The examples that need nothing but Python, through the socket, with the messages their texts show."""
 import http.server
-import json
 import socket
 import threading
 import time
 
 import pytest
 
+from harness import protocols
 from harness.runtime import REPOSITORY
 
 FOLDER = REPOSITORY / "examples" / "handlers"
@@ -107,38 +107,15 @@ def test_messages_overlap_while_they_wait(example, slow_service):
 # -- a stream ---------------------------------------------------------------------------------------------------------------
 
 
-def events(path, payload):
-    """(event, data) of an invocation over HTTP, to the end of the chunked stream."""
-    body = json.dumps({"id": "1", "route": {"prev": [], "curr": "llm", "next": ["store"]}, "payload": payload}).encode()
-    head = b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
-        client.connect(path)
-        client.sendall(head + body)
-        reply = client.makefile("rb")
-        assert reply.readline() == b"HTTP/1.1 200 OK\r\n"
-        fields = dict(line.rstrip().lower().split(b": ", 1) for line in iter(reply.readline, b"\r\n"))
-        assert fields[b"transfer-encoding"] == b"chunked" and fields[b"content-type"] == b"text/event-stream"
-        text, size = b"", None
-        while size != 0:
-            size = int(reply.readline(), 16)
-            text += reply.read(size)
-            assert reply.read(2) == b"\r\n"
-    found = []
-    for block in text.decode().split("\n\n")[:-1]:
-        name, data = block.split("\n")
-        found.append((name[len("event: "):], json.loads(data[len("data: "):])))
-    return found
-
-
 def test_tokens_go_upstream_one_by_one_and_the_text_goes_on(example):
     with example("tokens:generate") as server:
-        found = events(server.path, {"prompt": "the function", "max_tokens": 8, "seed": 7})
+        with protocols.Stream(server.path, protocols.hops({"prompt": "the function", "max_tokens": 8, "seed": 7})) as stream:
+            found = list(stream)
     tokens = [data["payload"]["token"] for name, data in found if name == "upstream"]
     assert 1 <= len(tokens) <= 8 and [name for name, _ in found] == ["upstream"] * len(tokens) + ["downstream", "done"]
     frame = found[-2][1]
     assert frame["payload"] == {"text": " ".join(["the function", *tokens]), "tokens": len(tokens)}
-    assert frame["route"] == {"prev": ["llm"], "curr": "store", "next": []}
+    assert frame["route"] == {"prev": ["x", "a"], "curr": "b", "next": ["c"]}
 
 
 def test_over_bare_json_the_text_alone_is_the_reply(example):
