@@ -7,9 +7,11 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "python/handler.h"
+#include "python/typed.h"
 
 #include <Python.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 
 enum { LINE_SIZE = 1024 };
@@ -40,7 +42,7 @@ static const char *kind_of(PyObject *inspect, PyObject *function)
 }
 
 /* "NAME is a function: (payload: dict) -> dict"; some callables have no signature to be seen. */
-static void describe(const char *name, PyObject *function)
+static void describe(const char *name, PyObject *function, bool is_typed)
 {
     PyObject *inspect = PyImport_ImportModule("inspect");
     PyObject *signature = inspect != NULL ? PyObject_CallMethod(inspect, "signature", "O", function) : NULL;
@@ -52,8 +54,9 @@ static void describe(const char *name, PyObject *function)
         shown = NULL;
     }
     char line[LINE_SIZE];
-    (void)snprintf(line, sizeof line, "%.512s is %s%s%.256s\n", name, kind_of(inspect, function),
-                   shown != NULL ? ": " : "", shown != NULL ? shown : "");
+    (void)snprintf(line, sizeof line, "%.512s is %s%s%.256s%s\n", name, kind_of(inspect, function),
+                   shown != NULL ? ": " : "", shown != NULL ? shown : "",
+                   is_typed ? "; payloads are validated by its annotation" : "");
     output_print(line);
     PyErr_Clear();
     Py_XDECREF(bytes);
@@ -81,10 +84,17 @@ int check_run(const char *program, int count, const char *const *arguments)
     PyObject *function;
     PyObject *owner = NULL;
     int code = handler_load(options.process_module, &function, &owner);
-    if (code == EXIT_OK) {
-        describe(options.process_module, function);
-        Py_DECREF(function);
-        Py_XDECREF(owner);
+    if (code != EXIT_OK) {
+        return code;
     }
+    PyObject *converter = NULL;
+    if (typed_converter(function, &converter) == 0) {
+        describe(options.process_module, function, converter != NULL);
+    } else {
+        code = handler_fail("resolving the annotations of", options.process_module);
+    }
+    Py_XDECREF(converter);
+    Py_DECREF(function);
+    Py_XDECREF(owner);
     return code;
 }

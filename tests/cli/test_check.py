@@ -7,7 +7,18 @@ import pytest
 from harness.runtime import HANDLERS, PYTHON, RUNTIME
 
 SHAPES = '''
+import dataclasses
 import functools
+
+@dataclasses.dataclass
+class Order:
+    number: int
+
+def typed(order: Order):
+    return order.number
+
+def misspelt(order: "Oder"):
+    return order
 
 def plain(payload: dict) -> dict:
     return payload
@@ -47,6 +58,7 @@ def check(folder, *arguments, **settings):
 
 @pytest.mark.parametrize("name, found", [
     ("shapes:plain", "a function: (payload: dict) -> dict"),
+    ("shapes:typed", "a function: (order: shapes.Order); payloads are validated by its annotation"),
     ("shapes:waits", "an async function: (payload)"),
     ("shapes:yields", "a generator: (payload)"),
     ("shapes:streams", "an async generator: (payload)"),
@@ -61,6 +73,15 @@ def test_it_says_what_was_found(short_folder, name, found):
     ended = check(short_folder, ASYA_PROCESS_MODULE=name)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "%s is %s\n" % (name, found), "")
     assert not os.path.exists(short_folder / "run")
+
+
+def test_an_annotation_that_cannot_be_resolved_is_found(refuse, short_folder):
+    (short_folder / "shapes.py").write_text(SHAPES)
+    ended = check(short_folder, ASYA_PROCESS_MODULE="shapes:misspelt")
+    refusal = refuse("shapes:misspelt", env={"PYTHONPATH": str(short_folder)})
+    assert ended.returncode == refusal.code == 71
+    [cause] = [line for line in ended.stderr.splitlines() if " ERROR " in line]
+    assert cause.partition(" ERROR ")[2] == refusal.cause
 
 
 def test_it_finds_a_module_in_the_working_directory_as_a_start_does(short_folder):
