@@ -15,7 +15,7 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is no
 
 @pytest.fixture(scope="module")
 def serving(runtime):
-    with runtime("streams:count", allow_log=["ERROR", "WARNING", "Traceback", "  "]) as server:
+    with runtime("counting:count", allow_log=["ERROR", "WARNING", "Traceback", "  "]) as server:
         yield server
 
 
