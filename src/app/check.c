@@ -31,7 +31,7 @@ static const struct {
 static const char *kind_of(PyObject *inspect, PyObject *function)
 {
     for (size_t i = 0; inspect != NULL && i < sizeof kinds / sizeof kinds[0]; i++) {
-        PyObject *answer = PyObject_CallMethod(inspect, kinds[i].question, "O", function);
+        PyObject *answer = PyObject_CallMethod(inspect, kinds[i].question, "(O)", function);
         bool fits = answer != NULL && PyObject_IsTrue(answer) == 1;
         Py_XDECREF(answer);
         if (fits) {
@@ -45,7 +45,7 @@ static const char *kind_of(PyObject *inspect, PyObject *function)
 static void describe(const char *name, PyObject *function, bool is_typed)
 {
     PyObject *inspect = PyImport_ImportModule("inspect");
-    PyObject *signature = inspect != NULL ? PyObject_CallMethod(inspect, "signature", "O", function) : NULL;
+    PyObject *signature = inspect != NULL ? PyObject_CallMethod(inspect, "signature", "(O)", function) : NULL;
     PyErr_Clear();
     PyObject *text = signature != NULL ? PyObject_Str(signature) : NULL;
     PyObject *bytes = text != NULL ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;

@@ -43,7 +43,12 @@ class Callable:
     def __call__(self, payload):
         return payload
 
+class Pair(tuple):
+    def __call__(self, payload):
+        return payload
+
 instance = Callable()
+pair = Pair((1, 2))
 bound = functools.partial(plain)
 builtin = len
 '''
@@ -65,6 +70,7 @@ def check(folder, *arguments, **settings):
     ("shapes:Model.predict", "a method: (payload)"),
     ("shapes:Model.answer", "an async function: (payload)"),
     ("shapes:instance", "an object that can be called: (payload)"),
+    ("shapes:pair", "an object that can be called: (payload)"),
     ("shapes:bound", "an object that can be called: (payload: dict) -> dict"),
     ("shapes:builtin", "an object that can be called: (obj, /)"),
 ])

@@ -308,6 +308,19 @@ REFUSED = [
 ]
 
 
+def test_the_seccomp_profile_is_of_the_form_that_container_runtimes_read():
+    """The OCI runtime specification's linux.seccomp: what has another name is ignored, and the profile is another one."""
+    profile = json.loads((FOLDER / "seccomp.json").read_text())
+    assert set(profile) == {"defaultAction", "defaultErrnoRet", "architectures", "syscalls"}
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    assert set(profile["architectures"]) == {"SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"}
+    for rule in profile["syscalls"]:
+        assert {"names", "action"} <= set(rule) <= {"names", "action", "errnoRet", "args", "comment"}
+        assert rule["names"] == sorted(set(rule["names"]))
+        for argument in rule.get("args", []):
+            assert {"index", "value", "op"} <= set(argument) <= {"index", "value", "valueTwo", "op"}
+
+
 @pytest.mark.parametrize("call", [row[1] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_the_seccomp_profile_refuses(call):
     if not has_libseccomp():
