@@ -152,6 +152,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     }
     struct server_config config = {.listener = seat->listener,
                                    .control = seat->control,
+                                   .queue = seat->queue,
                                    .max_message = (size_t)options->max_message_size,
                                    .read_timeout = options->read_timeout,
                                    .write_timeout = options->write_timeout,

@@ -312,11 +312,19 @@ static void count_running(const struct conn_host *host)
     }
 }
 
+static void count_busy(const struct conn_host *host, uint32_t busy)
+{
+    if (host->page != NULL) {
+        atomic_store_explicit(&host->page->busy, busy, memory_order_relaxed);
+    }
+}
+
 /* Calls the service. `message` is the request with all that stands before its body. */
 static void run(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
     struct request request = begin_request(conn, message);
+    count_busy(host, 1);
     conn_enter(conn, CONN_RUNNING);
     conn_watch(conn, 0);
     buffer_reset(&host->reply, KEEP_REPLY);
@@ -325,6 +333,7 @@ static void run(struct conn *conn, const unsigned char *message)
     host->answering = true;
     enum service_status status = host->service->answer(host->service->context, &request, &reply);
     host->answering = false;
+    count_busy(host, 0);
     if (status == SERVICE_DONE) {
         host->running--;
         count_running(host);

@@ -13,7 +13,7 @@ enum control_type {
     CONTROL_LISTENER, /* supervisor: accept from the attached socket as well (it replaces one whose file was removed) */
     CONTROL_SLOTS,    /* worker: the attached descriptors are the receiving ends of further parking slots */
     CONTROL_TRIM,     /* worker: slots beyond PARK_KEPT are empty and closed here; close their receiving ends */
-    CONTROL_CONNECTION, /* supervisor: serve the attached connection */
+    CONTROL_CONNECTION, /* supervisor, in the queue all workers share: serve the attached connection */
     CONTROL_RETIRE,     /* worker: I have served my ASYA_MAX_REQUESTS; supervisor: accept no more, finish, end */
     CONTROL_WATCH,      /* worker: a request runs and nobody looks at the page (status_page.watched was 0) */
     CONTROL_COLLECT,    /* supervisor to keeper: the worker is dead, which connections does its table hold? */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -260,6 +261,12 @@ int listener_accept(const struct listener *listener)
         }
     }
     return -EAGAIN; /* whoever is refused and comes again does not hold the caller for ever */
+}
+
+bool listener_is_waiting(const struct listener *listener)
+{
+    struct pollfd look = {.fd = listener->fd, .events = POLLIN};
+    return poll(&look, 1, 0) == 1 && (look.revents & POLLIN) != 0;
 }
 
 enum listener_place listener_check(const struct listener *listener)

@@ -45,6 +45,9 @@ int listener_publish(struct listener *listener);
  * (-EAGAIN) if there is none. */
 int listener_accept(const struct listener *listener);
 
+/* Somebody is queued. */
+bool listener_is_waiting(const struct listener *listener);
+
 /* What stands at the path now. */
 enum listener_place listener_check(const struct listener *listener);
 

@@ -27,6 +27,7 @@ enum {
 
 #define PAUSE_ON_SHORTAGE (50 * CLOCK_MS)  /* before accept is tried again when descriptors or memory ran out */
 #define TRIM_AFTER        (500 * CLOCK_MS) /* idle, before spare slots are closed */
+#define REST_OF_REQUEST   (25 * CLOCK_MS)  /* for the rest of a request that has begun to arrive */
 #define SILENT_LINGER     (250 * CLOCK_MS) /* at a stop, a client that has sent nothing may still begin */
 
 struct server {
@@ -34,9 +35,10 @@ struct server {
     struct conn_host host;
     bool accepting; /* the listener is in the epoll set */
     bool shortage_logged;
-    uint64_t grow_at;   /* no new slots before */
-    uint64_t trim_at;   /* when spare slots are closed; CLOCK_NEVER while busy */
-    uint64_t resume_at; /* when to accept again; CLOCK_NEVER while accepting or full */
+    uint64_t grow_at;           /* no new slots before */
+    uint64_t trim_at;           /* when spare slots are closed; CLOCK_NEVER while busy */
+    uint64_t resume_at;         /* when to accept again; CLOCK_NEVER while accepting or full */
+    const struct conn *awaited; /* the rest of its request is about to come; accepting pauses until resume_at for it */
     bool draining;
     uint64_t dismiss_at; /* when silent clients are sent away; CLOCK_NEVER unless draining */
     bool retiring;       /* accepts no more; the next worker takes what nobody has read */
@@ -50,6 +52,7 @@ struct server {
 
 /* Tags in epoll_data that are not connections. */
 static char listener_tag;
+static char queue_tag;
 static char control_tag;
 static char wake_tag;
 
@@ -61,6 +64,10 @@ static void set_accepting(struct server *server, bool accepting)
     server->accepting = accepting;
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &listener_tag};
     int operation = accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+    if (server->config->queue > 0) {
+        struct epoll_event queued = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &queue_tag};
+        (void)epoll_ctl(server->host.epoll, operation, server->config->queue, &queued);
+    }
     if (epoll_ctl(server->host.epoll, operation, server->config->listener, &event) != 0 && accepting) {
         log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
         server->accepting = false;
@@ -167,6 +174,29 @@ static enum accepted accept_one(struct server *server)
     }
 }
 
+/* The same from the queue of those the supervisor hands on. */
+static enum accepted take_one(struct server *server)
+{
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    grow_slots(server);
+    int status = server->config->queue > 0 ? control_receive(server->config->queue, &message, fds) : -EAGAIN;
+    if (status == -EBADF || status == -ENOTSOCK) {
+        _exit(EXIT_TAMPERED);
+    }
+    if (status <= 0) {
+        return status == -EPROTO ? ACCEPTED : ACCEPT_EMPTY; /* EPROTO: the function wrote to it, or no descriptors */
+    }
+    uint32_t used = 0;
+    if (message.type == CONTROL_CONNECTION && message.count == 1) {
+        conn_accept(&server->host, fds[used++]);
+    }
+    for (; used < message.count; used++) {
+        fd_close(&fds[used]);
+    }
+    return ACCEPTED;
+}
+
 static void retire(struct server *server)
 {
     server->retiring = server->host.closing = true;
@@ -186,8 +216,38 @@ static void count_requests(struct server *server)
     }
 }
 
-/* Returns true when the backlog was found empty. */
-static bool accept_batch(struct server *server)
+static bool is_partial(const struct conn *conn)
+{
+    return conn->fd >= 0 && conn->state == CONN_READING && conn->seen > 0;
+}
+
+static bool is_unread(const struct conn *conn)
+{
+    return conn->fd >= 0 && conn->state == CONN_READING && conn->seen == 0;
+}
+
+/* A request that has been read in part is bound to this worker. Whoever else is taken now could keep it busy for
+ * minutes; where there are other workers they are left to those until the rest has come, or does not. Not for more than
+ * one at a time: many slow clients would keep this worker from everybody else. */
+static bool await_rest(struct server *server, const struct conn *partial)
+{
+    if (server->config->retire_at_once || server->host.concurrency > 1) {
+        return false;
+    }
+    const struct conn *conn = server->host.lists[CONN_READING].first;
+    for (; conn != NULL; conn = conn->next) {
+        if (conn != partial && is_partial(conn)) {
+            return false;
+        }
+    }
+    server->awaited = partial;
+    set_accepting(server, false);
+    server->resume_at = clock_after(clock_now(), REST_OF_REQUEST);
+    return true;
+}
+
+/* Takes connections from the backlog or the queue. Returns true when that was found empty. */
+static bool take_batch(struct server *server, enum accepted (*take)(struct server *server))
 {
     enum accepted accepted = ACCEPTED;
     for (int i = 0; i < ACCEPT_BATCH && accepted == ACCEPTED; i++) {
@@ -198,8 +258,13 @@ static bool accept_batch(struct server *server)
         if (server->host.count >= SLOTS_MAX) {
             conn_close(conn_find_idle(&server->host)); /* its client may connect again */
         }
-        accepted = accept_one(server);
+        const struct conn *before = server->host.lists[CONN_READING].last;
+        accepted = take(server);
         count_requests(server);
+        const struct conn *last = server->host.lists[CONN_READING].last;
+        if (last != before && last != NULL && is_partial(last) && await_rest(server, last)) {
+            return false;
+        }
     }
     return accepted == ACCEPT_EMPTY;
 }
@@ -240,9 +305,6 @@ static void obey(struct server *server)
             retire(server);
         } else if (message.type == CONTROL_LISTENER && message.count == 1) {
             replace_listener(server, fds[used++]);
-        } else if (message.type == CONTROL_CONNECTION && message.count == 1) {
-            grow_slots(server);
-            conn_accept(&server->host, fds[used++]);
         }
         for (; used < message.count; used++) {
             fd_close(&fds[used]);
@@ -256,7 +318,11 @@ static void obey(struct server *server)
 static void dispatch(struct server *server, const struct epoll_event *event)
 {
     if (event->data.ptr == &listener_tag) {
-        (void)accept_batch(server);
+        (void)take_batch(server, accept_one);
+        return;
+    }
+    if (event->data.ptr == &queue_tag) {
+        (void)take_batch(server, take_one);
         return;
     }
     if (event->data.ptr == &control_tag) {
@@ -271,7 +337,16 @@ static void dispatch(struct server *server, const struct epoll_event *event)
         }
         return;
     }
-    conn_ready(&server->host, event->data.ptr, event->events);
+    struct conn *conn = event->data.ptr;
+    if (server->awaited != NULL && is_unread(conn)) {
+        conn_watch(conn, 0); /* likewise: unread, it can go to another worker */
+        return;
+    }
+    bool was_partial = is_partial(conn);
+    conn_ready(&server->host, conn, event->events);
+    if (!was_partial && is_partial(conn)) {
+        (void)await_rest(server, conn);
+    }
 }
 
 /* While draining: nothing more to accept, nothing more to answer? While retiring: nothing begun? Connections nobody has
@@ -281,11 +356,29 @@ static bool is_drained(struct server *server)
     if (server->retiring) {
         return conn_count_begun(&server->host) == 0;
     }
-    return server->draining && accept_batch(server) && server->host.count == 0;
+    return server->draining && take_batch(server, take_one) && take_batch(server, accept_one) &&
+           server->host.count == 0;
+}
+
+static void end_wait(struct server *server)
+{
+    server->awaited = NULL;
+    server->resume_at = CLOCK_NEVER;
+    struct conn *next;
+    for (struct conn *conn = server->host.lists[CONN_READING].first; conn != NULL; conn = next) {
+        next = conn->next;
+        if (is_unread(conn)) {
+            conn_watch(conn, EPOLLIN);
+        }
+    }
 }
 
 static void resume(struct server *server, uint64_t now)
 {
+    const struct conn *awaited = server->awaited;
+    if (awaited != NULL && (awaited->fd < 0 || awaited->state != CONN_READING || server->resume_at <= now)) {
+        end_wait(server); /* its rest has come, or takes its time */
+    }
     if (!server->accepting && !is_full(server) && !server->retiring &&
         (server->resume_at == CLOCK_NEVER || server->resume_at <= now)) {
         server->resume_at = CLOCK_NEVER;
@@ -310,6 +403,7 @@ static void update_page(const struct server *server)
 {
     if (server->config->page != NULL) {
         atomic_store_explicit(&server->config->page->holding, server->host.count, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->config->page->turns, 1, memory_order_relaxed);
     }
 }
 
@@ -418,8 +512,8 @@ bool server_turn(struct server *server, bool wait)
     }
     count_requests(server);
     server->deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
-    conn_round_end(host);
     resume(server, looked);
+    conn_round_end(host);
     server->turning = false;
     return !server->stopped && !is_drained(server);
 }

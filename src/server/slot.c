@@ -49,7 +49,7 @@ static void enter(struct conn *conn)
     struct status_slot *slot = &host->page->slots[conn->slot];
     uint32_t count = atomic_load_explicit(&slot->state, memory_order_relaxed) >> SLOT_STATE_BITS;
     atomic_store_explicit(&slot->fd, conn->fd, memory_order_relaxed);
-    atomic_store_explicit(&slot->protocol, PROTOCOL_AUTO, memory_order_relaxed);
+    atomic_store_explicit(&slot->protocol, host->protocol, memory_order_relaxed);
     atomic_store_explicit(&slot->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
 }
 
@@ -108,12 +108,13 @@ bool slot_claim(const struct conn *conn)
     return slot == NULL || slot_move(slot, SLOT_WAITING, SLOT_READING) || slot_state(slot) != SLOT_TAKEN;
 }
 
-/* The supervisor looks at the page every tick while something runs; asleep, it is woken once. The exchange above and
- * this load cannot pass each other, nor can the supervisor's store and its look at `running`. */
+/* The supervisor looks at the page every tick while something runs; asleep, it is woken once. What was stored before
+ * and this load cannot pass each other, nor can its clearing of `watched` and its last look at `running`. */
 static void ask_to_watch(const struct conn_host *host)
 {
     struct status_page *page = host->page;
-    if (host->control >= 0 && atomic_load_explicit(&page->watched, memory_order_seq_cst) == 0 &&
+    atomic_thread_fence(memory_order_seq_cst);
+    if (host->control >= 0 && atomic_load_explicit(&page->watched, memory_order_relaxed) == 0 &&
         control_send(host->control, CONTROL_WATCH, NULL, 0) == 0) {
         atomic_store_explicit(&page->watched, 1, memory_order_relaxed);
     }
@@ -126,7 +127,7 @@ struct status_slot *slot_run(const struct conn *conn)
         atomic_store_explicit(&slot->since, clock_now(), memory_order_relaxed);
         atomic_store_explicit(&slot->sequence, conn->sequence, memory_order_relaxed);
         atomic_store_explicit(&slot->protocol, conn->protocol, memory_order_relaxed);
-        (void)atomic_exchange_explicit(&slot->state, word_with(slot, SLOT_RUNNING), memory_order_seq_cst);
+        atomic_store_explicit(&slot->state, word_with(slot, SLOT_RUNNING), memory_order_release);
         ask_to_watch(conn->host);
     }
     return slot;

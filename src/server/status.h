@@ -62,6 +62,7 @@ struct status_page {
     _Atomic uint64_t turns;    /* rounds of the worker's loop: it stands still while a function keeps it busy */
     _Atomic uint32_t holding;  /* connections held */
     _Atomic uint32_t running;  /* of these, in the function */
+    _Atomic uint32_t busy;     /* the loop is in the function: whoever comes must wait or go elsewhere */
     _Atomic uint32_t unlisted; /* connections held beyond the slots there are */
     _Atomic uint32_t watched;  /* the supervisor looks at this page every tick; it clears this when nothing runs */
     struct status_outlet outlet;

@@ -5,8 +5,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/control.h"
+#include "server/glance.h"
 #include "server/outlet.h"
 #include "server/park.h"
+#include "wire/http1_response.h"
 #include "wire/reply.h"
 
 #include <errno.h>
@@ -15,23 +17,32 @@
 
 enum {
     REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 128, /* every byte escaped, and the frame around it */
-    DISCARD_ROUNDS = 64, /* reads of a client's unread bytes before its connection is closed */
+    DISCARD_SIZE = 4096,
+    DISCARD_ROUNDS = 128, /* reads of a client's unread bytes before its connection is closed */
 };
+
+/* The end for a client: shut down, since a child the function has forked may hold a copy. Closing with unread input
+ * would take from it what it has not read yet of a reply; so nothing more can come, and what has come is taken. */
+static void hang_up(int connection)
+{
+    unsigned char bytes[DISCARD_SIZE];
+    (void)shutdown(connection, SHUT_RDWR);
+    for (int i = 0; i < DISCARD_ROUNDS && recv(connection, bytes, sizeof bytes, MSG_DONTWAIT) > 0; i++) {
+    }
+    fd_close(&connection);
+}
 
 /* Writes the reply and closes. Nothing here waits: a fresh connection's buffer takes a reply of this size. */
 void rescue_answer(int connection, enum protocol protocol, const struct error *err)
 {
     unsigned char bytes[REPLY_SIZE];
+    protocol = glance_protocol(connection, protocol);
     struct buffer out = {.data = bytes, .capacity = sizeof bytes, .limit = sizeof bytes}; /* never grows: no malloc */
     if (reply_failure(&out, protocol, err) != BUFFER_OK ||
         send(connection, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)out.size) {
         log_warning("server_error: a reply could not be sent: %s", strerror(errno));
     }
-    /* closing with unread input would take the reply away from a client that is still writing */
-    shutdown(connection, SHUT_WR);
-    for (int i = 0; i < DISCARD_ROUNDS && recv(connection, bytes, sizeof bytes, MSG_DONTWAIT) > 0; i++) {
-    }
-    fd_close(&connection);
+    hang_up(connection);
 }
 
 bool orphans_add(struct orphans *orphans, int connection, uint64_t now)
@@ -40,16 +51,9 @@ bool orphans_add(struct orphans *orphans, int connection, uint64_t now)
         return false;
     }
     orphans->fds[orphans->count] = connection;
+    orphans->judged[orphans->count] = false;
     orphans->since[orphans->count++] = now;
     return true;
-}
-
-/* Forgets the first `gone` orphans. */
-static void orphans_shift(struct orphans *orphans, uint32_t gone)
-{
-    memmove(orphans->fds, orphans->fds + gone, (orphans->count - gone) * sizeof orphans->fds[0]);
-    memmove(orphans->since, orphans->since + gone, (orphans->count - gone) * sizeof orphans->since[0]);
-    orphans->count -= gone;
 }
 
 void orphans_remove(struct orphans *orphans, uint32_t index)
@@ -57,23 +61,16 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
     uint32_t behind = orphans->count - index - 1;
     memmove(orphans->fds + index, orphans->fds + index + 1, behind * sizeof orphans->fds[0]);
     memmove(orphans->since + index, orphans->since + index + 1, behind * sizeof orphans->since[0]);
+    memmove(orphans->judged + index, orphans->judged + index + 1, behind * sizeof orphans->judged[0]);
     orphans->count--;
 }
 
 void orphans_expire(struct orphans *orphans, uint64_t before, const struct error *err)
 {
-    uint32_t expired = 0;
-    while (expired < orphans->count && orphans->since[expired] < before) {
-        rescue_answer(orphans->fds[expired++], PROTOCOL_AUTO, err);
+    while (orphans->count > 0 && orphans->since[0] < before) {
+        rescue_answer(orphans->fds[0], orphans->protocol, err);
+        orphans_remove(orphans, 0);
     }
-    orphans_shift(orphans, expired);
-}
-
-/* The end for one whose reply has begun, or that another has: a child the function has forked may hold a copy. */
-static void hang_up(int connection)
-{
-    (void)shutdown(connection, SHUT_RDWR);
-    fd_close(&connection);
 }
 
 static void hand_on_or_refuse(struct orphans *orphans, int connection, enum protocol protocol, struct rescued *rescued)
@@ -165,7 +162,7 @@ void rescue_kept(struct kept *kept, const struct status_page *page, struct orpha
         int connection = fd_take(&kept->fds[i]);
         uint32_t slot = find_slot(page, kept->numbers[i]);
         if (slot == SLOTS_MAX && !unlisted) {
-            hand_on_or_refuse(orphans, connection, PROTOCOL_AUTO, rescued);
+            hand_on_or_refuse(orphans, connection, orphans->protocol, rescued);
         } else if (slot == SLOTS_MAX) {
             hang_up(connection); /* how far its request had come is not known: a second reply would be worse */
         } else if ((rescued->found[slot / 64] >> slot % 64 & 1) != 0) {
@@ -177,24 +174,63 @@ void rescue_kept(struct kept *kept, const struct status_page *page, struct orpha
     kept->count = 0;
 }
 
-void rescue_hand_on(struct orphans *orphans, int control)
+bool orphans_queue(struct orphans *orphans, uint32_t index, int queue)
 {
-    uint32_t sent = 0;
-    while (sent < orphans->count && control_send(control, CONTROL_CONNECTION, &orphans->fds[sent], 1) == 0) {
-        fd_close(&orphans->fds[sent]);
-        sent++;
+    if (control_send(queue, CONTROL_CONNECTION, &orphans->fds[index], 1) < 0) {
+        return false;
     }
-    orphans_shift(orphans, sent);
+    fd_close(&orphans->fds[index]);
+    orphans_remove(orphans, index);
+    return true;
+}
+
+void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)
+{
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    int status;
+    while (orphans->count < ORPHANS_MAX && (status = control_receive(queue, &message, fds)) != -EAGAIN) {
+        if (status == -EPROTO) {
+            continue; /* a worker's function wrote to it */
+        }
+        if (status <= 0) {
+            return;
+        }
+        for (uint32_t i = 0; i < message.count; i++) {
+            if (i > 0 || !park_is_connection(fds[i]) || !orphans_add(orphans, fds[i], now)) {
+                fd_close(&fds[i]);
+            }
+        }
+    }
+}
+
+void rescue_health(int connection, bool ready)
+{
+    static const char ready_body[] = "{\"status\":\"ready\"}";
+    static const char starting_body[] = "{\"status\":\"not ready\"}";
+    struct view body = view_of(ready ? ready_body : starting_body);
+    struct http1_response response = {.status = ready ? 200 : 503, .content_length = body.size, .minor = 1};
+    char bytes[HTTP1_RESPONSE_SIZE + sizeof starting_body];
+    char method = 'G';
+    size_t size = http1_response_head(&response, bytes);
+    if (recv(connection, &method, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && method != 'H') { /* HEAD has no body */
+        memcpy(bytes + size, body.data, body.size);
+        size += body.size;
+    }
+    if (send(connection, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        log_debug("whoever asked for health did not wait for it");
+    }
+    hang_up(connection);
 }
 
 void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err)
 {
     while (orphans->count > 0) {
         orphans->count--;
-        rescue_answer(orphans->fds[orphans->count], PROTOCOL_AUTO, err);
+        rescue_answer(orphans->fds[orphans->count], orphans->protocol, err);
     }
     int connection;
     while (listener->fd >= 0 && (connection = listener_accept(listener)) >= 0) {
-        rescue_answer(connection, PROTOCOL_AUTO, err);
+        rescue_answer(connection, orphans->protocol, err);
     }
 }

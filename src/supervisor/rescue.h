@@ -18,9 +18,11 @@ enum { ORPHANS_MAX = SLOTS_MAX }; /* unread connections that may wait for the ne
 
 /* Connections nobody has read from yet, waiting for a worker. */
 struct orphans {
+    enum protocol protocol; /* ASYA_PROTOCOL: what they may speak */
     uint32_t count;
     int fds[ORPHANS_MAX];
     uint64_t since[ORPHANS_MAX]; /* clock_now() when it came here; oldest first */
+    bool judged[ORPHANS_MAX];    /* it needs a worker: what has arrived of it says so */
 };
 
 /* Takes over `connection`. False if there is no room: it stays the caller's. */
@@ -50,11 +52,18 @@ struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struc
 void rescue_kept(struct kept *kept, const struct status_page *page, struct orphans *orphans, const struct error *err,
                  struct rescued *rescued);
 
-/* Answers one connection with `err` and closes it, whatever happens. */
+/* Answers one connection with `err` and closes it, whatever happens. PROTOCOL_AUTO: its first byte tells the form, if
+ * it is there. */
 void rescue_answer(int connection, enum protocol protocol, const struct error *err);
 
-/* Hands the orphans to a worker over its control channel, as many as it takes. */
-void rescue_hand_on(struct orphans *orphans, int control);
+/* Answers a request for health and closes. */
+void rescue_health(int connection, bool ready);
+
+/* Puts orphan `index` into the queue the workers take from. False if the queue is full: it stays. */
+bool orphans_queue(struct orphans *orphans, uint32_t index, int queue);
+
+/* Takes back what lies in the queue, as far as there is room: no worker is up to take it. */
+void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now);
 
 /* Answers the orphans, and whoever is queued on `listener`, with `err`. */
 void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err);

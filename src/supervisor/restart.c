@@ -115,7 +115,8 @@ static void after_failed_start(struct supervisor *supervisor, struct worker *wor
     log_start_failure(supervisor, worker, cause);
     bool others = supervisor_count(supervisor, WORKER_READY) > 0;
     int code = start_failure_code(worker, cause);
-    if (supervisor->phase == PHASE_STARTING || (!others && worker->failures + 1 >= START_FAILURES_MAX)) {
+    supervisor->start_failures++;
+    if (supervisor->phase == PHASE_STARTING || (!others && supervisor->start_failures >= START_FAILURES_MAX)) {
         supervisor_stop(supervisor, "the function cannot be loaded", code);
         return;
     }
@@ -145,15 +146,6 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     log_death(worker, cause, rescued, next);
 }
 
-static void hand_on(struct supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        if (supervisor->workers[i].state == WORKER_READY) {
-            rescue_hand_on(&supervisor->orphans, supervisor->workers[i].control);
-        }
-    }
-}
-
 void restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
 {
     supervisor_listen_to(supervisor, worker); /* slots it made before it died */
@@ -175,7 +167,7 @@ void restart_after_death(struct supervisor *supervisor, struct worker *worker, s
     worker_ended(worker);
     if (supervisor->phase != PHASE_STOPPING && supervisor_count(supervisor, WORKER_READY) == 0) {
         supervisor->alone_since = clock_now();
+        orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, supervisor->alone_since);
         supervisor_show_readiness(supervisor);
     }
-    hand_on(supervisor);
 }

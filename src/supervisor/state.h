@@ -28,11 +28,17 @@ struct supervisor {
     uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement where there is more than one */
     struct worker *workers;
     struct orphans orphans;
-    struct kept kept;     /* of the worker that has just died */
-    bool desk_open;       /* the listening socket is ours to accept from: no worker is up */
-    uint64_t alone_since; /* since when no worker is up; CLOCK_NEVER while one is */
-    uint32_t deaths;      /* in a row, of workers that had answered nothing */
-    char last_death[128]; /* what became of the last worker */
+    struct kept kept;        /* of the worker that has just died */
+    int queue_send;          /* connections on their way to whichever worker takes them first */
+    int queue_receive;       /* shared with the workers */
+    bool desk_open;          /* the listening socket is ours to accept from */
+    bool all_busy;           /* at the last tick no worker got on */
+    uint64_t desk_opens_at;  /* not before */
+    uint64_t tick_at;        /* of the next look at what runs; CLOCK_NEVER while nothing does */
+    uint64_t alone_since;    /* since when no worker is up; CLOCK_NEVER while one is */
+    uint32_t deaths;         /* in a row, of workers that had answered nothing */
+    uint32_t start_failures; /* in a row, of workers that were not ready yet */
+    char last_death[128];    /* what became of the last worker */
     /* set in a worker's process, to unwind */
     bool is_worker;
     int worker_exit;
@@ -49,6 +55,16 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker);
 
 /* The ready-file exists exactly while a worker is up. */
 void supervisor_show_readiness(struct supervisor *supervisor);
+
+/* The overflow desk (desk.c): lets go of the listening socket; takes who is queued there; does what is due and returns
+ * when it is to be called again. */
+void desk_close(struct supervisor *supervisor);
+void desk_accept(struct supervisor *supervisor);
+uint64_t desk_tend(struct supervisor *supervisor, uint64_t now);
+
+/* Looks at what runs, if it is time for that (tick.c). Returns when the next time is; tick_wake: something runs now. */
+uint64_t tick(struct supervisor *supervisor, uint64_t now);
+void tick_wake(struct supervisor *supervisor, uint64_t now);
 
 /* A worker's process has ended: answers or hands on what it held, logs one line, decides when the next one starts. */
 void restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause);

@@ -28,10 +28,8 @@ enum {
     EVENTS_MAX = 16,
 };
 
-#define CHECK_INTERVAL   (1 * CLOCK_SECOND) /* between looks at the socket's file */
-#define STACK_TIME       (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
-#define DESK_AFTER       (100 * CLOCK_MS)   /* without a worker, before the supervisor accepts itself */
-#define HAND_ON_INTERVAL (2 * CLOCK_MS)     /* between attempts to hand on what a worker's channel had no room for */
+#define CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at the socket's file */
+#define STACK_TIME     (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
@@ -89,16 +87,19 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
     fd_close(&worker->control);
     fd_close(&worker->stack);
     fd_close(&worker->keeper);
+    fd_close(&supervisor->queue_send);
     (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
     struct worker_seat seat = {.index = worker->index,
                                .listener = supervisor->listener.fd,
                                .control = ends->control,
+                               .queue = supervisor->queue_receive,
                                .stack = ends->stack,
                                .park = &worker->park,
                                .page = worker->page};
     supervisor->is_worker = true;
     supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
     worker_ends_done(ends);
+    fd_close(&supervisor->queue_receive);
     park_done(&worker->park);
     fd_close(&supervisor->listener.fd);
 }
@@ -136,85 +137,6 @@ static void spawn(struct supervisor *supervisor, struct worker *worker)
         log_error("cannot watch worker %u: %s", worker->index, strerror(errno));
         worker_kill(worker, SIGKILL);
     }
-}
-
-/* ---- the desk: connections while no worker is up ---------------------------------------------------------------- */
-
-static void close_desk(struct supervisor *supervisor)
-{
-    if (supervisor->desk_open) {
-        supervisor->desk_open = false;
-        (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, supervisor->listener.fd, NULL);
-    }
-}
-
-/* Takes who connects while no worker is up, so that nobody waits in silence: the next worker gets them unread, or their
- * read deadline ends with a reply that says why. */
-static void accept_at_desk(struct supervisor *supervisor)
-{
-    while (supervisor->orphans.count < ORPHANS_MAX) {
-        int connection = listener_accept(&supervisor->listener);
-        if (connection < 0) {
-            if (connection != -EAGAIN) { /* no descriptors: again in a while, or the loop would spin */
-                close_desk(supervisor);
-                supervisor->alone_since = clock_now();
-            }
-            return;
-        }
-        (void)orphans_add(&supervisor->orphans, connection, clock_now());
-    }
-    close_desk(supervisor); /* full: the others wait in the backlog */
-}
-
-static void crash_loop_error(const struct supervisor *supervisor, struct error *err)
-{
-    if (supervisor->deaths > 1) {
-        error_set(err, ERR_SERVER, 0, "no worker is up: crash loop, %u deaths in a row, the last one %s",
-                  supervisor->deaths, supervisor->last_death);
-    } else {
-        error_set(err, ERR_SERVER, 0, "no worker was ready in time; the last one %s", supervisor->last_death);
-    }
-}
-
-/* Hands the orphans to whoever is up. A channel takes some hundreds at once. */
-static void hand_on(struct supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->worker_count && supervisor->orphans.count > 0; i++) {
-        if (supervisor->workers[i].state == WORKER_READY) {
-            rescue_hand_on(&supervisor->orphans, supervisor->workers[i].control);
-        }
-    }
-}
-
-/* Returns when there is something to do at the desk. */
-static uint64_t tend_desk(struct supervisor *supervisor, uint64_t now)
-{
-    uint64_t next = CLOCK_NEVER;
-    hand_on(supervisor);
-    if (supervisor->orphans.count > 0 && supervisor_count(supervisor, WORKER_READY) > 0) {
-        next = clock_after(now, HAND_ON_INTERVAL);
-    }
-    if (supervisor->alone_since != CLOCK_NEVER && !supervisor->desk_open && supervisor->orphans.count < ORPHANS_MAX) {
-        uint64_t opens = clock_after(supervisor->alone_since, DESK_AFTER);
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &supervisor->listener};
-        if (opens <= now) {
-            supervisor->desk_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
-        } else {
-            next = earlier(next, opens);
-        }
-    }
-    if (supervisor->orphans.count > 0) {
-        uint64_t deadline = clock_after(supervisor->orphans.since[0], supervisor->options->read_timeout);
-        if (deadline <= now) {
-            struct error err;
-            crash_loop_error(supervisor, &err);
-            log_warning("server_error: %s", err.text);
-            orphans_expire(&supervisor->orphans, now - supervisor->options->read_timeout + 1, &err);
-            return clock_after(now, CLOCK_MS);
-        }
-        next = deadline < next ? deadline : next;
-    }
-    return next;
 }
 
 /* The ready-file exists while a worker is up. */
@@ -255,14 +177,13 @@ static void worker_ready(struct supervisor *supervisor, struct worker *worker)
     log_info("worker %u is ready, pid %d, after %llu ms", worker->index, (int)worker->pid,
              (unsigned long long)((clock_now() - worker->started_at) / CLOCK_MS));
     supervisor->alone_since = CLOCK_NEVER;
-    close_desk(supervisor);
+    supervisor->start_failures = 0;
     replace_ready(supervisor, worker);
     if (supervisor->phase == PHASE_STARTING) {
         publish(supervisor);
     } else {
         supervisor_show_readiness(supervisor);
     }
-    rescue_hand_on(&supervisor->orphans, worker->control);
 }
 
 /* Reads what a worker has to say. A worker that talks nonsense on the channel is not trusted any further. */
@@ -282,6 +203,8 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
         }
         if (message.type == CONTROL_READY && message.count == 0) {
             worker_ready(supervisor, worker);
+        } else if (message.type == CONTROL_WATCH) {
+            tick_wake(supervisor, clock_now());
         } else if (message.type == CONTROL_RETIRE && message.count == 0) {
             replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
         } else if (message.type == CONTROL_TRIM && message.count == 0) {
@@ -298,12 +221,39 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
 
 /* ---- death ------------------------------------------------------------------------------------------------------ */
 
+/* A stopped worker serves nobody: what it holds is looked after until it goes on or dies. */
+static void note_stop(struct supervisor *supervisor, const siginfo_t *found)
+{
+    siginfo_t info = {0};
+    (void)waitid(P_PID, (id_t)found->si_pid, &info, WSTOPPED | WCONTINUED | WNOHANG);
+    struct worker *worker = find_worker(supervisor, found->si_pid);
+    if (worker != NULL) {
+        worker->stopped = found->si_code != CLD_CONTINUED;
+        tick_wake(supervisor, clock_now());
+    }
+}
+
+static void bury(struct supervisor *supervisor, pid_t pid)
+{
+    struct worker *worker = find_worker(supervisor, pid);
+    if (worker != NULL) {
+        worker_kill(worker, SIGKILL); /* its process group, while the number cannot be anybody else's */
+    }
+    int status = 0;
+    struct rusage usage;
+    if (wait4(pid, &status, WNOHANG, &usage) == pid && worker != NULL) {
+        struct cause cause = cause_from_wait(status);
+        cause.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+        restart_after_death(supervisor, worker, &cause);
+    }
+}
+
 /* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper. */
 static void reap(struct supervisor *supervisor)
 {
     for (;;) {
         siginfo_t info = {0};
-        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+        if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) != 0) {
             if (errno == EINTR) {
                 continue;
             }
@@ -312,16 +262,10 @@ static void reap(struct supervisor *supervisor)
         if (info.si_pid == 0) {
             return;
         }
-        struct worker *worker = find_worker(supervisor, info.si_pid);
-        if (worker != NULL) {
-            worker_kill(worker, SIGKILL); /* its process group, while the number cannot be anybody else's */
-        }
-        int status = 0;
-        struct rusage usage;
-        if (wait4(info.si_pid, &status, WNOHANG, &usage) == info.si_pid && worker != NULL) {
-            struct cause cause = cause_from_wait(status);
-            cause.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
-            restart_after_death(supervisor, worker, &cause);
+        if (info.si_code == CLD_STOPPED || info.si_code == CLD_CONTINUED || info.si_code == CLD_TRAPPED) {
+            note_stop(supervisor, &info);
+        } else {
+            bury(supervisor, info.si_pid);
         }
     }
 }
@@ -350,7 +294,7 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     supervisor->is_quiet = !started && exit_code != EXIT_OK;
     supervisor->kill_at = clock_after(clock_now(), supervisor->options->grace_period);
     readyfile_remove(supervisor->options->ready_file);
-    close_desk(supervisor);
+    desk_close(supervisor);
     listener_hide(&supervisor->listener);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
@@ -420,7 +364,7 @@ static void publish_again(struct supervisor *supervisor)
 {
     struct error err;
     int old = -1;
-    close_desk(supervisor);
+    desk_close(supervisor);
     if (listener_renew(&supervisor->listener, &old, &err) != EXIT_OK) {
         log_error("%s was removed and cannot be put back: %s", supervisor->options->socket_path, err.text);
         supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
@@ -470,6 +414,7 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
             cut_short(supervisor, "the grace period is over (ASYA_GRACE_PERIOD)");
         }
         next = supervisor->kill_at != 0 ? supervisor->kill_at : CLOCK_NEVER;
+        next = earlier(next, tick(supervisor, now));
         for (uint32_t i = 0; i < supervisor->worker_count; i++) {
             next = earlier(next, watch_worker(&supervisor->workers[i], supervisor->options, now));
         }
@@ -477,7 +422,8 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     }
     check_socket(supervisor, now);
     if (supervisor->phase == PHASE_SERVING) {
-        next = earlier(supervisor->next_check, tend_desk(supervisor, now));
+        next = earlier(supervisor->next_check, tick(supervisor, now));
+        next = earlier(next, desk_tend(supervisor, now));
     }
     for (uint32_t i = 0; i < supervisor->worker_count && supervisor->phase != PHASE_STOPPING; i++) {
         struct worker *worker = &supervisor->workers[i];
@@ -542,7 +488,7 @@ static void loop(struct supervisor *supervisor)
             if (worker == NULL) {
                 read_signals(supervisor);
             } else if (events[i].data.ptr == &supervisor->listener) {
-                accept_at_desk(supervisor);
+                desk_accept(supervisor);
             } else if (worker->control >= 0) {
                 supervisor_listen_to(supervisor, worker);
             }
@@ -574,7 +520,8 @@ static bool prepare(struct supervisor *supervisor)
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
     uint32_t wanted = (uint32_t)supervisor->options->workers;
     supervisor->worker_count = wanted > 1 ? wanted + 1 : 1;
-    supervisor->alone_since = CLOCK_NEVER;
+    supervisor->alone_since = supervisor->tick_at = CLOCK_NEVER;
+    supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
     supervisor->max_rss = supervisor->options->max_rss.bytes;
     uint64_t limit;
     if (supervisor->options->max_rss.percent > 0) {
@@ -588,6 +535,11 @@ static bool prepare(struct supervisor *supervisor)
     supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
     if (supervisor->workers == NULL || !watch_signals(supervisor)) {
         log_error("the supervisor cannot start: %s", strerror(errno));
+        return false;
+    }
+    int made = control_pair(&supervisor->queue_send, &supervisor->queue_receive);
+    if (made < 0) {
+        log_error("the supervisor cannot start: %s", strerror(-made));
         return false;
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
@@ -605,10 +557,15 @@ static void finish(struct supervisor *supervisor)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
-    rescue_dismiss(&supervisor->orphans, &supervisor->listener, &err);
+    do {
+        orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, clock_now());
+        rescue_dismiss(&supervisor->orphans, &supervisor->listener, &err);
+    } while (supervisor->orphans.count > 0);
     listener_close(&supervisor->listener);
     fd_close(&supervisor->epoll);
     fd_close(&supervisor->signals);
+    fd_close(&supervisor->queue_send);
+    fd_close(&supervisor->queue_receive);
     if (!supervisor->is_quiet) {
         log_info("stopped, exit code %d", supervisor->exit_code);
     }
@@ -623,7 +580,7 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     }
     supervisor->options = options;
     supervisor->hooks = hooks;
-    supervisor->epoll = supervisor->signals = -1;
+    supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = -1;
     struct error err;
     int code = listener_open(&supervisor->listener, options->socket_path, options->socket_mode, &err);
     if (code != EXIT_OK) {

@@ -138,9 +138,5 @@ uint64_t watch_worker(struct worker *worker, const struct options *options, uint
     for (uint32_t i = 0; i < worker->park.count; i++) {
         next = earlier(next, watch_slot(worker, i, options, now));
     }
-    if (options->handler_timeout > 0) {
-        next =
-            earlier(next, clock_after(now, options->handler_timeout)); /* a request may begin right after this look */
-    }
     return next;
 }

@@ -39,6 +39,9 @@ struct worker {
     uint32_t replaces;        /* index of the worker it replaces, or WORKER_NONE */
     bool oom_known;           /* oom_kills could be read when it started */
     uint64_t oom_kills;       /* of its cgroup by then */
+    uint64_t progress;        /* turns and requests at the last tick */
+    bool is_still;            /* none since the tick before */
+    bool stopped;             /* by SIGSTOP or the like */
     bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT; restart_at says when it is killed */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */
     int stack;                /* where the process writes its Python stacks; -1 while DOWN */
@@ -61,6 +64,7 @@ struct worker_seat {
     uint32_t index;
     int listener;
     int control; /* its end */
+    int queue;   /* connections the supervisor hands on; all workers share it */
     int stack;   /* where its Python stacks are written; non-blocking */
     struct park *park;
     struct status_page *page;

@@ -24,7 +24,6 @@ def test_nobody_notices_the_replacement(runtime, workers):
         assert processes.eventually(lambda: len(server.worker_pids()) == int(workers))
 
 
-@pytest.mark.open_issue
 def test_simultaneous_requests_survive_the_replacement(runtime):
     with runtime("answers:nap", env={"ASYA_MAX_REQUESTS": "2"}) as server:
         connections = [server.connect() for _ in range(30)]

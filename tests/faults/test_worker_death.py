@@ -243,7 +243,6 @@ def test_one_well_formed_end_and_a_served_next_request_when_the_function(runtime
         assert server.stop() == 0
 
 
-@pytest.mark.open_issue
 def test_what_a_random_killer_does_is_one_reply_each(runtime, dice):
     """Numbered requests from four clients while workers are killed at random moments: none lost, none mixed up."""
     total = int(os.environ.get("ASYA_TEST_CHAOS", 400))

@@ -28,7 +28,6 @@ def test_all_of_them_serve(runtime):
         assert min(served.count(pid) for pid in set(served)) >= 10
 
 
-@pytest.mark.open_issue
 def test_requests_run_at_the_same_time(runtime):
     with runtime("answers:nap", env={"ASYA_WORKERS": "4"}) as server:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -50,7 +49,6 @@ def test_a_busy_worker_does_not_hold_others_requests(runtime):
             assert busy.reply()["result"] == 3
 
 
-@pytest.mark.open_issue
 def test_a_stopped_worker_does_not_slow_the_other(runtime):
     with runtime("answers:echo", env={"ASYA_WORKERS": "2"}) as server:
         stopped = server.worker_pids()[0]

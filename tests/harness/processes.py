@@ -67,6 +67,12 @@ def state(pid):
         return None
 
 
+def switches(pid):
+    """How often a process has gone to sleep of its own accord."""
+    with open("/proc/%d/status" % pid) as file:
+        return int(next(line.split()[1] for line in file if line.startswith("voluntary_ctxt_switches")))
+
+
 def alive(pid):
     """Whether a process still runs: a zombie does not."""
     return state(pid) not in (None, "Z", "X")

@@ -142,13 +142,14 @@ struct serving *serving_make(uint32_t slots)
     struct error err;
     if (listener_open(&serving->listener, serving->path, 0600, &err) != 0 ||
         listener_publish(&serving->listener) != 0 || control_pair(&serving->control, &serving->worker_control) != 0 ||
-        park_grow(&serving->park, slots) != 0) {
+        control_pair(&serving->queue, &serving->worker_queue) != 0 || park_grow(&serving->park, slots) != 0) {
         die("serving");
     }
     serving->page.watched = 1; /* else it would be asked for, among what the tests wait for */
     serving->config =
         (struct server_config){.listener = serving->listener.fd,
                                .control = serving->worker_control,
+                               .queue = serving->worker_queue,
                                .max_message = (size_t)1 << 20,
                                .read_timeout = 10 * CLOCK_SECOND,
                                .write_timeout = 10 * CLOCK_SECOND,
@@ -259,6 +260,8 @@ void serving_free(struct serving *serving)
     listener_close(&serving->listener);
     fd_close(&serving->control);
     fd_close(&serving->worker_control);
+    fd_close(&serving->queue);
+    fd_close(&serving->worker_queue);
     park_done(&serving->park);
     folder_remove(serving->folder);
     (void)sem_destroy(&serving->opened);

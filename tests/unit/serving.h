@@ -54,6 +54,8 @@ struct serving {
     struct listener listener;
     int control; /* the supervisor's end */
     int worker_control;
+    int queue; /* the supervisor's end of the queue of connections handed on */
+    int worker_queue;
     struct park park;
     struct status_page page;
     pthread_t thread;

@@ -155,7 +155,7 @@ static void a_connection_handed_over_is_served(void **state)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
         assert_int_equal(fcntl(pair[0], F_SETFL, 0), 0);
         assert_true(!early || client_send(pair[0], "[4]", 3));
-        assert_int_equal(control_send(serving->control, CONTROL_CONNECTION, &pair[1], 1), 0);
+        assert_int_equal(control_send(serving->queue, CONTROL_CONNECTION, &pair[1], 1), 0);
         close(pair[1]);
         assert_true(early || client_send(pair[0], "[4]", 3));
         assert_answered(pair[0], OK("[4]"));
@@ -176,8 +176,10 @@ static void a_message_it_does_not_know_costs_nothing(void **state)
     assert_int_equal(control_send(serving->control, (enum control_type)999, fds, 3), 0);
     assert_int_equal(control_send(serving->control, CONTROL_LISTENER, fds, 2), 0);
     assert_int_equal(control_send(serving->control, CONTROL_LISTENER, NULL, 0), 0);
-    assert_int_equal(control_send(serving->control, CONTROL_CONNECTION, fds, 3), 0);
-    assert_int_equal(control_send(serving->control, CONTROL_CONNECTION, NULL, 0), 0);
+    assert_int_equal(control_send(serving->queue, CONTROL_CONNECTION, fds, 3), 0);
+    assert_int_equal(control_send(serving->queue, CONTROL_CONNECTION, NULL, 0), 0);
+    assert_int_equal(control_send(serving->queue, CONTROL_DRAIN, NULL, 0), 0);
+    assert_int_equal(write(serving->queue, "nonsense of a wrong size", 24), 24);
     assert_int_equal(control_send(serving->control, CONTROL_SLOTS, fds, 3), 0);
     assert_int_equal(write(serving->control, "nonsense of a wrong size", 24), 24);
     for (int i = 0; i < 3; i++) {

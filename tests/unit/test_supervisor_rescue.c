@@ -96,6 +96,12 @@ static const struct slot_row slot_rows[] = {
     {"a part of it was read, in a slot used often", 0xFFFFFF00 + SLOT_READING, PARTIAL},
 };
 
+static void queue_all(int queue)
+{
+    while (orphans.count > 0 && orphans_queue(&orphans, 0, queue)) {
+    }
+}
+
 static void each_state_has_its_outcome(void **state)
 {
     (void)state;
@@ -342,6 +348,7 @@ static void a_client_still_writing_gets_its_reply(void **state)
     assert_int_equal(park_grow(&slots, 1), 0);
     int client = park_client(0);
     static char bytes[50000];
+    memset(bytes, '1', sizeof bytes);
     assert_true(send(client, bytes, sizeof bytes, 0) > 0); /* nobody read this */
     page.slots[0].state = SLOT_RUNNING;
     (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
@@ -398,7 +405,7 @@ static void orphans_are_handed_on_in_order_with_what_they_sent(void **state)
     int supervisor;
     int worker;
     assert_int_equal(control_pair(&supervisor, &worker), 0);
-    rescue_hand_on(&orphans, supervisor);
+    queue_all(supervisor);
     assert_int_equal(orphans.count, 0);
     for (int i = 0; i < CLIENTS; i++) {
         struct control_message message;
@@ -417,6 +424,69 @@ static void orphans_are_handed_on_in_order_with_what_they_sent(void **state)
     park_done(&slots);
 }
 
+/* When no worker is left to take them. */
+static void what_lies_in_the_queue_is_taken_back(void **state)
+{
+    (void)state;
+    int clients[3];
+    int send;
+    int receive;
+    assert_int_equal(control_pair(&send, &receive), 0);
+    assert_int_equal(write(send, "nonsense", 8), 8);
+    for (int i = 0; i < 3; i++) {
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        assert_true(orphans_add(&orphans, pair[1], 1));
+        clients[i] = pair[0];
+        assert_int_equal(write(pair[0], &"abc"[i], 1), 1);
+    }
+    queue_all(send);
+    assert_int_equal(control_send(send, CONTROL_CONNECTION, &send, 1), 0); /* what is no connection */
+    orphans_reclaim(&orphans, receive, 77);
+    assert_int_equal(orphans.count, 3);
+    for (int i = 0; i < 3; i++) {
+        char byte;
+        assert_int_equal(read(orphans.fds[i], &byte, 1), 1);
+        assert_int_equal(byte, "abc"[i]);
+        assert_int_equal(orphans.since[i], 77);
+        assert_false(orphans.judged[i]);
+        close(orphans.fds[i]);
+        close(clients[i]);
+    }
+    orphans.count = 0;
+    close(send);
+    close(receive);
+}
+
+static void health_is_answered_and_the_connection_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request;
+        bool ready;
+        const char *begins;
+        const char *ends;
+    } rows[] = {
+        {"GET /healthz HTTP/1.1\r\n\r\n", true, "HTTP/1.1 200 ", "\r\n\r\n{\"status\":\"ready\"}"},
+        {"GET /healthz HTTP/1.1\r\n\r\n", false, "HTTP/1.1 503 ", "\r\n\r\n{\"status\":\"not ready\"}"},
+        {"HEAD /healthz HTTP/1.1\r\n\r\n", true, "HTTP/1.1 200 ", "\r\n\r\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int pair[2];
+        char reply[1024];
+        bool ended;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        assert_int_equal(write(pair[0], rows[i].request, strlen(rows[i].request)), strlen(rows[i].request));
+        rescue_health(pair[1], rows[i].ready);
+        size_t size = read_reply(pair[0], reply, sizeof reply, &ended);
+        assert_true(ended && size > strlen(rows[i].ends));
+        assert_memory_equal(reply, rows[i].begins, strlen(rows[i].begins));
+        assert_string_equal(reply + size - strlen(rows[i].ends), rows[i].ends);
+        assert_int_equal(recv(pair[0], reply, 1, MSG_DONTWAIT), 0); /* the end, and no reset */
+        close(pair[0]);
+    }
+}
+
 static void orphans_a_worker_does_not_take_stay(void **state)
 {
     (void)state;
@@ -433,7 +503,7 @@ static void orphans_a_worker_does_not_take_stay(void **state)
     }
     uint32_t before = orphans.count;
     while (orphans.count > 0) { /* as often as the worker empties its queue */
-        rescue_hand_on(&orphans, supervisor);
+        queue_all(supervisor);
         assert_true(orphans.count < before);
         assert_true(orphans.count == 0 || orphans.since[0] == 200 - orphans.count);
         before = orphans.count;
@@ -449,7 +519,7 @@ static void orphans_a_worker_does_not_take_stay(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     assert_true(orphans_add(&orphans, pair[1], 0));
     close(worker);
-    rescue_hand_on(&orphans, supervisor); /* a worker that is gone takes none */
+    queue_all(supervisor); /* a worker that is gone takes none */
     assert_int_equal(orphans.count, 1);
     close(pair[0]);
     close(pair[1]);
@@ -580,6 +650,8 @@ int main(void)
         RESCUE_TEST(a_client_still_writing_gets_its_reply),
         RESCUE_TEST(the_longest_error_fits_into_a_reply),
         RESCUE_TEST(orphans_are_handed_on_in_order_with_what_they_sent),
+        RESCUE_TEST(what_lies_in_the_queue_is_taken_back),
+        RESCUE_TEST(health_is_answered_and_the_connection_ends),
         RESCUE_TEST(orphans_a_worker_does_not_take_stay),
         RESCUE_TEST(orphans_that_waited_too_long_are_answered),
         RESCUE_TEST(at_the_end_orphans_and_the_backlog_are_answered),

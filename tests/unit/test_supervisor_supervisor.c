@@ -111,6 +111,7 @@ static int run_worker(void *context, const struct worker_seat *seat)
     }
     struct server_config config = {.listener = seat->listener,
                                    .control = seat->control,
+                                   .queue = seat->queue,
                                    .max_message = 1 << 20,
                                    .max_requests = options.max_requests,
                                    .retire_at_once = options.workers == 1,

@@ -1,0 +1,132 @@
+/*
+ * The overflow desk: while no worker is up, or all have been busy for a tick, the supervisor itself accepts, so that
+ * nobody waits in silence. It looks at the first bytes without taking them, answers what needs no worker, and hands the
+ * rest, unread, to the queue all workers take from.
+ */
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/glance.h"
+#include "supervisor/state.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#define DESK_AFTER     (100 * CLOCK_MS) /* without a worker, before the desk opens */
+#define LOOK_INTERVAL  (20 * CLOCK_MS)  /* between looks at clients that have not said what they want */
+#define FULL_INTERVAL  (2 * CLOCK_MS)   /* between attempts to hand on what the queue had no room for */
+#define SHORT_INTERVAL (50 * CLOCK_MS)  /* before accepting is tried again without descriptors or memory */
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static bool is_anybody_ready(const struct supervisor *supervisor)
+{
+    return supervisor_count(supervisor, WORKER_READY) > 0;
+}
+
+void desk_close(struct supervisor *supervisor)
+{
+    if (supervisor->desk_open) {
+        supervisor->desk_open = false;
+        (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, supervisor->listener.fd, NULL);
+    }
+}
+
+static void open_desk(struct supervisor *supervisor)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &supervisor->listener};
+    supervisor->desk_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
+}
+
+void desk_accept(struct supervisor *supervisor)
+{
+    while (supervisor->orphans.count < ORPHANS_MAX) {
+        int connection = listener_accept(&supervisor->listener);
+        if (connection == -EAGAIN) {
+            return;
+        }
+        if (connection < 0) { /* no descriptors: again in a while, or the loop would spin */
+            supervisor->desk_opens_at = clock_after(clock_now(), SHORT_INTERVAL);
+            break;
+        }
+        (void)orphans_add(&supervisor->orphans, connection, clock_now());
+    }
+    desk_close(supervisor); /* the others wait in the backlog */
+}
+
+static void crash_loop_error(const struct supervisor *supervisor, struct error *err)
+{
+    if (supervisor->deaths > 1) {
+        error_set(err, ERR_SERVER, 0, "no worker is up: crash loop, %u deaths in a row, the last one %s",
+                  supervisor->deaths, supervisor->last_death);
+    } else {
+        error_set(err, ERR_SERVER, 0, "no worker was ready in time; the last one %s", supervisor->last_death);
+    }
+}
+
+/* Looks at those who have not said what they want, and hands on whoever is for a worker. Returns when to look again. */
+static uint64_t attend(struct supervisor *supervisor, uint64_t now)
+{
+    struct orphans *orphans = &supervisor->orphans;
+    bool ready = is_anybody_ready(supervisor);
+    bool patient = supervisor->desk_open; /* all are busy: who is silent may still ask for health */
+    uint64_t next = CLOCK_NEVER;
+    for (uint32_t i = 0; i < orphans->count;) {
+        enum glance glance = orphans->judged[i] ? GLANCE_REQUEST : glance_at(orphans->fds[i], orphans->protocol);
+        if (glance == GLANCE_HEALTH) {
+            rescue_health(fd_take(&orphans->fds[i]), ready);
+            orphans_remove(orphans, i);
+            continue;
+        }
+        orphans->judged[i] = glance == GLANCE_REQUEST;
+        if (ready && (orphans->judged[i] || !patient)) {
+            if (orphans_queue(orphans, i, supervisor->queue_send)) {
+                continue;
+            }
+            next = clock_after(now, FULL_INTERVAL);
+            ready = false; /* for this round */
+        }
+        if (!orphans->judged[i]) {
+            next = earlier(next, clock_after(now, LOOK_INTERVAL));
+        }
+        i++;
+    }
+    return next;
+}
+
+/* Without a worker nobody waits longer than a request may take to arrive. */
+static uint64_t expire(struct supervisor *supervisor, uint64_t now)
+{
+    struct orphans *orphans = &supervisor->orphans;
+    if (orphans->count == 0 || is_anybody_ready(supervisor)) {
+        return CLOCK_NEVER;
+    }
+    uint64_t deadline = clock_after(orphans->since[0], supervisor->options->read_timeout);
+    if (deadline > now) {
+        return deadline;
+    }
+    struct error err;
+    crash_loop_error(supervisor, &err);
+    log_warning("server_error: %s", err.text);
+    orphans_expire(orphans, now - supervisor->options->read_timeout + 1, &err);
+    return clock_after(now, CLOCK_MS);
+}
+
+uint64_t desk_tend(struct supervisor *supervisor, uint64_t now)
+{
+    uint64_t next = CLOCK_NEVER;
+    bool alone = supervisor->alone_since != CLOCK_NEVER;
+    uint64_t opens = alone ? clock_after(supervisor->alone_since, DESK_AFTER) : now;
+    opens = opens > supervisor->desk_opens_at ? opens : supervisor->desk_opens_at;
+    if (!alone && !supervisor->all_busy) {
+        desk_close(supervisor);
+    } else if (!supervisor->desk_open && supervisor->orphans.count < ORPHANS_MAX) {
+        if (opens <= now) {
+            open_desk(supervisor);
+        } else {
+            next = opens;
+        }
+    }
+    next = earlier(next, attend(supervisor, now));
+    return earlier(next, expire(supervisor, now));
+}

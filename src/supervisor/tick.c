@@ -1,0 +1,131 @@
+/*
+ * What the supervisor looks at every tick while requests run, and only then: who gets on, and who waits behind a
+ * function that does not. An idle supervisor sleeps; the first request after that wakes it (CONTROL_WATCH).
+ */
+#include "base/clock.h"
+#include "base/fd.h"
+#include "server/park.h"
+#include "supervisor/state.h"
+
+#include <poll.h>
+
+#define TICK          (100 * CLOCK_MS)
+#define TICK_SHORTEST (10 * CLOCK_MS)
+
+static uint64_t tick_length(const struct options *options)
+{
+    uint64_t quarter = options->handler_timeout / 4; /* a short deadline is not to be seen late */
+    if (quarter == 0 || quarter >= TICK) {
+        return TICK;
+    }
+    return quarter > TICK_SHORTEST ? quarter : TICK_SHORTEST;
+}
+
+static bool is_serving(const struct worker *worker)
+{
+    return worker->state == WORKER_READY || worker->state == WORKER_STOPPING;
+}
+
+/* Has its loop turned, or a request begun, since the tick before? */
+static void look_at_progress(struct worker *worker)
+{
+    uint64_t progress = atomic_load_explicit(&worker->page->turns, memory_order_relaxed) +
+                        atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    worker->is_still = progress == worker->progress;
+    worker->progress = progress;
+}
+
+/* Somebody has sent something, or gone, and the connection is not read. */
+static bool is_readable(int connection)
+{
+    struct pollfd look = {.fd = connection, .events = POLLIN | POLLRDHUP};
+    return poll(&look, 1, 0) == 1;
+}
+
+/* Takes back what the worker has accepted and not read, though there is something to read. The slot's word counts its
+ * connections: the change succeeds only for the one that was looked at. */
+static void take_back(struct supervisor *supervisor, struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->park.count && supervisor->orphans.count < ORPHANS_MAX; i++) {
+        struct status_slot *slot = &worker->page->slots[i];
+        uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
+        if (SLOT_STATE(word) != SLOT_WAITING) {
+            continue;
+        }
+        FD_SCOPED int connection = park_peek(worker->park.receive[i]);
+        if (connection >= 0 && is_readable(connection) &&
+            atomic_compare_exchange_strong_explicit(&slot->state, &word, word - SLOT_WAITING + SLOT_TAKEN,
+                                                    memory_order_acq_rel, memory_order_acquire)) {
+            (void)orphans_add(&supervisor->orphans, fd_take(&connection), clock_now());
+        }
+    }
+}
+
+static bool is_anything_running(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        if (is_serving(worker) &&
+            (worker->stopped || atomic_load_explicit(&worker->page->running, memory_order_relaxed) > 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_watched(const struct supervisor *supervisor, uint32_t watched)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        atomic_store_explicit(&supervisor->workers[i].page->watched, watched, memory_order_relaxed);
+    }
+}
+
+/* True if nothing runs: then whoever begins will say so, as it finds `watched` cleared. */
+static bool may_sleep(const struct supervisor *supervisor)
+{
+    if (supervisor->all_busy || is_anything_running(supervisor)) {
+        return false;
+    }
+    set_watched(supervisor, 0);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (is_anything_running(supervisor)) {
+        set_watched(supervisor, 1);
+        return false;
+    }
+    return true;
+}
+
+void tick_wake(struct supervisor *supervisor, uint64_t now)
+{
+    if (supervisor->tick_at == CLOCK_NEVER) {
+        supervisor->tick_at = clock_after(now, tick_length(supervisor->options));
+    }
+}
+
+uint64_t tick(struct supervisor *supervisor, uint64_t now)
+{
+    if (supervisor->tick_at > now) {
+        return supervisor->tick_at;
+    }
+    uint32_t ready = 0;
+    uint32_t still = 0;
+    uint32_t busy = 0;
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (!is_serving(worker)) {
+            continue;
+        }
+        look_at_progress(worker);
+        if (worker->is_still) {
+            take_back(supervisor, worker);
+        }
+        if (worker->state == WORKER_READY) {
+            ready++;
+            still += worker->is_still;
+            busy += worker->is_still && atomic_load_explicit(&worker->page->busy, memory_order_relaxed) != 0;
+        }
+    }
+    supervisor->all_busy = ready > 0 && still == ready && (busy == ready || listener_is_waiting(&supervisor->listener));
+    supervisor->tick_at = may_sleep(supervisor) ? CLOCK_NEVER : clock_after(now, tick_length(supervisor->options));
+    return supervisor->tick_at;
+}

@@ -1,0 +1,182 @@
+"""While workers are busy, stopped or dead: health is answered at once, and nobody is left behind one of them."""
+import concurrent.futures
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+from harness import processes
+
+pytestmark = pytest.mark.supervised
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+PATIENCE = 1.0  # the contract says 0.15 s on a quiet machine; this one is shared
+DEATH = ["(ERROR|WARNING) .*"]
+
+
+def ask(server, request=HEALTH, pieces=1):
+    """The reply to a request for health, and the seconds it took."""
+    started = time.monotonic()
+    with server.connect() as connection:
+        size = -(-len(request) // pieces)
+        for first in range(0, len(request), size):
+            connection.send(request[first:first + size])
+            if pieces > 1:
+                time.sleep(0.02)
+        data = b""
+        while b"\r\n\r\n" not in data or (b'"}' not in data and not request.startswith(b"HEAD")):
+            part = connection.receive(4096)
+            if not part:
+                break
+            data += part
+        return data, time.monotonic() - started
+
+
+@contextlib.contextmanager
+def busy(server, count, seconds=3):
+    """`count` requests that keep their workers for `seconds`; they are answered in the end."""
+    connections = [server.connect() for _ in range(count)]
+    for connection in connections:
+        connection.send(b"%d " % seconds)
+    time.sleep(0.4)  # they run, and have for longer than a tick
+    yield
+    for connection in connections:
+        assert connection.reply() == {"status": "ok", "result": seconds}
+        connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_health_is_answered_while_all_workers_are_busy(runtime, workers):
+    with runtime("answers:nap", env={"ASYA_WORKERS": str(workers)}) as server:
+        with busy(server, workers):
+            for _ in range(5):
+                data, taken = ask(server)
+                assert data.startswith(b"HTTP/1.1 200 ") and data.endswith(b'{"status":"ready"}')
+                assert taken < PATIENCE
+
+
+def test_health_in_pieces_and_by_head_is_answered_too(runtime):
+    with runtime("answers:nap") as server:
+        with busy(server, 1):
+            assert ask(server, pieces=4)[0].endswith(b'{"status":"ready"}')
+            assert ask(server, HEALTH.replace(b"GET", b"HEAD"))[0].endswith(b"\r\n\r\n")
+
+
+def test_a_connection_kept_alive_is_not_left_behind_a_busy_worker(runtime):
+    """It is idle when its worker becomes busy with another request."""
+    with runtime("answers:nap") as server, server.connect() as kept:
+        kept.send(HEALTH)
+        assert kept.receive(4096).endswith(b'{"status":"ready"}')
+        with busy(server, 1):
+            started = time.monotonic()
+            kept.send(HEALTH)
+            assert kept.receive(4096).endswith(b'{"status":"ready"}')
+            assert time.monotonic() - started < PATIENCE
+
+
+def test_a_silent_connection_of_a_busy_worker_is_served_by_the_other(runtime):
+    """Both workers have silent clients; one gets busy; all clients speak."""
+    with runtime("answers:nap", env={"ASYA_WORKERS": "2"}) as server:
+        silent = [server.connect() for _ in range(20)]
+        time.sleep(0.2)
+        with busy(server, 1, 4):
+            started = time.monotonic()
+            for connection in silent:
+                connection.send(b"0 ")
+            for connection in silent:
+                assert connection.reply() == {"status": "ok", "result": 0}
+                connection.close()
+            assert time.monotonic() - started < 2.5
+
+
+def test_what_the_desk_took_is_served_when_a_worker_is_free(runtime):
+    """In the order it came, and each once."""
+    with runtime("snippets:run") as server:
+        server.result("KEPT['seen'] = []")
+        with server.connect() as first:
+            first.send(b'"import time\\ntime.sleep(1)\\nreturn 0"')
+            time.sleep(0.3)
+            waiting = [server.connect() for _ in range(100)]
+            for number, connection in enumerate(waiting):
+                connection.send(b'"KEPT[\'seen\'].append(%d)\\nreturn %d"' % (number, number))
+            for number, connection in enumerate(waiting):
+                assert connection.reply() == {"status": "ok", "result": number}
+                connection.close()
+            assert first.reply() == {"status": "ok", "result": 0}
+        assert sorted(server.result("return KEPT['seen']")) == list(range(100))
+
+
+def test_who_waits_at_the_desk_survives_all_workers(runtime):
+    """Handed on, not yet taken, and every worker killed: the next ones serve them."""
+    with runtime("answers:nap", env={"ASYA_WORKERS": "2"}, allow_log=DEATH) as server:
+        held = [server.connect() for _ in range(2)]
+        for connection in held:
+            connection.send(b"20 ")
+        time.sleep(0.4)
+        waiting = [server.connect() for _ in range(50)]
+        for connection in waiting:
+            connection.send(b"0 ")
+        time.sleep(0.3)
+        for worker in server.worker_pids():
+            os.kill(worker, signal.SIGKILL)
+        for connection in held:
+            assert connection.reply()["type"] == "WorkerCrashed"
+        for connection in waiting:
+            assert connection.reply() == {"status": "ok", "result": 0}
+        for connection in held + waiting:
+            connection.close()
+
+
+def test_health_says_no_while_no_worker_is_up(runtime, tmp_path):
+    module = tmp_path / "slow_again.py"
+    module.write_text("import os, time\nif os.path.exists('%s'): time.sleep(3)\nopen('%s', 'w').close()\n"
+                      "def process(payload):\n    return payload\n" % (tmp_path / "mark", tmp_path / "mark"))
+    with runtime("slow_again", cwd=tmp_path, allow_log=DEATH) as server:
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        time.sleep(0.3)
+        data, taken = ask(server)
+        assert data.startswith(b"HTTP/1.1 503 ")
+        assert taken < PATIENCE
+        assert server.result(5) == 5
+
+
+def test_a_stopped_worker_keeps_nobody(runtime):
+    """Connections it has accepted and not read, or will never accept."""
+    with runtime("answers:echo", env={"ASYA_WORKERS": "2"}) as server:
+        silent = [server.connect() for _ in range(10)]
+        time.sleep(0.2)
+        stopped = server.worker_pids()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                assert list(pool.map(server.result, range(100))) == list(range(100))
+            for number, connection in enumerate(silent):
+                connection.send(b"%d " % number)
+                assert connection.reply() == {"status": "ok", "result": number}
+                connection.close()
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        assert server.result(1) == 1
+
+
+def test_a_stopped_worker_that_is_alone_still_gets_health_answered(runtime):
+    with runtime("answers:echo") as server:
+        worker = server.worker_pids()[0]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            assert ask(server)[0].startswith(b"HTTP/1.1 200 ")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert server.result(1) == 1
+
+
+def test_an_idle_supervisor_sleeps(runtime):
+    """No tick runs when nothing does."""
+    with runtime("answers:echo") as server:
+        server.result(1)
+        time.sleep(0.5)
+        before = processes.switches(server.pid)
+        time.sleep(2)
+        assert processes.switches(server.pid) - before <= 6  # one look a second at the socket's file
