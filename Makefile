@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test lint check-layers unit unit-aarch64 sanitize socket bench bench-codec check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test chaos lint check-layers unit unit-aarch64 sanitize socket bench bench-codec check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ unit-aarch64: setup-test ## C unit tests of the JSON library for aarch64, under 
 
 socket: setup-test build ## Socket, codec, fault and single-file tests
 	@tools/test.sh pytest
+
+chaos: setup-test build ## A million requests while ten thousand workers die: none lost (about 10 minutes)
+	@$(VENV)/bin/python tests/chaos/run.py
 
 bench: setup-test build ## Requests a second beside a C echo server and a stdlib Python server
 	@$(VENV)/bin/python bench/run.py
