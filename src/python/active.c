@@ -20,6 +20,16 @@ uint32_t active_reason(const struct call *call)
 
 static PyObject *class_of(uint32_t reason) { return reason == CANCEL_TIMEOUT ? timeout_class : gone_class; }
 
+bool active_is_obeyed(const struct call *call)
+{
+    if (!call->gone && active_reason(call) != CANCEL_CLIENT_GONE) {
+        return false;
+    }
+    PyObject *raised = PyErr_Occurred(); /* borrowed */
+    return raised != NULL && (PyErr_GivenExceptionMatches(raised, gone_class) != 0 ||
+                              (call->place == CALL_TASK && loop_is_cancelled_error(raised)));
+}
+
 /* Raises the exception here. */
 static bool raise_here(uint32_t reason)
 {
@@ -60,6 +70,7 @@ static PyObject *on_cancel(PyObject *self, PyObject *arguments)
 
 void active_tell_gone(struct call *call)
 {
+    call->gone = true;
     if (call->active && !call->told && call->place != CALL_INLINE) {
         (void)tell(call, CANCEL_CLIENT_GONE);
         PyErr_Clear(); /* a task that holds up the loop: it is not running now, since this is the loop */

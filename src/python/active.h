@@ -35,6 +35,9 @@ uint32_t active_remove(struct call *call);
 /* Why a call is cancelled, so far; 0 if it is not. */
 uint32_t active_reason(const struct call *call);
 
+/* Whether the exception that is set is how this call was told that its client is gone: what it should raise then. */
+bool active_is_obeyed(const struct call *call);
+
 /* The call this thread runs, other than as a task; NULL if there is none. */
 struct call *active_here(void);
 

@@ -72,10 +72,11 @@ void call_fail(struct call *call, bool before_call)
     PyObject *type;
     PyObject *value;
     PyObject *traceback;
+    bool expected = active_is_obeyed(call);
     PyErr_Fetch(&type, &value, &traceback); /* call_about looks things up */
     about = call_about(call);
     PyErr_Restore(type, value, traceback);
-    failure_take(&about, call->failure);
+    failure_take(&about, expected, call->failure);
     write_failure(call, before_call);
 }
 

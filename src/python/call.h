@@ -81,6 +81,13 @@ struct call {
     size_t size;
     PyObject *returned;
     struct member *member;
+    /* what its thread has to say to the thread of the server (python/pool.c); an event, while it waits for the answer
+     */
+    enum call_news { NEWS_DONE, NEWS_COROUTINE, NEWS_STREAM, NEWS_EVENT } news;
+    struct view name;
+    struct view json;
+    bool unread;         /* the event is sent, and the client has not taken it yet */
+    bool lost;           /* the answer: nobody reads it */
     struct call *queued; /* the next in a queue of the pool */
 };
 

@@ -126,9 +126,11 @@ static void format_traceback(PyObject *type, PyObject *value, PyObject *tracebac
     Py_XDECREF(module);
 }
 
-static void log_failure(const struct log_request *request, const struct failure *failure)
+static void log_failure(const struct log_request *request, bool expected, const struct failure *failure)
 {
-    enum log_level level = failure->category == ERR_VALIDATION ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR;
+    enum log_level level = expected                              ? LOG_LEVEL_DEBUG
+                           : failure->category == ERR_VALIDATION ? LOG_LEVEL_WARNING
+                                                                 : LOG_LEVEL_ERROR;
     char message[512];
     (void)PyOS_snprintf(message, sizeof message, "%s: %.100s: %.*s", error_code(failure->category), failure->type,
                         failure->text_size < 300 ? (int)failure->text_size : 300, failure->text);
@@ -136,7 +138,7 @@ static void log_failure(const struct log_request *request, const struct failure 
     log_about(level, request, message, failure->traceback);
 }
 
-void failure_take(const struct log_request *request, struct failure *ret_failure)
+void failure_take(const struct log_request *request, bool expected, struct failure *ret_failure)
 {
     PyObject *type;
     PyObject *value;
@@ -166,7 +168,7 @@ void failure_take(const struct log_request *request, struct failure *ret_failure
     }
     format_traceback(type, value != NULL ? value : Py_None, traceback != NULL ? traceback : Py_None, failure->traceback,
                      sizeof failure->traceback);
-    log_failure(request, failure);
+    log_failure(request, expected, failure);
     Py_XDECREF(traceback);
     Py_XDECREF(value);
     Py_XDECREF(type);

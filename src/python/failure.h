@@ -16,6 +16,8 @@
 
 #include <Python.h>
 
+#include <stdbool.h>
+
 enum {
     FAILURE_MRO_SIZE = 1024,        /* bytes of all names; what does not fit is left out */
     FAILURE_TRACEBACK_SIZE = 16384, /* bytes; a longer one loses its beginning */
@@ -34,8 +36,9 @@ struct failure {
 };
 
 /* Takes the exception that is set: clears it and fills `ret_failure`. Logs one line with the traceback about `request`,
- * at WARNING for a validation_error and ERROR for the rest. Survives exceptions whose __str__ raises. */
-void failure_take(const struct log_request *request, struct failure *ret_failure);
+ * at WARNING for a validation_error and ERROR for the rest; at DEBUG if it is `expected`. Survives exceptions whose
+ * __str__ raises. */
+void failure_take(const struct log_request *request, bool expected, struct failure *ret_failure);
 
 /* The same for an error of the runtime's own (a message that cannot be decoded, a result that cannot be written, a time
  * that is over): named as the exception a Python program would have got. Logs one line; WARNING for what is the

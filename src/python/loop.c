@@ -24,7 +24,7 @@ static struct {
     PyObject *call_after;
     PyObject *stop;
     PyObject *settle;
-    PyObject *ready;
+    PyObject *rang;
     PyObject *deliver;
     PyObject *base_copy;
 } glue;
@@ -57,20 +57,19 @@ static void cancel_timer(void)
     }
 }
 
-void loop_rearm(void)
+/* A deadline of the server may have changed. A later one is looked up when the timer rings: most requests never move
+ * it. */
+static void rearm(void)
 {
-    if (names == NULL || owner->server == NULL) {
-        return;
-    }
     uint64_t deadline = server_deadline(owner->server);
-    if (deadline >= armed) { /* a later one is looked up when the timer rings: most requests never move it */
+    if (deadline >= armed) {
         return;
     }
-    cancel_timer();
     uint64_t now = clock_now();
+    cancel_timer();
     double seconds = deadline > now ? (double)(deadline - now) / 1e9 : 0;
     PyObject *delay = PyFloat_FromDouble(seconds);
-    timer = delay != NULL ? PyObject_CallFunctionObjArgs(glue.call_after, delay, glue.ready, NULL) : NULL;
+    timer = delay != NULL ? PyObject_CallFunctionObjArgs(glue.call_after, delay, glue.rang, NULL) : NULL;
     armed = timer != NULL ? deadline : CLOCK_NEVER;
     Py_XDECREF(delay);
     if (timer == NULL) {
@@ -78,20 +77,16 @@ void loop_rearm(void)
     }
 }
 
-/* The descriptor is readable, or a deadline has come. */
+/* The descriptor is readable. */
 static PyObject *ready(PyObject *self, PyObject *arguments)
 {
     (void)self;
     (void)arguments;
-    if (armed != CLOCK_NEVER && armed <= clock_now()) {
-        Py_CLEAR(timer); /* it has rung */
-        armed = CLOCK_NEVER;
-    }
     owner->thread = PyEval_SaveThread();
     bool more = server_turn(owner->server, false);
     PyEval_RestoreThread(owner->thread);
     if (more) {
-        loop_rearm();
+        rearm();
     } else {
         cancel_timer();
         unraisable(PyObject_CallFunctionObjArgs(glue.stop, NULL), glue.stop);
@@ -99,11 +94,22 @@ static PyObject *ready(PyObject *self, PyObject *arguments)
     return none();
 }
 
+/* The timer has rung: for a deadline, or, with a clock that counts milliseconds, a little before. */
+static PyObject *rang(PyObject *self, PyObject *arguments)
+{
+    Py_CLEAR(timer);
+    armed = CLOCK_NEVER;
+    return ready(self, arguments);
+}
+
 /* ---- what becomes of a request ------------------------------------------------------------------------------------
  */
 
-/* The call `arguments` begin with. NULL, without an exception, if it has ended. */
-static struct call *call_of(PyObject *arguments) { return context_call(PyTuple_GetItem(arguments, 0)); }
+/* The call `arguments` begin with. NULL, without an exception, if it has ended, or if the server has without it. */
+static struct call *call_of(PyObject *arguments)
+{
+    return owner->server != NULL ? context_call(PyTuple_GetItem(arguments, 0)) : NULL;
+}
 
 static struct call *leaving; /* the call deliver() is called for */
 
@@ -138,7 +144,7 @@ static void end(struct call *call)
         PyErr_Clear();
         Py_DECREF(deliver(NULL, NULL));
     }
-    loop_rearm();
+    rearm();
 }
 
 /* finish(request, result): the coroutine has returned. Gives back an asynchronous generator that is still to be run. */
@@ -195,7 +201,7 @@ static PyObject *take(PyObject *self, PyObject *arguments)
     }
     switch (frames_take(call, item, &answer, &err)) {
     case TAKEN_SEND:
-        loop_rearm();
+        rearm();
         return answer;
     case TAKEN_THROW:
         return NULL;
@@ -207,7 +213,7 @@ static PyObject *take(PyObject *self, PyObject *arguments)
         end(call);
         break;
     }
-    loop_rearm();
+    rearm();
     Py_INCREF(answer);
     return answer;
 }
@@ -276,10 +282,10 @@ static bool add_mark(const char *name, PyObject **ret_mark)
 
 static bool add_names(void)
 {
-    static PyMethodDef methods[] = {{"ready", ready, METH_NOARGS, NULL},    {"deliver", deliver, METH_NOARGS, NULL},
-                                    {"finish", finish, METH_VARARGS, NULL}, {"fail", fail, METH_VARARGS, NULL},
-                                    {"take", take, METH_VARARGS, NULL},     {"complete", complete, METH_VARARGS, NULL},
-                                    {"park", park, METH_VARARGS, NULL}};
+    static PyMethodDef methods[] = {{"ready", ready, METH_NOARGS, NULL},        {"rang", rang, METH_NOARGS, NULL},
+                                    {"deliver", deliver, METH_NOARGS, NULL},    {"finish", finish, METH_VARARGS, NULL},
+                                    {"fail", fail, METH_VARARGS, NULL},         {"take", take, METH_VARARGS, NULL},
+                                    {"complete", complete, METH_VARARGS, NULL}, {"park", park, METH_VARARGS, NULL}};
     PyObject *builtins = PyImport_ImportModule("builtins");
     bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
                  add_mark("WAIT", &wait_mark) && add_mark("STOP", &stop_mark);
@@ -297,7 +303,7 @@ static bool find_names(void)
         PyObject **place;
     } wanted[] = {{"answer", &glue.answer},         {"drive", &glue.drive}, {"wake", &glue.wake},
                   {"cancel", &glue.cancel},         {"stop", &glue.stop},   {"settle", &glue.settle},
-                  {"call_after", &glue.call_after}, {"ready", &glue.ready}, {"deliver", &glue.deliver},
+                  {"call_after", &glue.call_after}, {"rang", &glue.rang},   {"deliver", &glue.deliver},
                   {"base_copy", &glue.base_copy}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].place = PyDict_GetItemString(names, wanted[i].name); /* borrowed from `names` */
@@ -338,7 +344,7 @@ void loop_run(void)
         PyErr_WriteUnraisable(names);
     }
     Py_XDECREF(descriptor);
-    loop_rearm();
+    rearm();
     call_glue("run");
 }
 
@@ -385,6 +391,11 @@ bool loop_cancel(const struct call *call)
     }
     Py_XDECREF(done);
     return cancelled;
+}
+
+bool loop_is_cancelled_error(PyObject *class)
+{
+    return names != NULL && PyErr_GivenExceptionMatches(class, PyDict_GetItemString(names, "CancelledError")) != 0;
 }
 
 PyObject *loop_settle(struct binding *binding, PyObject *awaitable)

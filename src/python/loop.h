@@ -33,10 +33,10 @@ PyObject *loop_settle(struct binding *binding, PyObject *awaitable);
 /* Cancels the call's task. False if that is not possible since the task holds up the loop: raise the exception. */
 bool loop_cancel(const struct call *call);
 
+/* Whether a class is asyncio.CancelledError or one below it. */
+bool loop_is_cancelled_error(PyObject *class);
+
 /* The client of this call has taken its events, or is gone. */
 void loop_resume(struct call *call);
-
-/* A deadline of the server may have changed. */
-void loop_rearm(void);
 
 #endif

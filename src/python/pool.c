@@ -7,20 +7,12 @@
 #include <pythread.h>
 #include <stdlib.h>
 
-enum news { NEWS_NONE, NEWS_STREAM, NEWS_EVENT };
-
 /* One thread. */
 struct member {
     PyThread_type_lock wakeup; /* held while there is nothing to wake up for */
     struct member *idle;       /* the next idle one */
     struct call *call;         /* given to it */
     PyObject *thread;          /* owned */
-    /* what it has to say about its call, while it waits for the answer in `sent` */
-    enum news news;
-    struct view name;
-    struct view json;
-    enum sent sent;
-    bool unread; /* the event is sent, and the client has not taken it yet */
     struct failure failure;
 };
 
@@ -120,6 +112,7 @@ static void run_call(struct member *member, struct call *call)
         default:
             (void)active_remove(call); /* this thread has done its part: the loop takes over */
             call->returned = result;
+            call->news = NEWS_COROUTINE;
             return;
         }
     }
@@ -144,12 +137,11 @@ static PyObject *run_thread(PyObject *self, PyObject *arguments)
 }
 
 /* Tells the thread of the server something about the call, and waits for the answer. */
-static enum sent tell(struct call *call, enum news news, struct view name, struct view json)
+static bool tell(struct call *call, enum call_news news, struct view name, struct view json)
 {
-    struct member *member = call->member;
-    member->news = news;
-    member->name = name;
-    member->json = json;
+    call->news = news;
+    call->name = name;
+    call->json = json;
     PyThreadState *thread = PyEval_SaveThread();
     enter();
     bool wake = post(call);
@@ -157,16 +149,17 @@ static enum sent tell(struct call *call, enum news news, struct view name, struc
     if (wake) {
         server_wake(call->binding->server);
     }
-    (void)PyThread_acquire_lock(member->wakeup, WAIT_LOCK);
+    (void)PyThread_acquire_lock(call->member->wakeup, WAIT_LOCK);
     PyEval_RestoreThread(thread);
-    return member->sent;
+    call->news = NEWS_DONE;
+    return !call->lost;
 }
 
-bool pool_stream(struct call *call) { return tell(call, NEWS_STREAM, (struct view){0}, (struct view){0}) == SENT; }
+bool pool_stream(struct call *call) { return tell(call, NEWS_STREAM, (struct view){0}, (struct view){0}); }
 
 enum sent pool_event(struct call *call, struct view name, struct view json)
 {
-    return tell(call, NEWS_EVENT, name, json);
+    return tell(call, NEWS_EVENT, name, json) ? SENT : SENT_GONE;
 }
 
 /* ---- the thread of the server -------------------------------------------------------------------------------------
@@ -193,39 +186,33 @@ bool pool_submit(struct binding *binding, const struct request *request, size_t 
     return true;
 }
 
-static void answer(struct member *member, enum sent sent)
+/* The call's thread waits for it. */
+static void answer(struct call *call, bool lost)
 {
-    member->unread = false;
-    member->sent = sent;
-    PyThread_release_lock(member->wakeup);
+    call->unread = false;
+    call->lost = lost;
+    PyThread_release_lock(call->member->wakeup);
 }
 
-/* A thread waits for the answer. */
-static void hear(struct call *call)
+static void send_event(struct call *call)
 {
-    struct member *member = call->member;
-    enum news news = member->news;
-    member->news = NEWS_NONE;
-    if (news == NEWS_STREAM) {
-        answer(member, exchange_stream(call->conn) ? SENT : SENT_GONE);
-    } else if (!exchange_event(call->conn, member->name, member->json)) {
-        answer(member, SENT_GONE);
+    if (!exchange_event(call->conn, call->name, call->json)) {
+        answer(call, true);
     } else if (exchange_pending(call->conn) == 0) {
-        answer(member, SENT);
+        answer(call, false);
     } else {
-        member->unread = true;
+        call->unread = true;
     }
 }
 
 bool pool_resume(struct call *call)
 {
-    struct member *member = call->member;
     bool gone = exchange_is_gone(call->conn);
-    if (member == NULL || !member->unread) {
+    if (!call->unread) {
         return gone;
     }
     if (gone || exchange_pending(call->conn) == 0) {
-        answer(member, gone ? SENT_GONE : SENT);
+        answer(call, gone);
     }
     return false;
 }
@@ -238,12 +225,19 @@ bool pool_collect(void)
     leave();
     struct call *call;
     while ((call = pop(&outbox)) != NULL) {
-        if (call->member->news != NEWS_NONE) {
-            hear(call);
-        } else if (call->returned != NULL) {
-            push(&coroutines, call);
-        } else {
+        switch (call->news) {
+        case NEWS_DONE:
             call_send(call);
+            break;
+        case NEWS_COROUTINE:
+            push(&coroutines, call);
+            break;
+        case NEWS_STREAM:
+            answer(call, !exchange_stream(call->conn));
+            break;
+        case NEWS_EVENT:
+            send_event(call);
+            break;
         }
     }
     return coroutines.first != NULL;
@@ -253,7 +247,6 @@ struct call *pool_take_coroutine(void)
 {
     struct call *call = pop(&coroutines);
     if (call != NULL) {
-        call->member = NULL;
         call->failure = &call->binding->failure;
     }
     return call;

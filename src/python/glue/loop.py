@@ -1,7 +1,8 @@
 """What asyncio is asked to do in a worker. Run once, when the first coroutine appears.
 
-The runtime puts these names here before: finish, fail, take, complete and park (what becomes of a request), deliver, ready (a turn
-of the server, when its descriptor is readable), descriptor, and the two answers of take, WAIT and STOP.
+The runtime puts these names here before: finish, fail, take, complete, park and deliver (what becomes of a request),
+ready and rang (a turn of the server: its descriptor is readable, or a deadline has come), descriptor, and the two answers
+of take, WAIT and STOP.
 """
 import asyncio
 import contextvars
@@ -11,6 +12,7 @@ loop = asyncio.new_event_loop()  # the user's policy decides which
 asyncio.set_event_loop(loop)
 request_variable = contextvars.ContextVar("asya_runtime.request")
 _enter = request_variable.set
+CancelledError = asyncio.CancelledError
 base_copy = contextvars.copy_context().copy
 _over = False
 
