@@ -19,7 +19,7 @@ SORTS = {"a generator": ("run", 1), "an asynchronous generator": ("run_async", 1
 @pytest.fixture(scope="module", params=SORTS.values(), ids=SORTS)
 def serving(runtime, request):
     name, concurrency = request.param
-    with runtime("streams:" + name, env={"ASYA_CONCURRENCY": concurrency}, worker_descriptors=True) as server:
+    with runtime("yields:" + name, env={"ASYA_CONCURRENCY": concurrency}, worker_descriptors=True) as server:
         try:
             list(Stream(server.path, hops("yield 1")))  # the event loop has its descriptors now
         except BaseException:
@@ -261,7 +261,7 @@ def with_pause(server, code):
 
 @pytest.mark.parametrize("name, concurrency", [("run_async", 1), ("run", 3)], ids=["a task", "a thread"])
 def test_a_client_that_leaves_between_two_events_is_noticed(runtime, name, concurrency):
-    with runtime("streams:" + name, env={"ASYA_CONCURRENCY": concurrency}, worker_descriptors=True,
+    with runtime("yields:" + name, env={"ASYA_CONCURRENCY": concurrency}, worker_descriptors=True,
                  allow_log=["(ERROR|WARNING) .*"]) as server:
         code = "try:\n    yield 1\n    for _ in range(1000): SLEEP(0.01)\nfinally:\n    NOTE(-7)"
         stream = Stream(server.path, hops(with_pause(server, code)))
@@ -305,7 +305,7 @@ def test_curl_reads_a_stream_and_knows_when_it_is_cut(serving):
 
 def test_streams_side_by_side(runtime):
     """Ten asynchronous generators take turns on one loop."""
-    with runtime("streams:run_async", env={"ASYA_CONCURRENCY": 10}, worker_descriptors=True) as server:
+    with runtime("yields:run_async", env={"ASYA_CONCURRENCY": 10}, worker_descriptors=True) as server:
         results = []
 
         def read():
