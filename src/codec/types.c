@@ -215,12 +215,13 @@ bool types_find(PyObject *object, struct type *ret_type)
     }
     starved = false;
     enum type_kind kind = kind_of(type);
-    PyObject *names = NULL;
+    PyObject *names = kind == TYPE_FIELDS && !starved ? names_of(type) : NULL;
     if (starved) {
+        Py_XDECREF(names);
         (void)PyErr_NoMemory();
         return false;
     }
-    if (kind == TYPE_FIELDS && (names = names_of(type)) == NULL) {
+    if (kind == TYPE_FIELDS && names == NULL) {
         return false;
     }
     if (kind != TYPE_UNKNOWN) { /* what is unknown may come to be known: dataclass() can be called late */

@@ -1,5 +1,6 @@
 /* decode, in an embedded interpreter: texts flush against a page that faults, whole and cut off at every byte, and
  * allocations that fail one after the other, the interpreter's and our own. */
+#include "failing_memory.h"
 #include "guard.h"
 
 #include "codec/decode.h"
@@ -76,68 +77,13 @@ static void the_error_may_be_of_no_interest(void **state)
     assert_null(decode((const unsigned char *)"", 0, NULL));
 }
 
-/* 1: the next allocation fails, and all behind it; n: the n-th; below zero: none. */
-static long allowance = -1;
-
-static bool refused(void)
-{
-    if (allowance > 0) {
-        allowance--;
-    }
-    return allowance == 0;
-}
-
-/* The linker hands us the calls of the codec (--wrap). */
-void *__real_malloc(size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size) { return refused() ? NULL : __real_malloc(size); }
-void *__wrap_realloc(void *memory, size_t size) { return refused() ? NULL : __real_realloc(memory, size); }
-
-static PyMemAllocatorEx former[2];
-
-static void *counted_malloc(void *context, size_t size)
-{
-    PyMemAllocatorEx *allocator = context;
-    return refused() ? NULL : allocator->malloc(allocator->ctx, size);
-}
-
-static void *counted_calloc(void *context, size_t count, size_t size)
-{
-    PyMemAllocatorEx *allocator = context;
-    return refused() ? NULL : allocator->calloc(allocator->ctx, count, size);
-}
-
-static void *counted_realloc(void *context, void *memory, size_t size)
-{
-    PyMemAllocatorEx *allocator = context;
-    return refused() ? NULL : allocator->realloc(allocator->ctx, memory, size);
-}
-
-static void counted_free(void *context, void *memory)
-{
-    PyMemAllocatorEx *allocator = context;
-    allocator->free(allocator->ctx, memory);
-}
-
-static void count_allocations(void)
-{
-    static const PyMemAllocatorDomain domains[] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
-    for (size_t i = 0; i < sizeof domains / sizeof *domains; i++) {
-        PyMem_GetAllocator(domains[i], &former[i]);
-        PyMemAllocatorEx counted = {&former[i], counted_malloc, counted_calloc, counted_realloc, counted_free};
-        PyMem_SetAllocator(domains[i], &counted);
-    }
-}
-
 /* The result when the allocation number `count` fails, compared with `expected`; false if there is none. */
 static bool decode_with(const char *text, size_t size, long count, PyObject *expected)
 {
     struct error err = {.category = ERR_NONE};
-    allowance = count;
+    failing_memory_after(count);
     PyObject *object = decode((const unsigned char *)text, size, &err);
-    allowance = -1;
+    failing_memory_after(0);
     assert_null(PyErr_Occurred());
     if (object == NULL) {
         assert_int_equal(err.category, ERR_MEMORY);
@@ -180,7 +126,7 @@ static int start(void **state)
 {
     (void)state;
     Py_InitializeEx(0);
-    count_allocations();
+    failing_memory_start();
     return decode_init() ? 0 : -1;
 }
 
