@@ -29,7 +29,6 @@ enum {
     PORTION = 65536,     /* values of one container that may wait; even, so that keys stay with their values */
     SMALL_FIRST = -1024, /* integers from here to SMALL_LAST are kept */
     SMALL_LAST = 1023,
-    DICT_SMALLEST = 5,       /* pairs for which a new dict has room */
     COLLECTOR_BYTES = 16384, /* texts from this size on are decoded with the cyclic collector off */
 };
 
@@ -182,13 +181,6 @@ static PyObject *list_of(struct workspace *work, size_t first)
     return list;
 }
 
-/* A dict for the pairs that wait from `first` on: of the right size, for which the stable ABI has no function. */
-static PyObject *dict_for(const struct workspace *work, size_t first)
-{
-    size_t pairs = (work->count - first) / 2;
-    return pairs > DICT_SMALLEST && _PyDict_NewPresized != NULL ? _PyDict_NewPresized((Py_ssize_t)pairs) : PyDict_New();
-}
-
 /* Moves the waiting pairs of keys and values from `first` on into `dict`. */
 static bool dict_fill(struct workspace *work, PyObject *dict, size_t first)
 {
@@ -207,7 +199,7 @@ static bool dict_fill(struct workspace *work, PyObject *dict, size_t first)
 static bool frame_flush(struct workspace *work, struct frame *frame)
 {
     if (frame->is_object) {
-        if (frame->container == NULL && (frame->container = dict_for(work, frame->first)) == NULL) {
+        if (frame->container == NULL && (frame->container = PyDict_New()) == NULL) {
             return false;
         }
         return dict_fill(work, frame->container, frame->first);

@@ -20,9 +20,6 @@ extern const char *PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *ret_size)
  * decides the layout. Size 0 gives the shared empty string. */
 extern PyObject *PyUnicode_New(Py_ssize_t size, Py_UCS4 widest);
 
-/* Never stable: a dict that takes `size` keys without growing. */
-extern PyObject *_PyDict_NewPresized(Py_ssize_t size) PYABI_WEAK;
-
 /* Never stable: the types of what `def` with yield, `async def`, and both together return. */
 extern PyTypeObject PyGen_Type;
 extern PyTypeObject PyCoro_Type;
