@@ -154,9 +154,6 @@ def test_a_wrong_setting_is_named(short_folder):
 # -- the runtime itself -------------------------------------------------------------------------------------------------
 
 
-NOT_YET = [pytest.mark.open_issue]
-
-
 @pytest.mark.parametrize("protocol", ["auto", "raw", "framed", "http"])
 def test_a_serving_runtime_passes_every_question_and_logs_nothing(runtime, protocol):
     with runtime(ECHO, env={"ASYA_PROTOCOL": protocol}) as server:
@@ -165,7 +162,7 @@ def test_a_serving_runtime_passes_every_question_and_logs_nothing(runtime, proto
             assert code == 0, line
 
 
-@pytest.mark.parametrize("protocol", [pytest.param("auto", marks=NOT_YET), "raw"])
+@pytest.mark.parametrize("protocol", ["auto", "raw"])
 def test_a_runtime_whose_only_worker_is_busy_passes_still(runtime, protocol):
     with runtime("answers:nap", env={"ASYA_PROTOCOL": protocol}) as server:
         with server.connect() as connection:

@@ -58,18 +58,18 @@ def test_a_function_finds_only_what_a_worker_needs(runtime):
         assert len(targets(found, "pipe:")) <= 1
 
 
-def test_workers_share_the_listening_socket_and_nothing_else(runtime):
-    """What one worker's function breaks, it breaks for itself. All ends of a pair have inodes of their own, so a socket
-    that two processes name alike is held by both."""
+def test_workers_share_what_they_take_connections_from_and_nothing_else(runtime):
+    """The listening socket, and the queue of connections that waited for a free worker. All ends of a pair have inodes of
+    their own, so a socket that two processes name alike is held by both."""
     with runtime(SNIPPET, env={"ASYA_WORKERS": "2"}) as server:
         held = [set(targets(processes.descriptors(pid), "socket:|pipe:")) for pid in server.worker_pids()]
         assert len(held) == 2 and all(held)
-        common = held[0] & held[1]
-        assert len(common) == 1
-        [inode] = re.findall(r"\d+", common.pop())
+        common = {re.findall(r"\d+", target)[0] for target in held[0] & held[1]}
         with open("/proc/net/unix") as file:
-            [line] = [line for line in file if line.split()[6:7] == [inode]]
-        assert line.split()[3] == "00010000", "it listens"
+            found = [line.split() for line in file if line.split()[6:7] and line.split()[6] in common]
+        assert len(common) == len(found) == 2
+        assert sorted(line[3] for line in found) == ["00000000", "00010000"], "one of them listens"
+        assert server.path + ".new" in [line[7] for line in found if len(line) > 7]
 
 
 def test_what_a_function_starts_inherits_no_descriptor(runtime):
