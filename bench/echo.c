@@ -2,11 +2,13 @@
  * The floor of the socket path: an echo on the runtime's own server layer, without JSON objects and without Python.
  *
  *   asya-echo SOCKET            serves until SIGTERM
- *   asya-echo --park SOCKET     the same with parking slots and a status page, to measure what these cost
+ *   asya-echo --park SOCKET     the same with parking slots, a status page and a keeper, as a worker has them, to
+ * measure what these cost
  */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "server/control.h"
+#include "server/keeper.h"
 #include "server/listener.h"
 #include "server/server.h"
 #include "wire/reply.h"
@@ -14,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { SLOTS = 64 };
@@ -60,10 +63,15 @@ int main(int count, char **arguments)
     }
     (void)signal(SIGTERM, on_term);
     static struct park slots;
-    static struct status_page status;
-    if (parking && park_grow(&slots, SLOTS) != 0) {
-        (void)fprintf(stderr, "asya-echo: cannot make parking slots\n");
-        return EXIT_INTERNAL;
+    struct status_page *status = NULL;
+    int keeper[2] = {-1, -1};
+    if (parking) {
+        status = mmap(NULL, sizeof *status, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (status == MAP_FAILED || park_grow(&slots, SLOTS) != 0 || control_pair(&keeper[0], &keeper[1]) != 0 ||
+            keeper_start(keeper[1], listener.fd) != 0) {
+            (void)fprintf(stderr, "asya-echo: cannot make slots, page or keeper\n");
+            return EXIT_INTERNAL;
+        }
     }
     struct server_config config = {.listener = listener.fd,
                                    .control = control,
@@ -71,7 +79,7 @@ int main(int count, char **arguments)
                                    .read_timeout = 30 * CLOCK_SECOND,
                                    .write_timeout = 30 * CLOCK_SECOND,
                                    .service = {.answer = echo},
-                                   .page = parking ? &status : NULL,
+                                   .page = status,
                                    .park = parking ? &slots : NULL};
     bool served = server_run(&config, &err);
     if (!served) {
@@ -79,5 +87,8 @@ int main(int count, char **arguments)
     }
     listener_close(&listener);
     park_done(&slots);
+    if (parking) {
+        (void)control_send(keeper[0], CONTROL_COLLECT, NULL, 0); /* the keeper ends */
+    }
     return served ? EXIT_OK : EXIT_INTERNAL;
 }

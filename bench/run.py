@@ -7,6 +7,7 @@ Servers, all on this machine and all started before the first measurement:
   floor     asya-echo: the runtime's own server layer in C, without JSON and without Python
   baseline  bench/baseline.py with the same echo function: one accept loop, the standard library's json
   threaded  the same with a thread per connection (only with --servers)
+  parked    the floor with parking slots, status page and keeper, as a worker has them (only with --servers)
 
 Every figure is a median over rounds in which the servers take turns (A B C A B C), so that what disturbs the machine
 disturbs all. Every request has its own connection and every reply is checked by the load client (asya-load).
@@ -141,11 +142,11 @@ def server_command(name, arguments):
         if not arguments.runtime.exists():
             raise Skip(f"{arguments.runtime} does not exist: build it with `make`")
         return [arguments.python, arguments.runtime.resolve()]
-    if name == "floor":
+    if name in ("floor", "parked"):
         echo = find_program("asya-echo", arguments.build)
         if echo is None:
             raise Skip(f"asya-echo is not in {arguments.build / 'bench'}")
-        return [echo, "SOCKET"]
+        return [echo, "SOCKET"] if name == "floor" else [echo, "--park", "SOCKET"]
     command = [arguments.python, ROOT / "bench" / "baseline.py"]
     return command + ["--threads"] if name == "threaded" else command
 

@@ -225,7 +225,8 @@ static void exchange(uint64_t number, uint64_t *chance)
 
 static void *client(void *context)
 {
-    uint64_t chance = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)(uintptr_t)context * 7919;
+    const uint64_t *index = context;
+    uint64_t chance = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15) + *index * 7919;
     uint64_t number;
     while ((number = atomic_fetch_add(&next_number, 1)) <= total) {
         exchange(number, &chance);
@@ -249,9 +250,11 @@ int main(int count, char **arguments)
         return 2;
     }
     pthread_t threads[CLIENTS_MAX];
+    uint64_t indices[CLIENTS_MAX];
     uint64_t begun = now_us();
     for (size_t i = 0; i < clients; i++) {
-        if (pthread_create(&threads[i], NULL, client, (void *)i) != 0) {
+        indices[i] = i;
+        if (pthread_create(&threads[i], NULL, client, &indices[i]) != 0) {
             perror("asya-chaos: pthread_create");
             return 2;
         }
