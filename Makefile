@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test chaos lint check-layers unit unit-aarch64 sanitize socket bench bench-codec check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test chaos lint check-layers unit unit-aarch64 sanitize socket bench bench-codec wheel wheel-test matrix check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,15 @@ examples: setup-test build ## The example handlers with real models, through the
 
 docs: build ## Write the table of settings into docs/configuration.md
 	@python3 tools/gen_configuration.py
+
+wheel: setup-test ## Build the wheels, one for each processor, into dist
+	@tools/wheel.sh dist $(MACHINES)
+
+wheel-test: wheel build ## Install the wheel in a venv, a prefix, with uv; check its types
+	@tools/test.sh wheel
+
+matrix: setup-test build ## The contract on every interpreter and in every place; writes docs/compatibility.md
+	@$(VENV)/bin/python tests/matrix/run.py --report docs/compatibility.md
 
 demo: build ## Build, start the runtime on an example, send it real messages
 	@python3 tools/demo.py

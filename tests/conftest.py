@@ -1,7 +1,10 @@
-"""Shared by all tests that run the built runtime: ASYA_RUNTIME names the file, ASYA_TEST_PYTHON the interpreter."""
+"""Shared by all tests that run the built runtime: ASYA_RUNTIME names the file, ASYA_TEST_PYTHON the interpreter,
+ASYA_TEST_WRAPPER the words before it that make it run elsewhere (tests/matrix). With CI=true a skip that
+tests/expected_skips.txt does not name fails the run."""
 import os
 import pathlib
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -39,3 +42,35 @@ def short_folder():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- skips --------------------------------------------------------------------------------------------------------------
+
+EXPECTED_SKIPS = [re.compile(line) for line in (pathlib.Path(__file__).parent / "expected_skips.txt").read_text().splitlines()
+                  if line and not line.startswith("#")]
+_unexpected_skips = {}
+
+
+def _note_skip(report):
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].split("Skipped: ", 1)[-1]
+        if not any(pattern.fullmatch(reason) for pattern in EXPECTED_SKIPS):
+            _unexpected_skips[report.nodeid] = reason
+
+
+def pytest_runtest_logreport(report):
+    _note_skip(report)
+
+
+def pytest_collectreport(report):
+    _note_skip(report)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if _unexpected_skips and exitstatus == pytest.ExitCode.OK and os.environ.get("CI") == "true":
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    for test, reason in _unexpected_skips.items():
+        terminalreporter.write_line("UNEXPECTED SKIP %s: %s" % (test, reason))

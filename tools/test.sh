@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests: all of them, or `unit` (C, with sanitizers) or `pytest` (socket, codec, faults, single file) alone.
-# What is optional and missing is named at the end; with CI=true that is a failure.
+# Runs the tests: all of them, or `unit` (C, with sanitizers) or `pytest` (socket, codec, faults, single file) alone, or
+# `wheel`, which is not among all. Skips are listed at the end; with CI=true one that tests/expected_skips.txt does not
+# name is a failure (tests/conftest.py).
 set -eu
 cd "$(dirname "$0")/.."
 what=${1:-all}
@@ -31,8 +32,19 @@ pytest_all() {
     PYTHONPATH=dist "$python" -m pytest -q -p no:cacheprovider -rs tests
 }
 
+wheel() {
+    echo "== the wheels in dist: in venvs, a prefix of its own, uv, types"
+    local stamp=.venv/requirements-wheel.stamp
+    if ! cmp -s tests/requirements-wheel.txt $stamp; then
+        "$python" -m pip install -q --disable-pip-version-check -r tests/requirements-wheel.txt
+        cp tests/requirements-wheel.txt $stamp
+    fi
+    ASYA_TEST_WHEELS=dist "$python" -m pytest -q -p no:cacheprovider -rs tests/wheel
+}
+
 case $what in
 unit) unit ;;
+wheel) wheel ;;
 pytest) pytest_all ;;
 all)
     tools/lint.sh
@@ -41,7 +53,7 @@ all)
     pytest_all
     ;;
 *)
-    echo "usage: test.sh [unit|pytest]" >&2
+    echo "usage: test.sh [unit|pytest|wheel]" >&2
     exit 2
     ;;
 esac

@@ -79,7 +79,8 @@ def test_an_import_that_prints_ten_megabytes_still_serves(runtime):
 
 def test_an_import_that_prints_into_a_pipe_nobody_reads_waits_but_can_be_stopped(runtime):
     with runtime("broken.chatty", ready=False, stdout=subprocess.PIPE) as server:
-        time.sleep(0.5)
+        assert processes.eventually(lambda: processes.children(server.pid))
+        time.sleep(0.3)
         assert not server.reachable()
         assert server.stop() == EXIT_OK
         server.process.stdout.close()

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds a CPython against musl from Debian's sources, once: tests/matrix/musl.sh FOLDER; FOLDER/bin/python3 is the result.
 #
-# Takes musl-gcc (package musl-tools), and zlib and python3.11 from `apt-get source` with a package list of its own.
-# About two minutes. Left out are the modules that want further libraries (ssl, sqlite3, ctypes with libffi ...).
+# Takes musl-gcc (package musl-tools), and zlib, libffi and python3.11 from `apt-get source` with a package list of its own.
+# Some minutes. Left out are the modules that want further libraries (ssl, sqlite3 ...).
 set -eu
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
@@ -19,8 +19,8 @@ sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$w
     sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >"$work/apt/lists/debian.list"
 apt update
 cd "$work"
-apt source --download-only --tar-only zlib python3.11
-for archive in zlib_*.orig.tar.* python3.11_*.orig.tar.*; do tar xf "$archive"; done
+apt source --download-only --tar-only zlib libffi python3.11
+for archive in zlib_*.orig.tar.* libffi_*.orig.tar.* python3.11_*.orig.tar.*; do tar xf "$archive"; done
 
 # CPython's configure asks for Debian's folders, whose headers and libraries are glibc's.
 cat >"$work/bin/cc" <<'EOF'
@@ -40,12 +40,17 @@ export CC=$work/bin/cc
 
 cd "$work"/zlib-*/
 CFLAGS="-O2 -fPIC" ./configure --static --prefix="$work/zlib" >/dev/null
-make -s install >/dev/null
+make -s install >make.log 2>&1 || { tail -20 make.log >&2; exit 1; }
+
+cd "$work"/libffi-*/
+CFLAGS="-O2 -fPIC" ./configure --quiet --disable-shared --disable-docs --disable-multi-os-directory --disable-exec-static-tramp --prefix="$work/ffi" >/dev/null
+make -s install >make.log 2>&1 || { tail -20 make.log >&2; exit 1; }
 
 cd "$work"/Python-*/
-export ZLIB_CFLAGS="-I$work/zlib/include" ZLIB_LIBS="-L$work/zlib/lib -lz" CPPFLAGS="-I$work/zlib/include" LDFLAGS="-L$work/zlib/lib"
+export PKG_CONFIG_LIBDIR=$work/ffi/lib/pkgconfig ZLIB_CFLAGS="-I$work/zlib/include" ZLIB_LIBS="-L$work/zlib/lib -lz"
+export CPPFLAGS="-I$work/zlib/include -I$work/ffi/include" LDFLAGS="-L$work/zlib/lib -L$work/ffi/lib"
 ./configure --quiet --prefix="$folder" --without-ensurepip --without-static-libpython ac_cv_working_openssl_hashlib=no
 make -s -j "$(nproc)" >build.log 2>&1 || { tail -40 build.log >&2; exit 1; }
 make -s install >>build.log 2>&1 || { tail -40 build.log >&2; exit 1; }
-"$folder/bin/python3" -c "import binascii, zlib, socket, select, array"
+"$folder/bin/python3" -c "import binascii, zlib, socket, select, array, ctypes"
 cd / && rm -rf "$work" "$folder/lib/python3.11/test"

@@ -326,9 +326,7 @@ def test_starts_and_stops_that_overlap_never_serve_twice(short_folder):
                 for rival in rivals:
                     rival.launch()
                 assert previous.wait() == 0
-                time.sleep(0.3)
-                serving = [rival for rival in rivals if rival.running]
-                assert len(serving) <= 1
+                assert processes.eventually(lambda: sum(rival.running for rival in rivals) <= 1)
                 for rival in rivals:
                     rival.stop()
             finally:

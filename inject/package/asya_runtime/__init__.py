@@ -1,0 +1,6 @@
+"""The Asya runtime: serves a Python function over a Unix socket. Start: asya-runtime [--help], or python -m asya_runtime.
+
+As a module it offers what __init__.pyi declares, and starts nothing.
+"""
+from ._asya import *  # noqa: F403
+from ._asya import __version__  # noqa: F401

@@ -1,0 +1,20 @@
+"""What the module asya_runtime offers, be it the package or the single file."""
+from typing import Any, List
+
+__version__: str
+
+def loads(data: bytes, /) -> Any:
+    """Decode one JSON value from UTF-8 bytes. Raises ValueError, which names the error category."""
+
+def dumps(obj: object, /) -> bytes:
+    """Encode an object as JSON in UTF-8. Raises TypeError or ValueError with the path to the culprit."""
+
+def main(argv: List[str], /) -> int:
+    """Run the command line; argv[0] is the program's name. Returns the exit code, which is for sys.exit(): serving forks
+    worker processes, in each of which this returns as well."""
+
+class HandlerTimeout(BaseException):
+    """Raised in a function that has run longer than ASYA_HANDLER_TIMEOUT."""
+
+class ClientGone(BaseException):
+    """Raised in a function whose client has gone away, where ASYA_CANCEL_ON_DISCONNECT is set."""

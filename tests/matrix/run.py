@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Runs the contract tests on every interpreter and in every place with one file, and writes the table of the outcome.
+
+Interpreters are those that tests/harness/interpreters.py finds, and the two that musl.sh and arm64.sh make here once. Places
+are those of place.sh, on the system's interpreter. Fails when a test fails, or when nothing was tested.
+"""
+import argparse
+import concurrent.futures
+import fnmatch
+import hashlib
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from harness import interpreters  # noqa: E402
+from harness.runtime import RUNTIME  # noqa: E402
+
+CONTRACT = ["tests/socket", "tests/faults"]
+SCRIPT = "tests/matrix/place.sh"
+PLACES = {
+    "read-only": "all mounts read-only, /tmp and /dev/shm noexec",
+    "memfd-noexec-1": "vm.memfd_noexec=1",
+    "memfd-noexec-2": "vm.memfd_noexec=2",
+    "no-proc": "no /proc",
+    "user": "ordinary user without capabilities",
+    "unknown-user": "user number without a passwd entry, group 0",
+    "process-1": "process 1 of a process namespace",
+    "restricted": "read-only, noexec, unknown user, no capabilities",
+}
+FORKING = {"memfd-noexec-1", "memfd-noexec-2", "process-1"}
+
+
+class Environment:
+    """Where the contract is tested: what it is called, and the variables that lead the tests there."""
+
+    def __init__(self, name, python, wrapper=""):
+        self.name, self.variables = name, {"ASYA_TEST_PYTHON": python, "ASYA_TEST_WRAPPER": wrapper}
+        self.counts, self.failed, self.skips = {}, [], []
+
+    def run(self, arguments):
+        """One pytest; fills counts, failed and skips."""
+        with tempfile.NamedTemporaryFile(suffix=".xml") as report:
+            ended = subprocess.run(
+                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", report.name, *arguments],
+                cwd=ROOT, env={**os.environ, **self.variables, "CI": ""}, stdin=subprocess.DEVNULL, capture_output=True,
+                text=True, check=False)
+            if ended.returncode not in (0, 1):
+                raise SystemExit("%s: pytest ended with %d\n%s" % (self.name, ended.returncode, ended.stdout[-3000:]))
+            suite = xml.etree.ElementTree.parse(report.name).getroot().find("testsuite")
+        counts = {key: int(suite.get(key)) for key in ("tests", "failures", "errors", "skipped")}
+        counts["passed"] = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
+        self.counts = counts
+        for case in suite.iter("testcase"):
+            name = "%s::%s" % (case.get("classname"), case.get("name"))
+            if case.find("failure") is not None or case.find("error") is not None:
+                self.failed.append(name)
+            if case.find("skipped") is not None:
+                self.skips.append("%s: %s" % (name, case.find("skipped").get("message")))
+        return self, ended.stdout
+
+
+def environments():
+    """All there are here, interpreters first."""
+    for script, folder in (("musl.sh", "musl"), ("arm64.sh", "arm64")):
+        subprocess.run([ROOT / "tests" / "matrix" / script, interpreters.CACHE / folder], check=True)
+    found = [i for i in interpreters.found() if i.fit]
+    for interpreter in found:
+        yield Environment(interpreter.name, interpreter.path)
+    [system, *_] = [i for i in found if i.name.endswith("of the system")] or found
+    for place, meaning in PLACES.items():
+        wrapper = "%s%s %s" % (ROOT / SCRIPT, " --fork" if place in FORKING else "", place)
+        yield Environment(meaning, system.path, wrapper)
+
+
+def table(done):
+    """The page, as Markdown."""
+    data = RUNTIME.read_bytes()
+    lines = [
+        "# Compatibility", "",
+        "The contract tests (%s) with the same bytes everywhere, sha256 `%s`, %d bytes. `make matrix` repeats this and writes"
+        % (" and ".join("`%s`" % folder for folder in CONTRACT), hashlib.sha256(data).hexdigest(), len(data)),
+        "this page; the last run was on %s, Linux %s, 2 cores." % (platform.machine(), platform.release().split("-")[0]),
+        "The test program itself runs on CPython %s outside; only the runtime is where the row says." % platform.python_version(),
+        "", "| where | passed | skipped | failed |", "| --- | --- | --- | --- |"]
+    lines += ["| %s | %d | %d | %d |" % (e.name, e.counts["passed"], e.counts["skipped"], len(e.failed)) for e in done]
+    reasons = sorted({skip.split(": ", 1)[1] for e in done for skip in e.skips})
+    if reasons:
+        lines += ["", "Skipped, with the reasons the tests gave: " + "; ".join(reasons) + "."]
+    failed = [(e.name, name) for e in done for name in e.failed]
+    if failed:
+        lines += ["", "Failed:", ""] + ["* %s: `%s`" % pair for pair in failed]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", help="environments whose name matches this pattern")
+    parser.add_argument("--jobs", type=int, default=2, help="environments tested at once")
+    parser.add_argument("--report", type=pathlib.Path, help="write the table there")
+    parser.add_argument("tests", nargs="*", default=CONTRACT, help="what pytest is to run (default: the contract)")
+    options = parser.parse_args()
+    chosen = [e for e in environments() if not options.only or any(fnmatch.fnmatch(e.name, o) for o in options.only)]
+    done = []
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for environment, output in pool.map(lambda e: e.run(options.tests), chosen):
+            done.append(environment)
+            print("%-60s %s" % (environment.name, output.strip().splitlines()[-1]), flush=True)
+            for name in environment.failed:
+                print("    failed: " + name, flush=True)
+    if options.report:
+        options.report.write_text(table(done))
+    sys.exit(not done or any(e.failed or not e.counts["passed"] for e in done))
+
+
+if __name__ == "__main__":
+    main()
