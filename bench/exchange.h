@@ -38,12 +38,12 @@ extern const char *const OUTCOME_MEANINGS[OUTCOME_COUNT];
 struct plan {
     const struct mode *mode;
     struct view body;
-    struct view expect; /* how a good reply begins; at most REPLY_HEAD_MAX bytes */
+    struct view expect; /* how the JSON of a good reply begins; at most EXPECT_MAX bytes */
     bool numbered;
-    bool half_close;
+    bool half_close; /* only where the mode has no other end of a request */
 };
 
-enum { REQUEST_HEAD_MAX = 256, REPLY_HEAD_MAX = 256 };
+enum { REQUEST_HEAD_MAX = 256, REPLY_HEAD_MAX = 512, EXPECT_MAX = 128 };
 
 /* Where the scanner stands in the text of a numbered reply. */
 struct reply_scan {
@@ -66,7 +66,9 @@ struct exchange {
     struct view tail; /* what follows it */
     char reply_head[REPLY_HEAD_MAX];
     size_t reply_size;
-    char reply_last; /* the last byte that is not white space */
+    char reply_last;    /* the last byte that is not white space */
+    size_t body_at;     /* where in the reply the JSON begins; 0: not known yet, or at its beginning */
+    size_t reply_whole; /* size of the whole reply as the protocol says; 0: not known */
     struct reply_scan scan;
 };
 
@@ -74,6 +76,9 @@ enum step { STEP_MORE, STEP_DONE };
 
 struct mode {
     const char *name;
+    bool keeps;   /* the connection takes the next request */
+    bool numbers; /* requests and replies may be numbered */
+    bool closes;  /* the request ends with a half-close, if the plan says so */
     /* Begins an exchange: fills head and tail. The request is head, the plan's body, tail. */
     void (*begin)(struct exchange *exchange, const struct plan *plan);
     /* Takes bytes of the reply. STEP_DONE when the protocol itself says that the reply is complete. */

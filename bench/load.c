@@ -51,10 +51,13 @@ static void usage(FILE *out)
         "Usage: asya-load --socket PATH [options]\n"
         "\n"
         "Clients in a closed loop: each opens a connection, sends the request, reads the reply to its end, checks it\n"
-        "and begins again. A latency runs from before the connection is made until the whole reply has been read.\n"
+        "and begins again. A latency runs from before the connection is made (or the request sent, where it is kept)\n"
+        "until the whole reply has been read.\n"
         "\n"
         "  --socket PATH       where the server listens\n"
-        "  --mode raw          the protocol: raw = the JSON value alone, the reply ends with the connection (default)\n"
+        "  --mode MODE         the protocol: raw = the JSON value alone, the reply ends with the connection "
+        "(default),\n"
+        "                      framed = a length before it, http = POST /invoke, http-kept = on one connection\n"
         "  --clients N         requests under way at once (default 1)\n"
         "  --threads N         threads that share the clients, one event loop each (default 1)\n"
         "  --seconds S         begin requests for S seconds (default 5, unless --requests is given)\n"
@@ -63,7 +66,7 @@ static void usage(FILE *out)
         "  --timeout S         give a request up after S seconds (default 30)\n"
         "  --body FILE         the JSON value to send (default: a short object)\n"
         "  --expect PREFIX     how a good reply begins (default {\"status\":\"ok\")\n"
-        "  --no-half-close     keep the sending side open after the request\n"
+        "  --no-half-close     raw: keep the sending side open after the request\n"
         "  --numbered          send {\"load_number\":N,\"body\":...}; a good reply holds \"load_number\":N exactly "
         "once\n"
         "  --help\n"
@@ -165,11 +168,14 @@ static void check_settings(struct settings *settings)
     if (strlen(settings->socket_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
         refuse("path too long for a socket", settings->socket_path);
     }
-    if (strlen(settings->expect) > REPLY_HEAD_MAX) {
+    if (strlen(settings->expect) > EXPECT_MAX) {
         refuse("prefix too long", settings->expect);
     }
     if (mode_find(settings->mode) == NULL) {
         refuse("no such mode", settings->mode);
+    }
+    if (settings->numbered && !mode_find(settings->mode)->numbers) {
+        refuse("requests cannot be numbered in mode", settings->mode);
     }
     if (settings->seconds <= 0 && settings->requests == 0) {
         settings->seconds = 5;
@@ -388,7 +394,7 @@ int main(int count, char **arguments)
         .body = body != NULL ? (struct view){body, body_size} : view_of("{\"text\":\"hello\"}"),
         .expect = view_of(settings.expect),
         .numbered = settings.numbered,
-        .half_close = settings.half_close,
+        .half_close = settings.half_close && mode_find(settings.mode)->closes,
     };
     static struct tally sum;
     run_shares(&settings, &plan, &sum);

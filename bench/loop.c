@@ -94,14 +94,18 @@ static void pause_client(struct loop *loop, struct client *client, uint64_t resu
     client->resume_ns = resume_ns;
 }
 
-/* Begins the client's next request at the next turn of the loop, or ends the client when the run is over. */
+/* Begins the client's next request at the next turn of the loop, or ends the client when the run is over. Where the
+ * protocol keeps connections, the next request goes out on the same one. */
 static void finish(struct loop *loop, struct client *client, enum outcome outcome)
 {
     uint64_t end_ns = now_ns();
     count(loop, client, outcome, end_ns);
-    hang_up(client);
+    bool over = *loop->options->stopped || loop->left == 0 || end_ns >= loop->until_ns;
+    if (over || outcome != OUTCOME_ok || !loop->plan->mode->keeps) {
+        hang_up(client);
+    }
     client->begun = false;
-    if (*loop->options->stopped || loop->left == 0 || end_ns >= loop->until_ns) {
+    if (over) {
         loop->paused -= client->state == PAUSED;
         client->state = ENDED;
         loop->active--;
@@ -225,7 +229,13 @@ static void begin_request(struct loop *loop, struct client *client)
     if (loop->tally.first_start_ns == 0) {
         loop->tally.first_start_ns = client->start_ns;
     }
-    connect_client(loop, client);
+    if (client->polled->fd >= 0) { /* kept */
+        client->state = SENDING;
+        client->polled->events = POLLIN | POLLOUT;
+        send_more(loop, client);
+    } else {
+        connect_client(loop, client);
+    }
 }
 
 /* A paused client goes on; with nothing begun it begins, unless the run is over. */

@@ -121,6 +121,94 @@ def test_outcome(tmp_path, name, piece):
     assert line["errors"] == (0 if outcome == "ok" else 6)
 
 
+def framed(data):
+    return len(data).to_bytes(4, "big") + data
+
+
+def http(data, status=b"200 OK", name=b"Content-Length"):
+    return b"HTTP/1.1 " + status + b"\r\nServer: x\r\n" + name + b": %d\r\n\r\n" % len(data) + data
+
+
+# mode, what the server sends, whether it closes then, the outcome that must be counted
+SIZED = {
+    "framed, good": ("framed", framed(b"[{}]"), False, "ok"),
+    "framed, an error": ("framed", framed(b'[{"error":"x"}]'), False, "error_reply"),
+    "framed, something else": ("framed", framed(b"null"), False, "unexpected"),
+    "framed, cut in the prefix": ("framed", framed(b"[{}]")[:3], True, "truncated"),
+    "framed, cut in the message": ("framed", framed(b"[{}]")[:-1], True, "truncated"),
+    "framed, more than it says": ("framed", framed(b"[{}]") + b"x", False, "duplicated"),
+    "framed, nothing": ("framed", b"", True, "lost"),
+    "http, good": ("http", http(b"[{}]"), False, "ok"),
+    "http, good in small letters": ("http", http(b"[{}]", name=b"content-length"), False, "ok"),
+    "http, another status": ("http", http(b"[{}]", b"500 X"), True, "truncated"),
+    "http, something else": ("http", http(b"null"), False, "unexpected"),
+    "http, cut": ("http", http(b"[{}]")[:-1], True, "truncated"),
+    "http, no length": ("http", b"HTTP/1.1 200 OK\r\n\r\n[{}]", True, "truncated"),
+    "http on one connection, good": ("http-kept", http(b"[{}]"), False, "ok"),
+    "http on one connection, which the server closes": ("http-kept", http(b"[{}]"), True, "ok"),
+}
+
+
+class SizedServer:
+    """Sends one reply to each request, whose end it knows by its last byte; `connections` counts what it accepted."""
+
+    def __init__(self, path, reply, closes):
+        self.reply, self.closes, self.connections = reply, closes, 0
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(path)
+        self.socket.listen(64)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection):
+        with connection:
+            received = b""
+            while chunk := connection.recv(65536):
+                received += chunk
+                if received.endswith(b"}"):
+                    connection.sendall(self.reply)
+                    received = b""
+                    if self.closes:
+                        return
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@pytest.mark.parametrize("mode, reply, closes, outcome", SIZED.values(), ids=SIZED)
+def test_outcome_of_a_reply_with_a_length(tmp_path, mode, reply, closes, outcome):
+    server = SizedServer(str(tmp_path / "s"), reply, closes)
+    try:
+        done, line = load(str(tmp_path / "s"), "--mode", mode, "--requests", "6", "--clients", "2", "--expect", "[{}]")
+    finally:
+        server.close()
+    counted = {key: value for key, value in line["outcomes"].items() if value}
+    if mode == "http-kept" and closes:  # the request sent into the closing connection is lost, and counted as such
+        assert set(counted) <= {"ok", "lost"} and counted["ok"] >= 2 and sum(counted.values()) == 6
+    else:
+        assert counted == {outcome: 6} and done.returncode == (0 if outcome == "ok" else 1)
+
+
+def test_one_connection_for_each_client_where_they_are_kept(tmp_path):
+    server = SizedServer(str(tmp_path / "s"), http(b"[{}]"), False)
+    try:
+        arguments = ["--mode", "http-kept", "--requests", "100", "--clients", "4", "--expect", "[{}]"]
+        done, line = load(str(tmp_path / "s"), *arguments)
+    finally:
+        server.close()
+    assert done.returncode == 0 and line["outcomes"]["ok"] == 100
+    assert server.connections == 5  # and the trial connection
+
+
 def test_no_server_is_one_line_and_exit_1(tmp_path):
     done, _ = load(str(tmp_path / "nothing"))
     assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
@@ -183,7 +271,8 @@ def test_latencies_are_those_of_the_server(tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [[], ["--socket", "x" * 200], ["--socket", "x", "--clients", "0"], ["--socket", "x", "--seconds", "soon"],
-     ["--socket", "x", "--mode", "smoke"], ["--socket", "x", "--body", "/nonexistent"], ["--socket", "x", "more"]],
+     ["--socket", "x", "--mode", "smoke"],
+     ["--socket", "x", "--mode", "http", "--numbered"], ["--socket", "x", "--body", "/nonexistent"], ["--socket", "x", "more"]],
 )  # fmt: skip
 def test_wrong_use_is_exit_2(tmp_path, arguments):
     listener = socket.socket(socket.AF_UNIX)
