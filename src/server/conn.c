@@ -326,7 +326,6 @@ static void run(struct conn *conn, const unsigned char *message)
     struct request request = begin_request(conn, message);
     count_busy(host, 1);
     conn_enter(conn, CONN_RUNNING);
-    conn_watch(conn, 0);
     buffer_reset(&host->reply, KEEP_REPLY);
     struct reply reply = {.body = host->reply, .status = 200};
     host->reply = buffer_make(REPLY_LIMIT); /* a reply within this call has one of its own */
@@ -339,6 +338,9 @@ static void run(struct conn *conn, const unsigned char *message)
         count_running(host);
         conn_deliver(conn, &reply);
     } else if (conn->fd >= 0 && conn->sequence == request.sequence && is_in_service(conn)) {
+        if (conn->state == CONN_RUNNING) {
+            conn_watch(conn, 0); /* not before it is known that the reply comes later: two calls a request */
+        }
         drop_message(conn);
     }
     buffer_done(&host->reply);

@@ -244,9 +244,13 @@ static bool is_reading(const struct conn *conn)
 
 void intake_run(struct conn *conn)
 {
-    uint32_t turn_ends = conn->served + REQUESTS_A_TURN;
+    uint32_t before = conn->served;
     while (is_reading(conn)) {
-        if (conn->served == turn_ends || conn->host->answering) {
+        if (conn->served > before && conn->in.size == 0 && !conn->host->answering) {
+            conn_watch(conn, EPOLLIN); /* a client that has just been answered has hardly sent the next one yet */
+            return;
+        }
+        if (conn->served == before + REQUESTS_A_TURN || conn->host->answering) {
             conn_enter(conn, CONN_YIELDING);
             conn_watch(conn, 0);
             return;
