@@ -414,7 +414,7 @@ def parse_arguments():
     parser.add_argument("--build", type=pathlib.Path, help="Meson's folder (default: build/release or build/bench)")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of runtime and baseline")
     parser.add_argument(
-        "--servers", type=lambda text: text.split(","), default=SERVERS, help="runtime,floor,baseline,threaded"
+        "--servers", type=lambda text: text.split(","), default=SERVERS, help="runtime,floor,baseline,threaded,parked"
     )
     parser.add_argument(
         "--modes", type=lambda text: text.split(","), default=MODES, help="raw,framed,http,http-kept; default all"
@@ -435,7 +435,7 @@ def parse_arguments():
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.3
-    if unknown := set(arguments.servers) - {*SERVERS, "threaded"}:
+    if unknown := set(arguments.servers) - {*SERVERS, "threaded", "parked"}:
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
     arguments.pin = sorted(os.sched_getaffinity(0)) if arguments.pin else []
     if len(arguments.pin) == 1:
