@@ -4,7 +4,10 @@
 #include "python/loop.h"
 #include "server/cancel.h"
 
+#include <errno.h>
 #include <pythread.h>
+#include <signal.h>
+#include <stdatomic.h>
 
 static PyObject *timeout_class;
 static PyObject *gone_class;
@@ -137,12 +140,45 @@ int active_add_exceptions(PyObject *module)
     return 0;
 }
 
+static void (*python_handler)(int);
+static struct server *volatile waiting;
+static _Atomic bool news;
+
+/* CPython's own handler only makes a note; threads and the event loop have the main thread wait elsewhere. */
+static void on_signal(int number)
+{
+    int kept = errno;
+    struct server *server = waiting;
+    python_handler(number);
+    atomic_store_explicit(&news, true, memory_order_release);
+    if (server != NULL) {
+        server_wake(server);
+    }
+    errno = kept;
+}
+
+void active_wake(struct server *server) { waiting = server; }
+
+bool active_has_news(void) { return atomic_exchange_explicit(&news, false, memory_order_acquire); }
+
+/* Puts on_signal before what CPython has installed. */
+static bool chain_signal(void)
+{
+    struct sigaction action;
+    if (sigaction(CANCEL_SIGNAL, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
+        return false;
+    }
+    python_handler = action.sa_handler;
+    action.sa_handler = on_signal;
+    return sigaction(CANCEL_SIGNAL, &action, NULL) == 0;
+}
+
 static bool install_signal(void)
 {
     PyObject *module = PyImport_ImportModule("_signal");
     PyObject *handler = module != NULL ? PyCFunction_New(&on_cancel_method, NULL) : NULL;
     PyObject *done = handler != NULL ? PyObject_CallMethod(module, "signal", "iO", CANCEL_SIGNAL, handler) : NULL;
-    bool installed = done != NULL;
+    bool installed = done != NULL && chain_signal();
     Py_XDECREF(done);
     Py_XDECREF(handler);
     Py_XDECREF(module);

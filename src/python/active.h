@@ -26,6 +26,13 @@ int active_add_exceptions(PyObject *module);
  * stays the caller's. What cannot be installed is logged; the worker serves without it. */
 void active_install(int stack);
 
+/* While `server` (NULL: none) is waited for, a cancellation wakes it: a signal that comes just before the wait would
+ * else be looked at only when something else happens. */
+void active_wake(struct server *server);
+
+/* Whether a cancellation has come since the last time: then signals are to be checked. Needs no GIL. */
+bool active_has_news(void);
+
 /* The function is about to run in this thread. */
 void active_add(struct call *call);
 

@@ -99,10 +99,13 @@ static void interrupted(void *context)
     binding->thread = PyEval_SaveThread();
 }
 
-/* Threads have something to send, or coroutines for the loop. */
+/* A cancellation has come, or threads have something to send, or coroutines for the loop. */
 static void collect(void *context)
 {
     struct binding *binding = context;
+    if (active_has_news()) {
+        interrupted(binding);
+    }
     if (!pool_is_started() || !pool_collect()) {
         return;
     }
@@ -158,6 +161,7 @@ bool answer_serve(struct binding *binding, const struct server_config *config, s
         return false;
     }
     binding->server = server;
+    active_wake(server);
     binding->thread = PyEval_SaveThread();
     bool more = true;
     while (more && !loop_is_open()) {
@@ -168,6 +172,7 @@ bool answer_serve(struct binding *binding, const struct server_config *config, s
         loop_run();
     }
     pool_stop();
+    active_wake(NULL);
     binding->server = NULL;
     server_close(server);
     return true;
