@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from harness import client, processes
+from harness import client, processes, protocols
 
 TOLD = ["(ERROR|WARNING) .*"]
 
@@ -121,6 +121,21 @@ def test_a_client_that_leaves_cancels_its_thread_alone(threads):
                 time.sleep(0.2)
             assert processes.eventually(lambda: server.result("return KEPT.get('left')"))
             assert other.reply()["result"] == 7
+
+
+@pytest.mark.supervised
+def test_health_is_answered_while_a_thread_holds_the_interpreter(threads):
+    """The thread of the server never waits for the GIL."""
+    with threads("snippets:run", allow_log=TOLD) as server, server.connect() as holding:
+        holding.send(client.encode("import ctypes\nctypes.PyDLL(None).usleep(1_500_000)\nreturn 1"))
+        time.sleep(0.3)
+        started = time.monotonic()
+        health = protocols.HttpConnection(server.path)
+        health.request("GET", "/healthz")
+        assert health.getresponse().status == 200
+        health.close()
+        assert time.monotonic() - started < 0.9
+        assert holding.reply()["result"] == 1
 
 
 @pytest.mark.supervised

@@ -386,6 +386,66 @@ static void a_line_that_cannot_be_written_is_dropped(void **state)
     assert_true(is_silent());
 }
 
+struct about_row {
+    const char *name;
+    const char *id;
+    const char *traceparent;
+    const char *text; /* behind the level */
+    const char *json; /* likewise, up to the message */
+};
+
+static const struct about_row about_rows[] = {
+    {"both names", "a-1", "00-t-01", "[a-1 00-t-01] m; d", "\"request_id\":\"a-1\",\"traceparent\":\"00-t-01\","},
+    {"the id alone", "a-1", "", "[a-1] m; d", "\"request_id\":\"a-1\","},
+    {"the trace alone", "", "00-t-01", "[00-t-01] m; d", "\"traceparent\":\"00-t-01\","},
+    {"neither", "", "", "m; d", ""},
+    {"an id that would begin a line", "a\nb", "", "[a\\nb] m; d", "\"request_id\":\"a\\nb\","},
+    {"an id that would end its string", "a\"b", "", "[a\"b] m; d", "\"request_id\":\"a\\\"b\","},
+};
+
+static void a_line_about_a_request_names_it(void **state)
+{
+    (void)state;
+    char line[LOG_LINE_SIZE + 1];
+    char expected[LOG_LINE_SIZE];
+    for (size_t i = 0; i < sizeof about_rows / sizeof *about_rows; i++) {
+        const struct about_row *row = &about_rows[i];
+        struct log_request request = {.id = view_of(row->id), .traceparent = view_of(row->traceparent)};
+        log_configure(LOG_LEVEL_INFO, LOG_TEXT);
+        log_about(LOG_LEVEL_ERROR, &request, "m", "d");
+        next_line(line);
+        if (strcmp(message_of(line, "ERROR"), row->text) != 0) {
+            fail_msg("%s: %s", row->name, line);
+        }
+        log_configure(LOG_LEVEL_INFO, LOG_JSON);
+        log_about(LOG_LEVEL_ERROR, &request, "m", NULL);
+        next_line(line);
+        (void)snprintf(expected, sizeof expected, "\"level\":\"ERROR\",%s\"message\":\"m\"}", row->json);
+        const char *level = strstr(line, "\"level\"");
+        assert_non_null(level);
+        if (strcmp(level, expected) != 0) {
+            fail_msg("%s, in JSON: %s", row->name, line);
+        }
+    }
+}
+
+static void names_are_cut_and_leave_room_for_the_message(void **state)
+{
+    (void)state;
+    char line[LOG_LINE_SIZE + 1];
+    static char name[5000];
+    memset(name, '\x01', sizeof name - 1); /* six bytes each in JSON */
+    struct log_request request = {.id = view_of(name), .traceparent = view_of(name)};
+    for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
+        log_configure(LOG_LEVEL_INFO, (enum log_format)format);
+        log_about(LOG_LEVEL_ERROR, &request, "the message", NULL);
+        next_line(line);
+        assert_non_null(strstr(line, "the message"));
+        log_about(LOG_LEVEL_ERROR, &request, name, name);
+        next_line(line);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +459,8 @@ int main(void)
         LOG_TEST(no_format_or_message_overruns_at_any_length),
         LOG_TEST(a_long_detail_keeps_its_end),
         LOG_TEST(a_short_detail_is_whole),
+        LOG_TEST(a_line_about_a_request_names_it),
+        LOG_TEST(names_are_cut_and_leave_room_for_the_message),
         LOG_TEST(a_line_that_cannot_be_written_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
