@@ -11,6 +11,7 @@ import tempfile
 
 import pytest
 
+from harness import rows
 from harness import runtime as harness
 
 sys.setrecursionlimit(5000)  # messages of the greatest allowed depth are compared with json, pytest is deep itself
@@ -74,3 +75,9 @@ def pytest_sessionfinish(session, exitstatus):
 def pytest_terminal_summary(terminalreporter):
     for test, reason in _unexpected_skips.items():
         terminalreporter.write_line("UNEXPECTED SKIP %s: %s" % (test, reason))
+
+
+def pytest_collection_modifyitems(items):
+    """Lets `-k W7` find the tests of that row of the list of faults."""
+    for item in items:
+        item.extra_keyword_matches.update(rows.rows_of(item.path.stem, item.name))

@@ -193,6 +193,9 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
     int fds[CONTROL_FDS_MAX];
     int status;
     while (worker->control >= 0 && (status = control_receive(worker->control, &message, fds)) != -EAGAIN) {
+        if (status == -ENOMEM || status == -ENOBUFS) {
+            return; /* the message is still there, and will be read when there is memory */
+        }
         if (status <= 0) {
             (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
             if (status == -EPROTO) {
@@ -436,7 +439,8 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
                     return 0;
                 }
                 now = clock_now();
-            } else {
+            }
+            if (worker->state == WORKER_DOWN) { /* not yet, or it could not be forked */
                 next = earlier(next, worker->restart_at);
             }
         }
@@ -464,6 +468,9 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
             }
         }
         next = earlier(next, watch_worker(worker, supervisor->options, now));
+        if (worker->wedged) {
+            replace_worker(supervisor, worker, "a function does not stop, and others run beside it");
+        }
     }
     return next;
 }

@@ -11,13 +11,14 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define LOG_AFTER     (30 * CLOCK_MS)
-#define ANSWER_AFTER  (150 * CLOCK_MS)
-#define TERM_AFTER    (1 * CLOCK_SECOND)
-#define KILL_AFTER    (2 * CLOCK_SECOND)
-#define GONE_INTERVAL (100 * CLOCK_MS) /* between looks at a running request's client */
+#define LOG_AFTER       (30 * CLOCK_MS)
+#define ANSWER_AFTER    (150 * CLOCK_MS)
+#define TERM_AFTER      (1 * CLOCK_SECOND)
+#define KILL_AFTER      (2 * CLOCK_SECOND)
+#define SHARED_INTERVAL (100 * CLOCK_MS) /* between looks whether other requests of the worker still run */
+#define GONE_INTERVAL   (100 * CLOCK_MS) /* between looks at a running request's client */
 
-enum { STAGES = 5 };
+enum { STAGES = 5, ANSWERED_STAGE = 3 }; /* from there on the process itself is dealt with */
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
@@ -58,6 +59,21 @@ static void log_overrun(struct worker *worker, const struct options *options)
                     stack[0] != '\0' ? stack : "no stack could be had: the process does not take signals");
 }
 
+/* Another request of the same worker runs within its own limit: it is not to die for this one. */
+static bool is_shared(const struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
+{
+    for (uint32_t i = 0; i < worker->park.count; i++) {
+        const struct status_slot *slot = &worker->page->slots[i];
+        enum slot_state state = slot_state(slot);
+        uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
+        if (i != index && (state == SLOT_RUNNING || state == SLOT_STREAMING) && since <= now &&
+            now - since < options->handler_timeout) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The stages of an overrun request. Returns when the next one is due. */
 static uint64_t advance(struct worker *worker, uint32_t index, const struct options *options, uint64_t deadline,
                         uint64_t now)
@@ -65,6 +81,10 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
     struct overrun *overrun = &worker->overruns[index];
     static const uint64_t due[STAGES] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
     while (overrun->stage < STAGES && clock_after(deadline, due[overrun->stage]) <= now) {
+        if (overrun->stage >= ANSWERED_STAGE && is_shared(worker, index, options, now)) {
+            worker->wedged = true; /* it takes nobody any more, and is replaced; the others may finish */
+            return clock_after(now, SHARED_INTERVAL);
+        }
         switch (overrun->stage++) {
         case 0:
             (void)kill(worker->pid, STACK_SIGNAL);

@@ -7,8 +7,10 @@
  *           + 1 s      still running: SIGTERM
  *           + 2 s      SIGKILL; the worker is replaced
  *
- * A function that obeys the exception loses nothing but its request: the worker lives on. Everything read from the
- * status page is compared, never trusted: a worker that lies about times shortens or lengthens its own requests.
+ * While other requests of the worker run within their own limits (ASYA_CONCURRENCY) it is not killed: it is retired,
+ * and the last two steps wait for them. A function that obeys the exception loses nothing but its request: the worker
+ * lives on. Everything read from the status page is compared, never trusted: a worker that lies about times shortens or
+ * lengthens its own requests.
  */
 #ifndef ASYA_SUPERVISOR_WATCH_H
 #define ASYA_SUPERVISOR_WATCH_H

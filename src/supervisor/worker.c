@@ -68,7 +68,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->pid = pid;
     worker->state = WORKER_STARTING;
     worker->started_at = now;
-    worker->timed_out = worker->due = worker->stopped = false;
+    worker->timed_out = worker->due = worker->stopped = worker->wedged = false;
     worker->progress = 0;
     worker->oom_known = cgroup_oom_kills(&worker->oom_kills);
 }

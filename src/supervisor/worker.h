@@ -41,6 +41,7 @@ struct worker {
     uint64_t oom_kills;       /* of its cgroup by then */
     uint64_t progress;        /* turns and requests at the last tick */
     bool is_still;            /* none since the tick before */
+    bool wedged;              /* a function does not stop, and others run beside it: to be replaced */
     bool stopped;             /* by SIGSTOP or the like */
     bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT; restart_at says when it is killed */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */

@@ -130,3 +130,18 @@ def test_a_stopped_supervisor_does_not_blame_requests_that_ended(limited):
         os.kill(limited.pid, signal.SIGCONT)
     assert limited.result("return 2") == 2
     assert limited.worker_pids() == [worker]
+
+
+def test_one_that_does_not_stop_does_not_take_others_of_its_worker_with_it(runtime):
+    """Two at once: the worker is killed for one of them only when the other has ended."""
+    env = {"ASYA_HANDLER_TIMEOUT": str(LIMIT), "ASYA_CONCURRENCY": "2"}
+    with runtime("snippets:run", env=env, allow_log=TOLD) as server:
+        workers = server.worker_pids()
+        with server.connect() as stuck, server.connect() as other:
+            stuck.send(b'"import time\\ntime.sleep(60)"')  # no exception reaches a thread that sleeps
+            time.sleep(1.5)  # it would be terminated half a second from now
+            other.send(b'"import time\\ntime.sleep(0.8)\\nreturn 7"')
+            assert stuck.reply()["type"] == "HandlerTimeout"
+            assert other.reply() == {"status": "ok", "result": 7}
+        assert server.result("return 1") == 1
+        assert server.worker_pids() != workers
