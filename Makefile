@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test chaos lint check-layers unit unit-aarch64 sanitize socket bench bench-codec wheel wheel-test matrix check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind lint check-layers unit unit-aarch64 sanitize socket bench bench-codec wheel wheel-test matrix check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,12 @@ socket: setup-test build ## Socket, codec, fault and single-file tests
 
 chaos: setup-test build ## A million requests while ten thousand workers die: none lost (about 10 minutes)
 	@$(VENV)/bin/python tests/chaos/run.py
+
+faults: setup-test build ## Each kind of system call fails, the 1st to the 20th time (about 20 minutes)
+	@ASYA_TEST_CALLS=20 PYTHONPATH=dist $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/faults/test_calls.py
+
+valgrind: setup-test ## The C unit tests of server and supervisor under valgrind
+	@tools/valgrind.sh
 
 bench: setup-test build ## Requests a second beside a C echo server and a stdlib Python server
 	@$(VENV)/bin/python bench/run.py

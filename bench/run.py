@@ -9,6 +9,7 @@ Servers, all on this machine and all started before the first measurement:
             standard library's json; for HTTP the standard library's http.server
   threaded  the same with a thread per connection (only with --servers)
   parked    the floor with parking slots, status page and keeper, as a worker has them (only with --servers)
+  unparked  the runtime built without slots and status page, in build/unparked (only with --servers)
 
 Modes: raw (bare JSON), framed (length prefix), http (POST /invoke, a connection each), http-kept (the connection is kept).
 
@@ -223,6 +224,11 @@ def server_command(name, mode, arguments):
         if not arguments.runtime.exists():
             raise Skip(f"{arguments.runtime} does not exist: build it with `make`")
         return [arguments.python, arguments.runtime.resolve()]
+    if name == "unparked":
+        program = ROOT / "build" / "unparked" / "asya_runtime.py"
+        if not program.exists():
+            raise Skip("not built: tools/build.sh build/unparked -Dparking=false")
+        return [arguments.python, program]
     if name in ("floor", "parked"):
         echo = find_program("asya-echo", arguments.build)
         if echo is None:
@@ -435,7 +441,7 @@ def parse_arguments():
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.3
-    if unknown := set(arguments.servers) - {*SERVERS, "threaded", "parked"}:
+    if unknown := set(arguments.servers) - {*SERVERS, "threaded", "parked", "unparked"}:
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
     arguments.pin = sorted(os.sched_getaffinity(0)) if arguments.pin else []
     if len(arguments.pin) == 1:

@@ -24,6 +24,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* -Dparking=false: a build that shows what slots and status page cost, and is for nothing else. */
+#ifdef ASYA_UNPARKED
+enum { PARKING = 0 };
+#else
+enum { PARKING = 1 };
+#endif
+
 /* The working directory comes first on sys.path, as when a script there is started by hand. */
 static void add_working_directory(void)
 {
@@ -162,8 +169,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .allowed_uids = &options->allowed_uids,
                                    .concurrency = binding->concurrency,
                                    .protocol = (enum protocol)options->protocol,
-                                   .page = seat->page,
-                                   .park = seat->park};
+                                   .page = PARKING ? seat->page : NULL,
+                                   .park = PARKING ? seat->park : NULL};
     struct error err;
     if (!answer_serve(binding, &config, &err)) {
         log_error("the worker cannot serve: %s", err.text);
