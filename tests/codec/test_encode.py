@@ -577,7 +577,7 @@ def left_behind(value, count):
 @pytest.mark.parametrize("value", [value for _, value in LEAVING], ids=[name for name, _ in LEAVING])
 def test_errors_leave_nothing_behind(value):
     assert refusal(value)[0] is not None
-    blocks, references = left_behind(value, 2000 if "levels" in refusal(value)[1] else 10**5)
+    blocks, references = left_behind(value, 2000 if "levels" in refusal(value)[1] else 10**5)  # a thousand levels take their time
     assert blocks < 200  # a thousandth of one for each
     assert references < 50 or sys.version_info >= (3, 12)  # where some are immortal
 
