@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind lint check-layers unit unit-aarch64 sanitize socket bench bench-codec wheel wheel-test matrix check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ examples: setup-test build ## The example handlers with real models, through the
 
 docs: build ## Write the table of settings into docs/configuration.md
 	@python3 tools/gen_configuration.py
+
+bench-startup: build ## Time to the first reply and idle memory, beside a bare interpreter
+	@python3 bench/startup.py
 
 wheel: setup-test ## Build the wheels, one for each processor, into dist
 	@tools/wheel.sh dist $(MACHINES)

@@ -109,6 +109,14 @@ class TestAsModule:
         assert seen[0].count(".") == 2 and seen[0][0].isdigit()
         assert seen[1:] == [True, {"a": [1, 2.5, None]}, '{"b":[1,null]}']
 
+    def test_its_stub_names_exactly_what_it_offers(self):
+        stub = harness.REPOSITORY / "inject" / "package" / "asya_runtime" / "__init__.pyi"
+        named = {node.name for node in ast.parse(stub.read_text()).body
+                 if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not getattr(node, "decorator_list", [])}
+        seen = evaluate("import asya_runtime as a, json\n"
+                        "print(json.dumps([n for n in dir(a) if n[0] != '_' and n != 'sys']))")
+        assert named == set(seen)
+
     def test_importing_twice_or_reloading_works(self):
         seen = evaluate("import importlib, json, asya_runtime as a\nb = importlib.reload(a)\n"
                         "print(json.dumps([b.loads(b'[1]'), a.dumps([2]).decode()]))")

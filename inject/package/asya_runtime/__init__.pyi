@@ -1,5 +1,5 @@
 """What the module asya_runtime offers, be it the package or the single file."""
-from typing import Any, List
+from typing import Any, Dict, List, Optional, type_check_only
 
 __version__: str
 
@@ -18,3 +18,26 @@ class HandlerTimeout(BaseException):
 
 class ClientGone(BaseException):
     """Raised in a function whose client has gone away, where ASYA_CANCEL_ON_DISCONNECT is set."""
+
+@type_check_only
+class Context:
+    """What is known of one request. Strings are "" and dicts {} where there is nothing."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def parent_id(self) -> str: ...
+    @property
+    def headers(self) -> Dict[str, Any]: ...
+    @property
+    def route(self) -> Dict[str, Any]: ...
+    @property
+    def traceparent(self) -> str: ...
+    @property
+    def deadline(self) -> Optional[float]:
+        """When the function is cancelled, as time.monotonic() counts; None for never."""
+    @property
+    def cancelled(self) -> bool: ...
+
+def context() -> Optional[Context]:
+    """The request that this function works on; None outside of one."""
