@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -109,6 +110,21 @@ static int fill(const struct park *park, uint32_t slot, unsigned char kind)
     }
 }
 
+/* One JSON value, as it is, behind its length, or behind an HTTP head: the page says which protocol is spoken. */
+static bool is_reply(const char *reply, size_t size)
+{
+    if (size >= 7 && memcmp(reply, "HTTP/1.", 7) == 0) {
+        const char *end = memmem(reply, size, "\r\n\r\n", 4);
+        return end != NULL && json_check(end + 4, size - (size_t)(end + 4 - reply));
+    }
+    if (size >= 4 && reply[0] == '\0') {
+        const unsigned char *prefix = (const unsigned char *)reply;
+        size_t length = (size_t)prefix[1] << 16 | (size_t)prefix[2] << 8 | prefix[3];
+        return length == size - 4 && json_check(reply + 4, length);
+    }
+    return json_check(reply, size);
+}
+
 /* At most one reply, and then the end. */
 static void check_client(int *client)
 {
@@ -120,7 +136,7 @@ static void check_client(int *client)
     }
     /* closed without a word over unread input it is a reset, as for a reply that may have begun */
     bool ended = got == 0 || (size == 0 && errno == ECONNRESET);
-    if (!ended || (size > 0 && !json_check(reply, size))) {
+    if (!ended || (size > 0 && !is_reply(reply, size))) {
         abort();
     }
     fd_close(client);
