@@ -69,6 +69,7 @@ static enum progress feed(struct conn *conn, unsigned char *message, size_t *siz
     conn->seen = *size;
     if (conn->protocol == PROTOCOL_AUTO) {
         conn->protocol = detect(PROTOCOL_AUTO, message[0]);
+        slot_set_protocol(conn);
         if (conn->protocol == PROTOCOL_HTTP) {
             http_begin(conn);
         }

@@ -120,13 +120,20 @@ static void ask_to_watch(const struct conn_host *host)
     }
 }
 
+void slot_set_protocol(const struct conn *conn)
+{
+    struct status_slot *slot = find(conn);
+    if (slot != NULL) {
+        atomic_store_explicit(&slot->protocol, conn->protocol, memory_order_relaxed);
+    }
+}
+
 struct status_slot *slot_run(const struct conn *conn)
 {
     struct status_slot *slot = find(conn);
     if (slot != NULL) {
         atomic_store_explicit(&slot->since, clock_now(), memory_order_relaxed);
         atomic_store_explicit(&slot->sequence, conn->sequence, memory_order_relaxed);
-        atomic_store_explicit(&slot->protocol, conn->protocol, memory_order_relaxed);
         atomic_store_explicit(&slot->state, word_with(slot, SLOT_RUNNING), memory_order_release);
         ask_to_watch(conn->host);
     }

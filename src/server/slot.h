@@ -33,6 +33,9 @@ bool slot_claim(const struct conn *conn);
 
 void slot_set(const struct conn *conn, enum slot_state state);
 
+/* The client's protocol is known: the form in which the supervisor would answer. */
+void slot_set_protocol(const struct conn *conn);
+
 /* The function is called now: writes since and sequence, then RUNNING. Returns the slot for the request, or NULL. */
 struct status_slot *slot_run(const struct conn *conn);
 

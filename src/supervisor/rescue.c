@@ -23,7 +23,7 @@ enum {
 
 /* The end for a client: shut down, since a child the function has forked may hold a copy. Closing with unread input
  * would take from it what it has not read yet of a reply; so nothing more can come, and what has come is taken. */
-static void hang_up(int connection)
+void rescue_hang_up(int connection)
 {
     unsigned char bytes[DISCARD_SIZE];
     (void)shutdown(connection, SHUT_RDWR);
@@ -42,7 +42,7 @@ void rescue_answer(int connection, enum protocol protocol, const struct error *e
         send(connection, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)out.size) {
         log_warning("server_error: a reply could not be sent: %s", strerror(errno));
     }
-    hang_up(connection);
+    rescue_hang_up(connection);
 }
 
 bool orphans_add(struct orphans *orphans, int connection, uint64_t now)
@@ -112,14 +112,14 @@ static void deal_with(int connection, const struct status_page *page, uint32_t i
     case SLOT_SENT:
     case SLOT_STREAMING:
     case SLOT_ANSWERED:
-        hang_up(connection);
+        rescue_hang_up(connection);
         return;
     case SLOT_TAKEN:
         fd_close(&connection);
         return;
     case SLOT_REPLYING:
         if (outlet_has_sent(page, index)) {
-            hang_up(connection);
+            rescue_hang_up(connection);
             return;
         }
         break;
@@ -164,7 +164,7 @@ void rescue_kept(struct kept *kept, const struct status_page *page, struct orpha
         if (slot == SLOTS_MAX && !unlisted) {
             hand_on_or_refuse(orphans, connection, orphans->protocol, rescued);
         } else if (slot == SLOTS_MAX) {
-            hang_up(connection); /* how far its request had come is not known: a second reply would be worse */
+            rescue_hang_up(connection); /* how far its request had come is not known: a second reply would be worse */
         } else if ((rescued->found[slot / 64] >> slot % 64 & 1) != 0) {
             fd_close(&connection); /* its parked duplicate was dealt with */
         } else {
@@ -220,7 +220,7 @@ void rescue_health(int connection, bool ready)
     if (send(connection, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         log_debug("whoever asked for health did not wait for it");
     }
-    hang_up(connection);
+    rescue_hang_up(connection);
 }
 
 void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err)

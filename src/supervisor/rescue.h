@@ -52,6 +52,9 @@ struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struc
 void rescue_kept(struct kept *kept, const struct status_page *page, struct orphans *orphans, const struct error *err,
                  struct rescued *rescued);
 
+/* Closes one connection so that its client sees the end, though others hold copies of it. */
+void rescue_hang_up(int connection);
+
 /* Answers one connection with `err` and closes it, whatever happens. PROTOCOL_AUTO: its first byte tells the form, if
  * it is there. */
 void rescue_answer(int connection, enum protocol protocol, const struct error *err);

@@ -30,15 +30,20 @@ static void cancel(const struct worker *worker, struct status_slot *slot, uint64
     (void)kill(worker->pid, CANCEL_SIGNAL);
 }
 
-/* Answers in the worker's stead. Only one side can: whoever changes the state. */
+/* Answers in the worker's stead, or cuts a stream. Only one side can: whoever changes the state. */
 static void take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
     struct status_slot *slot = &worker->page->slots[index];
-    if (!slot_move(slot, SLOT_RUNNING, SLOT_ANSWERED)) {
+    bool answers = slot_move(slot, SLOT_RUNNING, SLOT_ANSWERED);
+    if (!answers && !slot_move(slot, SLOT_STREAMING, SLOT_ANSWERED)) {
         return;
     }
     int connection = park_take(worker->park.receive[index]);
     if (connection < 0) {
+        return;
+    }
+    if (!answers) {
+        rescue_hang_up(connection); /* the stream has begun: its client sees that it was cut */
         return;
     }
     struct error err = {0};
@@ -121,7 +126,8 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
     struct overrun *overrun = &worker->overruns[index];
     enum slot_state state = slot_state(slot);
     uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
-    bool running = state == SLOT_RUNNING || state == SLOT_ANSWERED;
+    bool open = state == SLOT_RUNNING || state == SLOT_STREAMING;
+    bool running = open || state == SLOT_ANSWERED;
     if (overrun->stage == 1 && (!running || sequence != overrun->sequence)) {
         log_overrun(worker, options); /* it obeyed before its line was written */
     }
@@ -137,7 +143,7 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
     if (options->handler_timeout > 0) {
         next = advance(worker, index, options, clock_after(since, options->handler_timeout), now);
     }
-    if (options->cancel_on_disconnect && state == SLOT_RUNNING && !overrun->gone && since <= now) {
+    if (options->cancel_on_disconnect && open && !overrun->gone && since <= now) {
         if (now - since >= GONE_INTERVAL && is_client_gone(worker->park.receive[index])) {
             overrun->gone = true;
             log_debug("worker %u: the client went away, the function is asked to stop", worker->index);

@@ -3,7 +3,8 @@
  *
  *   since + limit      the stack is dumped, an exception is raised in the function
  *           + 30 ms    one log line with that stack
- *           + 150 ms   still running: the supervisor takes the connection and answers HandlerTimeout
+ *           + 150 ms   still running: the supervisor takes the connection and answers HandlerTimeout, or cuts
+ *                      the stream
  *           + 1 s      still running: SIGTERM
  *           + 2 s      SIGKILL; the worker is replaced
  *

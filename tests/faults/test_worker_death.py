@@ -120,6 +120,21 @@ def test_half_sent_messages_survive_the_worker(runtime):
             assert half.reply().get("error", "ok") in ("ok", "processing_error", "server_error", "connection_error")
 
 
+HALVES = {"http": (b"POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{", b"HTTP/1.1 503 "),
+          "length prefix": (b"\0\0\0\x09{", b"\0\0\0"), "bare json": (b'{"a":', b'{"error":"server_error"')}
+
+
+@pytest.mark.parametrize("half, reply", HALVES.values(), ids=HALVES)
+def test_a_half_sent_message_of_a_dead_worker_is_answered_in_its_own_protocol(runtime, half, reply):
+    with runtime("answers:echo", allow_log=[*DEATH, "WARNING"]) as server:
+        [worker] = server.worker_pids()
+        with server.connect() as connection:
+            connection.send(half)
+            time.sleep(0.1)
+            os.kill(worker, signal.SIGKILL)
+            assert connection.receive_all().startswith(reply)
+
+
 def test_a_worker_killed_while_idle_is_replaced_unnoticed(runtime):
     with runtime("answers:echo", allow_log=DEATH) as server:
         for number in range(5):

@@ -303,6 +303,32 @@ def test_curl_reads_a_stream_and_knows_when_it_is_cut(serving):
     serving.judge_log(allow=["(ERROR|WARNING) .*"])
 
 
+@pytest.fixture(params=SORTS.values(), ids=SORTS)
+def limited(runtime, request):
+    name, concurrency = request.param
+    with runtime("yields:" + name, env={"ASYA_CONCURRENCY": concurrency, "ASYA_HANDLER_TIMEOUT": "0.5"},
+                 worker_descriptors=True, expect_log=["ERROR .*ASYA_HANDLER_TIMEOUT"], allow_log=["(ERROR|WARNING) .*"]) as server:
+        yield server
+
+
+def test_a_stream_beyond_the_time_limit_ends_with_an_error_event(limited):
+    names, data = zip(*events(limited, with_pause(limited, "yield 1\nfor _ in range(1000): SLEEP(0.01)")))
+    assert names == ("downstream", "error", "done")
+    assert (data[1]["error"], data[1]["details"]["type"]) == ("processing_error", "HandlerTimeout")
+    assert payloads(limited, "yield 'on'") == ["on"]
+
+
+def test_a_stream_that_does_not_obey_its_time_limit_is_cut(limited):
+    code = "yield 1\nwhile True:\n    try:\n        for _ in range(1000): SLEEP(0.01)\n    except BaseException:\n        pass"
+    workers = limited.worker_pids()
+    with Stream(limited.path, hops(with_pause(limited, code))) as stream:
+        assert next(stream)[1]["payload"] == 1
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            stream.response.read()
+    assert processes.eventually(lambda: len(limited.worker_pids()) == 1 and limited.worker_pids() != workers)
+    assert payloads(limited, "yield 'on'") == ["on"]
+
+
 def test_streams_side_by_side(runtime):
     """Ten asynchronous generators take turns on one loop."""
     with runtime("yields:run_async", env={"ASYA_CONCURRENCY": 10}, worker_descriptors=True) as server:
