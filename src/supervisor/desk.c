@@ -112,6 +112,16 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     return clock_after(now, CLOCK_MS);
 }
 
+uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now)
+{
+    while (supervisor->orphans.count > 0) {
+        if (!orphans_queue(&supervisor->orphans, 0, supervisor->queue_send)) {
+            return clock_after(now, FULL_INTERVAL);
+        }
+    }
+    return CLOCK_NEVER;
+}
+
 uint64_t desk_tend(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;

@@ -62,6 +62,10 @@ void desk_close(struct supervisor *supervisor);
 void desk_accept(struct supervisor *supervisor);
 uint64_t desk_tend(struct supervisor *supervisor, uint64_t now);
 
+/* At a stop: all who wait at the desk go to the queue, for the workers answer it before they end. Returns when to try
+ * again with those it had no room for. */
+uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now);
+
 /* Looks at what runs, if it is time for that (tick.c). Returns when the next time is; tick_wake: something runs now. */
 uint64_t tick(struct supervisor *supervisor, uint64_t now);
 void tick_wake(struct supervisor *supervisor, uint64_t now);

@@ -299,6 +299,9 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     readyfile_remove(supervisor->options->ready_file);
     desk_close(supervisor);
     listener_hide(&supervisor->listener);
+    if (supervisor_count(supervisor, WORKER_READY) > 0) {
+        (void)desk_hand_over(supervisor, clock_now());
+    }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_STARTING) {
@@ -418,6 +421,9 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
         }
         next = supervisor->kill_at != 0 ? supervisor->kill_at : CLOCK_NEVER;
         next = earlier(next, tick(supervisor, now));
+        if (supervisor_count(supervisor, WORKER_STOPPING) > 0) {
+            next = earlier(next, desk_hand_over(supervisor, now));
+        }
         for (uint32_t i = 0; i < supervisor->worker_count; i++) {
             next = earlier(next, watch_worker(&supervisor->workers[i], supervisor->options, now));
         }

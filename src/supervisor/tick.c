@@ -116,7 +116,7 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
             continue;
         }
         look_at_progress(worker);
-        if (worker->is_still) {
+        if (worker->is_still && supervisor->phase == PHASE_SERVING) { /* at a stop each answers what it has */
             take_back(supervisor, worker);
         }
         if (worker->state == WORKER_READY) {

@@ -55,6 +55,20 @@ def test_waiting_requests_are_answered_before_the_end(runtime):
         assert server.wait() == 0
 
 
+def test_who_waits_at_the_overflow_desk_is_answered_before_the_end(runtime):
+    """By then the supervisor has taken them from the backlog, since the worker was busy for longer than a tick."""
+    with runtime("answers:nap") as server:
+        waiting = [server.connect() for _ in range(6)]
+        for connection in waiting:
+            connection.send(b"0.4 ")
+        time.sleep(0.6)
+        server.kill(signal.SIGTERM)
+        for connection in waiting:
+            assert connection.reply()["result"] == 0.4
+            connection.close()
+        assert server.wait() == 0
+
+
 def test_many_requests_at_the_moment_of_the_stop_are_all_answered(runtime):
     """Clients that reached the socket get a result or server_error, never a reset."""
     with runtime("answers:nap") as server:
