@@ -234,9 +234,9 @@ class Runtime:
         yield self
         if not self.running:
             return
-        processes.eventually(
+        settled = processes.eventually(
             lambda: not self._faults(before, worker_descriptors, worker_children) or not self.running, SETTLE)
-        if self.running:
+        if self.running and not settled:  # judged once: a worker may be replaced again in the next moment
             faults = self._faults(before, worker_descriptors, worker_children)
             assert not faults, "left behind: " + "; ".join(faults)
 
