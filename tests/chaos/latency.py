@@ -2,7 +2,8 @@
 """How long after kill -9 the client has its reply, and the next request its own.
 
 Each round: a request runs, its worker is killed from outside, the reply is timed from the kill; a request sent right
-after it is timed from the kill too, so that the start of the next worker and the import of the function are in it."""
+after it is timed from the kill too, so that the start of the next worker and the import of the function are in it.
+The function says by a FIFO which process runs it: only that one is killed, and only once the request runs."""
 import argparse
 import json
 import os
@@ -17,19 +18,24 @@ sys.path.insert(0, str(TESTS))
 from harness import runtime as harness  # noqa: E402
 
 
-def round_of(server):
+RUN_UNTIL_KILLED = """import os, time
+with open(%r, "w") as told: told.write(str(os.getpid()))
+time.sleep(60)"""
+
+
+def round_of(server, fifo):
     """(seconds to the reply, seconds to the next reply)"""
-    assert server.result(0) == 0
+    assert server.result("return 0") == 0
     with server.connect() as connection:
-        connection.send(b"30 ")
-        time.sleep(0.02)
-        [worker] = server.worker_pids()
+        connection.send(json.dumps(RUN_UNTIL_KILLED % fifo).encode())
+        with open(fifo) as told:  # opens when the function opens it
+            worker = int(told.read())
         killed = time.monotonic()
         os.kill(worker, signal.SIGKILL)
         reply = connection.reply()
         answered = time.monotonic()
     assert reply["type"] == "WorkerCrashed", reply
-    assert server.result(0) == 0
+    assert server.result("return 0") == 0
     return answered - killed, time.monotonic() - killed
 
 
@@ -43,10 +49,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
     arguments = parser.parse_args()
-    server = harness.Runtime("answers:nap")
+    server = harness.Runtime("snippets:run")
+    fifo = str(server.folder.parent / "running")
+    os.mkfifo(fifo)
     try:
         server.launch().wait_ready()
-        rounds = [round_of(server) for _ in range(arguments.rounds)]
+        rounds = [round_of(server, fifo) for _ in range(arguments.rounds)]
         print(json.dumps({"rounds": len(rounds), "reply": quantiles([first for first, _ in rounds]),
                           "next_reply": quantiles([second for _, second in rounds])}, indent=1))
         assert server.stop() == 0
