@@ -59,20 +59,9 @@ static bool any_alive(const struct supervisor *supervisor)
     return supervisor_count(supervisor, WORKER_DOWN) < supervisor->worker_count;
 }
 
-/* In the new process: lets go of everything that is the supervisor's, and becomes the worker. */
-static void become_worker(struct supervisor *supervisor, struct worker *worker, struct worker_ends *ends, pid_t parent)
+/* In the new process: lets go of everything that is the supervisor's, or another worker's. */
+static void let_go(struct supervisor *supervisor, struct worker *worker)
 {
-    int status = keeper_start(ends->keeper, supervisor->listener.fd); /* before anything is written to memory */
-    (void)setpgid(0, 0);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) {
-        _exit(EXIT_INTERNAL); /* the supervisor died before the line above */
-    }
-    supervisor->hooks->after_fork(supervisor->hooks->context, true);
-    if (status < 0) {
-        log_warning("worker %u has no keeper (%s): a connection it has only just accepted is lost if it is killed",
-                    worker->index, strerror(-status));
-    }
     fd_close(&supervisor->epoll);
     fd_close(&supervisor->signals);
     listener_forget(&supervisor->listener);
@@ -88,6 +77,25 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
     fd_close(&worker->stack);
     fd_close(&worker->keeper);
     fd_close(&supervisor->queue_send);
+}
+
+/* The new process becomes the worker. */
+static void become_worker(struct supervisor *supervisor, struct worker *worker, struct worker_ends *ends, pid_t parent)
+{
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(EXIT_INTERNAL); /* the supervisor died before the line above */
+    }
+    let_go(supervisor, worker);
+    /* Not before: the keeper shares this table, and would wait for ever for the end of a channel whose other end is in
+     * it. Not after the hook: what Python writes to memory would be the keeper's to keep. */
+    int status = keeper_start(ends->keeper, supervisor->listener.fd);
+    supervisor->hooks->after_fork(supervisor->hooks->context, true);
+    if (status < 0) {
+        log_warning("worker %u has no keeper (%s): a connection it has only just accepted is lost if it is killed",
+                    worker->index, strerror(-status));
+    }
     (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
     struct worker_seat seat = {.index = worker->index,
                                .listener = supervisor->listener.fd,

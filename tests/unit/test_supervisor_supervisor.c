@@ -43,7 +43,8 @@ static char path[FOLDER_SIZE + 16];
 static char ready_path[FOLDER_SIZE + 32];
 static struct options options;
 static pid_t runtime;
-static int (*load)(void); /* in a worker, before it is ready: EXIT_OK or its exit code */
+static int (*load)(void);       /* in a worker, before it is ready: EXIT_OK or its exit code */
+static void (*be_forked)(void); /* in a worker, as soon as anything of ours runs there */
 
 /* ---- the worker ------------------------------------------------------------------------------------------------- */
 
@@ -82,6 +83,14 @@ static enum service_status answer(void *context, const struct request *request, 
 {
     reply->succeeded = compute(context, request, &reply->body);
     return SERVICE_DONE;
+}
+
+static void live(void) {}
+
+static void die_with_the_supervisor(void)
+{
+    (void)kill(getppid(), SIGKILL);
+    (void)raise(SIGKILL);
 }
 
 static int load_at_once(void) { return EXIT_OK; }
@@ -129,7 +138,9 @@ static void before_fork(void *context) { (void)context; }
 static void after_fork(void *context, bool in_child)
 {
     (void)context;
-    (void)in_child;
+    if (in_child) {
+        be_forked();
+    }
 }
 
 /* ---- the runtime as a whole ------------------------------------------------------------------------------------- */
@@ -149,6 +160,7 @@ static int begin(void **state)
                                .grace_period = 10 * CLOCK_SECOND,
                                .workers = 1};
     load = load_at_once;
+    be_forked = live;
     runtime = 0;
     int status = descriptors_note(state);
     capture_begin();
@@ -611,6 +623,48 @@ static void workers_do_not_outlive_a_supervisor_that_was_killed(void **state)
     stop_and_check();
 }
 
+/* All processes of a runtime that was killed are this one's children by then. None is left within a second. */
+static void assert_nobody_left(const char *when)
+{
+    uint64_t deadline = clock_now() + CLOCK_SECOND;
+    pid_t ended;
+    while ((ended = waitpid(-1, NULL, WNOHANG)) >= 0 && clock_now() < deadline) {
+        if (ended == 0) {
+            usleep(200);
+        }
+    }
+    if (ended >= 0) {
+        fail_msg("%s: a process lives on", when);
+    }
+    assert_int_equal(errno, ECHILD);
+    runtime = 0;
+}
+
+static void nobody_outlives_supervisor_and_worker_killed_at_once(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 200, LATEST = 5000 }; /* microseconds */
+    unsigned seed = (unsigned)clock_now();
+    unsigned next = seed;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    be_forked = die_with_the_supervisor;
+    start();
+    assert_nobody_left("right after the fork");
+    be_forked = live;
+    for (int i = 0; i < ROUNDS; i++) {
+        char when[64];
+        useconds_t delay = (useconds_t)rand_r(&next) % LATEST;
+        (void)snprintf(when, sizeof when, "after %u us, seed %u", (unsigned)delay, seed);
+        options.workers = 1 + (uint64_t)i % 3;
+        start();
+        (void)setpgid(runtime, runtime);
+        usleep(delay);
+        assert_int_equal(kill(-runtime, SIGKILL), 0); /* a worker that has left the group dies with its parent */
+        assert_nobody_left(when);
+    }
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
 static void a_socket_that_was_removed_comes_back(void **state)
 {
     (void)state;
@@ -652,6 +706,7 @@ int main(void)
         RUNTIME_TEST(a_stop_during_the_start_is_a_stop),
         RUNTIME_TEST(a_second_runtime_is_refused_and_disturbs_nothing),
         RUNTIME_TEST(workers_do_not_outlive_a_supervisor_that_was_killed),
+        RUNTIME_TEST(nobody_outlives_supervisor_and_worker_killed_at_once),
         RUNTIME_TEST(a_socket_that_was_removed_comes_back),
         RUNTIME_TEST(a_socket_that_was_replaced_ends_the_runtime_and_stays),
     };
