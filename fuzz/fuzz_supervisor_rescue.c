@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "server/park.h"
+#include "parking.h"
 #include "supervisor/rescue.h"
 #include "supervisor/watch.h"
 
@@ -69,7 +69,7 @@ static void send_twice(int to, int fd)
 
 static void put(const struct park *park, uint32_t slot, int fd)
 {
-    if (park_put(park, slot, fd) != 0) {
+    if (park_one(park, slot, fd) != 0) {
         abort();
     }
     fd_close(&fd);

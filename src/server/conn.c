@@ -323,6 +323,7 @@ static void count_busy(const struct conn_host *host, uint32_t busy)
 static void run(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
+    slot_park(host); /* nobody is left to what the function does with descriptors */
     struct request request = begin_request(conn, message);
     count_busy(host, 1);
     conn_enter(conn, CONN_RUNNING);
@@ -410,7 +411,7 @@ static void refuse_without_memory(struct conn_host *host, int fd)
     fd_close(&fd);
 }
 
-void conn_accept(struct conn_host *host, int fd)
+struct conn *conn_accept(struct conn_host *host, int fd)
 {
     struct conn *conn = host->spare;
     if (conn != NULL) {
@@ -420,7 +421,7 @@ void conn_accept(struct conn_host *host, int fd)
     }
     if (conn == NULL) {
         refuse_without_memory(host, fd);
-        return;
+        return NULL;
     }
     memset(conn, 0, offsetof(struct conn, head));
     conn->host = host;
@@ -433,8 +434,10 @@ void conn_accept(struct conn_host *host, int fd)
     host->count++;
     intake_begin(conn);
     slot_enter(conn);
-    intake_run(conn);
+    return conn;
 }
+
+void conn_begin(struct conn *conn) { intake_run(conn); }
 
 /* The client of a stream has closed, while nothing waited to be sent. */
 static void stream_event(struct conn *conn, uint32_t events)

@@ -64,7 +64,7 @@ struct conn_http {
 struct conn {
     struct conn_host *host;
     int fd;        /* -1 once closed; the struct lives until the end of the round of events */
-    uint32_t slot; /* its place on the status page, where its duplicate is parked as well; or NO_SLOT */
+    uint32_t slot; /* its place on the status page; or NO_SLOT */
     enum conn_state state;
     uint32_t events; /* epoll events it is registered for; 0: not in the set */
     enum protocol protocol;
@@ -130,7 +130,11 @@ struct conn_host {
     struct park *park;                                      /* may be NULL: nothing is parked */
     uint32_t free_slots[SLOTS_MAX];
     uint32_t free_count;
-    bool parked[SLOTS_MAX];              /* a duplicate lies in the slot */
+    struct conn *unparked[PARK_GROUP]; /* have a slot; to be parked together before any of the user's code can run */
+    uint32_t unparked_count;
+    uint16_t lead[SLOTS_MAX];            /* by slot: the one its connection is parked in, or NOT_PARKED */
+    uint16_t sibling[SLOTS_MAX];         /* by slot: the next one parked in the same, round in a ring */
+    uint8_t open[SLOTS_MAX];             /* by lead: connections parked in it that are not closed yet */
     int control;                         /* where the supervisor is told to watch, or -1 */
     struct conn_list lists[CONN_STATES]; /* deadlines of one state have one length, so a list is in order */
     struct conn *spare;                  /* closed connections, kept for the next ones */
@@ -143,9 +147,12 @@ struct conn_host {
 
 /* ---- for server.c ----------------------------------------------------------------------------------------------- */
 
-/* Takes over `fd`, a non-blocking CLOEXEC stream socket, and serves it as far as it goes without waiting. On failure
- * (no memory) it is closed. */
-void conn_accept(struct conn_host *host, int fd);
+/* Takes over `fd`, a non-blocking CLOEXEC stream socket. Nothing is read from it yet. NULL if there is no memory: it is
+ * answered and closed. */
+struct conn *conn_accept(struct conn_host *host, int fd);
+
+/* Serves an accepted connection as far as it goes without waiting. */
+void conn_begin(struct conn *conn);
 
 /* The epoll set says there is something to do for `conn`. */
 void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events);

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-union one_descriptor {
-    char bytes[CMSG_SPACE(sizeof(int))];
+union descriptors {
+    char bytes[CMSG_SPACE(PARK_GROUP * sizeof(int))];
     struct cmsghdr align;
 };
 
@@ -36,19 +36,22 @@ void park_trim(struct park *park, uint32_t kept)
     }
 }
 
-int park_put(const struct park *park, uint32_t slot, int connection)
+int park_put(const struct park *park, uint32_t slot, const struct park_group *group)
 {
-    char byte = 0;
-    struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    union one_descriptor ancillary;
+    uint16_t slots[PARK_GROUP];
+    memcpy(slots, group->slots, sizeof slots);
+    struct iovec part = {.iov_base = slots, .iov_len = group->count * sizeof slots[0]};
+    union descriptors ancillary;
     memset(&ancillary, 0, sizeof ancillary);
-    struct msghdr header = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = ancillary.bytes,
+                            .msg_controllen = CMSG_SPACE(group->count * sizeof(int))};
     struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(rights), &connection, sizeof connection);
+    rights->cmsg_len = CMSG_LEN(group->count * sizeof(int));
+    memcpy(CMSG_DATA(rights), group->fds, group->count * sizeof(int));
     ssize_t sent;
     do {
         sent = sendmsg(park->send[slot], &header, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -58,9 +61,9 @@ int park_put(const struct park *park, uint32_t slot, int connection)
 
 void park_drop(const struct park *park, uint32_t slot)
 {
-    char byte;
-    /* without room for ancillary data the kernel closes the duplicate: one call instead of two */
-    while (recv(park->receive[slot], &byte, 1, MSG_DONTWAIT) < 0 && errno == EINTR) {
+    uint16_t slots[PARK_GROUP];
+    /* without room for ancillary data the kernel closes the duplicates: one call instead of two */
+    while (recv(park->receive[slot], slots, sizeof slots, MSG_DONTWAIT) < 0 && errno == EINTR) {
     }
 }
 
@@ -75,14 +78,39 @@ bool park_is_connection(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &size) == 0 && value == AF_UNIX;
 }
 
-static int receive(int fd, int flags)
+/* Closes them all. */
+static void discard(struct park_group *group)
 {
-    char byte;
-    struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    union one_descriptor ancillary;
-    /* room for exactly one: the kernel closes what does not fit, and says so by MSG_CTRUNC */
-    struct msghdr header = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
+    for (uint32_t i = 0; i < group->count; i++) {
+        fd_close(&group->fds[i]);
+    }
+    group->count = 0;
+}
+
+/* Leaves out what no worker of ours has put there. */
+static void keep_connections(struct park_group *group)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < group->count; i++) {
+        if (group->slots[i] < SLOTS_MAX && park_is_connection(group->fds[i])) {
+            group->slots[kept] = group->slots[i];
+            group->fds[kept++] = group->fds[i];
+        } else {
+            fd_close(&group->fds[i]);
+        }
+    }
+    group->count = kept;
+}
+
+static int receive(int fd, struct park_group *ret_group, int flags)
+{
+    struct iovec part = {.iov_base = ret_group->slots, .iov_len = sizeof ret_group->slots};
+    union descriptors ancillary;
+    /* room for a group: the kernel closes what does not fit, and says so by MSG_CTRUNC */
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = ancillary.bytes,
+                            .msg_controllen = CMSG_LEN(PARK_GROUP * sizeof(int))};
     ssize_t got;
     do {
         got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags);
@@ -93,22 +121,35 @@ static int receive(int fd, int flags)
     if (got == 0) {
         return -EAGAIN; /* every sending end is closed: nothing is parked */
     }
-    FD_SCOPED int connection = -1;
     struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
     if (rights == NULL || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS ||
-        rights->cmsg_len != CMSG_LEN(sizeof(int))) {
+        rights->cmsg_len > CMSG_LEN(PARK_GROUP * sizeof(int))) {
         return -EPROTO;
     }
-    memcpy(&connection, CMSG_DATA(rights), sizeof connection);
-    if ((header.msg_flags & MSG_CTRUNC) != 0) {
-        return -EPROTO;
+    ret_group->count = (uint32_t)((rights->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    memcpy(ret_group->fds, CMSG_DATA(rights), ret_group->count * sizeof(int));
+    if ((header.msg_flags & MSG_CTRUNC) != 0 || (size_t)got != ret_group->count * sizeof ret_group->slots[0]) {
+        discard(ret_group);
     }
-    if (!park_is_connection(connection)) {
-        return -EPROTO;
-    }
-    return fd_take(&connection);
+    keep_connections(ret_group);
+    return ret_group->count > 0 ? 0 : -EPROTO;
 }
 
-int park_take(int receive_end) { return receive(receive_end, 0); }
+int park_take(int receive_end, struct park_group *ret_group) { return receive(receive_end, ret_group, 0); }
 
-int park_peek(int receive_end) { return receive(receive_end, MSG_PEEK); }
+int park_peek(int receive_end, uint32_t slot)
+{
+    struct park_group group;
+    int connection = receive(receive_end, &group, MSG_PEEK);
+    if (connection < 0) {
+        return connection;
+    }
+    connection = -EAGAIN;
+    for (uint32_t i = 0; i < group.count; i++) {
+        if (group.slots[i] == slot && connection < 0) {
+            connection = fd_take(&group.fds[i]);
+        }
+    }
+    discard(&group);
+    return connection;
+}

@@ -22,6 +22,8 @@
 enum {
     EVENTS_MAX = 64,
     ACCEPT_BATCH = 16, /* connections taken before other events get their turn */
+    GROUPED_MAX = 16,  /* connections held, up to which those that come are parked in groups */
+    LOOK_EVERY = 64,   /* connections, between looks how many wait */
     SLOTS_STEP = 32,   /* parking slots made at once when they run out */
 };
 
@@ -39,6 +41,10 @@ struct server {
     uint64_t trim_at;           /* when spare slots are closed; CLOCK_NEVER while busy */
     uint64_t resume_at;         /* when to accept again; CLOCK_NEVER while accepting or full */
     const struct conn *awaited; /* the rest of its request is about to come; accepting pauses until resume_at for it */
+    struct conn *fresh[PARK_GROUP]; /* accepted, and not begun to read */
+    uint32_t fresh_count;
+    uint32_t group;      /* how many are accepted before the first is read */
+    uint32_t until_look; /* connections until it is looked how many wait */
     bool draining;
     uint64_t dismiss_at; /* when silent clients are sent away; CLOCK_NEVER unless draining */
     bool retiring;       /* accepts no more; the next worker takes what nobody has read */
@@ -84,13 +90,19 @@ static void log_once(struct server *server, const char *what, int error)
     }
 }
 
+/* A place on the page for one more connection. */
+static bool has_place(const struct conn_host *host)
+{
+    return host->count < SLOTS_MAX && (host->page == NULL || host->free_count > 0);
+}
+
 /* No more connections now: there are as many as can be parked, or, where others could take them, as many requests as
  * the service holds at once. A worker that is alone takes them in spite of that: it can tell who is to wait from who
  * asks for its health. */
 static bool is_full(const struct server *server)
 {
     const struct conn_host *host = &server->host;
-    return (host->count >= SLOTS_MAX && conn_find_idle(host) == NULL) ||
+    return (!has_place(host) && conn_find_idle(host) == NULL) ||
            (host->running >= host->concurrency && !server->config->retire_at_once);
 }
 
@@ -148,13 +160,21 @@ static void pause_accepting(struct server *server, int error)
 
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
 
+static void take_in(struct server *server, int fd)
+{
+    struct conn *conn = conn_accept(&server->host, fd);
+    if (conn != NULL) {
+        server->fresh[server->fresh_count++] = conn;
+    }
+}
+
 static enum accepted accept_one(struct server *server)
 {
     grow_slots(server);
     int fd = accept4(server->config->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         if (peer_admit(&fd, server->config->allowed_uids)) {
-            conn_accept(&server->host, fd);
+            take_in(server, fd);
         }
         return ACCEPTED;
     }
@@ -189,7 +209,7 @@ static enum accepted take_one(struct server *server)
     }
     uint32_t used = 0;
     if (message.type == CONTROL_CONNECTION && message.count == 1) {
-        conn_accept(&server->host, fds[used++]);
+        take_in(server, fds[used++]);
     }
     for (; used < message.count; used++) {
         fd_close(&fds[used]);
@@ -246,23 +266,81 @@ static bool await_rest(struct server *server, const struct conn *partial)
     return true;
 }
 
-/* Takes connections from the backlog or the queue. Returns true when that was found empty. */
+/* How many are accepted before the first is read: they are parked together, which costs little more than one. But half
+ * of those that wait are left there: with all of them taken, clients and worker would wait for each other in turns. So
+ * from time to time it is looked how many there are. One where there are other workers, since each takes what it can
+ * serve now; and with many connections held, since groups that outlive most of their members would keep too many places
+ * (park.h). */
+static uint32_t group_size(const struct server *server)
+{
+    if (!server->config->retire_at_once || server->host.count >= GROUPED_MAX) {
+        return 1;
+    }
+    return server->until_look == 0 ? PARK_GROUP : server->group;
+}
+
+/* `taken` of `size` were there. */
+static void learn_group_size(struct server *server, uint32_t size, uint32_t taken)
+{
+    if (server->until_look == 0 && size == PARK_GROUP) {
+        server->group = taken < 2 ? 1 : taken / 2;
+        server->until_look = LOOK_EVERY;
+    } else {
+        server->group = taken < size ? 1 : server->group;
+        server->until_look -= taken < server->until_look ? taken : server->until_look;
+    }
+}
+
+/* Serves who was accepted. False when those who still wait are left to others for a while. */
+static bool begin(struct server *server)
+{
+    bool goes_on = true;
+    for (uint32_t i = 0; i < server->fresh_count && !server->retiring; i++) { /* the rest stays unread, for the next */
+        struct conn *conn = server->fresh[i];
+        if (i > 0) {
+            conn_enter(conn, CONN_READING); /* its time begins now: one before it may have taken minutes */
+        }
+        conn_begin(conn);
+        count_requests(server);
+        goes_on = goes_on && !(is_partial(conn) && await_rest(server, conn));
+    }
+    server->fresh_count = 0;
+    slot_park(&server->host);
+    return goes_on;
+}
+
+/* Accepts up to `size` connections; adds to *ret_taken. */
+static enum accepted accept_some(struct server *server, enum accepted (*take)(struct server *server), uint32_t size,
+                                 uint32_t *ret_taken)
+{
+    struct conn_host *host = &server->host;
+    for (uint32_t i = 0; i < size; i++) {
+        if (is_full(server) || server->retiring) {
+            set_accepting(server, false); /* until a connection closes */
+            return ACCEPT_PAUSED;
+        }
+        if (!has_place(host)) {
+            conn_close(conn_find_idle(host)); /* its client may connect again */
+        }
+        enum accepted accepted = take(server);
+        if (accepted != ACCEPTED) {
+            return accepted;
+        }
+        ++*ret_taken;
+    }
+    return ACCEPTED;
+}
+
+/* Takes connections from the backlog or the queue and serves them. Returns true when that was found empty. */
 static bool take_batch(struct server *server, enum accepted (*take)(struct server *server))
 {
     enum accepted accepted = ACCEPTED;
-    for (int i = 0; i < ACCEPT_BATCH && accepted == ACCEPTED; i++) {
-        if (is_full(server) || server->retiring) {
-            set_accepting(server, false); /* until a connection closes */
-            return false;
-        }
-        if (server->host.count >= SLOTS_MAX) {
-            conn_close(conn_find_idle(&server->host)); /* its client may connect again */
-        }
-        const struct conn *before = server->host.lists[CONN_READING].last;
-        accepted = take(server);
-        count_requests(server);
-        const struct conn *last = server->host.lists[CONN_READING].last;
-        if (last != before && last != NULL && is_partial(last) && await_rest(server, last)) {
+    for (uint32_t all = 0, taken; all < ACCEPT_BATCH && accepted == ACCEPTED; all += taken) {
+        uint32_t size = group_size(server);
+        taken = 0;
+        accepted = accept_some(server, take, size, &taken);
+        learn_group_size(server, size, taken);
+        if (!begin(server)) {
             return false;
         }
     }
@@ -274,6 +352,7 @@ static bool take_batch(struct server *server, enum accepted (*take)(struct serve
 static void replace_listener(struct server *server, int fd)
 {
     while (accept_one(server) == ACCEPTED) {
+        (void)begin(server);
     }
     set_accepting(server, false);
     if (dup3(fd, server->config->listener, O_CLOEXEC) < 0) {
@@ -456,6 +535,7 @@ struct server *server_open(const struct server_config *config, struct error *err
         return NULL;
     }
     server->config = config;
+    server->group = 1;
     server->deadline = server->resume_at = server->dismiss_at = server->trim_at = CLOCK_NEVER;
     struct conn_host *host = &server->host;
     host->epoll = server->wake = -1;

@@ -41,6 +41,12 @@ void slot_set(const struct conn *conn, enum slot_state state)
     }
 }
 
+static void set_lead(struct conn_host *host, uint32_t slot, uint32_t lead)
+{
+    host->lead[slot] = (uint16_t)lead;
+    atomic_store_explicit(&host->page->slots[slot].lead, (uint16_t)lead, memory_order_relaxed);
+}
+
 /* From here to park_put() the connection is in the table and on the page: the keeper has it. */
 static void enter(struct conn *conn)
 {
@@ -48,8 +54,9 @@ static void enter(struct conn *conn)
     conn->slot = host->free_slots[--host->free_count];
     struct status_slot *slot = &host->page->slots[conn->slot];
     uint32_t count = atomic_load_explicit(&slot->state, memory_order_relaxed) >> SLOT_STATE_BITS;
+    set_lead(host, conn->slot, NOT_PARKED);
     atomic_store_explicit(&slot->fd, conn->fd, memory_order_relaxed);
-    atomic_store_explicit(&slot->protocol, host->protocol, memory_order_relaxed);
+    atomic_store_explicit(&slot->protocol, (uint16_t)host->protocol, memory_order_relaxed);
     atomic_store_explicit(&slot->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
 }
 
@@ -67,15 +74,87 @@ void slot_enter(struct conn *conn)
     if (host->park == NULL || conn->slot >= host->park->count) {
         return;
     }
-    int status = park_put(host->park, conn->slot, conn->fd);
-    if (status < 0) {
-        log_warning("a connection could not be parked (%s): if the function closes it, its client gets no reply",
-                    strerror(-status));
+    host->unparked[host->unparked_count++] = conn;
+    if (host->unparked_count == PARK_GROUP || host->running > 0) {
+        slot_park(host);
     }
-    host->parked[conn->slot] = status == 0;
 }
 
-bool slot_is_parked(const struct conn *conn) { return conn->slot != NO_SLOT && conn->host->parked[conn->slot]; }
+/* Parks them all in the slot of the first. */
+static int park_together(struct conn_host *host, struct conn *const *conns, uint32_t count)
+{
+    struct park_group group = {.count = count};
+    for (uint32_t i = 0; i < count; i++) {
+        group.slots[i] = (uint16_t)conns[i]->slot;
+        group.fds[i] = conns[i]->fd;
+    }
+    int status = park_put(host->park, group.slots[0], &group);
+    if (status < 0) {
+        return status;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        set_lead(host, group.slots[i], group.slots[0]);
+        host->sibling[group.slots[i]] = group.slots[i + 1 < count ? i + 1 : 0];
+    }
+    host->open[group.slots[0]] = (uint8_t)count;
+    return 0;
+}
+
+void slot_park(struct conn_host *host)
+{
+    uint32_t count = host->unparked_count;
+    host->unparked_count = 0;
+    if (count == 0 || park_together(host, host->unparked, count) == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) { /* there may be room for some */
+        int status = park_together(host, &host->unparked[i], 1);
+        if (status < 0) {
+            log_warning("a connection could not be parked (%s): if the function closes it, its client gets no reply",
+                        strerror(-status));
+        }
+    }
+}
+
+bool slot_is_parked(const struct conn *conn)
+{
+    return conn->slot != NO_SLOT && conn->host->lead[conn->slot] != NOT_PARKED;
+}
+
+/* Nothing lies in the slot any more. One that cannot be parked in is taken last. */
+static void give_back(struct conn_host *host, uint32_t slot)
+{
+    atomic_store_explicit(&host->page->slots[slot].state, word_with(&host->page->slots[slot], SLOT_FREE),
+                          memory_order_release);
+    host->free_slots[host->free_count++] = slot;
+    if (host->park != NULL && slot >= host->park->count) {
+        host->free_slots[host->free_count - 1] = host->free_slots[0];
+        host->free_slots[0] = slot;
+    }
+}
+
+/* The last of those that were parked together is closed. Until then none of their slots is used again: what lies there
+ * says whose it is by the slot. */
+static void drop_group(struct conn_host *host, uint32_t lead)
+{
+    park_drop(host->park, lead);
+    uint32_t slot = lead;
+    do {
+        set_lead(host, slot, NOT_PARKED);
+        give_back(host, slot);
+        slot = host->sibling[slot];
+    } while (slot != lead);
+}
+
+static void forget_unparked(struct conn_host *host, const struct conn *conn)
+{
+    for (uint32_t i = 0; i < host->unparked_count; i++) {
+        if (host->unparked[i] == conn) {
+            host->unparked[i] = host->unparked[--host->unparked_count];
+            return;
+        }
+    }
+}
 
 void slot_vacate(struct conn *conn)
 {
@@ -89,15 +168,19 @@ void slot_vacate(struct conn *conn)
         }
         return;
     }
-    slot_set(conn, SLOT_FREE);
-    if (host->parked[conn->slot]) {
-        park_drop(host->park, conn->slot);
-        host->parked[conn->slot] = false;
-    }
-    host->free_slots[host->free_count++] = conn->slot;
-    if (host->park != NULL && conn->slot >= host->park->count) { /* one that cannot be parked in is taken last */
-        host->free_slots[host->free_count - 1] = host->free_slots[0];
-        host->free_slots[0] = conn->slot;
+    struct status_slot *slot = find(conn);
+    uint32_t lead = host->lead[conn->slot];
+    atomic_store_explicit(&slot->fd, -1, memory_order_relaxed); /* the number may be another's soon */
+    if (lead == NOT_PARKED) {
+        forget_unparked(host, conn);
+        give_back(host, conn->slot);
+    } else {
+        if (slot_state(slot) != SLOT_TAKEN) { /* of a duplicate that lies here still, that is what matters */
+            slot_set(conn, SLOT_FREE);
+        }
+        if (--host->open[lead] == 0) {
+            drop_group(host, lead);
+        }
     }
     conn->slot = NO_SLOT;
 }
@@ -124,7 +207,7 @@ void slot_set_protocol(const struct conn *conn)
 {
     struct status_slot *slot = find(conn);
     if (slot != NULL) {
-        atomic_store_explicit(&slot->protocol, conn->protocol, memory_order_relaxed);
+        atomic_store_explicit(&slot->protocol, (uint16_t)conn->protocol, memory_order_relaxed);
     }
 }
 

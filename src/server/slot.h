@@ -17,14 +17,17 @@ void slot_reset(struct conn_host *host);
 /* The next connection would have a slot to be in but none to be parked in: more should be made. */
 bool slot_is_short(const struct conn_host *host);
 
-/* Takes a free slot, state WAITING, and parks a duplicate there. Where that fails the connection is served unparked:
- * then it survives the worker with the keeper's help, but not the function closing its descriptor. */
+/* Takes a free slot, state WAITING. It is parked with the next slot_park(), or at once if a function runs. */
 void slot_enter(struct conn *conn);
+
+/* Parks duplicates of all that have entered since. Where that fails a connection is served unparked: then it survives
+ * the worker with the keeper's help, but not the function closing its descriptor. */
+void slot_park(struct conn_host *host);
 
 bool slot_is_parked(const struct conn *conn);
 
-/* After the connection is closed: empties and frees the slot. In this order a connection in the table that has no slot
- * is one nobody has read from. */
+/* After the connection is closed: the slot is free, and empty once all that were parked together are closed. In this
+ * order a connection in the table that has no slot is one nobody has read from. */
 void slot_vacate(struct conn *conn);
 
 /* Before the first byte of a request is read, and before an unread connection is answered or closed: false if the

@@ -38,13 +38,16 @@ enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE };
 struct status_slot {
     _Atomic uint32_t state;    /* a word as above. WAITING, RUNNING and STREAMING are left by compare-and-exchange: one
                                 * side reads, answers or cuts, once */
-    _Atomic int32_t fd;        /* the connection's number in the worker's table */
+    _Atomic int32_t fd;        /* the connection's number in the worker's table; -1 once that is closed */
     _Atomic uint32_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
-    _Atomic uint32_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
+    _Atomic uint16_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
+    _Atomic uint16_t lead;     /* the slot the connection is parked in; NOT_PARKED */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
     _Atomic uint64_t cancel;   /* written by the supervisor: the sequence to cancel */
 };
+
+#define NOT_PARKED UINT16_MAX
 
 #define OUTLET_NO_SLOT UINT32_MAX
 #define OUTLET_UNSENT  UINT32_MAX

@@ -135,9 +135,11 @@ struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struc
 {
     struct rescued rescued = {0};
     for (uint32_t i = 0; i < count && i < SLOTS_MAX; i++) {
-        int connection = park_take(receive_ends[i]);
-        if (connection >= 0) {
-            deal_with(connection, page, i, orphans, err, &rescued);
+        struct park_group group;
+        if (park_take(receive_ends[i], &group) == 0) {
+            for (uint32_t j = 0; j < group.count; j++) {
+                deal_with(group.fds[j], page, group.slots[j], orphans, err, &rescued);
+            }
         }
     }
     return rescued;

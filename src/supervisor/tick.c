@@ -4,7 +4,6 @@
  */
 #include "base/clock.h"
 #include "base/fd.h"
-#include "server/park.h"
 #include "supervisor/state.h"
 
 #include <poll.h>
@@ -52,7 +51,7 @@ static void take_back(struct supervisor *supervisor, struct worker *worker)
         if (SLOT_STATE(word) != SLOT_WAITING) {
             continue;
         }
-        FD_SCOPED int connection = park_peek(worker->park.receive[i]);
+        FD_SCOPED int connection = worker_peek(worker, i);
         if (connection >= 0 && is_readable(connection) &&
             atomic_compare_exchange_strong_explicit(&slot->state, &word, word - SLOT_WAITING + SLOT_TAKEN,
                                                     memory_order_acq_rel, memory_order_acquire)) {

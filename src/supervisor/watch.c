@@ -4,7 +4,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/cancel.h"
-#include "server/park.h"
 #include "supervisor/rescue.h"
 
 #include <poll.h>
@@ -38,7 +37,7 @@ static void take_over(const struct worker *worker, uint32_t index, const struct 
     if (!answers && !slot_move(slot, SLOT_STREAMING, SLOT_ANSWERED)) {
         return;
     }
-    int connection = park_take(worker->park.receive[index]);
+    int connection = worker_peek(worker, index); /* the duplicate there goes when the worker lets go */
     if (connection < 0) {
         return;
     }
@@ -113,9 +112,9 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
 }
 
 /* Whether the client has closed altogether; a half-close is legal and still wants its reply. */
-static bool is_client_gone(int receive_end)
+static bool is_client_gone(const struct worker *worker, uint32_t index)
 {
-    FD_SCOPED int connection = park_peek(receive_end);
+    FD_SCOPED int connection = worker_peek(worker, index);
     struct pollfd look = {.fd = connection};
     return connection >= 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
 }
@@ -144,7 +143,7 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
         next = advance(worker, index, options, clock_after(since, options->handler_timeout), now);
     }
     if (options->cancel_on_disconnect && open && !overrun->gone && since <= now) {
-        if (now - since >= GONE_INTERVAL && is_client_gone(worker->park.receive[index])) {
+        if (now - since >= GONE_INTERVAL && is_client_gone(worker, index)) {
             overrun->gone = true;
             log_debug("worker %u: the client went away, the function is asked to stop", worker->index);
             cancel(worker, slot, sequence, CANCEL_CLIENT_GONE);

@@ -120,6 +120,12 @@ void worker_add_slots(struct worker *worker, int *fds, uint32_t count)
     }
 }
 
+int worker_peek(const struct worker *worker, uint32_t slot)
+{
+    uint32_t lead = atomic_load_explicit(&worker->page->slots[slot].lead, memory_order_relaxed);
+    return lead < worker->park.count ? park_peek(worker->park.receive[lead], slot) : -EAGAIN;
+}
+
 void worker_kill(const struct worker *worker, int signal)
 {
     if (worker->pid > 0) {

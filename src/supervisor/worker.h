@@ -92,6 +92,9 @@ void worker_forget(struct worker *worker);
 /* Takes over the receiving ends of further slots; closes what does not fit. */
 void worker_add_slots(struct worker *worker, int *fds, uint32_t count);
 
+/* A duplicate of the connection that has place `slot` on the page, as park_peek gives it. */
+int worker_peek(const struct worker *worker, uint32_t slot);
+
 /* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. */
 void worker_read_stack(const struct worker *worker, char *text, size_t size);
 

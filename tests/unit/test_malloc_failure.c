@@ -7,6 +7,7 @@
 #include "descriptors.h"
 #include "folder.h"
 #include "json_check.h"
+#include "parking.h"
 #include "serving.h"
 
 #include "base/clock.h"
@@ -445,7 +446,7 @@ static void use_slots(struct listener *listener)
     for (uint32_t i = 0; i < 4; i++) {
         int pair[2] = {-1, -1};
         (void)!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
-        (void)park_put(&slots, i, pair[1]);
+        (void)park_one(&slots, i, pair[1]);
         fd_close(&pair[1]);
         clients[i] = pair[0];
         page.slots[i].state = i;

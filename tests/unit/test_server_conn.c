@@ -412,7 +412,7 @@ static void a_running_request_is_parked_and_on_the_page(void **state)
     assert_int_equal(serving->page.slots[0].sequence, 1);
     assert_in_range(serving->page.slots[0].since, before, clock_now());
     assert_int_equal(serving->page.requests, 1);
-    int parked = park_peek(serving->park.receive[0]);
+    int parked = park_peek(serving->park.receive[0], 0);
     assert_true(parked >= 0);
     close(parked);
     serving_release(serving);
@@ -420,7 +420,7 @@ static void a_running_request_is_parked_and_on_the_page(void **state)
     close(client);
     serving_await_slot(serving, 0, SLOT_FREE);
     int left = 0;
-    for (int i = 0; i < 5000 && (left = park_peek(serving->park.receive[0])) >= 0; i++) { /* emptied just behind */
+    for (int i = 0; i < 5000 && (left = park_peek(serving->park.receive[0], 0)) >= 0; i++) { /* emptied just behind */
         close(left);
         usleep(1000);
     }

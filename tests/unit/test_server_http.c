@@ -3,6 +3,7 @@
 #include "descriptors.h"
 #include "http_client.h"
 #include "malformed.h"
+#include "parking.h"
 #include "serving.h"
 
 #include "base/clock.h"
@@ -783,7 +784,7 @@ static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(
     assert_true(serving_join(serving));
     struct pollfd look = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&look, 1, 0), 0); /* not closed */
-    int next = park_take(serving->park.receive[0]);
+    int next = take_one(serving->park.receive[0]);
     assert_true(next >= 0);
     assert_true(client_send(fd, "hello", 5));
     char got[8] = "";
@@ -797,7 +798,7 @@ static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(
 static int take_back(struct serving *serving, uint32_t slot)
 {
     serving_await_slot(serving, slot, SLOT_WAITING);
-    int taken = park_peek(serving->park.receive[slot]);
+    int taken = park_peek(serving->park.receive[slot], slot);
     assert_true(taken >= 0);
     assert_true(slot_move(&serving->page.slots[slot], SLOT_WAITING, SLOT_TAKEN));
     return taken;

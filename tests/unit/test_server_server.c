@@ -2,6 +2,7 @@
 #include "capture.h"
 #include "descriptors.h"
 #include "json_check.h"
+#include "parking.h"
 #include "serving.h"
 
 #include "base/clock.h"
@@ -248,7 +249,7 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
     for (int round = 0; round < 1000 && parked < CLIENTS - 4; round++) {
         parked = 0;
         for (uint32_t i = 0; i < told; i++) {
-            int seen = park_peek(receive[i]);
+            int seen = park_peek(receive[i], i + 4);
             parked += seen >= 0;
             fd_close(&seen);
         }
@@ -261,13 +262,144 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
     }
     for (uint32_t i = 0; i < told; i++) {
         int seen;
-        for (int round = 0; round < 1000 && (seen = park_peek(receive[i])) >= 0; round++) {
+        for (int round = 0; round < 1000 && (seen = park_peek(receive[i], i + 4)) >= 0; round++) {
             fd_close(&seen); /* the slot is emptied after the connection has closed */
             usleep(1000);
         }
         assert_true(seen < 0);
         close(receive[i]);
     }
+    assert_true(serving_stop(serving));
+}
+
+/* ---- parked together --------------------------------------------------------------------------------------------- */
+
+/* A worker that is alone finds `count` clients in its backlog. The first has a function called that waits. */
+static struct serving *serve_group(int *clients, uint32_t count)
+{
+    struct serving *serving = serving_make(16);
+    serving->config.retire_at_once = true;
+    for (uint32_t i = 0; i < count; i++) {
+        clients[i] = client_connect(serving);
+    }
+    assert_true(client_send(clients[0], "\"wait\"", 6));
+    serving_start(serving);
+    serving_await(serving);
+    return serving;
+}
+
+static uint32_t count_parked(const struct serving *serving, uint32_t lead)
+{
+    uint32_t parked = 0;
+    for (uint32_t slot = 0; slot < SLOTS_MAX; slot++) {
+        int seen = park_peek(serving->park.receive[lead], slot);
+        parked += seen >= 0;
+        fd_close(&seen);
+    }
+    return parked;
+}
+
+static void await_parked(const struct serving *serving, uint32_t lead, uint32_t wanted)
+{
+    uint32_t parked = SLOTS_MAX;
+    for (int i = 0; i < 2000 && (parked = count_parked(serving, lead)) != wanted; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(parked, wanted);
+}
+
+static void who_waits_is_parked_together_before_the_function_is_called(void **state)
+{
+    (void)state;
+    enum { CLIENTS = PARK_GROUP };
+    int clients[CLIENTS];
+    struct serving *serving = serve_group(clients, CLIENTS);
+    uint32_t lead = serving->page.slots[0].lead;
+    assert_int_equal(lead, 0);
+    assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_RUNNING);
+    for (uint32_t i = 1; i < CLIENTS; i++) {
+        assert_int_equal(slot_state(&serving->page.slots[i]), SLOT_WAITING);
+        assert_int_equal(serving->page.slots[i].lead, lead);
+    }
+    assert_int_equal(count_parked(serving, lead), CLIENTS);
+    serving_release(serving);
+    assert_answered(clients[0], OK("\"wait\""));
+    for (int i = 1; i < CLIENTS; i++) {
+        assert_true(client_send(clients[i], "[8]", 3));
+        assert_answered(clients[i], OK("[8]"));
+    }
+    await_parked(serving, lead, 0);
+    assert_true(serving_stop(serving));
+}
+
+static void a_group_keeps_its_places_until_its_last_connection_is_closed(void **state)
+{
+    (void)state;
+    int clients[3];
+    struct serving *serving = serve_group(clients, 3);
+    serving_release(serving);
+    assert_answered(clients[0], OK("\"wait\"")); /* it sees the end, though its duplicate lies there still */
+    assert_true(client_send(clients[1], "[1]", 3));
+    assert_answered(clients[1], OK("[1]"));
+    serving_await_slot(serving, 1, SLOT_FREE);
+    assert_int_equal(count_parked(serving, 0), 3);
+    for (int i = 0; i < 40; i++) {
+        char reply[64];
+        assert_int_equal(client_exchange(serving, "[2]", true, reply, sizeof reply), strlen(OK("[2]")));
+        assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_FREE); /* nobody else's */
+        assert_int_equal(slot_state(&serving->page.slots[1]), SLOT_FREE);
+    }
+    assert_int_equal(count_parked(serving, 0), 3);
+    assert_true(client_send(clients[2], "[3]", 3));
+    assert_answered(clients[2], OK("[3]"));
+    await_parked(serving, 0, 0);
+    assert_true(serving_stop(serving));
+}
+
+/* Were it FREE, a worker's death would hang up what is another's by now. */
+static void what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there(void **state)
+{
+    (void)state;
+    int clients[3];
+    struct serving *serving = serve_group(clients, 3);
+    int taken = park_peek(serving->park.receive[0], 1);
+    assert_true(taken >= 0);
+    assert_true(client_send(clients[1], "[1]", 3));
+    assert_true(slot_move(&serving->page.slots[1], SLOT_WAITING, SLOT_TAKEN));
+    serving_release(serving);
+    assert_answered(clients[0], OK("\"wait\""));
+    for (int i = 0; i < 2000 && serving->page.slots[1].fd >= 0; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(serving->page.slots[1].fd, -1); /* closed in the worker */
+    assert_int_equal(slot_state(&serving->page.slots[1]), SLOT_TAKEN);
+    char request[8] = "";
+    assert_int_equal(recv(taken, request, sizeof request, 0), 3);
+    assert_true(client_send(taken, "yours", 5)); /* open for whoever has it */
+    close(taken);
+    assert_true(client_send(clients[2], "[3]", 3));
+    assert_answered(clients[2], OK("[3]"));
+    assert_answered(clients[1], "yours");
+    serving_await_slot(serving, 1, SLOT_FREE);
+    await_parked(serving, 0, 0);
+    assert_true(serving_stop(serving));
+}
+
+static void a_worker_with_others_beside_it_takes_one_at_a_time(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(16);
+    int first = client_connect(serving);
+    int second = client_connect(serving);
+    assert_true(client_send(first, "\"wait\"", 6));
+    serving_start(serving);
+    serving_await(serving);
+    assert_int_equal(serving->page.holding + count_parked(serving, 0), 1); /* holding is told each turn */
+    assert_int_equal(slot_state(&serving->page.slots[1]), SLOT_FREE);
+    serving_release(serving);
+    assert_answered(first, OK("\"wait\""));
+    assert_true(client_send(second, "[2]", 3));
+    assert_answered(second, OK("[2]"));
     assert_true(serving_stop(serving));
 }
 
@@ -401,7 +533,7 @@ static void a_retiring_worker_finishes_what_has_begun_and_leaves_the_rest_parked
     assert_true(serving_join(serving));
     int found = 0;
     for (int i = 0; i < 4; i++) {
-        int taken = park_take(receive[i]);
+        int taken = take_one(receive[i]);
         if (taken >= 0) {
             found++;
             assert_true(client_send(taken, "later", 5)); /* the next worker would */
@@ -445,6 +577,10 @@ int main(void)
         DESCRIPTOR_TEST(a_message_it_does_not_know_costs_nothing),
         DESCRIPTOR_TEST(a_new_listener_takes_the_place_of_a_lost_one),
         DESCRIPTOR_TEST(more_slots_are_made_and_told_when_they_run_out),
+        DESCRIPTOR_TEST(who_waits_is_parked_together_before_the_function_is_called),
+        DESCRIPTOR_TEST(a_group_keeps_its_places_until_its_last_connection_is_closed),
+        DESCRIPTOR_TEST(what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there),
+        DESCRIPTOR_TEST(a_worker_with_others_beside_it_takes_one_at_a_time),
         DESCRIPTOR_TEST(all_of_a_thousand_and_more_clients_are_answered),
         DESCRIPTOR_TEST(without_descriptors_it_waits_and_recovers),
         DESCRIPTOR_TEST(after_its_requests_it_asks_once_to_be_replaced),

@@ -1,6 +1,7 @@
 /* watch: deadlines and clients that went away, at times of the test's own making. */
 #include "capture.h"
 #include "descriptors.h"
+#include "parking.h"
 
 #include "base/clock.h"
 #include "server/cancel.h"
@@ -63,11 +64,12 @@ static int begin(void **state)
     pid_t process = spawn_stubborn(); /* before there is a client, which it must not hold */
     assert_int_equal(worker_prepare(&worker, &ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(park_put(&worker.park, 2, pair[1]), 0);
+    assert_int_equal(park_one(&worker.park, 2, pair[1]), 0);
     close(pair[1]);
     client = pair[0];
     worker_forked(&worker, process, &ends, SINCE);
     worker.state = WORKER_READY;
+    worker.page->slots[2].lead = 2;
     worker.page->slots[2].state = SLOT_RUNNING;
     worker.page->slots[2].sequence = 5;
     worker.page->slots[2].since = SINCE;
@@ -162,6 +164,7 @@ static void a_function_that_obeys_keeps_its_worker(void **state)
     assert_true(is_alive());
     worker.page->slots[2].sequence = 6; /* the next request has its own time */
     worker.page->slots[2].since = LATE + 5 * CLOCK_SECOND;
+    worker.page->slots[2].lead = 2;
     worker.page->slots[2].state = SLOT_RUNNING;
     (void)watch_worker(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT - 1);
     assert_int_equal(worker.page->slots[2].cancel, 5);
