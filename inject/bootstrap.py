@@ -90,19 +90,28 @@ def _places():
 _DIGITS = bytes(c for c in range(33, 127) if c not in b"\"'\\<>&{}$")  # 85 that JSON, YAML and templates leave alone
 
 
-def _unpack(text):
+def _bytes(text):
     """Five digits make four bytes; all groups at once, each a lane of one big number, as quick as base64."""
+    digits = text.encode().translate(bytes(max(_DIGITS.find(c), 0) for c in range(256)), b"\n")
+    size = len(digits) // 5 * 4
+    number = 0
+    for place in range(5):
+        lanes = bytearray(size)
+        lanes[3::4] = digits[place::5]
+        number = number * 85 + int.from_bytes(lanes, "big")
+    return number.to_bytes(size, "big")
+
+
+def _unpack(where, text):
+    """The image: compressed with the texts that all images have as dictionary, and rotated so that byte `where` is first."""
     import zlib
 
     try:
-        digits = text.encode().translate(bytes(max(_DIGITS.find(c), 0) for c in range(256)), b"\n")
-        size = len(digits) // 5 * 4
-        number = 0
-        for place in range(5):
-            lanes = bytearray(size)
-            lanes[3::4] = digits[place::5]
-            number = number * 85 + int.from_bytes(lanes, "big")
-        return zlib.decompress(number.to_bytes(size, "big"))
+        stream = zlib.decompressobj(zdict=zlib.decompress(_bytes(_TEXTS)))
+        image = stream.decompress(_bytes(text))
+        if not stream.eof:
+            raise ValueError("it lacks its end")
+        return image[-where:] + image[:-where]
     except (ValueError, OverflowError, zlib.error) as error:
         _refuse("its image is damaged: %s" % error)
 
@@ -115,7 +124,7 @@ def _load():
     if machine not in _IMAGES:
         _refuse("has no image for %s, only for %s" % (machine, ", ".join(sorted(_IMAGES))))
     try:
-        image = _unpack(_IMAGES[machine])
+        image = _unpack(*_IMAGES[machine])
     except ImportError as error:
         _refuse("needs CPython with its zlib module: %s" % error)
     tried = []
@@ -138,7 +147,7 @@ def _load():
 
 _check_interpreter()
 _asya = _load()
-del _IMAGES
+del _IMAGES, _TEXTS
 loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
 HandlerTimeout, ClientGone, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.context
 

@@ -1,18 +1,63 @@
 #!/usr/bin/env python3
 """Writes the single file: the bootstrap template with one compressed image per kind of processor.
 
-An image is a zlib stream in base 85: five characters for four bytes, most significant first, padded with zero bytes. The
-same inputs give the same bytes: no timestamp, no path. Refuses a result of 240 KB or more, since `kubectl apply` copies a
-ConfigMap into an annotation limited to 262,144 bytes in total.
+The texts that all images hold (messages, help, embedded Python) are carried once, as a zlib stream. An image is a zlib
+stream with these texts as its preset dictionary; it holds the image rotated to begin with its constants, since a stream
+looks no further back than 32 KB. zopfli makes streams 5 % smaller than zlib's own best. They are written in base 85: five
+characters for four bytes, most significant first, padded with zero bytes.
+
+The same inputs give the same bytes: no timestamp, no path. Refuses a result of 240 KB or more, since `kubectl apply` copies
+a ConfigMap into an annotation limited to 262,144 bytes in total.
 """
 import argparse
+import concurrent.futures
+import ctypes
 import hashlib
+import re
+import struct
 import sys
 import zlib
 
 SIZE_LIMIT = 240 * 1024
 LINE = 1000
+WINDOW = 32 * 1024  # RFC 1951: the greatest distance
+TEXT = re.compile(rb"[\n\t -~]{8,}\0")
 DIGITS = "".join(c for c in map(chr, range(33, 127)) if c not in "\"'\\<>&{}$")  # as inject/bootstrap.py has them
+ZOPFLI = ctypes.CDLL("libzopfli.so.1")  # the command zopfli knows no dictionaries
+
+
+def deflate(data, dictionary):
+    """A raw stream (RFC 1951) of `data`, for a reader that has the dictionary."""
+    whole, start = dictionary + data, len(dictionary)
+    options = (ctypes.c_int * 6)()  # struct ZopfliOptions
+    ZOPFLI.ZopfliInitOptions(options)
+    bit, out, size = ctypes.c_ubyte(0), ctypes.POINTER(ctypes.c_ubyte)(), ctypes.c_size_t(0)
+    dynamic_blocks, final = 2, 1
+    ZOPFLI.ZopfliDeflatePart(options, dynamic_blocks, final, whole, ctypes.c_size_t(start), ctypes.c_size_t(len(whole)),
+                             ctypes.byref(bit), ctypes.byref(out), ctypes.byref(size))
+    return ctypes.string_at(out, size.value)
+
+
+def zlib_stream(data, dictionary=b""):
+    """RFC 1950: a header with the sum of the dictionary if there is one, the raw stream, the sum of the data."""
+    header = struct.pack(">HI", 0x78F9, zlib.adler32(dictionary)) if dictionary else struct.pack(">H", 0x78DA)
+    return header + deflate(data, dictionary) + struct.pack(">I", zlib.adler32(data))
+
+
+def constants_of(image):
+    """Where .rodata begins and ends in a 64-bit ELF file."""
+    table, count, names = struct.unpack_from("<Q12xHH", image, 0x28)
+    sections = [struct.unpack_from("<I20xQQ", image, table + 64 * i) for i in range(count)]
+    [found] = [(offset, offset + size) for name, offset, size in sections
+               if image.startswith(b".rodata\0", sections[names][1] + name)]
+    return found
+
+
+def texts_of(images):
+    """The constant texts that every image holds, once each, in the order of the first."""
+    begin, end = constants_of(images[0])
+    found = [text for text in TEXT.findall(images[0], begin, end) if all(text in image for image in images)]
+    return b"".join(dict.fromkeys(found))[-WINDOW:]
 
 
 def base85(data):
@@ -21,27 +66,32 @@ def base85(data):
     return "".join(DIGITS[group // 85**place % 85] for group in groups for place in (4, 3, 2, 1, 0))
 
 
-def image_literal(machine, stream):
+def literal(stream):
     text = base85(stream)
-    lines = [text[i : i + LINE] for i in range(0, len(text), LINE)]
-    return '    "%s": """\n%s\n""",' % (machine, "\n".join(lines))
+    return '"""\n%s\n"""' % "\n".join(text[i : i + LINE] for i in range(0, len(text), LINE))
+
+
+def image_literal(machine, image, texts):
+    begin, _ = constants_of(image)
+    return '    "%s": (%d, %s),' % (machine, begin, literal(zlib_stream(image[begin:] + image[:begin], texts)))
 
 
 def bundle(template, version, images):
-    """The text of the file; `images` are (machine, zlib stream)."""
-    digests = "\n".join(
-        "sha256 of the %s image: %s" % (m, hashlib.sha256(zlib.decompress(stream)).hexdigest()) for m, stream in images
-    )
-    literals = "_IMAGES = {\n%s\n}" % "\n".join(image_literal(m, stream) for m, stream in images)
+    """The text of the file; `images` are pairs of a machine and its image."""
+    digests = "\n".join("sha256 of the %s image: %s" % (m, hashlib.sha256(image).hexdigest()) for m, image in images)
+    texts = texts_of([image for _, image in images])
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        literals = list(pool.map(lambda pair: image_literal(*pair, texts), images))
+    assigned = "_TEXTS = %s\n_IMAGES = {\n%s\n}" % (literal(zlib_stream(texts)), "\n".join(literals))
     text = template.replace("@VERSION@", version).replace("@DIGESTS@", digests)
-    return text.replace("# @IMAGES@", literals)
+    return text.replace("# @IMAGES@", assigned)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--template", required=True)
     parser.add_argument("--version", required=True)
-    parser.add_argument("--image", action="append", required=True, metavar="MACHINE=FILE", help="a zlib stream")
+    parser.add_argument("--image", action="append", required=True, metavar="MACHINE=FILE", help="the extension")
     parser.add_argument("--output", required=True)
     options = parser.parse_args()
     images = []

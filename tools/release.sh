@@ -18,7 +18,7 @@ for machine in "$@"; do
         folder=$build-$machine
         tools/build.sh "$folder" --cross-file "cross/$machine.ini"
     fi
-    images+=(--image "$machine=$folder/image.zlib")
+    images+=(--image "$machine=$folder/src/_asya.abi3.so")
 done
 version=$(sed -n "s/^ *version: '\(.*\)',$/\1/p" meson.build)
 mkdir -p "$output"

@@ -35,13 +35,13 @@ case $(uname -m) in # the compiler for the other processor
 aarch64) cross_packages=(gcc-x86-64-linux-gnu libc6-dev-amd64-cross) cross_gcc=x86_64-linux-gnu-gcc ;;
 *) cross_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross) cross_gcc=aarch64-linux-gnu-gcc ;;
 esac
-build_packages=(gcc libc6-dev binutils meson ninja-build zopfli python3 python3-dev "${cross_packages[@]}")
+build_packages=(gcc libc6-dev binutils meson ninja-build libzopfli1 python3 python3-dev "${cross_packages[@]}")
 test_packages=(clang clang-tidy clang-format cppcheck libclang-rt-14-dev libcmocka-dev pkg-config python3-venv valgrind
                strace git util-linux socat netcat-openbsd curl libseccomp2 nodejs qemu-user-static)
 
 case "${1:-build}" in
 build)
-    if command -v dpkg-query >/dev/null; then need_packages "${build_packages[@]}"; else need_commands gcc $cross_gcc meson ninja zopfli readelf python3; fi
+    if command -v dpkg-query >/dev/null; then need_packages "${build_packages[@]}"; else need_commands gcc $cross_gcc meson ninja readelf python3; fi
     ;;
 test)
     if command -v dpkg-query >/dev/null; then need_packages "${test_packages[@]}"; else need_commands clang clang-tidy cppcheck; fi

@@ -30,10 +30,9 @@ def evaluate(code, *flags, **options):
     return json.loads(ended.stdout)
 
 
-def images_node(tree):
-    """The assignment of the images in the parsed file."""
-    [node] = [node for node in tree.body
-              if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_IMAGES"]
+def assignment(tree, name):
+    """The one to that name in the parsed file."""
+    [node] = [node for node in tree.body if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name]
     return node
 
 
@@ -55,8 +54,14 @@ def to_base85(data):
 
 def images():
     """The images in the file, unpacked, by processor."""
-    texts = ast.literal_eval(images_node(ast.parse(RUNTIME.read_text())).value)
-    return {machine: zlib.decompress(from_base85(text)) for machine, text in texts.items()}
+    tree = ast.parse(RUNTIME.read_text())
+    texts, packed = (ast.literal_eval(assignment(tree, name).value) for name in ("_TEXTS", "_IMAGES"))
+    dictionary = zlib.decompress(from_base85(texts))
+    found = {}
+    for machine, (where, text) in packed.items():
+        rotated = zlib.decompressobj(zdict=dictionary).decompress(from_base85(text))
+        found[machine] = rotated[-where:] + rotated[:-where]
+    return found
 
 
 # -- the file itself ----------------------------------------------------------------------------------------------------
@@ -268,22 +273,23 @@ def test_it_refuses_what_looks_like(pretence, word):
 def with_images(path, text):
     """Write the file with `text` in place of each image."""
     whole = RUNTIME.read_text()
-    node = images_node(ast.parse(whole))
+    node = assignment(ast.parse(whole), "_IMAGES")
     lines = whole.splitlines()
-    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), text)]
+    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), (1000, text))]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-NOT_AN_IMAGE = zlib.compress(b"\x7fELF" + bytes(1000))
+NOT_AN_IMAGE = zlib.compress(bytes(1000) + b"\x7fELF")  # needs no dictionary
 SOUND = to_base85(NOT_AN_IMAGE + bytes(-len(NOT_AN_IMAGE) % 4))
 DAMAGES = {
     "an image that no loader takes": (SOUND, "tried memfd"),
     "a text that lacks a character": (SOUND[1:], "damaged"),
     "a text that lacks its end": (SOUND[:-10], "damaged"),
-    "a text with another character": (SOUND[:20] + "!" + SOUND[21:], "damaged"),
+    "a text with another character": (SOUND[:10] + "~" + SOUND[11:], "damaged"),
     "digits beyond four bytes": ("~" * 5 + SOUND[5:], "damaged"),
     "nothing": ("", "damaged"),
+    "an image made with other texts": (to_base85(b"\x78\xf9\0\0\0\1" + bytes(10)), "damaged"),
 }
 
 
