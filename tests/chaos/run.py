@@ -78,7 +78,11 @@ def state(server):
 
 def settled(server, before):
     """The supervisor's state once it is as before, or what it stays at."""
-    processes.eventually(lambda: all(state(server)[name] <= before[name] for name in ("descriptors", "children")), 10)
+    def is_as_before():
+        now = state(server)
+        return now["descriptors"] <= before["descriptors"] and now["children"] == before["children"]
+
+    processes.eventually(is_as_before, 10)  # the last one killed may have to wait for its successor
     return state(server)
 
 
