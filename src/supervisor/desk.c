@@ -1,7 +1,7 @@
 /*
- * The overflow desk: while no worker is up, or all have been busy for a tick, the supervisor itself accepts, so that
- * nobody waits in silence. It looks at the first bytes without taking them, answers what needs no worker, and hands the
- * rest, unread, to the queue all workers take from.
+ * The overflow desk: while no worker is up, or from when all have been busy for a tick until the first gets on, the
+ * supervisor itself accepts, so that nobody waits in silence. It looks at the first bytes without taking them, answers
+ * what needs no worker, and hands the rest, unread, to the queue all workers take from.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -38,8 +38,21 @@ static void open_desk(struct supervisor *supervisor)
     supervisor->desk_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
 }
 
+static bool is_wanted(struct supervisor *supervisor)
+{
+    tick_look(supervisor);
+    return supervisor->all_busy || supervisor->alone_since != CLOCK_NEVER;
+}
+
 void desk_accept(struct supervisor *supervisor)
 {
+    if (!supervisor->desk_open) {
+        return; /* closed earlier in this round of events */
+    }
+    if (!is_wanted(supervisor)) {
+        desk_close(supervisor); /* a worker takes who has woken us: the way through here is longer */
+        return;
+    }
     while (supervisor->orphans.count < ORPHANS_MAX) {
         int connection = listener_accept(&supervisor->listener);
         if (connection == -EAGAIN) {
@@ -125,10 +138,11 @@ uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now)
 uint64_t desk_tend(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;
+    bool wanted = is_wanted(supervisor);
     bool alone = supervisor->alone_since != CLOCK_NEVER;
     uint64_t opens = alone ? clock_after(supervisor->alone_since, DESK_AFTER) : now;
     opens = opens > supervisor->desk_opens_at ? opens : supervisor->desk_opens_at;
-    if (!alone && !supervisor->all_busy) {
+    if (!wanted) {
         desk_close(supervisor);
     } else if (!supervisor->desk_open && supervisor->orphans.count < ORPHANS_MAX) {
         if (opens <= now) {

@@ -32,7 +32,7 @@ struct supervisor {
     int queue_send;          /* connections on their way to whichever worker takes them first */
     int queue_receive;       /* shared with the workers */
     bool desk_open;          /* the listening socket is ours to accept from */
-    bool all_busy;           /* at the last tick no worker got on */
+    bool all_busy;           /* at the last tick no worker got on, and none has since */
     uint64_t desk_opens_at;  /* not before */
     uint64_t tick_at;        /* of the next look at what runs; CLOCK_NEVER while nothing does */
     uint64_t alone_since;    /* since when no worker is up; CLOCK_NEVER while one is */
@@ -69,6 +69,9 @@ uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now);
 /* Looks at what runs, if it is time for that (tick.c). Returns when the next time is; tick_wake: something runs now. */
 uint64_t tick(struct supervisor *supervisor, uint64_t now);
 void tick_wake(struct supervisor *supervisor, uint64_t now);
+
+/* Between ticks: whether a worker gets on, if none did. Reads the pages alone. */
+void tick_look(struct supervisor *supervisor);
 
 /* A worker's process has ended: answers or hands on what it held, logs one line, decides when the next one starts. */
 void restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause);

@@ -25,13 +25,29 @@ static bool is_serving(const struct worker *worker)
     return worker->state == WORKER_READY || worker->state == WORKER_STOPPING;
 }
 
-/* Has its loop turned, or a request begun, since the tick before? */
+/* Grows when its loop turns and when a request begins. */
+static uint64_t progress_of(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->page->turns, memory_order_relaxed) +
+           atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+}
+
+/* Has it got on since the tick before? */
 static void look_at_progress(struct worker *worker)
 {
-    uint64_t progress = atomic_load_explicit(&worker->page->turns, memory_order_relaxed) +
-                        atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    uint64_t progress = progress_of(worker);
     worker->is_still = progress == worker->progress;
     worker->progress = progress;
+}
+
+void tick_look(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count && supervisor->all_busy; i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_READY && progress_of(worker) != worker->progress) {
+            supervisor->all_busy = false;
+        }
+    }
 }
 
 /* Somebody has sent something, or gone, and the connection is not read. */
