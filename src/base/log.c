@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -225,8 +226,12 @@ static void line_write(struct line *line)
     size_t end_size = strlen(end);
     memcpy(line->bytes + line->size, end, end_size);
     line->size += end_size;
-    if (write(STDERR_FILENO, line->bytes, line->size) < 0) {
-        return; /* nowhere to say so */
+    for (size_t written = 0; written < line->size;) {
+        ssize_t count = write(STDERR_FILENO, line->bytes + written, line->size - written);
+        if (count < 0 && errno != EINTR) {
+            return; /* nowhere to say so */
+        }
+        written += count > 0 ? (size_t)count : 0;
     }
 }
 
