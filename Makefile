@@ -61,8 +61,10 @@ socket: setup-test build ## Socket, codec, fault and single-file tests
 chaos: setup-test build ## A million requests while ten thousand workers die: none lost (about 10 minutes)
 	@$(VENV)/bin/python tests/chaos/run.py
 
-faults: setup-test build ## Each kind of system call fails, the 1st to the 20th time (about 20 minutes)
-	@ASYA_TEST_CALLS=20 PYTHONPATH=dist $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests/faults/test_calls.py
+faults: setup-test build ## Each system call and allocation fails, 1000 kills, 10^6 broken messages (about 20 minutes)
+	@$(VENV)/bin/python tests/chaos/latency.py --rounds 1000
+	@ASYA_TEST_CALLS=20 ASYA_TEST_ALLOCATIONS=1000 ASYA_TEST_FUZZ=1000000 PYTHONPATH=dist $(VENV)/bin/python -m pytest -q \
+	    -p no:cacheprovider tests/faults/test_calls.py tests/shims/test_memory.py tests/socket/test_clients.py
 
 valgrind: setup-test ## The C unit tests of server and supervisor under valgrind
 	@tools/valgrind.sh

@@ -45,7 +45,6 @@ CALLS = {
     "openat": ["EMFILE"],
     "fcntl": ["EINVAL"],
     "epoll_create1": ["EMFILE"],
-    "eventfd2": ["EMFILE"],
     "poll": ["EINTR", "ENOMEM"],
 }
 

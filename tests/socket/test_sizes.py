@@ -1,10 +1,11 @@
-"""The size limit: answered right at, below and above it, even to a client that is still writing."""
+"""The size limit: answered right at, below and above it, even to a client that is still writing (C5)."""
 import os
+import struct
 import time
 
 import pytest
 
-from harness import processes
+from harness import client, processes
 from harness.runtime import EXIT_USAGE
 
 LIMIT = 1000
@@ -65,6 +66,33 @@ def test_the_default_limit_is_ten_mebibytes(roomy, size, expected):
     assert roomy.call(text_of(size)).get("error", "ok") == expected
 
 
+HUGE = {"2^31 - 1": 2**31 - 1, "2^31": 2**31, "2^32 - 1": 2**32 - 1}
+
+
+@pytest.fixture(scope="module")
+def framing(runtime):
+    with runtime("answers:kind", env={"ASYA_PROTOCOL": "framed"}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("size", HUGE.values(), ids=HUGE)
+def test_a_huge_length_prefix_is_refused_at_once_and_costs_no_memory(framing, size):
+    with framing.watched(expect_log=["WARNING .*message_too_large"]):
+        before = sum(processes.resident(pid) for pid in framing.worker_pids())
+        with framing.connect() as connection:
+            connection.send(struct.pack(">I", size) + b"{")
+            [item] = client.strict_loads(connection.receive_all(may_reset=True)[4:])
+            assert item["error"] == "msg_parsing_error" and "larger than" in item["details"]["message"]
+        assert sum(processes.resident(pid) for pid in framing.worker_pids()) - before < MIB
+
+
+@pytest.mark.parametrize("size", [*HUGE.values(), 2**63, 2**64 - 1], ids=[*HUGE, "2^63", "2^64 - 1"])
+def test_a_huge_content_length_is_refused_at_once(roomy, size):
+    with roomy.connect() as connection:
+        connection.send(b"POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        assert connection.receive_all(may_reset=True).startswith(b"HTTP/1.1 413 ")
+
+
 def test_too_large_is_answered_before_the_rest_is_sent(server):
     with server.connect() as connection:
         connection.send(b'"' + b"x" * LIMIT)
@@ -74,7 +102,7 @@ def test_too_large_is_answered_before_the_rest_is_sent(server):
 def test_a_client_that_writes_everything_first_gets_the_reply_every_time(server):
     """A closed connection with unread input would give it EPIPE, and it would never read the reply."""
     message = text_of(MIB)
-    for _ in range(int(os.environ.get("ASYA_TEST_REPEAT", 200))):
+    for _ in range(int(os.environ.get("ASYA_TEST_REPEAT", 1000))):
         with server.connect() as connection:
             connection.send(message)
             connection.half_close()
