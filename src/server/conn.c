@@ -99,7 +99,7 @@ void conn_close(struct conn *conn)
         (void)epoll_ctl(host->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
     }
     list_remove(&host->lists[conn->state], conn);
-    bool is_ours = !conn->handed_on && slot_claim(conn);
+    bool is_ours = !conn->handed_on && !slot_is_answered(conn) && slot_claim(conn);
     if (is_ours) { /* a child the function has forked may hold a copy: the client shall see the end */
         (void)shutdown(conn->fd, SHUT_RDWR);
     }

@@ -29,25 +29,31 @@ static void cancel(const struct worker *worker, struct status_slot *slot, uint64
     (void)kill(worker->pid, CANCEL_SIGNAL);
 }
 
-/* Answers in the worker's stead, or cuts a stream. Only one side can: whoever changes the state. */
+/* Answers in the worker's stead, or cuts a stream. Only one side can: whoever changes the state. The connection is had
+ * before that, and the slot's word counts its connections: once the state has changed it is this one, and the worker,
+ * which may let go at any moment, has left it open for the reply. */
 static void take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
     struct status_slot *slot = &worker->page->slots[index];
-    bool answers = slot_move(slot, SLOT_RUNNING, SLOT_ANSWERED);
-    if (!answers && !slot_move(slot, SLOT_STREAMING, SLOT_ANSWERED)) {
+    uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
+    enum slot_state state = SLOT_STATE(word);
+    enum protocol protocol = (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
+    if (state != SLOT_RUNNING && state != SLOT_STREAMING) {
         return;
     }
-    int connection = worker_peek(worker, index); /* the duplicate there goes when the worker lets go */
-    if (connection < 0) {
+    FD_SCOPED int connection = worker_peek(worker, index);
+    if (connection < 0 || /* not parked: the worker's to answer, or its keeper's once it is dead */
+        !atomic_compare_exchange_strong_explicit(&slot->state, &word, word - (uint32_t)state + SLOT_ANSWERED,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
         return;
     }
-    if (!answers) {
-        rescue_hang_up(connection); /* the stream has begun: its client sees that it was cut */
+    if (state == SLOT_STREAMING) {
+        rescue_hang_up(fd_take(&connection)); /* its client sees that it was cut */
         return;
     }
     struct error err = {0};
     cancel_timeout_error(&err, options->handler_timeout);
-    rescue_answer(connection, (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed), &err);
+    rescue_answer(fd_take(&connection), protocol, &err);
 }
 
 static void log_overrun(struct worker *worker, const struct options *options)

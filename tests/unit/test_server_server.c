@@ -385,6 +385,23 @@ static void what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_th
     assert_true(serving_stop(serving));
 }
 
+/* It says first that it will answer, and the function may end before it has. */
+static void the_supervisor_can_answer_after_the_worker_has_let_go(void **state)
+{
+    (void)state;
+    int client;
+    struct serving *serving = serve_group(&client, 1);
+    int duplicate = park_peek(serving->park.receive[0], 0);
+    assert_true(duplicate >= 0);
+    assert_true(slot_move(&serving->page.slots[0], SLOT_RUNNING, SLOT_ANSWERED));
+    serving_release(serving);
+    serving_await_slot(serving, 0, SLOT_FREE);
+    assert_true(client_send(duplicate, "late", 4));
+    close(duplicate);
+    assert_answered(client, "late");
+    assert_true(serving_stop(serving));
+}
+
 static void a_worker_with_others_beside_it_takes_one_at_a_time(void **state)
 {
     (void)state;
@@ -580,6 +597,7 @@ int main(void)
         DESCRIPTOR_TEST(who_waits_is_parked_together_before_the_function_is_called),
         DESCRIPTOR_TEST(a_group_keeps_its_places_until_its_last_connection_is_closed),
         DESCRIPTOR_TEST(what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there),
+        DESCRIPTOR_TEST(the_supervisor_can_answer_after_the_worker_has_let_go),
         DESCRIPTOR_TEST(a_worker_with_others_beside_it_takes_one_at_a_time),
         DESCRIPTOR_TEST(all_of_a_thousand_and_more_clients_are_answered),
         DESCRIPTOR_TEST(without_descriptors_it_waits_and_recovers),
