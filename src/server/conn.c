@@ -160,8 +160,8 @@ static void drain(struct conn *conn)
     }
 }
 
-/* The connection stays open: begins with what of the next request is there already. */
-static void next_request(struct conn *conn)
+/* The request is not needed any more: what has come of the next one stays. */
+static void drop_message(struct conn *conn)
 {
     size_t rest = conn->in.size - conn->request_end;
     if (rest > 0) {
@@ -170,14 +170,21 @@ static void next_request(struct conn *conn)
     } else {
         buffer_done(&conn->in);
     }
+    conn->request_end = 0;
+}
+
+/* The connection stays open: begins with what of the next request is there already. */
+static void next_request(struct conn *conn)
+{
+    drop_message(conn);
     buffer_done(&conn->out);
     conn->served++;
-    conn->seen = conn->request_end = conn->sent = 0;
+    conn->seen = conn->sent = 0;
     conn->head_size = 0;
     conn->data = NULL;
     intake_begin(conn);
     conn_enter(conn, CONN_READING);
-    slot_set(conn, rest > 0 ? SLOT_READING : SLOT_WAITING);
+    slot_set(conn, conn->in.size > 0 ? SLOT_READING : SLOT_WAITING);
 }
 
 void conn_finish(struct conn *conn)
@@ -269,6 +276,13 @@ void conn_deliver(struct conn *conn, struct reply *reply)
     output_reply(conn, &reply->body);
 }
 
+static void count_running(const struct conn_host *host)
+{
+    if (host->page != NULL) {
+        atomic_store_explicit(&host->page->running, host->running, memory_order_relaxed);
+    }
+}
+
 /* Describes the request to the service and to the status page. */
 static struct request begin_request(struct conn *conn, const unsigned char *message)
 {
@@ -284,32 +298,12 @@ static struct request begin_request(struct conn *conn, const unsigned char *mess
         request.traceparent = http1_view(message, conn->http.request.traceparent);
     }
     host->running++;
+    count_running(host);
     if (host->page != NULL) {
         atomic_store_explicit(&host->page->requests, request.sequence, memory_order_relaxed);
-        atomic_store_explicit(&host->page->running, host->running, memory_order_relaxed);
         request.slot = slot_run(conn);
     }
     return request;
-}
-
-/* The service needs the message no more; a long one is not kept while it works. */
-static void drop_message(struct conn *conn)
-{
-    size_t rest = conn->in.size - conn->request_end;
-    if (rest > 0) {
-        memmove(conn->in.data, conn->in.data + conn->request_end, rest);
-        conn->in.size = rest;
-    } else {
-        buffer_done(&conn->in);
-    }
-    conn->request_end = 0;
-}
-
-static void count_running(const struct conn_host *host)
-{
-    if (host->page != NULL) {
-        atomic_store_explicit(&host->page->running, host->running, memory_order_relaxed);
-    }
 }
 
 static void count_busy(const struct conn_host *host, uint32_t busy)
@@ -342,7 +336,7 @@ static void run(struct conn *conn, const unsigned char *message)
         if (conn->state == CONN_RUNNING) {
             conn_watch(conn, 0); /* not before it is known that the reply comes later: two calls a request */
         }
-        drop_message(conn);
+        drop_message(conn); /* a long one is not kept while the service works */
     }
     buffer_done(&host->reply);
     host->reply = reply.body;
