@@ -41,30 +41,22 @@ def test_a_running_request_is_answered_before_the_end(runtime, number):
         assert server.wait() == 0
 
 
-def test_waiting_requests_are_answered_before_the_end(runtime):
-    """Those the kernel still holds in the backlog too: closing the listener would reset them."""
-    with runtime("answers:nap") as server:
-        waiting = [server.connect() for _ in range(10)]
-        for connection in waiting:
-            connection.send(b"0.1 ")
-        time.sleep(0.05)
-        server.kill(signal.SIGTERM)
-        for connection in waiting:
-            assert connection.reply()["result"] == 0.1
-            connection.close()
-        assert server.wait() == 0
+WAITING = {  # how many wait, how long each runs, and how long before the stop
+    "in the backlog, since closing the listener would reset them": (10, b"0.1 ", 0.05),
+    "at the overflow desk, since the worker was busy for longer than a tick": (6, b"0.4 ", 0.6),
+}
 
 
-def test_who_waits_at_the_overflow_desk_is_answered_before_the_end(runtime):
-    """By then the supervisor has taken them from the backlog, since the worker was busy for longer than a tick."""
+@pytest.mark.parametrize("count, message, before", WAITING.values(), ids=WAITING)
+def test_who_waits_is_answered_before_the_end(runtime, count, message, before):
     with runtime("answers:nap") as server:
-        waiting = [server.connect() for _ in range(6)]
+        waiting = [server.connect() for _ in range(count)]
         for connection in waiting:
-            connection.send(b"0.4 ")
-        time.sleep(0.6)
+            connection.send(message)
+        time.sleep(before)
         server.kill(signal.SIGTERM)
         for connection in waiting:
-            assert connection.reply()["result"] == 0.4
+            assert connection.reply()["result"] == float(message)
             connection.close()
         assert server.wait() == 0
 
