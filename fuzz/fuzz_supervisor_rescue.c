@@ -75,11 +75,38 @@ static void put(const struct park *park, uint32_t slot, int fd)
     fd_close(&fd);
 }
 
+/* Connections parked together, with places that `kind` says. Returns the first one's client; the others' are gone. */
+static int put_group(const struct park *park, uint32_t slot, unsigned char kind)
+{
+    struct park_group group = {.count = 1 + kind % PARK_GROUP};
+    int client = -1;
+    for (uint32_t i = 0; i < group.count; i++) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+            abort();
+        }
+        group.slots[i] = (uint16_t)(i * kind * 7);
+        group.fds[i] = pair[1];
+        if (i == 0) {
+            client = pair[0];
+        } else {
+            fd_close(&pair[0]);
+        }
+    }
+    if (park_put(park, slot, &group) != 0) {
+        abort();
+    }
+    for (uint32_t i = 0; i < group.count; i++) {
+        fd_close(&group.fds[i]);
+    }
+    return client;
+}
+
 /* Fills a slot with what `kind` says. Returns the client whose connection lies there alone, or -1. */
 static int fill(const struct park *park, uint32_t slot, unsigned char kind)
 {
     int pair[2];
-    switch (kind % 8) {
+    switch (kind % 9) {
     case 0:
         return -1;
     case 1:
@@ -94,15 +121,17 @@ static int fill(const struct park *park, uint32_t slot, unsigned char kind)
     case 4:
         put(park, slot, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         return -1;
+    case 8:
+        return put_group(park, slot, kind);
     default:
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
             abort();
         }
-        if (kind % 8 == 6) {
+        if (kind % 9 == 6) {
             (void)!write(pair[0], "unread", 6);
         }
         put(park, slot, pair[1]);
-        if (kind % 8 == 7) {
+        if (kind % 9 == 7) {
             fd_close(&pair[0]); /* gone already */
             return -1;
         }
@@ -173,7 +202,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     struct error err;
     error_set_processing(&err, "WorkerCrashed", "the worker process was killed");
     struct rescued rescued = rescue_slots(worker.park.receive, worker.park.count, &page, &orphans, &err);
-    if (rescued.answered + rescued.handed_on + rescued.partial > SLOTS || orphans.count != rescued.handed_on) {
+    if (rescued.answered + rescued.handed_on + rescued.partial > SLOTS * PARK_GROUP ||
+        orphans.count != rescued.handed_on) {
         abort();
     }
     rescue_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
