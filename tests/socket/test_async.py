@@ -2,6 +2,7 @@
 sections 1 and 4)."""
 import concurrent.futures
 import pathlib
+import textwrap
 import time
 
 import pytest
@@ -41,14 +42,16 @@ def noted(server):
 # -- overlap --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_requests_of_a_tenth_of_a_second_take_less_than_four(tasks):
+def test_a_hundred_requests_of_a_tenth_of_a_second_run_at_once(tasks):
     with tasks("nap", concurrency=100) as server:
         server.result(0)
-        started = time.monotonic()
-        replies = all_at_once(server, [0.1] * 100)
-        taken = time.monotonic() - started
-        assert all(reply == {"status": "ok", "result": 0.1} for reply in replies)
-        assert taken < 0.4 * 5, "%.2f s; one after the other they would take 10" % taken
+        taken = []
+        while len(taken) < 3 and min(taken, default=1) >= 0.4:  # other programs may hold up one
+            started = time.monotonic()
+            replies = all_at_once(server, [0.1] * 100)
+            taken.append(time.monotonic() - started)
+            assert all(reply == {"status": "ok", "result": 0.1} for reply in replies)
+        assert min(taken) < 1, "%.2f s; ten at a time would take 1" % min(taken)
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 20])
@@ -130,6 +133,42 @@ def test_variables_of_one_request_are_not_seen_by_the_next(tasks):
         for pause in ("", "await asyncio.sleep(0.01)"):
             for reply in all_at_once(server, [code % pause] * 20):
                 assert reply["result"] == [0, 1]
+
+
+FIRST = {
+    "a future": "f = asyncio.Future()\nasyncio.get_event_loop().call_later(0.01, f.set_result, 5)\nreturn f",
+    "a task": "return asyncio.get_event_loop().create_task(asyncio.sleep(0.01, 5))",
+    "a coroutine that waits for an older future":
+        "f = asyncio.get_event_loop().create_future()\nasync def waits(): return await f\n"
+        "asyncio.get_event_loop().call_later(0.01, f.set_result, 5)\nreturn waits()",
+}
+
+
+@pytest.mark.parametrize("code", FIRST.values(), ids=FIRST)
+def test_what_was_made_before_the_first_coroutine_belongs_to_the_same_loop(runtime, tmp_path, code):
+    (tmp_path / "first.py").write_text("import asyncio\ndef process(payload):\n" + textwrap.indent(code, "    "))
+    with runtime("first", cwd=tmp_path, worker_descriptors=True) as server:
+        for _ in range(2):
+            assert server.result(1) == 5
+
+
+LOOPS = {
+    "the current one, made at import": ("LOOP = asyncio.get_event_loop()", True),
+    "the current one is closed": ("LOOP = asyncio.get_event_loop()\nLOOP.close()", False),
+    "the current one runs in a thread":
+        ("import threading\nLOOP = asyncio.get_event_loop()\nthreading.Thread(target=LOOP.run_forever, daemon=True).start()\n"
+         "while not LOOP.is_running(): pass", False),
+    "asyncio.run() has left none": ("async def nothing(): pass\nasyncio.run(nothing())\nLOOP = None", False),
+}
+
+
+@pytest.mark.parametrize("made, kept", LOOPS.values(), ids=LOOPS)
+def test_the_loop_is_the_current_one_where_it_can_be_used(runtime, tmp_path, made, kept):
+    (tmp_path / "early.py").write_text(
+        "import asyncio\n%s\nasync def process(payload):\n    await asyncio.sleep(0)\n"
+        "    return LOOP is asyncio.get_event_loop()\n" % made)
+    with runtime("early", cwd=tmp_path, worker_descriptors=True) as server:
+        assert server.result(1) is kept
 
 
 def test_uvloop_is_used_if_its_policy_is_installed(runtime, tmp_path):

@@ -7,9 +7,28 @@ of take, WAIT and STOP.
 import asyncio
 import contextvars
 import sys
+import warnings
 
-loop = asyncio.new_event_loop()  # the user's policy decides which
-asyncio.set_event_loop(loop)
+__name__ = "asya_runtime.loop"  # what asyncio looks for in its caller, on 3.12
+
+
+def _current():
+    """What the user's module has made its futures, locks and clients for, before there was a coroutine; or a new loop,
+    which the user's policy decides."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # from 3.12 on it is deprecated that this makes one where there is none
+            current = asyncio.get_event_loop()
+        if not current.is_closed() and not current.is_running():  # it may run in a thread of the user's
+            return current
+    except RuntimeError:
+        pass
+    current = asyncio.new_event_loop()
+    asyncio.set_event_loop(current)
+    return current
+
+
+loop = _current()
 request_variable = contextvars.ContextVar("asya_runtime.request")
 _enter = request_variable.set
 CancelledError = asyncio.CancelledError
