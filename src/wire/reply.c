@@ -64,6 +64,13 @@ static const struct failure_form forms[ERR_CATEGORIES] = {
     [ERR_MEMORY] = {"processing_error", "MemoryError", "[\"Exception\"]", 500},
 };
 
+/* The class alone, as the length prefix has it; HTTP has the qualified name. */
+static struct view class_of(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return view_of(dot != NULL ? dot + 1 : name);
+}
+
 static enum buffer_status write_details(struct buffer *out, enum protocol protocol, const struct error *err)
 {
     const struct failure_form *form = &forms[err->category < ERR_CATEGORIES ? err->category : ERR_NONE];
@@ -79,7 +86,8 @@ static enum buffer_status write_details(struct buffer *out, enum protocol protoc
     writer_key(&writer, "message");
     writer_text(&writer, view_of(err->text));
     writer_key(&writer, "type");
-    writer_text(&writer, view_of(form->type != NULL ? form->type : err->type));
+    const char *type = form->type != NULL ? form->type : err->type;
+    writer_text(&writer, protocol == PROTOCOL_FRAMED ? class_of(type) : view_of(type));
     if (protocol == PROTOCOL_HTTP) {
         writer_key(&writer, "mro");
         writer_json(&writer, form->mro);

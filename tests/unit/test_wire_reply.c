@@ -207,6 +207,40 @@ static void a_limit_that_is_too_small_is_said(void **state)
     assert_int_equal(reply_success_end(&none), BUFFER_LIMIT);
 }
 
+struct class_row {
+    enum error_category category;
+    const char *framed;
+    const char *http;
+};
+
+static const struct class_row class_rows[] = {
+    {ERR_JSON, "\"type\":\"JSONDecodeError\"", "\"type\":\"json.decoder.JSONDecodeError\""},
+    {ERR_TOO_LARGE, "\"type\":\"ValueError\"", "\"type\":\"ValueError\""},
+    {ERR_PROCESSING, "\"type\":\"WorkerCrashed\"", "\"type\":\"WorkerCrashed\""},
+};
+
+static void the_length_prefix_has_the_class_alone_and_http_its_qualified_name(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof class_rows / sizeof class_rows[0]; i++) {
+        const struct class_row *row = &class_rows[i];
+        struct error err;
+        error_set(&err, row->category, 0, "why");
+        if (row->category == ERR_PROCESSING) {
+            error_set_processing(&err, "WorkerCrashed", "why");
+        }
+        for (int http = 0; http < 2; http++) {
+            struct buffer reply = buffer_make(BIG);
+            assert_int_equal(reply_failure(&reply, http ? PROTOCOL_HTTP : PROTOCOL_FRAMED, &err), BUFFER_OK);
+            const char *wanted = http ? row->http : row->framed;
+            if (memmem(reply.data, reply.size, wanted, strlen(wanted)) == NULL) {
+                fail_msg("%s: %.*s", wanted, (int)reply.size, (const char *)reply.data);
+            }
+            buffer_done(&reply);
+        }
+    }
+}
+
 static void without_memory_there_is_still_a_reply(void **state)
 {
     (void)state;
@@ -231,6 +265,7 @@ int main(void)
         DESCRIPTOR_TEST(malformed_text_of_every_kind_makes_a_valid_reply),
         DESCRIPTOR_TEST(texts_are_capped_at_a_character),
         DESCRIPTOR_TEST(a_limit_that_is_too_small_is_said),
+        DESCRIPTOR_TEST(the_length_prefix_has_the_class_alone_and_http_its_qualified_name),
         DESCRIPTOR_TEST(without_memory_there_is_still_a_reply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
