@@ -478,11 +478,19 @@ static void released(struct conn_host *host, bool waiting)
     }
 }
 
+/* Its turns and the look at `awaited` cannot pass each other, nor can the supervisor's setting of that and its last
+ * look at the turns. */
 static void update_page(const struct server *server)
 {
-    if (server->config->page != NULL) {
-        atomic_store_explicit(&server->config->page->holding, server->host.count, memory_order_relaxed);
-        atomic_fetch_add_explicit(&server->config->page->turns, 1, memory_order_relaxed);
+    struct status_page *page = server->config->page;
+    if (page == NULL) {
+        return;
+    }
+    atomic_store_explicit(&page->holding, server->host.count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&page->turns, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&page->awaited, memory_order_seq_cst) != 0 && server->config->control >= 0) {
+        atomic_store_explicit(&page->awaited, 0, memory_order_relaxed);
+        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* the channel is full: it wakes anyway */
     }
 }
 

@@ -68,6 +68,7 @@ struct status_page {
     _Atomic uint32_t busy;     /* the loop is in the function: whoever comes must wait or go elsewhere */
     _Atomic uint32_t unlisted; /* connections held beyond the slots there are */
     _Atomic uint32_t watched;  /* the supervisor looks at this page every tick; it clears this when nothing runs */
+    _Atomic uint32_t awaited;  /* the supervisor accepts until the worker gets on, and wants to be told of that */
     struct status_outlet outlet;
     struct status_slot slots[SLOTS_MAX];
 };

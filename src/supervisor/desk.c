@@ -24,10 +24,19 @@ static bool is_anybody_ready(const struct supervisor *supervisor)
     return supervisor_count(supervisor, WORKER_READY) > 0;
 }
 
+/* The worker that gets on first is to say so. */
+static void set_awaited(const struct supervisor *supervisor, uint32_t awaited)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        atomic_store_explicit(&supervisor->workers[i].page->awaited, awaited, memory_order_seq_cst);
+    }
+}
+
 void desk_close(struct supervisor *supervisor)
 {
     if (supervisor->desk_open) {
         supervisor->desk_open = false;
+        set_awaited(supervisor, 0);
         (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, supervisor->listener.fd, NULL);
     }
 }
@@ -36,6 +45,7 @@ static void open_desk(struct supervisor *supervisor)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &supervisor->listener};
     supervisor->desk_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
+    set_awaited(supervisor, supervisor->desk_open);
 }
 
 static bool is_wanted(struct supervisor *supervisor)
@@ -138,18 +148,18 @@ uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now)
 uint64_t desk_tend(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;
-    bool wanted = is_wanted(supervisor);
     bool alone = supervisor->alone_since != CLOCK_NEVER;
     uint64_t opens = alone ? clock_after(supervisor->alone_since, DESK_AFTER) : now;
     opens = opens > supervisor->desk_opens_at ? opens : supervisor->desk_opens_at;
-    if (!wanted) {
-        desk_close(supervisor);
-    } else if (!supervisor->desk_open && supervisor->orphans.count < ORPHANS_MAX) {
+    if (!supervisor->desk_open && is_wanted(supervisor) && supervisor->orphans.count < ORPHANS_MAX) {
         if (opens <= now) {
             open_desk(supervisor);
         } else {
             next = opens;
         }
+    }
+    if (!is_wanted(supervisor)) { /* also where a worker got on before it could see that this is awaited */
+        desk_close(supervisor);
     }
     next = earlier(next, attend(supervisor, now));
     return earlier(next, expire(supervisor, now));

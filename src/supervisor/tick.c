@@ -28,7 +28,7 @@ static bool is_serving(const struct worker *worker)
 /* Grows when its loop turns and when a request begins. */
 static uint64_t progress_of(const struct worker *worker)
 {
-    return atomic_load_explicit(&worker->page->turns, memory_order_relaxed) +
+    return atomic_load_explicit(&worker->page->turns, memory_order_seq_cst) +
            atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
 }
 

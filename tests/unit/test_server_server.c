@@ -420,6 +420,30 @@ static void a_worker_with_others_beside_it_takes_one_at_a_time(void **state)
     assert_true(serving_stop(serving));
 }
 
+static void a_worker_that_is_awaited_says_once_that_it_gets_on(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(16);
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    serving_start(serving);
+    int client = client_connect(serving);
+    assert_true(client_send(client, "\"wait\"", 6));
+    serving_await(serving);
+    serving->page.awaited = 1;
+    assert_int_equal(control_receive(serving->control, &message, fds), -EAGAIN); /* not in the function */
+    serving_release(serving);
+    assert_int_equal(hear(serving, &message, fds), 1);
+    assert_int_equal(message.type, CONTROL_WATCH);
+    assert_answered(client, OK("\"wait\""));
+    assert_int_equal(serving->page.awaited, 0);
+    int other = client_connect(serving);
+    assert_true(client_send(other, "[1]", 3));
+    assert_answered(other, OK("[1]"));
+    assert_int_equal(control_receive(serving->control, &message, fds), -EAGAIN);
+    assert_true(serving_stop(serving));
+}
+
 static void all_of_a_thousand_and_more_clients_are_answered(void **state)
 {
     (void)state;
@@ -599,6 +623,7 @@ int main(void)
         DESCRIPTOR_TEST(what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there),
         DESCRIPTOR_TEST(the_supervisor_can_answer_after_the_worker_has_let_go),
         DESCRIPTOR_TEST(a_worker_with_others_beside_it_takes_one_at_a_time),
+        DESCRIPTOR_TEST(a_worker_that_is_awaited_says_once_that_it_gets_on),
         DESCRIPTOR_TEST(all_of_a_thousand_and_more_clients_are_answered),
         DESCRIPTOR_TEST(without_descriptors_it_waits_and_recovers),
         DESCRIPTOR_TEST(after_its_requests_it_asks_once_to_be_replaced),

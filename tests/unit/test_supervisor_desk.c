@@ -143,6 +143,14 @@ static void once_a_worker_gets_on_it_takes_nobody(void **state)
     }
 }
 
+static void while_it_is_open_a_worker_is_to_say_that_it_gets_on(void **state)
+{
+    (void)state;
+    assert_int_equal(worker.page->awaited, 1);
+    desk_close(&supervisor);
+    assert_int_equal(worker.page->awaited, 0);
+}
+
 static void once_a_worker_gets_on_it_hands_over_the_silent(void **state)
 {
     (void)state;
@@ -209,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DESK_TEST(while_nobody_gets_on_it_takes_who_comes),
         DESK_TEST(once_a_worker_gets_on_it_takes_nobody),
+        DESK_TEST(while_it_is_open_a_worker_is_to_say_that_it_gets_on),
         DESK_TEST(once_a_worker_gets_on_it_hands_over_the_silent),
         DESK_TEST(a_worker_that_is_about_to_end_does_not_count),
         DESK_TEST(after_it_was_closed_it_takes_nobody),
