@@ -241,11 +241,18 @@ void conn_refuse(struct conn *conn, const struct error *err) { conn_refuse_http(
 
 /* ---- the service ------------------------------------------------------------------------------------------------ */
 
+/* The worker ends: it has been told, or will be once it is through with the function. */
+static bool is_closing(const struct conn_host *host)
+{
+    return host->closing ||
+           (host->page != NULL && atomic_load_explicit(&host->page->closing, memory_order_relaxed) != 0);
+}
+
 static void write_reply_head(struct conn *conn, const struct reply *reply)
 {
     conn->head_size = 0;
     if (conn->protocol == PROTOCOL_HTTP) {
-        conn->keep_alive = conn->keep_alive && !conn->host->closing;
+        conn->keep_alive = conn->keep_alive && !is_closing(conn->host);
         http_head(conn, reply->status, reply->body.size);
     } else if (conn->protocol == PROTOCOL_FRAMED) {
         framed_prefix((unsigned char *)conn->head, (uint32_t)reply->body.size);

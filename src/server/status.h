@@ -69,6 +69,7 @@ struct status_page {
     _Atomic uint32_t unlisted; /* connections held beyond the slots there are */
     _Atomic uint32_t watched;  /* the supervisor looks at this page every tick; it clears this when nothing runs */
     _Atomic uint32_t awaited;  /* the supervisor accepts until the worker gets on, and wants to be told of that */
+    _Atomic uint32_t closing;  /* the supervisor will tell it to end: no connection is kept alive */
     struct status_outlet outlet;
     struct status_slot slots[SLOTS_MAX];
 };

@@ -14,7 +14,7 @@
 /* Tells it to accept no more, to finish, and to end; it has the grace period for that. */
 static void retire(const struct supervisor *supervisor, struct worker *worker)
 {
-    worker->state = WORKER_STOPPING;
+    worker_end(worker);
     worker->restart_at = clock_after(clock_now(), supervisor->options->grace_period);
     int status = control_send(worker->control, CONTROL_RETIRE, NULL, 0);
     if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */

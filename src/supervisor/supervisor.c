@@ -315,7 +315,7 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
         if (worker->state == WORKER_STARTING) {
             worker_kill(worker, SIGKILL); /* it serves nobody */
         } else if (worker->state == WORKER_READY) {
-            worker->state = WORKER_STOPPING;
+            worker_end(worker);
             int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
             if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
                 log_warning("worker %u cannot be told to stop: %s", worker->index, strerror(-status));

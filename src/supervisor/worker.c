@@ -87,6 +87,12 @@ void worker_read_stack(const struct worker *worker, char *text, size_t size)
     }
 }
 
+void worker_end(struct worker *worker)
+{
+    worker->state = WORKER_STOPPING;
+    atomic_store_explicit(&worker->page->closing, 1, memory_order_relaxed);
+}
+
 void worker_ended(struct worker *worker)
 {
     fd_close(&worker->control);

@@ -83,6 +83,10 @@ void worker_ends_done(struct worker_ends *ends);
 /* After the fork, in the supervisor: closes what is the worker's alone. */
 void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, uint64_t now);
 
+/* It is about to be told to end: STOPPING, and it keeps no connection alive for a next request, not even that of a
+ * function which keeps it from hearing so. */
+void worker_end(struct worker *worker);
+
 /* The process has ended and its slots were emptied: closes everything that was its. */
 void worker_ended(struct worker *worker);
 

@@ -290,7 +290,9 @@ def test_a_stop_answers_who_runs_and_closes_who_is_idle(runtime):
                 running.send(post(message(0.5)))
                 time.sleep(0.1)
                 server.kill(signal.SIGTERM)
-                assert payload_of(read_response(stream)) == 0.5
+                response = read_response(stream)
+                assert payload_of(response) == 0.5
+                assert response[1]["connection"] == "close"
                 assert read_response(stream) is None
                 assert read_response(silent) is None
         assert server.wait() == 0
