@@ -489,7 +489,7 @@ static void expire_request(struct conn *conn)
     error_set(&err, ERR_CONNECTION, 0,
               "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived",
               (unsigned long long)(host->read_timeout / CLOCK_MS), conn->seen);
-    conn_refuse(conn, &err);
+    conn_refuse_http(conn, 408, &err); /* RFC 9110, section 15.5.9 */
 }
 
 static void expire_output(struct conn *conn)

@@ -18,6 +18,7 @@ static const struct {
     {400, "HTTP/1.1 400 Bad Request\r\n"},
     {404, "HTTP/1.1 404 Not Found\r\n"},
     {405, "HTTP/1.1 405 Method Not Allowed\r\n"},
+    {408, "HTTP/1.1 408 Request Timeout\r\n"},
     {413, "HTTP/1.1 413 Content Too Large\r\n"},
     {417, "HTTP/1.1 417 Expectation Failed\r\n"},
     {503, "HTTP/1.1 503 Service Unavailable\r\n"},
