@@ -1,5 +1,6 @@
 #include "http_client.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -13,7 +14,7 @@
 void http_client_begin(struct http_client *client, int fd)
 {
     client->fd = fd;
-    client->ended = false;
+    client->ended = client->reset = false;
     client->size = 0;
 }
 
@@ -23,6 +24,7 @@ static bool read_more(struct http_client *client)
     ssize_t got = recv(client->fd, client->data + client->size, sizeof client->data - 1 - client->size, 0);
     if (got <= 0) {
         client->ended = got == 0;
+        client->reset = got < 0 && errno == ECONNRESET;
         return false;
     }
     client->size += (size_t)got;

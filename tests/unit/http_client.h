@@ -10,6 +10,7 @@ enum { HTTP_CLIENT_SIZE = 1 << 21, HTTP_BODY_SIZE = 1 << 21 };
 struct http_client {
     int fd;
     bool ended;  /* the server has closed */
+    bool reset;  /* it has closed with bytes of ours unread */
     size_t size; /* bytes of `data` that have arrived and belong to the next response */
     char data[HTTP_CLIENT_SIZE];
 };

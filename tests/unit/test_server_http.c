@@ -180,12 +180,6 @@ static const struct http_row http_rows[] = {
      false,
      2,
      {{200, OK("1"), ""}, {200, OK("2"), ""}}},
-    {"what comes behind a request that closes is not looked at",
-     POST "Content-Length: 1\r\nConnection: close\r\n\r\n1" WITH(1, "2"),
-     false,
-     false,
-     1,
-     {{200, OK("1"), ""}}},
     {"a malformed request behind a good one",
      WITH(1, "1") "POST /invoke HTTP/1.1\n",
      false,
@@ -199,6 +193,14 @@ static const struct http_row http_rows[] = {
      0,
      {{400, NULL, ""}}},
 };
+
+/* Its bytes may come between the server's last look and its close: then the end is a reset, behind the response. */
+static const struct http_row row_behind_a_close = {"what comes behind a request that closes is not looked at",
+                                                   POST "Content-Length: 1\r\nConnection: close\r\n\r\n1" WITH(1, "2"),
+                                                   false,
+                                                   false,
+                                                   1,
+                                                   {{200, OK("1"), ""}}};
 
 static void check_response(const struct http_row *row, const char *how, size_t number)
 {
@@ -224,7 +226,8 @@ static void check_connection(const struct http_row *row, const char *how, int fd
 {
     struct http_client *client = &client_memory;
     if (!row->stays) {
-        if (!http_client_ends(client)) {
+        bool ends = http_client_ends(client);
+        if (!ends && !(row == &row_behind_a_close && client->reset && client->size == 0)) {
             fail_msg("%s, %s: the connection is not closed, or more was sent: %.*s", row->name, how, (int)client->size,
                      client->data);
         }
@@ -271,6 +274,15 @@ static void run_row(struct serving *serving, const struct http_row *row, enum wa
     }
 }
 
+static void run_ways(struct serving *serving, const struct http_row *row, bool cut_in_two)
+{
+    run_row(serving, row, WHOLE, 0);
+    run_row(serving, row, BYTEWISE, 0);
+    for (size_t cut = 1; cut_in_two && cut < strlen(row->sent); cut += 13) {
+        run_row(serving, row, IN_TWO, cut);
+    }
+}
+
 static void every_request_has_its_response_however_it_is_cut(void **state)
 {
     (void)state;
@@ -284,12 +296,9 @@ static void every_request_has_its_response_however_it_is_cut(void **state)
             if (slots == 0 && row->sent[0] == '\r') {
                 continue; /* not HTTP where the first byte tells */
             }
-            run_row(serving, row, WHOLE, 0);
-            run_row(serving, row, BYTEWISE, 0);
-            for (size_t cut = 1; slots > 0 && cut < strlen(row->sent); cut += 13) {
-                run_row(serving, row, IN_TWO, cut);
-            }
+            run_ways(serving, row, slots > 0);
         }
+        run_ways(serving, &row_behind_a_close, slots > 0);
         assert_true(serving_stop(serving));
         (void)capture_end();
     }
