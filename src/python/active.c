@@ -80,6 +80,19 @@ void active_tell_gone(struct call *call)
     }
 }
 
+static void take_back(const struct call *call)
+{
+    if (call->told && call->place == CALL_THREAD) {
+        (void)PyThreadState_SetAsyncExc(call->thread, NULL);
+    }
+}
+
+void active_told(struct call *call)
+{
+    take_back(call);
+    call->told = true;
+}
+
 void active_add(struct call *call)
 {
     call->thread = PyThread_get_thread_ident();
@@ -102,9 +115,7 @@ uint32_t active_remove(struct call *call)
     if (call->next != NULL) {
         call->next->previous = call->previous;
     }
-    if (call->told && call->place == CALL_THREAD) { /* it may not have come to it: it must not hit the next call */
-        (void)PyThreadState_SetAsyncExc(call->thread, NULL);
-    }
+    take_back(call); /* it may not have come to it: it must not hit the next call */
     return active_reason(call);
 }
 

@@ -51,4 +51,8 @@ struct call *active_here(void);
 /* The client of this call is gone: tells the function now. */
 void active_tell_gone(struct call *call);
 
+/* The function learns it in another way, in this thread: no exception follows, nor one that it had not come to yet.
+ * What it runs now is its clean-up. */
+void active_told(struct call *call);
+
 #endif

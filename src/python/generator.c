@@ -72,6 +72,9 @@ static PyObject *drive(struct call *call, PyObject *generator, struct error *err
             PyObject *raised;
             PyObject *traceback;
             PyErr_Fetch(&type, &raised, &traceback);
+            if (call->gone) { /* close() says so: an exception beside it would cut the `finally` short */
+                active_told(call);
+            }
             close_generator(generator);
             PyErr_Restore(type, raised, traceback);
             return NULL;
