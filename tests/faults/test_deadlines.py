@@ -44,7 +44,7 @@ HANGS = {
     "a loop that catches everything": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
     "a wait for a lock": "import threading\nthreading.Lock().acquire() or 1\nl = threading.Lock(); l.acquire(); l.acquire()",
     "a wait for a child": "import subprocess\nsubprocess.run(['sleep', '60'])",
-    "a read that never ends": "import os\nr, w = os.pipe()\nos.read(r, 1)",
+    "a read that never ends": "import os\nr, w = os.pipe()\ntry: os.read(r, 1)\nfinally: os.close(r); os.close(w)",
 }
 
 
