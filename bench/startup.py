@@ -2,10 +2,11 @@
 """Measures what the runtime adds to a bare interpreter: time until the first reply, and memory while idle.
 
 Time: from the start of `python3 asya_runtime.py` with a small function until its first reply has been read, against
-`python3 -c pass` from its start to its end; they take turns, the medians and their difference are printed. Memory: the
-proportional set size (PSS, /proc/PID/smaps_rollup) of supervisor and worker together, idle after one reply, against two bare
-interpreters that sleep; and, without a target, against one that was forked from the other before it slept, the least that two
-processes can have. `make bench-startup` runs it.
+`python3 -c pass` from its start to its end; they take turns; medians, ranges and the medians' difference are printed.
+Memory: the proportional set size (PSS, /proc/PID/smaps_rollup) of supervisor, worker and keeper together, idle after one
+reply, against two bare interpreters that sleep; and, without a target, against one that was forked from the other before it
+slept, the least that two processes can have. Other interpreters that run share pages with these and lower both figures.
+`make bench-startup` runs it.
 """
 import argparse
 import contextlib
@@ -114,11 +115,12 @@ def runtime_memory(python, program):
 
 def compare(what, unit, ours, bare, rounds, most=None):
     """One line; returns whether ours is at most `most` above bare."""
-    pairs = [(ours(), bare()) for _ in range(rounds)]
-    mine, theirs = (statistics.median(values) for values in zip(*pairs))
+    series = list(zip(*((ours(), bare()) for _ in range(rounds))))
+    mine, theirs = map(statistics.median, series)
+    shown = ["%.1f %s (%.1f to %.1f)" % (statistics.median(values), unit, min(values), max(values)) for values in series]
     met = most is None or mine - theirs <= most
     verdict = "" if most is None else " (at most %g: %s)" % (most, "met" if met else "MISSED")
-    print("%s: %.1f %s, bare %.1f %s, %.1f %s more%s" % (what, mine, unit, theirs, unit, mine - theirs, unit, verdict), flush=True)
+    print("%s: %s, bare %s, %.1f %s more%s" % (what, *shown, mine - theirs, unit, verdict), flush=True)
     return met
 
 
@@ -127,6 +129,7 @@ def main():
     parser.add_argument("--python", default="/usr/bin/python3")
     parser.add_argument("--runtime", default=str(ROOT / "dist" / "asya_runtime.py"))
     parser.add_argument("--rounds", type=int, default=41)
+    parser.add_argument("--memory-rounds", type=int, default=7)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     options = parser.parse_args()
     version = subprocess.run([options.python, "-VV"], stdout=subprocess.PIPE, text=True, check=True).stdout.split(" (")[0]
@@ -134,9 +137,9 @@ def main():
     met = compare("start to first reply", "ms", lambda: 1e3 * runtime_seconds(options.python, options.runtime),
                   lambda: 1e3 * bare_seconds(options.python), options.rounds, MOST_MS)
     met &= compare("idle PSS, against two interpreters", "kB", lambda: runtime_memory(options.python, options.runtime),
-                   lambda: bare_memory(options.python, [SLEEP, SLEEP]), 5, MOST_KB)
+                   lambda: bare_memory(options.python, [SLEEP, SLEEP]), options.memory_rounds, MOST_KB)
     compare("idle PSS, against a forked pair", "kB", lambda: runtime_memory(options.python, options.runtime),
-            lambda: bare_memory(options.python, [FORK]), 5)
+            lambda: bare_memory(options.python, [FORK]), options.memory_rounds)
     sys.exit(options.check and not met)
 
 

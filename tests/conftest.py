@@ -38,6 +38,14 @@ def dice():
 
 
 @pytest.fixture
+def tmp_path(tmp_path):
+    """pytest's, open to the user that a runtime of tests/matrix may have."""
+    for folder in (tmp_path, tmp_path.parent):
+        folder.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
 def short_folder():
     """A folder with a short name: pytest's own is too long for a socket."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))

@@ -11,6 +11,8 @@ import tempfile
 import time
 import uuid
 
+import pytest
+
 from . import client, logs, processes
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -28,6 +30,13 @@ EMULATOR = "/build/cache/arm64/"
 EMULATOR_LOG = ["WARNING .*no keeper .Invalid argument", "^qemu: uncaught target signal"]
 
 SETTLE = 5.0  # seconds for descriptors, children and the socket's folder to be as before
+
+
+def skip_unless_importable(*modules, **options):
+    """Skips where the interpreter under test, which need not be this one, lacks one of the modules."""
+    for module in modules:
+        if subprocess.run([PYTHON, "-c", "import " + module], stderr=subprocess.DEVNULL, check=False).returncode:
+            pytest.skip("the interpreter under test has no " + module, **options)
 
 
 class StartError(AssertionError):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness import client, processes
+from harness.runtime import HANDLERS, skip_unless_importable
 
 TOLD = ["(ERROR|WARNING) .*"]
 
@@ -172,10 +173,9 @@ def test_the_loop_is_the_current_one_where_it_can_be_used(runtime, tmp_path, mad
 
 
 def test_uvloop_is_used_if_its_policy_is_installed(runtime, tmp_path):
-    pytest.importorskip("uvloop")
+    skip_unless_importable("uvloop")
     (tmp_path / "uv.py").write_text(
         "import asyncio, uvloop\nuvloop.install()\nfrom tasks import same_loop, nap\n")
-    from harness.runtime import HANDLERS
     env = {"PYTHONPATH": "%s:%s" % (tmp_path, HANDLERS), "ASYA_CONCURRENCY": "50"}
     with runtime("uv:same_loop", env=env, worker_descriptors=True) as server:
         assert server.result(1) == [1, True, "uvloop", True]

@@ -2,9 +2,9 @@
 import pytest
 
 from harness.protocols import actors, framed, hops, invoke
+from harness.runtime import skip_unless_importable
 
-pytest.importorskip("pydantic")
-pytest.importorskip("msgspec")
+skip_unless_importable("pydantic", "msgspec", allow_module_level=True)
 
 ORDER = {"id": 7, "items": [{"name": "a", "price": 1.5}]}
 SHAPE = {"points": [{"x": 1}, {"x": 2, "y": 3}], "colour": "blue", "label": "l", "data": {"k": 1}}
