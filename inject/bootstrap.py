@@ -45,10 +45,7 @@ def _memory_file(image):
         if fd < 0:
             raise OSError("no memfd_create in this kernel")
     # glibc knows loaded libraries by path: a low number would be used again for another file of the same name
-    try:
-        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 977)
-    except OSError:
-        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(977, os.sysconf("SC_OPEN_MAX") * 3 // 4))
     os.close(fd)
     with open(high, "wb", closefd=False) as file:
         file.write(image)

@@ -49,6 +49,7 @@ def tmp_path(tmp_path):
 def short_folder():
     """A folder with a short name: pytest's own is too long for a socket."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))
+    folder.chmod(0o755)  # as tmp_path
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -19,6 +19,12 @@ def descriptors(pid):
     return found
 
 
+def command(pid):
+    """The words of a process's command line."""
+    with open("/proc/%d/cmdline" % pid) as file:
+        return file.read().split("\0")[:-1]
+
+
 def is_keeper(pid):
     """Whether this is what shares a worker's descriptor table: it is part of its worker."""
     try:

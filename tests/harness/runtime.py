@@ -57,8 +57,9 @@ class Runtime:
         self.out_file = self._home / "stdout"
         wrapper = [*map(str, wrapper), *WRAPPER]
         self._command = [*wrapper, str(python), *flags, str(program), *args]
+        self._python = str(python)
         self._forks = wrapper.count("--fork")
-        self._always_allowed = EMULATOR_LOG if EMULATOR in str(python) else []
+        self._always_allowed = EMULATOR_LOG if EMULATOR in str(python) else ["^unshare: sigprocmask "] if self._forks else []
         self._cwd = str(cwd or self._home)
         self._umask = umask
         self._stdin, self._stdout = stdin, stdout
@@ -88,7 +89,16 @@ class Runtime:
             self.process = subprocess.Popen(
                 self._command, stdin=self._stdin, stdout=self._stdout or out, stderr=err, cwd=self._cwd, env=self.env,
                 umask=self._umask, start_new_session=True)
+        if WRAPPER:
+            processes.eventually(self._in_place, client.PATIENCE)
         return self
+
+    def _in_place(self):
+        """Whether what made the place has become the interpreter, or has ended."""
+        try:
+            return self.process.poll() is not None or processes.command(self.pid)[0] == self._python
+        except (IndexError, OSError):
+            return False
 
     def reachable(self):
         """Whether a connection is accepted right now."""

@@ -9,7 +9,7 @@
 #   process-1      process 1 of a process namespace
 #   restricted     read-only, unknown user, no capability to be had again: the restricted Pod Security Standard
 #
-# Needs root. The folder of ASYA_SOCKET_PATH and HOME are given to the user. --fork must be given for memfd-noexec-* and
+# Needs root. The folder of ASYA_SOCKET_PATH, if it lies below /tmp, and HOME are given to the user. --fork must be given for memfd-noexec-* and
 # process-1, whose program is a child of this one, and only for them; all others are this process itself.
 set -eu
 
@@ -29,6 +29,7 @@ in_mounts() {
     memfd-noexec-*) echo "${place##*-}" >/proc/sys/vm/memfd_noexec ;;
     no-proc) umount -l /proc ;;
     esac
+    cd "$PWD" || exit # below the mounts made just now
     case $place in
     user) become 1000 1000 "$@" ;;
     unknown-user | restricted) become 1000650000 0 "$@" ;;
@@ -46,7 +47,9 @@ become() {
 # in root's home.
 give_to_user() {
     chown -R "$1" "$HOME"
-    [ -n "${ASYA_SOCKET_PATH:-}" ] && [ -d "$(dirname "$ASYA_SOCKET_PATH")" ] && chown "$1" "$(dirname "$ASYA_SOCKET_PATH")"
+    local folder=${ASYA_SOCKET_PATH:-$HOME/socket}
+    until [ -d "$folder" ]; do folder=$(dirname "$folder"); done # the runtime makes what is missing
+    case $(realpath "$folder") in /tmp/*) chown -R "$1" "$folder" ;; esac
     if [ -d /root/.pyenv ]; then
         mount --make-rprivate /
         mount --bind /root/.pyenv /mnt

@@ -161,7 +161,7 @@ def test_a_thousand_signals_are_one_stop(runtime):
         for _ in range(1000):
             try:
                 server.kill(signal.SIGTERM)
-            except ProcessLookupError:
+            except (ProcessLookupError, IndexError):  # the latter below a wrapper
                 break
         assert server.wait(10) == 0
 
