@@ -40,8 +40,8 @@ def dice():
 @pytest.fixture
 def tmp_path(tmp_path):
     """pytest's, open to the user that a runtime of tests/matrix may have."""
-    for folder in (tmp_path, tmp_path.parent):
-        folder.chmod(0o755)
+    tmp_path.parent.chmod(0o755)
+    tmp_path.chmod(0o777)
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def tmp_path(tmp_path):
 def short_folder():
     """A folder with a short name: pytest's own is too long for a socket."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))
-    folder.chmod(0o755)  # as tmp_path
+    folder.chmod(0o777)  # as tmp_path
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -36,11 +36,17 @@ PLACES = {
 }
 # What qemu-user, which runs the arm64 interpreter, does differently from a kernel; these tests are left out there.
 QEMU = {
+    "tests/faults/test_calls.py": "strace would see its own calls",
     "tests/socket/test_modules.py::test_without_a_module_it_echoes_with_one_warning": "it refuses a clone() of the keeper's kind, which is a second warning",
     "tests/faults/test_exceptions.py::test_the_supervisor_has_one_thread": "it has a thread of its own",
     "tests/faults/test_exceptions.py::test_a_real_shortage_of_memory_is_out_of_memory_and_survived": "it takes limits of memory for its own",
     "tests/faults/test_exceptions.py::test_a_result_too_large_for_memory_is_out_of_memory_and_survived": "likewise",
     "tests/faults/test_recycling.py::test_a_memory_limit_makes_exhaustion_an_error_of_the_request": "likewise",
+}
+# What makes places of its own, around those of place.sh.
+WRAPPED = {
+    "tests/faults/test_environment.py": "makes places of its own",
+    "tests/faults/test_calls.py": "would have calls of place.sh fail",
 }
 FORKING = {"memfd-noexec-1", "memfd-noexec-2", "process-1"}
 
@@ -88,7 +94,7 @@ def environments():
     [system, *_] = [i for i in found if i.name.endswith("of the system")] or found
     for place, meaning in PLACES.items():
         wrapper = "%s%s %s" % (ROOT / SCRIPT, " --fork" if place in FORKING else "", place)
-        yield Environment(meaning, system.path, wrapper)
+        yield Environment(meaning, system.path, wrapper, left_out=WRAPPED)
 
 
 def table(done, tests):
@@ -105,8 +111,8 @@ def table(done, tests):
     reasons = sorted({skip.split(": ", 1)[1] for e in done for skip in e.skips})
     if reasons:
         lines += ["", "Skipped, with the reasons the tests gave: " + "; ".join(reasons) + "."]
-    if any(e.left_out for e in done):
-        lines += ["", "Left out on arm64, since qemu-user is no kernel: " + "; ".join("`%s` (%s)" % pair for pair in QEMU.items()) + "."]
+    for where, names in (("on arm64, since qemu-user is no kernel", QEMU), ("in places", WRAPPED)):
+        lines += ["", "Left out %s: %s." % (where, "; ".join("`%s` (%s)" % pair for pair in names.items()))]
     failed = [(e.name, name) for e in done for name in e.failed]
     if failed:
         lines += ["", "Failed:", ""] + ["* %s: `%s`" % pair for pair in failed]
