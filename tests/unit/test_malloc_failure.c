@@ -1,7 +1,8 @@
 /*
  * The n-th allocation fails, for n = 1, 2, 3, ... until none does: once, and from then on for ever. Every request gets
  * a category or a clean close, nothing is leaked, nothing hangs, and after a single failure the next request is served
- * (faults, E11). malloc, calloc, realloc and free are wrapped by the linker, for the code under test alone.
+ * (faults, E11). That a supervisor asks for none once it has forked is shown in test_supervisor_supervisor.c. malloc,
+ * calloc, realloc and free are wrapped by the linker, for the code under test alone.
  */
 #include "capture.h"
 #include "descriptors.h"

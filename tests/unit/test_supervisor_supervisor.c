@@ -1,6 +1,8 @@
 /*
  * supervisor: the whole of it without Python. It runs in a process of its own; its workers serve an echo that dies,
- * hangs or ends as a message says. Each test also looks whether the supervisor gave back every descriptor.
+ * hangs or ends as a message says. Each test also looks whether the supervisor gave back every descriptor, and whether
+ * it asked for memory once the first worker was to be forked: deaths, desk, keepers and orphans need none (faults,
+ * E11). malloc, calloc and realloc are wrapped by the linker, for the code under test alone.
  */
 #include "capture.h"
 #include "descriptors.h"
@@ -36,7 +38,7 @@
 
 #include <cmocka.h>
 
-enum { LEAKED = 99, REPLY_SIZE = 8192 };
+enum { LEAKED = 99, ALLOCATED = 98, REPLY_SIZE = 8192 };
 
 static char folder[FOLDER_SIZE];
 static char path[FOLDER_SIZE + 16];
@@ -45,6 +47,37 @@ static struct options options;
 static pid_t runtime;
 static int (*load)(void);       /* in a worker, before it is ready: EXIT_OK or its exit code */
 static void (*be_forked)(void); /* in a worker, as soon as anything of ours runs there */
+
+/* ---- the allocator ---------------------------------------------------------------------------------------------- */
+
+static unsigned allocations;      /* that this process has asked for */
+static unsigned allocations_once; /* when its first worker was to be forked */
+static bool has_forked;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    allocations++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    allocations++;
+    return __real_realloc(block, size);
+}
 
 /* ---- the worker ------------------------------------------------------------------------------------------------- */
 
@@ -133,7 +166,14 @@ static int run_worker(void *context, const struct worker_seat *seat)
     return server_run(&config, &err) ? EXIT_OK : EXIT_INTERNAL;
 }
 
-static void before_fork(void *context) { (void)context; }
+static void before_fork(void *context)
+{
+    (void)context;
+    if (!has_forked) {
+        has_forked = true;
+        allocations_once = allocations;
+    }
+}
 
 static void after_fork(void *context, bool in_child)
 {
@@ -192,6 +232,8 @@ static void start(void)
         int code = supervisor_run(&options, &hooks);
         if (getpid() == supervisor && descriptors_count() != before) {
             code = LEAKED;
+        } else if (getpid() == supervisor && has_forked && allocations != allocations_once) {
+            code = ALLOCATED;
         }
         if (getpid() == supervisor) {
             exit(code); /* and what watches for lost memory has its say */
@@ -433,6 +475,23 @@ static void a_function_beyond_its_limit_is_answered_and_its_worker_replaced(void
     assert_true(clock_now() - begun < 2 * CLOCK_SECOND);
     assert_serving();
     stop_and_check();
+}
+
+static void while_the_only_worker_is_busy_the_supervisor_answers_for_health(void **state)
+{
+    (void)state;
+    start();
+    wait_until_ready();
+    int running = ask("\"hang\"");
+    int waiting = ask("[1]");
+    assert_non_null(strstr(hear(ask("GET /healthz HTTP/1.0\r\n\r\n")), "\"ready\""));
+    assert_int_equal(kill(runtime, SIGTERM), 0);
+    usleep(20000);
+    assert_int_equal(kill(runtime, SIGTERM), 0); /* it never ends by itself */
+    assert_non_null(strstr(hear(running), "\"server_error\""));
+    assert_non_null(strstr(hear(waiting), "\"server_error\""));
+    assert_int_equal(wait_for_end(), EXIT_OK);
+    assert_gone();
 }
 
 static void after_its_requests_a_worker_is_replaced_and_nobody_notices(void **state)
@@ -698,6 +757,7 @@ int main(void)
         RUNTIME_TEST(connections_nobody_had_read_go_on_to_the_next_worker),
         RUNTIME_TEST(a_hundred_deaths_leave_nothing_behind),
         RUNTIME_TEST(a_function_beyond_its_limit_is_answered_and_its_worker_replaced),
+        RUNTIME_TEST(while_the_only_worker_is_busy_the_supervisor_answers_for_health),
         RUNTIME_TEST(after_its_requests_a_worker_is_replaced_and_nobody_notices),
         RUNTIME_TEST(a_worker_that_is_too_large_is_replaced),
         RUNTIME_TEST(while_no_worker_is_up_nobody_waits_in_silence),
