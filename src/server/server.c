@@ -223,11 +223,12 @@ static void retire(struct server *server)
     set_accepting(server, false);
 }
 
-/* After so many requests the worker asks to be replaced. */
+/* After so many requests the worker asks to be replaced; not at a stop, where it has no successor. */
 static void count_requests(struct server *server)
 {
     const struct server_config *config = server->config;
-    if (config->max_requests == 0 || server->asked_to_retire || server->host.sequence < config->max_requests) {
+    if (config->max_requests == 0 || server->asked_to_retire || server->draining ||
+        server->host.sequence < config->max_requests) {
         return;
     }
     server->asked_to_retire = control_send(config->control, CONTROL_RETIRE, NULL, 0) == 0;
@@ -363,8 +364,10 @@ static void replace_listener(struct server *server, int fd)
     server->resume_at = CLOCK_NEVER;
 }
 
+/* One that is being replaced would leave who waits to its successor; there is none at a stop. */
 static void begin_drain(struct server *server)
 {
+    server->retiring = false;
     if (!server->draining) {
         server->draining = server->host.draining = server->host.closing = true;
         server->dismiss_at = clock_after(clock_now(), SILENT_LINGER);

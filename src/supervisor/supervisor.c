@@ -307,14 +307,14 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     readyfile_remove(supervisor->options->ready_file);
     desk_close(supervisor);
     listener_hide(&supervisor->listener);
-    if (supervisor_count(supervisor, WORKER_READY) > 0) {
+    if (supervisor_count(supervisor, WORKER_READY) + supervisor_count(supervisor, WORKER_STOPPING) > 0) {
         (void)desk_hand_over(supervisor, clock_now());
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_STARTING) {
-            worker_kill(worker, SIGKILL); /* it serves nobody */
-        } else if (worker->state == WORKER_READY) {
+            worker_kill(worker, SIGKILL);          /* it serves nobody */
+        } else if (worker->state != WORKER_DOWN) { /* one that is being replaced has no successor now */
             worker_end(worker);
             int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
             if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
@@ -578,9 +578,9 @@ static void finish(struct supervisor *supervisor)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
-    do {
-        orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, clock_now());
+    do { /* what lies in the queue comes last: while the desk is full there is no room for it */
         rescue_dismiss(&supervisor->orphans, &supervisor->listener, &err);
+        orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, clock_now());
     } while (supervisor->orphans.count > 0);
     listener_close(&supervisor->listener);
     fd_close(&supervisor->epoll);

@@ -132,6 +132,32 @@ static void a_running_request_is_answered_at_a_stop(void **state)
     assert_true(serving_finish(serving));
 }
 
+static void who_is_queued_at_a_stop_is_answered_beyond_the_last_request_of_a_life(void **state)
+{
+    (void)state;
+    enum { QUEUED = 5 };
+    int queued[QUEUED];
+    struct serving *serving = serving_make(16);
+    serving->config.max_requests = 3;
+    serving->config.retire_at_once = true;
+    serving_start(serving);
+    int first = client_connect(serving);
+    serving_await_slot(serving, 0, SLOT_WAITING);
+    assert_true(client_send(first, "\"wait\"", 6));
+    serving_await(serving);
+    assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0); /* comes before those */
+    for (int i = 0; i < QUEUED; i++) {
+        queued[i] = client_connect(serving);
+        assert_true(client_send(queued[i], "[3]", 3));
+    }
+    serving_release(serving);
+    assert_answered(first, OK("\"wait\""));
+    for (int i = 0; i < QUEUED; i++) {
+        assert_answered(queued[i], OK("[3]"));
+    }
+    assert_true(serving_finish(serving));
+}
+
 static void without_a_supervisor_the_worker_ends(void **state)
 {
     (void)state;
@@ -613,6 +639,7 @@ int main(void)
         DESCRIPTOR_TEST(who_is_queued_or_in_the_middle_is_answered_at_a_stop),
         DESCRIPTOR_TEST(who_has_said_nothing_is_sent_away_at_a_stop),
         DESCRIPTOR_TEST(a_running_request_is_answered_at_a_stop),
+        DESCRIPTOR_TEST(who_is_queued_at_a_stop_is_answered_beyond_the_last_request_of_a_life),
         DESCRIPTOR_TEST(without_a_supervisor_the_worker_ends),
         DESCRIPTOR_TEST(a_connection_handed_over_is_served),
         DESCRIPTOR_TEST(a_message_it_does_not_know_costs_nothing),

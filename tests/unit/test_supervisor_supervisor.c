@@ -374,6 +374,53 @@ static void a_second_signal_or_the_end_of_grace_cuts_it_short(void **state)
     }
 }
 
+static void whoever_waits_when_it_is_cut_short_is_told(void **state)
+{
+    (void)state;
+    enum { WAITING = 1500 }; /* more than the desk holds: some lie in the queue of the workers, some in the backlog */
+    static int waiting[WAITING];
+    start();
+    wait_until_ready();
+    int running = ask("\"hang\"");
+    usleep(300000); /* the desk is open */
+    for (int i = 0; i < WAITING; i++) {
+        waiting[i] = ask("[2]");
+    }
+    usleep(200000);
+    assert_int_equal(kill(runtime, SIGTERM), 0);
+    usleep(50000);
+    assert_int_equal(kill(runtime, SIGTERM), 0);
+    assert_non_null(strstr(hear(running), "\"server_error\""));
+    for (int i = 0; i < WAITING; i++) {
+        const char *reply = hear(waiting[i]);
+        if (strstr(reply, "\"server_error\"") == NULL) {
+            fail_msg("client %d: '%s'", i, reply);
+        }
+    }
+    assert_int_equal(wait_for_end(), EXIT_OK);
+    assert_gone();
+}
+
+static void a_worker_that_is_replaced_answers_who_waits_at_a_stop(void **state)
+{
+    (void)state;
+    options.max_requests = 1;
+    start();
+    wait_until_ready();
+    int begun = ask("[1"); /* keeps the worker from ending once it is replaced */
+    usleep(50000);
+    assert_serving();
+    int waiting = ask("[2]"); /* nobody accepts */
+    usleep(50000);
+    assert_int_equal(kill(runtime, SIGTERM), 0);
+    usleep(50000);
+    assert_int_equal(send(begun, "]", 1, MSG_NOSIGNAL), 1);
+    assert_string_equal(hear(begun), OK("[1]"));
+    assert_string_equal(hear(waiting), OK("[2]"));
+    assert_int_equal(wait_for_end(), EXIT_OK);
+    assert_gone();
+}
+
 static void a_storm_of_signals_is_one_stop(void **state)
 {
     (void)state;
@@ -752,6 +799,8 @@ int main(void)
         RUNTIME_TEST(it_starts_serves_and_stops_without_a_trace),
         RUNTIME_TEST(a_request_in_flight_is_answered_at_a_stop),
         RUNTIME_TEST(a_second_signal_or_the_end_of_grace_cuts_it_short),
+        RUNTIME_TEST(whoever_waits_when_it_is_cut_short_is_told),
+        RUNTIME_TEST(a_worker_that_is_replaced_answers_who_waits_at_a_stop),
         RUNTIME_TEST(a_storm_of_signals_is_one_stop),
         RUNTIME_TEST(who_was_served_by_a_worker_that_died_is_told),
         RUNTIME_TEST(connections_nobody_had_read_go_on_to_the_next_worker),
