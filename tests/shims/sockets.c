@@ -60,11 +60,13 @@ static bool is_stream(int fd)
 
 static size_t cut(int fd, size_t size) { return is_short && size > 1 && is_stream(fd) ? 1 : size; }
 
-/* The same for a message: `part` is where its one byte is told of. */
+/* The same for a message: `part` is where its one byte is told of. One that carries descriptors is taken whole, as by
+ * any kernel: it is small, and they belong to all of its bytes. */
 static struct msghdr cut_message(int fd, const struct msghdr *message, struct iovec *part)
 {
     struct msghdr shorter = *message;
-    for (size_t i = 0; is_short && i < message->msg_iovlen && is_stream(fd); i++) {
+    bool is_cut = is_short && message->msg_controllen == 0 && is_stream(fd);
+    for (size_t i = 0; is_cut && i < message->msg_iovlen; i++) {
         if (message->msg_iov[i].iov_len > 0) {
             *part = (struct iovec){message->msg_iov[i].iov_base, 1};
             shorter.msg_iov = part;
