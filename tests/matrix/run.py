@@ -11,6 +11,7 @@ import hashlib
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -124,19 +125,24 @@ def main():
     parser.add_argument("--only", action="append", help="environments whose name matches this pattern")
     parser.add_argument("--jobs", type=int, default=2, help="environments tested at once")
     parser.add_argument("--report", type=pathlib.Path, help="write the table there")
+    parser.add_argument("--logs", type=pathlib.Path, help="write what pytest prints into this folder")
     parser.add_argument("tests", nargs="*", default=CONTRACT, help="what pytest is to run (default: the contract)")
     options = parser.parse_args()
+    if options.logs:
+        options.logs.mkdir(parents=True, exist_ok=True)
     chosen = [e for e in environments() if not options.only or any(fnmatch.fnmatch(e.name, o) for o in options.only)]
-    done = []
+    slowest_first = sorted(chosen, key=lambda e: not e.name.endswith("on arm64"))  # it is emulated
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for environment, output in pool.map(lambda e: e.run(options.tests), chosen):
-            done.append(environment)
+        for future in concurrent.futures.as_completed([pool.submit(e.run, options.tests) for e in slowest_first]):
+            environment, output = future.result()
             print("%-60s %s" % (environment.name, output.strip().splitlines()[-1]), flush=True)
             for name in environment.failed:
                 print("    failed: " + name, flush=True)
-    if options.report:
-        options.report.write_text(table(done, options.tests))
-    sys.exit(not done or any(e.failed or not e.counts["passed"] for e in done))
+            if options.logs:
+                (options.logs / (re.sub(r"\W+", "-", environment.name) + ".log")).write_text(output)
+            if options.report:
+                options.report.write_text(table([e for e in chosen if e.counts], options.tests))
+    sys.exit(not chosen or any(e.failed or not e.counts["passed"] for e in chosen))
 
 
 if __name__ == "__main__":
