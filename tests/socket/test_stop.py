@@ -268,7 +268,7 @@ def test_workers_that_spin_do_not_outlive_a_killed_supervisor(runtime):
         workers = server.worker_pids()
         with server.connect() as one, server.connect() as two:
             one.send(b'"while True: pass"')
-            two.send(b'"import signal\\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\\nwhile True: pass"')
+            two.send(b'"import signal\\nsignal.pthread_sigmask(signal.SIG_BLOCK, list(signal.Signals))\\nwhile True: pass"')
             time.sleep(0.2)
             server.kill(signal.SIGKILL)
             server.wait()
