@@ -27,7 +27,7 @@ EXIT_SOCKET, EXIT_ALREADY_RUNNING, EXIT_UNFIT = 73, 75, 78
 
 # What is logged under qemu-user (tests/matrix/arm64.sh): it refuses a clone() of the keeper's kind, and tells of signals.
 EMULATOR = "/build/cache/arm64/"
-EMULATOR_LOG = ["WARNING .*no keeper .Invalid argument", "^qemu: uncaught target signal"]
+EMULATOR_LOG = ["WARNING.*no keeper .Invalid argument", "^qemu: uncaught target signal"]
 
 SETTLE = 5.0  # seconds for descriptors, children and the socket's folder to be as before
 
