@@ -29,6 +29,7 @@ enum {
 };
 
 #define CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at the socket's file */
+#define DEAF_TIME      (1 * CLOCK_SECOND) /* for a worker whose channel has ended to end itself */
 #define STACK_TIME     (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -210,7 +211,10 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
                 log_error("worker %u sent an invalid control message and is replaced", worker->index);
                 worker_kill(worker, SIGKILL);
             }
-            return; /* at the end of the channel SIGCHLD says the rest */
+            if (worker->state == WORKER_READY) { /* at the end of the channel SIGCHLD says the rest; or it does not */
+                worker->deaf_at = clock_after(clock_now(), DEAF_TIME);
+            }
+            return;
         }
         if (message.type == CONTROL_READY && message.count == 0) {
             worker_ready(supervisor, worker);
@@ -419,6 +423,17 @@ static void check_socket(struct supervisor *supervisor, uint64_t now)
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
 
+/* A worker that lives on without its channel, which the function has closed, would never hear that it is to end. */
+static uint64_t end_deaf(struct worker *worker, uint64_t now)
+{
+    if (worker->pid > 0 && worker->deaf_at <= now) {
+        log_error("worker %u, pid %d, has closed its control channel and is replaced", worker->index, (int)worker->pid);
+        worker->deaf_at = CLOCK_NEVER;
+        worker_kill(worker, SIGKILL);
+    }
+    return worker->pid > 0 ? worker->deaf_at : CLOCK_NEVER;
+}
+
 /* Acts on deadlines that have passed; returns the next one. */
 static uint64_t expire(struct supervisor *supervisor, uint64_t now)
 {
@@ -434,6 +449,7 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
         }
         for (uint32_t i = 0; i < supervisor->worker_count; i++) {
             next = earlier(next, watch_worker(&supervisor->workers[i], supervisor->options, now));
+            next = earlier(next, end_deaf(&supervisor->workers[i], now));
         }
         return next;
     }
@@ -482,6 +498,7 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
             }
         }
         next = earlier(next, watch_worker(worker, supervisor->options, now));
+        next = earlier(next, end_deaf(worker, now));
         if (worker->wedged) {
             replace_worker(supervisor, worker, "a function does not stop, and others run beside it");
         }

@@ -43,6 +43,7 @@ struct worker {
     bool is_still;            /* none since the tick before */
     bool wedged;              /* a function does not stop, and others run beside it: to be replaced */
     bool stopped;             /* by SIGSTOP or the like */
+    uint64_t deaf_at;         /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
     bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT; restart_at says when it is killed */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */
     int stack;                /* where the process writes its Python stacks; -1 while DOWN */

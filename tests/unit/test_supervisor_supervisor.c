@@ -81,6 +81,8 @@ void *__wrap_realloc(void *block, size_t size)
 
 /* ---- the worker ------------------------------------------------------------------------------------------------- */
 
+static int control; /* the worker's end of its channel */
+
 static void die(const char *message, size_t size)
 {
     char text[64] = "";
@@ -98,6 +100,9 @@ static void die(const char *message, size_t size)
         for (;;) {
             pause();
         }
+    }
+    if (strncmp(text, "\"deafen", 7) == 0) {
+        close(control);
     }
     if (strncmp(text, "\"sleep", 6) == 0) {
         usleep(300000);
@@ -147,6 +152,7 @@ static int run_worker(void *context, const struct worker_seat *seat)
     (void)context;
     (void)signal(STACK_SIGNAL, SIG_IGN);
     (void)signal(CANCEL_SIGNAL, SIG_IGN);
+    control = seat->control;
     int code = load();
     if (code != EXIT_OK || control_send(seat->control, CONTROL_READY, NULL, 0) != 0) {
         _exit(code);
@@ -510,6 +516,22 @@ static void a_hundred_deaths_leave_nothing_behind(void **state)
     stop_and_check(); /* which looks at the descriptors */
 }
 
+static void a_worker_that_cannot_hear_is_replaced_and_delays_no_stop(void **state)
+{
+    (void)state;
+    options.grace_period = 60 * CLOCK_SECOND; /* longer than the test may take */
+    start();
+    wait_until_ready();
+    assert_string_equal(hear(ask("\"deafen\"")), OK("\"deafen\""));
+    assert_serving();
+    usleep(1200000);
+    assert_serving();
+    assert_string_equal(hear(ask("\"deafen\"")), OK("\"deafen\""));
+    stop_and_check();
+    assert_int_equal(capture_count(capture_end(), "has closed its control channel"), 2);
+    capture_begin();
+}
+
 static void a_function_beyond_its_limit_is_answered_and_its_worker_replaced(void **state)
 {
     (void)state;
@@ -805,6 +827,7 @@ int main(void)
         RUNTIME_TEST(who_was_served_by_a_worker_that_died_is_told),
         RUNTIME_TEST(connections_nobody_had_read_go_on_to_the_next_worker),
         RUNTIME_TEST(a_hundred_deaths_leave_nothing_behind),
+        RUNTIME_TEST(a_worker_that_cannot_hear_is_replaced_and_delays_no_stop),
         RUNTIME_TEST(a_function_beyond_its_limit_is_answered_and_its_worker_replaced),
         RUNTIME_TEST(while_the_only_worker_is_busy_the_supervisor_answers_for_health),
         RUNTIME_TEST(after_its_requests_a_worker_is_replaced_and_nobody_notices),
