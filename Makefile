@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ faults: setup-test build ## Each system call and allocation fails, 1000 kills, 1
 
 valgrind: setup-test ## The C unit tests of server and supervisor under valgrind
 	@tools/valgrind.sh
+
+tsan: setup-test ## The C unit tests that have threads under ThreadSanitizer
+	@tools/tsan.sh
 
 bench: setup-test build ## Requests a second beside a C echo server and a stdlib Python server
 	@$(VENV)/bin/python bench/run.py

@@ -354,7 +354,7 @@ static void a_later_reply_may_come_at_once_however_many_requests_follow(void **s
 }
 
 /* Notes how deep the stack is. */
-static uintptr_t deepest;
+static _Atomic uintptr_t deepest;
 
 static enum service_status reply_within_and_look(struct serving *serving, const struct request *request,
                                                  struct reply *reply)
