@@ -306,7 +306,7 @@ def test_a_hundred_deaf_clients_do_not_delay_a_normal_one(echo):
 # -- many ---------------------------------------------------------------------------------------------------------------
 
 
-def all_at_once(path, requests):
+def all_at_once(path, requests, when_sent=lambda: None):
     """Send every request on a connection of its own, all open at the same time; the raw replies in order.
 
     Connecting does not wait: a backlog that is too short shows as EAGAIN."""
@@ -320,6 +320,7 @@ def all_at_once(path, requests):
         for number, (peer, request) in enumerate(zip(sockets, requests)):
             peer.sendall(request)
             selector.register(peer, selectors.EVENT_READ, number)
+        when_sent()
         deadline = time.monotonic() + 60
         waiting = len(requests)
         while waiting and time.monotonic() < deadline:
@@ -346,12 +347,14 @@ def test_1000_simultaneous_clients_of_a_function_that_takes_its_time(runtime):
             assert client.check_reply(reply)["result"] == 0.001
 
 
-@pytest.mark.parametrize("seconds", [0.02, 0.3], ids=["a moment", "so long that the supervisor accepts"])
-def test_who_waits_behind_a_function_is_served_in_the_order_of_arrival(runtime, seconds):
+def test_who_waits_behind_a_function_is_served_in_the_order_of_arrival(runtime, tmp_path):
+    """All have sent their request while it runs, so long that the supervisor accepts for the worker."""
+    hold = b"import os, time\\nwhile not os.path.exists('%s'): time.sleep(0.01)\\ntime.sleep(0.3)\\nreturn 0"
+    sent = tmp_path / "sent"
     code = b'"KEPT[1] = KEPT.get(1, 0) + 1\\nreturn KEPT[1]"'
     with runtime("snippets:run") as server, server.connect() as first:
-        first.send(b'"import time\\ntime.sleep(%a)\\nreturn 0"' % seconds)
-        replies = all_at_once(server.path, [code] * 1000)
+        first.send(b'"' + hold % str(sent).encode() + b'"')
+        replies = all_at_once(server.path, [code] * 1000, sent.touch)
         assert first.reply()["result"] == 0
         assert [client.check_reply(reply)["result"] for reply in replies] == list(range(1, 1001))
 
