@@ -51,7 +51,7 @@ ROWS = {
     "E4": [("test_environment", "test_with_few_descriptors"), ("test_environment", "test_a_worker_that_cannot_be_forked")],
     "E5": [("test_environment", "test_it_serves_and_answers_for_dead_workers_without")],
     "E6": [("test_stop", "test_a"), ("test_stop", "test_an_idle"), ("test_stop", "test_many_requests"),
-           ("test_stop", "test_waiting_requests"), ("test_stop", "test_the_grace_period")],
+           ("test_stop", "test_who_waits"), ("test_stop", "test_the_grace_period")],
     "E7": [("test_stop", "test_workers_do_not_outlive"), ("test_stop", "test_workers_that_spin")],
     "E8": [("test_stop", "test_as_process_1"), ("test_stop", "test_orphans")],
     "E9": [("test_clock", "")],
