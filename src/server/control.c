@@ -3,6 +3,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -80,12 +81,16 @@ int control_receive(int fd, struct control_message *ret_message, int ret_fds[CON
     if (got == 0 && count == 0) {
         return 0;
     }
-    if (got != (ssize_t)sizeof message || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
-        message.count != count) {
+    bool is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
+    if (got != (ssize_t)sizeof message || (header.msg_flags & MSG_TRUNC) != 0 || message.count > CONTROL_FDS_MAX ||
+        (is_cut ? message.count <= count : message.count != count)) {
         for (uint32_t i = 0; i < count; i++) {
             fd_close(&ret_fds[i]);
         }
         return -EPROTO;
+    }
+    for (uint32_t i = count; i < message.count; i++) {
+        ret_fds[i] = -1;
     }
     *ret_message = message;
     return 1;

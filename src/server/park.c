@@ -128,7 +128,10 @@ static int receive(int fd, struct park_group *ret_group, int flags)
     }
     ret_group->count = (uint32_t)((rights->cmsg_len - CMSG_LEN(0)) / sizeof(int));
     memcpy(ret_group->fds, CMSG_DATA(rights), ret_group->count * sizeof(int));
-    if ((header.msg_flags & MSG_CTRUNC) != 0 || (size_t)got != ret_group->count * sizeof ret_group->slots[0]) {
+    /* where descriptors ran out the last of them are missing, and the others are what they are */
+    uint32_t missing = (header.msg_flags & MSG_CTRUNC) != 0 ? PARK_GROUP - ret_group->count : 0;
+    size_t named = (size_t)got / sizeof ret_group->slots[0];
+    if (named < ret_group->count || named > ret_group->count + missing) {
         discard(ret_group);
     }
     keep_connections(ret_group);

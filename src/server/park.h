@@ -52,7 +52,8 @@ void park_drop(const struct park *park, uint32_t slot);
 
 /* Takes what lies in a slot: descriptors the caller owns, each checked to be a Unix stream socket, each with a slot
  * below SLOTS_MAX; what is none is closed and left out. Returns 0, or -errno and nothing to own if there is nothing
- * (-EAGAIN) or something else was put there (-EPROTO). */
+ * (-EAGAIN) or something else was put there (-EPROTO). Of a group, those are lost for which the
+ * table has no room. */
 int park_take(int receive_end, struct park_group *ret_group);
 
 /* A duplicate of the one connection there that has place `slot` on the page, to watch or to answer on: a descriptor the

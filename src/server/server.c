@@ -37,7 +37,7 @@ struct server {
     struct conn_host host;
     bool accepting; /* the listener is in the epoll set */
     bool shortage_logged;
-    uint64_t grow_at;           /* no new slots before */
+    uint64_t grow_at;           /* no new slots before; 0: the last could be made */
     uint64_t trim_at;           /* when spare slots are closed; CLOCK_NEVER while busy */
     uint64_t resume_at;         /* when to accept again; CLOCK_NEVER while accepting or full */
     const struct conn *awaited; /* the rest of its request is about to come; accepting pauses until resume_at for it */
@@ -120,6 +120,7 @@ static void grow_slots(struct server *server)
     if (status == 0) {
         status = control_send(server->config->control, CONTROL_SLOTS, park->receive + before, park->count - before);
     }
+    server->grow_at = 0;
     if (status < 0) {
         park_trim(park, before);
         server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
@@ -194,21 +195,36 @@ static enum accepted accept_one(struct server *server)
     }
 }
 
-/* The same from the queue of those the supervisor hands on. */
+/* Whether one more descriptor can be had. 0 or -errno. */
+static int find_descriptor(void)
+{
+    int found = eventfd(0, EFD_CLOEXEC);
+    int status = found < 0 ? -errno : 0;
+    fd_close(&found);
+    return status;
+}
+
+/* The same from the queue of those the supervisor hands on. Unlike accept, receiving without a descriptor to spare
+ * takes the message and loses the connection: it is looked before. */
 static enum accepted take_one(struct server *server)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
     grow_slots(server);
-    int status = server->config->queue > 0 ? control_receive(server->config->queue, &message, fds) : -EAGAIN;
+    int status = find_descriptor();
+    if (status < 0) {
+        pause_accepting(server, -status);
+        return ACCEPT_PAUSED;
+    }
+    status = server->config->queue > 0 ? control_receive(server->config->queue, &message, fds) : -EAGAIN;
     if (status == -EBADF || status == -ENOTSOCK) {
         _exit(EXIT_TAMPERED);
     }
     if (status <= 0) {
-        return status == -EPROTO ? ACCEPTED : ACCEPT_EMPTY; /* EPROTO: the function wrote to it, or no descriptors */
+        return status == -EPROTO ? ACCEPTED : ACCEPT_EMPTY; /* EPROTO: the function wrote to it */
     }
     uint32_t used = 0;
-    if (message.type == CONTROL_CONNECTION && message.count == 1) {
+    if (message.type == CONTROL_CONNECTION && message.count == 1 && fds[0] >= 0) {
         take_in(server, fds[used++]);
     }
     for (; used < message.count; used++) {
@@ -270,11 +286,12 @@ static bool await_rest(struct server *server, const struct conn *partial)
 /* How many are accepted before the first is read: they are parked together, which costs little more than one. But half
  * of those that wait are left there: with all of them taken, clients and worker would wait for each other in turns. So
  * from time to time it is looked how many there are. One where there are other workers, since each takes what it can
- * serve now; and with many connections held, since groups that outlive most of their members would keep too many places
- * (park.h). */
+ * serve now; and with many connections held, or where no more slots could be made, since groups that outlive most of
+ * their members would keep too many places (park.h). */
 static uint32_t group_size(const struct server *server)
 {
-    if (!server->config->retire_at_once || server->host.count >= GROUPED_MAX) {
+    bool was_short = server->grow_at > 0;
+    if (!server->config->retire_at_once || server->host.count >= GROUPED_MAX || was_short) {
         return 1;
     }
     return server->until_look == 0 ? PARK_GROUP : server->group;

@@ -63,7 +63,7 @@ void desk_accept(struct supervisor *supervisor)
         desk_close(supervisor); /* a worker takes who has woken us: the way through here is longer */
         return;
     }
-    while (supervisor->orphans.count < ORPHANS_MAX) {
+    while (orphans_have_room(&supervisor->orphans)) {
         int connection = listener_accept(&supervisor->listener);
         if (connection == -EAGAIN) {
             return;
@@ -151,7 +151,7 @@ uint64_t desk_tend(struct supervisor *supervisor, uint64_t now)
     bool alone = supervisor->alone_since != CLOCK_NEVER;
     uint64_t opens = alone ? clock_after(supervisor->alone_since, DESK_AFTER) : now;
     opens = opens > supervisor->desk_opens_at ? opens : supervisor->desk_opens_at;
-    if (!supervisor->desk_open && is_wanted(supervisor) && supervisor->orphans.count < ORPHANS_MAX) {
+    if (!supervisor->desk_open && is_wanted(supervisor) && orphans_have_room(&supervisor->orphans)) {
         if (opens <= now) {
             open_desk(supervisor);
         } else {

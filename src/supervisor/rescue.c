@@ -45,9 +45,20 @@ void rescue_answer(int connection, enum protocol protocol, const struct error *e
     rescue_hang_up(connection);
 }
 
+bool orphans_have_room(const struct orphans *orphans)
+{
+    bool is_low = orphans->numbers_end > 0; /* numbers are given from the lowest: the table is full up to this one */
+    for (uint32_t i = 0; i < orphans->count && is_low; i++) {
+        if (orphans->fds[i] >= orphans->numbers_end) {
+            return false;
+        }
+    }
+    return orphans->count < ORPHANS_MAX;
+}
+
 bool orphans_add(struct orphans *orphans, int connection, uint64_t now)
 {
-    if (orphans->count == ORPHANS_MAX) {
+    if (!orphans_have_room(orphans)) {
         return false;
     }
     orphans->fds[orphans->count] = connection;
@@ -191,7 +202,7 @@ void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
     int status;
-    while (orphans->count < ORPHANS_MAX && (status = control_receive(queue, &message, fds)) != -EAGAIN) {
+    while (orphans_have_room(orphans) && (status = control_receive(queue, &message, fds)) != -EAGAIN) {
         if (status == -EPROTO) {
             continue; /* a worker's function wrote to it */
         }

@@ -19,11 +19,15 @@ enum { ORPHANS_MAX = SLOTS_MAX }; /* unread connections that may wait for the ne
 /* Connections nobody has read from yet, waiting for a worker. */
 struct orphans {
     enum protocol protocol; /* ASYA_PROTOCOL: what they may speak */
+    int numbers_end;        /* the descriptors they may have; those from here on are for other work. 0: any */
     uint32_t count;
     int fds[ORPHANS_MAX];
     uint64_t since[ORPHANS_MAX]; /* clock_now() when it came here; oldest first */
     bool judged[ORPHANS_MAX];    /* it needs a worker: what has arrived of it says so */
 };
+
+/* False if there are as many as there may be, or as the table of descriptors allows. */
+bool orphans_have_room(const struct orphans *orphans);
 
 /* Takes over `connection`. False if there is no room: it stays the caller's. */
 bool orphans_add(struct orphans *orphans, int connection, uint64_t now);

@@ -13,6 +13,7 @@
 #include "supervisor/watch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,9 @@
 
 enum {
     EVENTS_MAX = 16,
+    /* Descriptors that connections without a worker leave free: a worker's start takes PARK_KEPT + 3 more than the end
+     * of the one before gives back, a look at a parking slot takes PARK_GROUP. */
+    DESCRIPTORS_KEPT = PARK_KEPT + PARK_GROUP,
 };
 
 #define CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at the socket's file */
@@ -225,6 +229,11 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
         } else if (message.type == CONTROL_TRIM && message.count == 0) {
             park_trim(&worker->park, PARK_KEPT);
         } else if (message.type == CONTROL_SLOTS) {
+            if (message.count > 0 && fds[message.count - 1] < 0) {
+                log_warning("worker %u: no descriptors are left here for more parking slots (RLIMIT_NOFILE): clients "
+                            "whose connections its function closes get no reply",
+                            worker->index);
+            }
             worker_add_slots(worker, fds, message.count);
         } else {
             for (uint32_t i = 0; i < message.count; i++) {
@@ -553,6 +562,16 @@ static bool watch_signals(struct supervisor *supervisor)
            epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->signals, &event) == 0;
 }
 
+/* Under a low RLIMIT_NOFILE; 0: there are enough. */
+static int numbers_for_orphans(void)
+{
+    long limit = sysconf(_SC_OPEN_MAX);
+    if (limit < 0 || limit > INT_MAX) {
+        return 0;
+    }
+    return limit > DESCRIPTORS_KEPT ? (int)limit - DESCRIPTORS_KEPT : 1;
+}
+
 static bool prepare(struct supervisor *supervisor)
 {
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
@@ -560,6 +579,7 @@ static bool prepare(struct supervisor *supervisor)
     supervisor->worker_count = wanted > 1 ? wanted + 1 : 1;
     supervisor->alone_since = supervisor->tick_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
+    supervisor->orphans.numbers_end = numbers_for_orphans();
     supervisor->max_rss = supervisor->options->max_rss.bytes;
     uint64_t limit;
     if (supervisor->options->max_rss.percent > 0) {

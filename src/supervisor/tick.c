@@ -61,7 +61,7 @@ static bool is_readable(int connection)
  * connections: the change succeeds only for the one that was looked at. */
 static void take_back(struct supervisor *supervisor, struct worker *worker)
 {
-    for (uint32_t i = 0; i < worker->park.count && supervisor->orphans.count < ORPHANS_MAX; i++) {
+    for (uint32_t i = 0; i < worker->park.count && orphans_have_room(&supervisor->orphans); i++) {
         struct status_slot *slot = &worker->page->slots[i];
         uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
         if (SLOT_STATE(word) != SLOT_WAITING) {

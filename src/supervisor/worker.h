@@ -94,7 +94,7 @@ void worker_ended(struct worker *worker);
 /* In another worker's process, right after its fork: lets go of this worker. */
 void worker_forget(struct worker *worker);
 
-/* Takes over the receiving ends of further slots; closes what does not fit. */
+/* Takes over the receiving ends of further slots, -1 for one there was no descriptor for; closes what does not fit. */
 void worker_add_slots(struct worker *worker, int *fds, uint32_t count);
 
 /* A duplicate of the connection that has place `slot` on the page, as park_peek gives it. */

@@ -3,10 +3,12 @@
 #include "capture.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { DESCRIPTORS_MAX = 8192, TEST_SECONDS = 20 };
@@ -40,6 +42,37 @@ size_t descriptors_count(void)
     return look(open);
 }
 
+static struct rlimit allowed; /* all zero: nothing is lowered */
+
+static void set_limit(struct rlimit limit)
+{
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        perror("descriptors: setrlimit");
+        abort();
+    }
+}
+
+void descriptors_limit(unsigned more)
+{
+    int lowest = dup(STDERR_FILENO); /* all below are open */
+    if (lowest < 0 || getrlimit(RLIMIT_NOFILE, &allowed) != 0) {
+        perror("descriptors: getrlimit");
+        abort();
+    }
+    close(lowest);
+    rlim_t end = (rlim_t)lowest;
+    for (; more > 0; end++) {
+        more -= fcntl((int)end, F_GETFD) < 0;
+    }
+    set_limit((struct rlimit){.rlim_cur = end, .rlim_max = allowed.rlim_max});
+}
+
+void descriptors_allow(void)
+{
+    set_limit(allowed);
+    allowed = (struct rlimit){0};
+}
+
 int descriptors_note(void **state)
 {
     (void)state;
@@ -53,6 +86,9 @@ int descriptors_check(void **state)
     (void)state;
     static bool open[DESCRIPTORS_MAX];
     capture_give_up();
+    if (allowed.rlim_max > 0) { /* the test has failed in between */
+        descriptors_allow();
+    }
     look(open);
     alarm(0);
     int status = 0;

@@ -9,6 +9,10 @@
 /* How many descriptors this process has open. */
 size_t descriptors_count(void);
 
+/* From here to descriptors_allow() this process can open only so many more: RLIMIT_NOFILE is lowered. */
+void descriptors_limit(unsigned more);
+void descriptors_allow(void);
+
 /* cmocka setup: notes which are open, and gives the test twenty seconds before SIGALRM ends the program. */
 int descriptors_note(void **state);
 

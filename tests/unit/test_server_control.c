@@ -1,6 +1,7 @@
 /* control: whole messages with their descriptors, and nothing else, between a supervisor and a worker. */
 #include "descriptors.h"
 
+#include "base/fd.h"
 #include "server/control.h"
 
 #include <errno.h>
@@ -208,6 +209,31 @@ static void a_malformed_message_is_refused_and_its_descriptors_closed(void **sta
     }
 }
 
+static void descriptors_the_table_has_no_room_for_are_missing(void **state)
+{
+    (void)state;
+    enum { SENT = 3 };
+    for (unsigned room = 0; room <= SENT; room++) {
+        struct channel channel = channel_make();
+        const int sent[SENT] = {STDERR_FILENO, STDERR_FILENO, STDERR_FILENO};
+        struct control_message message;
+        int fds[CONTROL_FDS_MAX];
+        assert_int_equal(control_send(channel.worker, CONTROL_SLOTS, sent, SENT), 0);
+        descriptors_limit(room);
+        int status = control_receive(channel.supervisor, &message, fds);
+        descriptors_allow();
+        assert_int_equal(status, 1);
+        assert_int_equal(message.type, CONTROL_SLOTS);
+        assert_int_equal(message.count, SENT);
+        for (unsigned i = 0; i < SENT; i++) {
+            assert_int_equal(fds[i] >= 0, i < room);
+            assert_true(i < room || fds[i] == -1);
+            fd_close(&fds[i]);
+        }
+        channel_close(&channel);
+    }
+}
+
 static void the_end_of_the_channel_is_told_from_silence(void **state)
 {
     (void)state;
@@ -252,6 +278,7 @@ int main(void)
         DESCRIPTOR_TEST(more_descriptors_than_allowed_are_not_sent),
         DESCRIPTOR_TEST(a_descriptor_that_is_not_open_cannot_be_sent),
         DESCRIPTOR_TEST(a_malformed_message_is_refused_and_its_descriptors_closed),
+        DESCRIPTOR_TEST(descriptors_the_table_has_no_room_for_are_missing),
         DESCRIPTOR_TEST(the_end_of_the_channel_is_told_from_silence),
         DESCRIPTOR_TEST(a_full_queue_is_said_and_not_waited_for),
     };

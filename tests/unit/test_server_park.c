@@ -172,6 +172,36 @@ static void those_parked_together_are_dropped_together(void **state)
     park_done(&slots);
 }
 
+static void of_a_group_as_many_come_out_as_the_table_has_room_for(void **state)
+{
+    (void)state;
+    for (unsigned room = 1; room < PARK_GROUP; room++) {
+        int clients[PARK_GROUP];
+        struct park_group taken;
+        assert_int_equal(park_grow(&slots, 2), 0);
+        park_group(clients, PARK_GROUP);
+        descriptors_limit(room);
+        int seen = park_peek(slots.receive[1], 100);
+        bool was_seen = seen >= 0;
+        close(seen);
+        int status = park_take(slots.receive[1], &taken);
+        descriptors_allow();
+        assert_true(was_seen);
+        assert_int_equal(status, 0);
+        assert_int_equal(taken.count, room);
+        for (uint32_t i = 0; i < PARK_GROUP; i++) {
+            if (i < room) {
+                assert_int_equal(taken.slots[i], 100 - i);
+                assert_connected(taken.fds[i], clients[i]);
+                close(taken.fds[i]);
+            }
+            assert_true(is_hung_up(clients[i]));
+            close(clients[i]);
+        }
+        park_done(&slots);
+    }
+}
+
 /* As a function could put it there: a slot that is none, or not as many slots as descriptors. */
 static void what_does_not_fit_a_group_is_closed(void **state)
 {
@@ -376,6 +406,7 @@ int main(void)
         DESCRIPTOR_TEST(a_slot_is_used_again_and_again),
         DESCRIPTOR_TEST(those_parked_together_are_told_apart_by_their_slots),
         DESCRIPTOR_TEST(those_parked_together_are_dropped_together),
+        DESCRIPTOR_TEST(of_a_group_as_many_come_out_as_the_table_has_room_for),
         DESCRIPTOR_TEST(what_does_not_fit_a_group_is_closed),
         DESCRIPTOR_TEST(what_a_dead_worker_left_is_still_there),
         DESCRIPTOR_TEST(closing_the_slots_closes_what_lies_in_them),

@@ -298,6 +298,32 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
     assert_true(serving_stop(serving));
 }
 
+/* Receiving it without one to spare would lose the connection. */
+static void who_is_handed_on_waits_for_a_free_descriptor(void **state)
+{
+    (void)state;
+    int pair[2];
+    struct serving *serving = serving_make(4);
+    serving_start(serving);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(fcntl(pair[0], F_SETFL, 0), 0);
+    assert_int_equal(client_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
+    (void)count_at_rest();
+    descriptors_limit(0);
+    uint64_t turns = serving->page.turns;
+    int sent = control_send(serving->queue, CONTROL_CONNECTION, &pair[1], 1);
+    for (int i = 0; i < 5000 && serving->page.turns == turns; i++) {
+        usleep(1000);
+    }
+    descriptors_allow();
+    close(pair[1]);
+    assert_int_equal(sent, 0);
+    assert_true(serving->page.turns > turns); /* it has looked */
+    assert_true(client_send(pair[0], "[2]", 3));
+    assert_answered(pair[0], OK("[2]"));
+    assert_true(serving_stop(serving));
+}
+
 /* ---- parked together --------------------------------------------------------------------------------------------- */
 
 /* A worker that is alone finds `count` clients in its backlog. The first has a function called that waits. */
@@ -425,6 +451,49 @@ static void the_supervisor_can_answer_after_the_worker_has_let_go(void **state)
     assert_true(client_send(duplicate, "late", 4));
     close(duplicate);
     assert_answered(client, "late");
+    assert_true(serving_stop(serving));
+}
+
+/* A few silent clients would keep all places that have a slot, each with those it came with. */
+static void where_no_more_slots_can_be_made_each_is_parked_alone(void **state)
+{
+    (void)state;
+    enum { SLOTS = 2, ROOM = 12, ROUNDS = 200 }; /* in some of them it looks again how many wait */
+    int first[SLOTS + 1];
+    struct serving *serving = serving_make(SLOTS);
+    serving->config.retire_at_once = true;
+    for (int i = 0; i <= SLOTS; i++) {
+        first[i] = client_connect(serving);
+        assert_true(i == SLOTS || client_send(first[i], "[1]", 3));
+    }
+    descriptors_limit(ROOM); /* a step of slots takes more */
+    serving_start(serving);
+    for (int i = 0; i < SLOTS; i++) {
+        assert_answered(first[i], OK("[1]"));
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        atomic_store(&serving->waiting, false);
+        atomic_store(&serving->released, false);
+        int busy = client_connect(serving);
+        assert_true(client_send(busy, "\"wait\"", 6));
+        serving_await(serving);
+        int silent[SLOTS] = {client_connect(serving), client_connect(serving)};
+        serving_release(serving);
+        assert_answered(busy, OK("\"wait\""));
+        for (uint32_t slot = 0; slot < SLOTS; slot++) {
+            serving_await_slot(serving, slot, SLOT_WAITING);
+            await_parked(serving, slot, 1);
+        }
+        for (int k = 0; k < SLOTS; k++) {
+            assert_true(client_send(silent[k], "[3]", 3));
+            assert_answered(silent[k], OK("[3]"));
+        }
+        for (uint32_t slot = 0; slot < SLOTS; slot++) {
+            serving_await_slot(serving, slot, SLOT_FREE);
+        }
+    }
+    descriptors_allow();
+    close(first[SLOTS]);
     assert_true(serving_stop(serving));
 }
 
@@ -647,6 +716,8 @@ int main(void)
         DESCRIPTOR_TEST(more_slots_are_made_and_told_when_they_run_out),
         DESCRIPTOR_TEST(who_waits_is_parked_together_before_the_function_is_called),
         DESCRIPTOR_TEST(a_group_keeps_its_places_until_its_last_connection_is_closed),
+        DESCRIPTOR_TEST(where_no_more_slots_can_be_made_each_is_parked_alone),
+        DESCRIPTOR_TEST(who_is_handed_on_waits_for_a_free_descriptor),
         DESCRIPTOR_TEST(what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there),
         DESCRIPTOR_TEST(the_supervisor_can_answer_after_the_worker_has_let_go),
         DESCRIPTOR_TEST(a_worker_with_others_beside_it_takes_one_at_a_time),

@@ -363,6 +363,40 @@ static void what_is_no_connection_is_passed_over(void **state)
     park_done(&slots);
 }
 
+/* Under a low RLIMIT_NOFILE: the descriptors above are for the next worker's start. */
+static void orphans_leave_descriptors_free_and_the_others_are_answered(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 4 };
+    struct error err = crash();
+    int clients[CLIENTS];
+    assert_int_equal(park_grow(&slots, CLIENTS), 0);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i] = park_client(i);
+        page.slots[i].state = SLOT_WAITING;
+    }
+    int lowest = dup(STDERR_FILENO);
+    close(lowest);
+    orphans.numbers_end = lowest + 1; /* the second one is beyond */
+    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    assert_int_equal(rescued.handed_on, 2);
+    assert_int_equal(rescued.partial, CLIENTS - 2);
+    assert_false(orphans_have_room(&orphans));
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        char reply[4096];
+        bool ended;
+        (void)read_reply(clients[i], reply, sizeof reply, &ended);
+        assert_int_equal(ended, i >= 2);
+        assert_true(!ended || strstr(reply, "\"server_error\"") != NULL);
+        close(clients[i]);
+    }
+    close(orphans.fds[1]);
+    orphans.count = 1;
+    assert_true(orphans_have_room(&orphans));
+    close(orphans.fds[0]);
+    park_done(&slots);
+}
+
 static void more_orphans_than_there_is_room_for_are_answered(void **state)
 {
     (void)state;
@@ -716,6 +750,7 @@ int main(void)
         RESCUE_TEST(each_of_a_group_has_the_outcome_of_its_own_state),
         RESCUE_TEST(every_slot_is_looked_at_once),
         RESCUE_TEST(what_is_no_connection_is_passed_over),
+        RESCUE_TEST(orphans_leave_descriptors_free_and_the_others_are_answered),
         RESCUE_TEST(more_orphans_than_there_is_room_for_are_answered),
         RESCUE_TEST(a_client_that_is_gone_is_no_failure),
         RESCUE_TEST(a_client_still_writing_gets_its_reply),
