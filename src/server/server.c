@@ -309,12 +309,25 @@ static void learn_group_size(struct server *server, uint32_t size, uint32_t take
     }
 }
 
+/* It stays unread, for the next worker. One that is not parked would be lost: nobody looks at it again. */
+static bool is_left(struct server *server, const struct conn *conn)
+{
+    if (!server->retiring) {
+        return false;
+    }
+    slot_park(&server->host);
+    return slot_is_parked(conn);
+}
+
 /* Serves who was accepted. False when those who still wait are left to others for a while. */
 static bool begin(struct server *server)
 {
     bool goes_on = true;
-    for (uint32_t i = 0; i < server->fresh_count && !server->retiring; i++) { /* the rest stays unread, for the next */
+    for (uint32_t i = 0; i < server->fresh_count; i++) {
         struct conn *conn = server->fresh[i];
+        if (is_left(server, conn)) {
+            continue;
+        }
         if (i > 0) {
             conn_enter(conn, CONN_READING); /* its time begins now: one before it may have taken minutes */
         }

@@ -454,6 +454,27 @@ static void the_supervisor_can_answer_after_the_worker_has_let_go(void **state)
     assert_true(serving_stop(serving));
 }
 
+/* Nobody would look at them again, and the next worker could not find them. */
+static void who_is_not_parked_is_served_though_the_worker_retires(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 3 };
+    int clients[CLIENTS];
+    struct serving *serving = serving_make(1);
+    serving->config.retire_at_once = true;
+    serving->config.max_requests = 1;
+    serving->config.control = -1; /* no more slots can be made */
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = client_connect(serving);
+        assert_true(client_send(clients[i], "[1]", 3));
+    }
+    serving_start(serving);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_answered(clients[i], OK("[1]"));
+    }
+    assert_true(serving_finish(serving));
+}
+
 /* A few silent clients would keep all places that have a slot, each with those it came with. */
 static void where_no_more_slots_can_be_made_each_is_parked_alone(void **state)
 {
@@ -717,6 +738,7 @@ int main(void)
         DESCRIPTOR_TEST(who_waits_is_parked_together_before_the_function_is_called),
         DESCRIPTOR_TEST(a_group_keeps_its_places_until_its_last_connection_is_closed),
         DESCRIPTOR_TEST(where_no_more_slots_can_be_made_each_is_parked_alone),
+        DESCRIPTOR_TEST(who_is_not_parked_is_served_though_the_worker_retires),
         DESCRIPTOR_TEST(who_is_handed_on_waits_for_a_free_descriptor),
         DESCRIPTOR_TEST(what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there),
         DESCRIPTOR_TEST(the_supervisor_can_answer_after_the_worker_has_let_go),
