@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -24,6 +25,8 @@ enum {
 };
 
 #define COLLECT_TIMEOUT (250 * CLOCK_MS)
+#define LIFE_ALONE      (1 * CLOCK_SECOND) /* of a keeper whose worker is dead: it is asked long before */
+#define DEATH_SIGNAL    SIGALRM            /* the worker is dead; nobody else sends it to a keeper */
 
 struct address {
     struct sockaddr_un name;
@@ -88,30 +91,60 @@ static void give_all(int channel, const struct address *listener)
     }
 }
 
-static void keep(int channel, const struct address *listener) __attribute__((noreturn));
+static void wake(int number) { (void)number; }
 
-static void keep(int channel, const struct address *listener)
+/* Waits until the channel says something. The function may have closed its number and got it again for a file that
+ * never does: so for no longer than LIFE_ALONE once the worker is dead. Not with poll(), in which the signal could be
+ * missed. */
+static bool await_channel(int channel, pid_t worker)
+{
+    struct sigaction action = {.sa_handler = wake};
+    (void)sigaction(DEATH_SIGNAL, &action, NULL);
+    (void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
+    uint64_t mask = ~(UINT64_C(1) << (DEATH_SIGNAL - 1)); /* as the kernel has it */
+    struct pollfd look = {.fd = channel, .events = POLLIN};
+    long status;
+    do {
+        bool alone = getppid() != worker; /* also where it died before we could ask to be told */
+        struct timespec life = {.tv_sec = (time_t)(LIFE_ALONE / CLOCK_SECOND)};
+        status = syscall(SYS_ppoll, &look, 1L, alone ? &life : NULL, &mask, sizeof mask);
+    } while (status < 0 && errno == EINTR);
+    return status == 1;
+}
+
+struct keeper {
+    int channel;
+    struct file_identity identity; /* the channel's */
+    struct address listener;
+    pid_t worker;
+};
+
+static void keep(const struct keeper *keeper) __attribute__((noreturn));
+
+static void keep(const struct keeper *keeper)
 {
     (void)setpgid(0, 0); /* a worker is killed with its group */
     (void)prctl(PR_SET_NAME, "asya-keeper");
-    struct pollfd wait = {.fd = channel, .events = POLLIN};
     struct control_message message;
+    struct file_identity found;
     int fds[CONTROL_FDS_MAX];
-    int status;
-    do {
-        status = poll(&wait, 1, -1);
-    } while (status < 0 && errno == EINTR);
     /* the end of the channel: the supervisor needs no keeper any more, or is gone */
-    if (status == 1 && control_receive(channel, &message, fds) == 1 && message.type == CONTROL_COLLECT) {
-        give_all(channel, listener);
+    if (await_channel(keeper->channel, keeper->worker) && fd_stat(keeper->channel, &found) == 0 &&
+        file_identity_equal(&found, &keeper->identity) && control_receive(keeper->channel, &message, fds) == 1 &&
+        message.type == CONTROL_COLLECT) {
+        give_all(keeper->channel, &keeper->listener);
     }
     _exit(0);
 }
 
 int keeper_start(int channel, int listener)
 {
-    struct address address = {.size = sizeof address.name};
-    if (getsockname(listener, (struct sockaddr *)&address.name, &address.size) != 0) {
+    struct keeper keeper = {.channel = channel, .listener = {.size = sizeof keeper.listener.name}, .worker = getpid()};
+    int known = fd_stat(channel, &keeper.identity);
+    if (known < 0) {
+        return known;
+    }
+    if (getsockname(listener, (struct sockaddr *)&keeper.listener.name, &keeper.listener.size) != 0) {
         return -errno;
     }
     /* No exit signal: the function's wait() sees no child of its own in it. All signals blocked, as the supervisor has
@@ -124,7 +157,7 @@ int keeper_start(int channel, int listener)
     }
     long pid = syscall(SYS_clone, (long)CLONE_FILES, 0L, 0L, 0L, 0L);
     if (pid == 0) {
-        keep(channel, &address);
+        keep(&keeper);
     }
     int status = pid < 0 ? -errno : 0;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);

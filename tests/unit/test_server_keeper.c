@@ -13,6 +13,8 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -147,6 +149,51 @@ static void without_its_channel_the_keeper_says_so_by_ending(void **state)
     serving_free(serving);
 }
 
+/* The keeper of this process, by what it calls itself. */
+static pid_t find_keeper(pid_t worker)
+{
+    char path[64];
+    char text[256];
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)worker, (int)worker);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    text[size] = '\0';
+    assert_int_equal(fclose(file), 0);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+static void use_the_number_again(const struct serving *serving, int channel)
+{
+    int pair[2];
+    accept_all(serving, channel);
+    (void)!socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    (void)dup2(pair[0], channel);
+}
+
+/* Stopped and continued it looks the number up again, as it would if it first came to it so late. */
+static void a_channel_whose_number_is_another_file_s_is_not_waited_for_without_end(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(0);
+    int client = client_connect(serving);
+    char reply[8];
+    pid_t pid;
+    int channel = start(serving, use_the_number_again, &pid);
+    pid_t keeper = find_keeper(pid);
+    assert_true(keeper > 0);
+    usleep(20000); /* it waits */
+    assert_int_equal(kill(keeper, SIGSTOP), 0);
+    assert_int_equal(kill(keeper, SIGCONT), 0);
+    usleep(20000);
+    close(channel);
+    assert_int_equal(kill(keeper, 0), 0); /* it has not heard that */
+    end(pid);
+    assert_int_equal(client_read(client, reply, sizeof reply), 0); /* the last copy is closed */
+    close(client);
+    serving_free(serving);
+}
+
 static void it_ends_when_nobody_can_ask_any_more(void **state)
 {
     (void)state;
@@ -222,6 +269,7 @@ int main(void)
         DESCRIPTOR_TEST(the_connections_of_a_killed_process_are_all_there),
         DESCRIPTOR_TEST(nothing_else_is_given_away),
         DESCRIPTOR_TEST(without_its_channel_the_keeper_says_so_by_ending),
+        DESCRIPTOR_TEST(a_channel_whose_number_is_another_file_s_is_not_waited_for_without_end),
         DESCRIPTOR_TEST(it_ends_when_nobody_can_ask_any_more),
         DESCRIPTOR_TEST(no_keeper_is_no_answer),
         DESCRIPTOR_TEST(the_process_sees_no_child_in_it),
