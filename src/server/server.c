@@ -68,17 +68,23 @@ static void set_accepting(struct server *server, bool accepting)
         return;
     }
     server->accepting = accepting;
+    int epoll = server->host.epoll;
+    int queue = server->config->queue;
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &listener_tag};
-    int operation = accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
-    if (server->config->queue > 0) {
-        struct epoll_event queued = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &queue_tag};
-        (void)epoll_ctl(server->host.epoll, operation, server->config->queue, &queued);
+    struct epoll_event queued = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &queue_tag};
+    if (accepting && (queue <= 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, queue, &queued) == 0) &&
+        epoll_ctl(epoll, EPOLL_CTL_ADD, server->config->listener, &event) == 0) {
+        return;
     }
-    if (epoll_ctl(server->host.epoll, operation, server->config->listener, &event) != 0 && accepting) {
+    if (accepting) { /* both or none: those handed on must not wait longer than those accepted */
         log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
         server->accepting = false;
         server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
     }
+    if (queue > 0) {
+        (void)epoll_ctl(epoll, EPOLL_CTL_DEL, queue, NULL);
+    }
+    (void)epoll_ctl(epoll, EPOLL_CTL_DEL, server->config->listener, NULL);
 }
 
 /* A shortage of descriptors or memory may last and come back: it is logged once. */
@@ -596,6 +602,7 @@ struct server *server_open(const struct server_config *config, struct error *err
         server_close(server);
         return NULL;
     }
+    server->deadline = server->resume_at; /* it could not listen yet */
     return server;
 }
 

@@ -38,8 +38,13 @@ void rescue_answer(int connection, enum protocol protocol, const struct error *e
     unsigned char bytes[REPLY_SIZE];
     protocol = glance_protocol(connection, protocol);
     struct buffer out = {.data = bytes, .capacity = sizeof bytes, .limit = sizeof bytes}; /* never grows: no malloc */
-    if (reply_failure(&out, protocol, err) != BUFFER_OK ||
-        send(connection, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)out.size) {
+    bool sent = reply_failure(&out, protocol, err) == BUFFER_OK;
+    for (size_t done = 0; sent && done < out.size;) {
+        ssize_t count = send(connection, out.data + done, out.size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = count > 0 || (count < 0 && errno == EINTR);
+        done += count > 0 ? (size_t)count : 0;
+    }
+    if (!sent) {
         log_warning("server_error: a reply could not be sent: %s", strerror(errno));
     }
     rescue_hang_up(connection);

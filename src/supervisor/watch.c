@@ -99,7 +99,7 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
         case 0:
             (void)kill(worker->pid, STACK_SIGNAL);
             cancel(worker, &worker->page->slots[index], overrun->sequence, CANCEL_TIMEOUT);
-            break;
+            return clock_after(now, LOG_AFTER); /* however late we are: the stack takes a moment to be written */
         case 1:
             log_overrun(worker, options);
             break;

@@ -86,7 +86,6 @@ def test_each_exchange_has_the_reply_and_the_line_it_has_elsewhere(runtime, usua
         assert told(server) == usual[1]
 
 
-@pytest.mark.open_issue
 @pytest.mark.parametrize("mode", MODES)
 def test_what_the_supervisor_answers_is_what_it_answers_elsewhere(runtime, mode):
     with runtime("snippets:run", env=ENV, allow_log=TOLD) as server:
