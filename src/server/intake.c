@@ -199,7 +199,7 @@ static enum progress read_once(struct conn *conn)
     }
     unsigned char *message = first ? conn->host->scratch : conn->in.data;
     size_t room = first ? SCRATCH_SIZE : conn->in.capacity - conn->in.size;
-    ssize_t got = recv(conn->fd, message + conn->in.size, room, MSG_DONTWAIT);
+    ssize_t got = slot_receive(conn, message + conn->in.size, room);
     if (got < 0) {
         if (errno == EINTR) {
             return PROGRESS_AGAIN;

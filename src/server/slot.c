@@ -5,6 +5,7 @@
 #include "server/control.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 static struct status_slot *find(const struct conn *conn)
 {
@@ -57,6 +58,7 @@ static void enter(struct conn *conn)
     set_lead(host, conn->slot, NOT_PARKED);
     atomic_store_explicit(&slot->fd, conn->fd, memory_order_relaxed);
     atomic_store_explicit(&slot->protocol, (uint16_t)host->protocol, memory_order_relaxed);
+    slot->first = FIRST_NONE;
     atomic_store_explicit(&slot->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
 }
 
@@ -201,6 +203,21 @@ static void ask_to_watch(const struct conn_host *host)
         control_send(host->control, CONTROL_WATCH, NULL, 0) == 0) {
         atomic_store_explicit(&page->watched, 1, memory_order_relaxed);
     }
+}
+
+ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size)
+{
+    struct status_slot *slot = conn->protocol == PROTOCOL_AUTO ? find(conn) : NULL;
+    if (slot == NULL) {
+        return recv(conn->fd, bytes, size, MSG_DONTWAIT);
+    }
+    struct iovec parts[] = {{.iov_base = &slot->first, .iov_len = 1}, {.iov_base = bytes + 1, .iov_len = size - 1}};
+    struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t got = recvmsg(conn->fd, &header, MSG_DONTWAIT);
+    if (got > 0) {
+        bytes[0] = slot->first;
+    }
+    return got;
 }
 
 void slot_set_protocol(const struct conn *conn)

@@ -36,6 +36,10 @@ bool slot_claim(const struct conn *conn);
 
 void slot_set(const struct conn *conn, enum slot_state state);
 
+/* Reads as recv() without waiting. The kernel writes the first byte of a connection into its slot: it tells the
+ * protocol, and with it the form of a reply, even if the process comes to nothing more. */
+ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size);
+
 /* The client's protocol is known: the form in which the supervisor would answer. */
 void slot_set_protocol(const struct conn *conn);
 

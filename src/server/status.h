@@ -39,7 +39,9 @@ struct status_slot {
     _Atomic uint32_t state;    /* a word as above. WAITING, RUNNING and STREAMING are left by compare-and-exchange: one
                                 * side reads, answers or cuts, once */
     _Atomic int32_t fd;        /* the connection's number in the worker's table; -1 once that is closed */
-    _Atomic uint32_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
+    _Atomic uint16_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
+    uint8_t first;             /* the first byte read, which the kernel writes (slot_receive); FIRST_NONE before. It is
+                                * looked at when the worker is dead */
     _Atomic uint16_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
     _Atomic uint16_t lead;     /* the slot the connection is parked in; NOT_PARKED */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
@@ -48,6 +50,7 @@ struct status_slot {
 };
 
 #define NOT_PARKED UINT16_MAX
+#define FIRST_NONE UINT8_MAX /* begins no message */
 
 #define OUTLET_NO_SLOT UINT32_MAX
 #define OUTLET_UNSENT  UINT32_MAX

@@ -8,6 +8,7 @@
 #include "server/glance.h"
 #include "server/outlet.h"
 #include "server/park.h"
+#include "wire/detect.h"
 #include "wire/http1_response.h"
 #include "wire/reply.h"
 
@@ -110,12 +111,19 @@ static void answer_partial(int connection, enum protocol protocol, struct rescue
     rescued->partial++;
 }
 
+/* What the client speaks, also where the worker died between its read and that finding. */
+static enum protocol protocol_of(const struct status_slot *slot)
+{
+    enum protocol protocol = (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
+    return slot->first != FIRST_NONE ? detect(protocol, slot->first) : protocol;
+}
+
 /* Deals with the connection that had this slot. */
 static void deal_with(int connection, const struct status_page *page, uint32_t index, struct orphans *orphans,
                       const struct error *err, struct rescued *rescued)
 {
     const struct status_slot *slot = &page->slots[index];
-    enum protocol protocol = (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
+    enum protocol protocol = protocol_of(slot);
     rescued->found[index / 64] |= UINT64_C(1) << index % 64;
     switch (slot_state(slot)) {
     case SLOT_WAITING:

@@ -24,7 +24,7 @@ static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 /* Raises the exception in the function, if it still runs this request. */
 static void cancel(const struct worker *worker, struct status_slot *slot, uint64_t sequence, enum cancel_reason reason)
 {
-    atomic_store_explicit(&slot->reason, (uint32_t)reason, memory_order_relaxed);
+    atomic_store_explicit(&slot->reason, (uint16_t)reason, memory_order_relaxed);
     atomic_store_explicit(&slot->cancel, sequence, memory_order_release);
     (void)kill(worker->pid, CANCEL_SIGNAL);
 }

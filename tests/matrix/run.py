@@ -37,6 +37,7 @@ PLACES = {
 }
 # What qemu-user, which runs the arm64 interpreter, does differently from a kernel; these tests are left out there.
 QEMU = {
+    "tests/faults/test_worker_death.py::test_nothing_is_appended_to_a_reply_that_has_begun": "it, not the kernel, writes what sendmmsg has sent, after the call",
     "tests/faults/test_calls.py": "strace would see its own calls",
     "tests/socket/test_modules.py::test_without_a_module_it_echoes_with_one_warning": "it refuses a clone() of the keeper's kind, which is a second warning",
     "tests/faults/test_exceptions.py::test_the_supervisor_has_one_thread": "it has a thread of its own",

@@ -32,6 +32,9 @@ static struct orphans orphans;
 static int clean(void **state)
 {
     memset(&page, 0, sizeof page);
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        page.slots[i].first = FIRST_NONE; /* as a slot is given */
+    }
     memset(&orphans, 0, sizeof orphans);
     return descriptors_note(state);
 }
@@ -118,6 +121,38 @@ static bool has_outcome(int client, enum outcome outcome)
 static void queue_all(int queue)
 {
     while (orphans.count > 0 && orphans_queue(&orphans, 0, queue)) {
+    }
+}
+
+static void the_first_byte_tells_the_form_of_the_reply(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t protocol;
+        uint8_t first;
+        const char *begin;
+        size_t size;
+    } rows[] = {
+        {PROTOCOL_AUTO, FIRST_NONE, "{", 1},  {PROTOCOL_AUTO, '[', "{", 1}, {PROTOCOL_AUTO, 0, "\0\0\0", 3},
+        {PROTOCOL_AUTO, 'P', "HTTP/1.1 ", 9}, {PROTOCOL_RAW, 'P', "{", 1},  {PROTOCOL_HTTP, '{', "HTTP/1.1 ", 9},
+        {PROTOCOL_FRAMED, 'P', "\0\0\0", 3},
+    };
+    struct error err = crash();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char reply[4096];
+        bool ended;
+        assert_int_equal(park_grow(&slots, 1), 0);
+        int client = park_client(0);
+        page.slots[0].state = SLOT_READING;
+        page.slots[0].protocol = rows[i].protocol;
+        page.slots[0].first = rows[i].first;
+        (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        size_t size = read_reply(client, reply, sizeof reply, &ended);
+        if (size <= rows[i].size || memcmp(reply, rows[i].begin, rows[i].size) != 0) {
+            fail_msg("protocol %u, first byte %u: %.*s", rows[i].protocol, rows[i].first, (int)size, reply);
+        }
+        close(client);
+        park_done(&slots);
     }
 }
 
@@ -747,6 +782,7 @@ int main(void)
         RESCUE_TEST(a_reply_is_completed_by_nobody_and_replaced_only_if_none_of_it_is_out),
         RESCUE_TEST(what_the_keeper_found_is_dealt_with_by_its_place_on_the_page),
         RESCUE_TEST(what_was_parked_and_kept_is_answered_once),
+        RESCUE_TEST(the_first_byte_tells_the_form_of_the_reply),
         RESCUE_TEST(each_of_a_group_has_the_outcome_of_its_own_state),
         RESCUE_TEST(every_slot_is_looked_at_once),
         RESCUE_TEST(what_is_no_connection_is_passed_over),
