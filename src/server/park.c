@@ -59,11 +59,19 @@ int park_put(const struct park *park, uint32_t slot, const struct park_group *gr
     return sent < 0 ? -errno : 0;
 }
 
-void park_drop(const struct park *park, uint32_t slot)
+void park_drop(const struct park *park, uint32_t slot, uint32_t count)
 {
     uint16_t slots[PARK_GROUP];
-    /* without room for ancillary data the kernel closes the duplicates: one call instead of two */
-    while (recv(park->receive[slot], slots, sizeof slots, MSG_DONTWAIT) < 0 && errno == EINTR) {
+    size_t left = count * sizeof slots[0];
+    /* Without room for ancillary data the kernel closes the duplicates: one call instead of two. A byte left behind
+     * would stand before the next group. */
+    while (left > 0) {
+        ssize_t got = recv(park->receive[slot], slots, left, MSG_DONTWAIT);
+        if (got > 0) {
+            left -= (size_t)got;
+        } else if (got == 0 || errno != EINTR) {
+            return;
+        }
     }
 }
 

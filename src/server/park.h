@@ -47,8 +47,8 @@ struct park_group {
  * flight). The descriptors stay the caller's. */
 int park_put(const struct park *park, uint32_t slot, const struct park_group *group);
 
-/* Empties a slot, closing the duplicates that lie in it. */
-void park_drop(const struct park *park, uint32_t slot);
+/* Empties a slot, closing the `count` duplicates that lie in it. */
+void park_drop(const struct park *park, uint32_t slot, uint32_t count);
 
 /* Takes what lies in a slot: descriptors the caller owns, each checked to be a Unix stream socket, each with a slot
  * below SLOTS_MAX; what is none is closed and left out. Returns 0, or -errno and nothing to own if there is nothing

@@ -139,8 +139,14 @@ static void give_back(struct conn_host *host, uint32_t slot)
  * says whose it is by the slot. */
 static void drop_group(struct conn_host *host, uint32_t lead)
 {
-    park_drop(host->park, lead);
-    uint32_t slot = lead;
+    uint32_t count = 1;
+    uint32_t slot = host->sibling[lead];
+    while (slot != lead && count < PARK_GROUP) {
+        count++;
+        slot = host->sibling[slot];
+    }
+    park_drop(host->park, lead, count);
+    slot = lead;
     do {
         set_lead(host, slot, NOT_PARKED);
         give_back(host, slot);

@@ -73,7 +73,7 @@ static void a_look_leaves_it_parked(void **state)
         close(seen);
     }
     assert_false(is_hung_up(pair[0]));
-    park_drop(&slots, 0);
+    park_drop(&slots, 0, 1);
     assert_true(is_hung_up(pair[0]));
     assert_int_equal(park_peek(slots.receive[0], 0), -EAGAIN);
     close(pair[0]);
@@ -90,7 +90,7 @@ static void a_slot_is_used_again_and_again(void **state)
         assert_int_equal(park_one(&slots, i % 3, pair[1]), 0);
         close(pair[1]);
         if (i % 2 == 0) {
-            park_drop(&slots, i % 3);
+            park_drop(&slots, i % 3, 1);
         } else {
             int taken = take_one(slots.receive[i % 3]);
             assert_true(taken >= 0);
@@ -99,7 +99,7 @@ static void a_slot_is_used_again_and_again(void **state)
         assert_true(is_hung_up(pair[0]));
         close(pair[0]);
     }
-    park_drop(&slots, 0); /* of an empty slot: nothing happens */
+    park_drop(&slots, 0, 1); /* of an empty slot: nothing happens */
     park_done(&slots);
 }
 
@@ -163,7 +163,7 @@ static void those_parked_together_are_dropped_together(void **state)
     int clients[PARK_GROUP];
     assert_int_equal(park_grow(&slots, 2), 0);
     park_group(clients, PARK_GROUP);
-    park_drop(&slots, 1);
+    park_drop(&slots, 1, PARK_GROUP);
     for (uint32_t i = 0; i < PARK_GROUP; i++) {
         assert_true(is_hung_up(clients[i]));
         close(clients[i]);
@@ -215,7 +215,7 @@ static void what_does_not_fit_a_group_is_closed(void **state)
         close(pair[1]);
         int good = park_peek(slots.receive[0], 0);
         struct park_group group = {.count = 2, .slots = {(uint16_t)slot, 5}, .fds = {good, good}};
-        park_drop(&slots, 0);
+        park_drop(&slots, 0, 1);
         assert_int_equal(park_put(&slots, 0, &group), 0);
         close(good);
         assert_int_equal(park_peek(slots.receive[0], slot), -EAGAIN);
