@@ -562,6 +562,14 @@ static bool watch_signals(struct supervisor *supervisor)
            epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->signals, &event) == 0;
 }
 
+/* After a start that has failed. */
+static void unwatch_signals(struct supervisor *supervisor)
+{
+    fd_close(&supervisor->epoll);
+    fd_close(&supervisor->signals);
+    (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
+}
+
 /* Under a low RLIMIT_NOFILE; 0: there are enough. */
 static int numbers_for_orphans(void)
 {
@@ -591,8 +599,8 @@ static bool prepare(struct supervisor *supervisor)
         }
     }
     supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
-    if (supervisor->workers == NULL || !watch_signals(supervisor)) {
-        log_error("the supervisor cannot start: %s", strerror(errno));
+    if (supervisor->workers == NULL) {
+        log_error("the supervisor cannot start: no memory");
         return false;
     }
     int made = control_pair(&supervisor->queue_send, &supervisor->queue_receive);
@@ -640,9 +648,17 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->hooks = hooks;
     supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = -1;
     struct error err;
-    int code = listener_open(&supervisor->listener, options->socket_path, options->socket_mode, &err);
+    int code = EXIT_INTERNAL;
+    if (!watch_signals(supervisor)) { /* first: a signal that ends us now would leave the socket's files behind */
+        log_error("the supervisor cannot start: %s", strerror(errno));
+    } else {
+        code = listener_open(&supervisor->listener, options->socket_path, options->socket_mode, &err);
+        if (code != EXIT_OK) {
+            log_error("%s", err.text);
+        }
+    }
     if (code != EXIT_OK) {
-        log_error("%s", err.text);
+        unwatch_signals(supervisor);
         free(supervisor);
         return code;
     }
