@@ -209,10 +209,15 @@ class Runtime:
         for _ in range(100):
             time.sleep(0.01)
             now = self._count()
-            if now == last:
+            if now == last and self._have_begun():
                 break
             last = now
         return last
+
+    def _have_begun(self):
+        """Every worker has what it waits with: it says that it is ready a moment before."""
+        return all(any("eventpoll" in name for name in processes.descriptors(pid).values())
+                   for pid in processes.children(self.pid))
 
     def _faults(self, before, worker_descriptors, worker_children):
         """What differs from `before`, as a list of sentences; empty when all is well."""
