@@ -118,6 +118,16 @@ class Runtime:
             raise StartError("not serving (exit %s), log: %s" % (self.process.poll(), self.log_text()[-3000:]))
         return self
 
+    def launches(self):
+        """Start the process: true once it serves; false if it has refused, which it must say by its exit code."""
+        self.launch()
+        try:
+            self.wait_ready()
+        except StartError:
+            assert self.process.poll() not in (None, 0), "a start that fails says so by its exit code"
+            return False
+        return True
+
     def wait_complete(self):
         """Until all workers are ready, where there are several: the first one alone makes the socket appear."""
         count = int(self.env.get("ASYA_WORKERS", 1))

@@ -72,11 +72,7 @@ def run(tmp_path, fail_at, for_ever):
     orders[FAIL_AT], orders[FOR_EVER] = fail_at, for_ever
     server = harness.Runtime("snippets:run", env={**ENV, **shims.preloaded("memory", ASYA_TEST_MEMORY=orders.path)})
     try:
-        server.launch()
-        try:
-            server.wait_ready()
-        except harness.StartError:
-            assert server.process.poll() not in (None, 0), "a start that fails says so by its exit code"
+        if not server.launches():
             assert [line for line in server.logs() if line.level == "ERROR"] or "MemoryError" in server.log_text()
             server.check_gone(())
             return orders[REQUESTED], orders[FAILED]
