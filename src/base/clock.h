@@ -16,6 +16,9 @@ uint64_t clock_now(void);
 /* `now + span`, or CLOCK_NEVER where that overflows or `span` is CLOCK_NEVER. */
 uint64_t clock_after(uint64_t now, uint64_t span);
 
+/* The earlier of two deadlines. */
+static inline uint64_t clock_earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 /* Milliseconds until `deadline` for epoll_wait: rounded up, at most a minute, 0 if it has passed, -1 for CLOCK_NEVER.
  */
 int clock_timeout(uint64_t now, uint64_t deadline);

@@ -17,8 +17,6 @@
 #define FULL_INTERVAL  (2 * CLOCK_MS)   /* between attempts to hand on what the queue had no room for */
 #define SHORT_INTERVAL (50 * CLOCK_MS)  /* before accepting is tried again without descriptors or memory */
 
-static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 static bool is_anybody_ready(const struct supervisor *supervisor)
 {
     return supervisor_count(supervisor, WORKER_READY) > 0;
@@ -110,7 +108,7 @@ static uint64_t attend(struct supervisor *supervisor, uint64_t now)
             ready = false; /* for this round */
         }
         if (!orphans->judged[i]) {
-            next = earlier(next, clock_after(now, LOOK_INTERVAL));
+            next = clock_earlier(next, clock_after(now, LOOK_INTERVAL));
         }
         i++;
     }
@@ -161,6 +159,6 @@ uint64_t desk_tend(struct supervisor *supervisor, uint64_t now)
     if (!is_wanted(supervisor)) { /* also where a worker got on before it could see that this is awaited */
         desk_close(supervisor);
     }
-    next = earlier(next, attend(supervisor, now));
-    return earlier(next, expire(supervisor, now));
+    next = clock_earlier(next, attend(supervisor, now));
+    return clock_earlier(next, expire(supervisor, now));
 }

@@ -15,7 +15,7 @@
 static void retire(const struct supervisor *supervisor, struct worker *worker)
 {
     worker_end(worker);
-    worker->restart_at = clock_after(clock_now(), supervisor->options->grace_period);
+    worker->kill_at = clock_after(clock_now(), supervisor->options->grace_period);
     int status = control_send(worker->control, CONTROL_RETIRE, NULL, 0);
     if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
         worker_kill(worker, SIGKILL);
@@ -41,7 +41,7 @@ static void begin(struct supervisor *supervisor, struct worker *worker)
     }
     fresh->vacant = false;
     fresh->replaces = worker->index;
-    fresh->restart_at = clock_now();
+    fresh->spawn_at = clock_now();
     worker->vacant = true; /* once it is down, it stays down */
 }
 

@@ -40,7 +40,7 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
 {
     struct error err;
     cause_error(cause, &err);
-    if (supervisor->phase == PHASE_STOPPING && clock_now() >= supervisor->kill_at) {
+    if (supervisor->is_over_time) {
         error_set(&err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
     }
     struct rescued rescued =
@@ -121,7 +121,7 @@ static void after_failed_start(struct supervisor *supervisor, struct worker *wor
         return;
     }
     uint64_t delay = restart_delay(++worker->failures);
-    worker->restart_at = clock_after(clock_now(), delay);
+    worker->spawn_at = clock_after(clock_now(), delay);
     log_error("worker %u did not start; next try in %llu ms", worker->index, (unsigned long long)(delay / CLOCK_MS));
 }
 
@@ -137,7 +137,7 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     }
     supervisor->deaths++;
     uint64_t delay = restart_delay(worker->failures++);
-    worker->restart_at = clock_after(now, delay);
+    worker->spawn_at = clock_after(now, delay);
     cause_describe(cause, supervisor->last_death);
     char next[64] = "its replacement is there already";
     if (!worker->vacant) {
@@ -153,14 +153,14 @@ void restart_after_death(struct supervisor *supervisor, struct worker *worker, s
     struct rescued rescued = answer_parked(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
     if (supervisor->phase == PHASE_STOPPING) {
-        if (!clean && clock_now() < supervisor->kill_at && worker->state == WORKER_STOPPING) {
+        if (!clean && !supervisor->is_over_time && worker->state == WORKER_STOPPING) {
             log_death(worker, cause, &rescued, "the runtime is stopping");
         }
     } else if (worker->state == WORKER_STARTING) {
         after_failed_start(supervisor, worker, cause);
     } else if (clean) {
         worker->failures = 0;
-        worker->restart_at = clock_now();
+        worker->spawn_at = clock_now();
     } else {
         after_crash(supervisor, worker, cause, &rescued);
     }

@@ -1,4 +1,4 @@
-/* The supervisor's own state, shared by the files that make it up: supervisor, restart, replace. Private to this
+/* The supervisor's own state, shared by the files that make it up. Private to this
  * folder. */
 #ifndef ASYA_SUPERVISOR_STATE_H
 #define ASYA_SUPERVISOR_STATE_H
@@ -23,7 +23,8 @@ struct supervisor {
     int signals;
     sigset_t inherited_mask;
     uint64_t next_check;   /* of the socket's file and the workers' memory */
-    uint64_t kill_at;      /* while STOPPING: the end of the grace period; 0 once it is over */
+    uint64_t kill_at;      /* the end of the grace period; CLOCK_NEVER before the stop, and once it is over */
+    bool is_over_time;     /* the grace period is over: what still runs is answered with server_error */
     uint64_t max_rss;      /* bytes; 0 is off */
     uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement where there is more than one */
     struct worker *workers;
@@ -55,6 +56,31 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker);
 
 /* The ready-file exists exactly while a worker is up. */
 void supervisor_show_readiness(struct supervisor *supervisor);
+
+/* The first worker is ready: the socket appears at its path (socket_file.c). */
+void socket_file_publish(struct supervisor *supervisor);
+
+/* Looks, once a second, whether the socket's file is still there and ours, and puts it back. */
+void socket_file_check(struct supervisor *supervisor, uint64_t now);
+
+/* Signals come through a descriptor in the epoll set, which is made here too (signals.c). False with errno if that
+ * cannot be had. signals_unwatch: undoes it, after a start that has failed. signals_read: obeys those that have come.
+ */
+bool signals_watch(struct supervisor *supervisor);
+void signals_unwatch(struct supervisor *supervisor);
+void signals_read(struct supervisor *supervisor);
+
+/* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper (reap.c). */
+void reap(struct supervisor *supervisor);
+
+/* Forks a worker (spawn.c). In the child this returns with is_worker set, after its life. */
+void spawn(struct supervisor *supervisor, struct worker *worker);
+
+/* Does what is due for a worker, by its state (tend.c). Returns when it is to be called again. */
+uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint64_t now);
+
+/* The stop is over time: every worker is killed, and what still runs is answered with server_error (stop.c). */
+void stop_now(struct supervisor *supervisor, const char *reason);
 
 /* The overflow desk (desk.c): lets go of the listening socket; takes who is queued there; does what is due and returns
  * when it is to be called again. */

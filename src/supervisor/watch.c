@@ -19,8 +19,6 @@
 
 enum { STAGES = 5, ANSWERED_STAGE = 3 }; /* from there on the process itself is dealt with */
 
-static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 /* Raises the exception in the function, if it still runs this request. */
 static void cancel(const struct worker *worker, struct status_slot *slot, uint64_t sequence, enum cancel_reason reason)
 {
@@ -154,7 +152,7 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
             log_debug("worker %u: the client went away, the function is asked to stop", worker->index);
             cancel(worker, slot, sequence, CANCEL_CLIENT_GONE);
         } else {
-            next = earlier(next, clock_after(now, GONE_INTERVAL));
+            next = clock_earlier(next, clock_after(now, GONE_INTERVAL));
         }
     }
     return next;
@@ -167,7 +165,7 @@ uint64_t watch_worker(struct worker *worker, const struct options *options, uint
     }
     uint64_t next = CLOCK_NEVER;
     for (uint32_t i = 0; i < worker->park.count; i++) {
-        next = earlier(next, watch_slot(worker, i, options, now));
+        next = clock_earlier(next, watch_slot(worker, i, options, now));
     }
     return next;
 }

@@ -32,7 +32,8 @@ struct worker {
     pid_t pid;   /* 0 while DOWN */
     int control; /* our end; -1 while DOWN */
     uint64_t started_at;
-    uint64_t restart_at;      /* while DOWN: when to spawn it */
+    uint64_t spawn_at;        /* while DOWN */
+    uint64_t kill_at;         /* while STARTING, once it has run into ASYA_STARTUP_TIMEOUT, and while STOPPING */
     uint32_t failures;        /* deaths in a row without a request answered or 30 s of health */
     bool vacant;              /* the place is not to be filled: it is for a replacement */
     bool due;                 /* the process shall be replaced */
@@ -44,7 +45,7 @@ struct worker {
     bool wedged;              /* a function does not stop, and others run beside it: to be replaced */
     bool stopped;             /* by SIGSTOP or the like */
     uint64_t deaf_at;         /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
-    bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT; restart_at says when it is killed */
+    bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */
     int stack;                /* where the process writes its Python stacks; -1 while DOWN */
     int keeper;               /* the channel to its keeper; -1 while DOWN */

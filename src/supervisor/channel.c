@@ -1,0 +1,74 @@
+/* What workers say on their control channels. */
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/control.h"
+#include "supervisor/state.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+
+#define DEAF_TIME (1 * CLOCK_SECOND) /* for a worker whose channel has ended to end itself */
+
+static void channel_worker_ready(struct supervisor *supervisor, struct worker *worker)
+{
+    if (worker->state != WORKER_STARTING) {
+        return;
+    }
+    worker->state = WORKER_READY;
+    log_info("worker %u is ready, pid %d, after %llu ms", worker->index, (int)worker->pid,
+             (unsigned long long)((clock_now() - worker->started_at) / CLOCK_MS));
+    supervisor->alone_since = CLOCK_NEVER;
+    supervisor->start_failures = 0;
+    replace_ready(supervisor, worker);
+    if (supervisor->phase == PHASE_STARTING) {
+        socket_file_publish(supervisor);
+    } else {
+        supervisor_show_readiness(supervisor);
+    }
+}
+
+/* Reads what a worker has to say. A worker that talks nonsense on the channel is not trusted any further. */
+void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
+{
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    int status;
+    while (worker->control >= 0 && (status = control_receive(worker->control, &message, fds)) != -EAGAIN) {
+        if (status == -ENOMEM || status == -ENOBUFS) {
+            return; /* the message is still there, and will be read when there is memory */
+        }
+        if (status <= 0) {
+            (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
+            if (status == -EPROTO) {
+                log_error("worker %u sent an invalid control message and is replaced", worker->index);
+                worker_kill(worker, SIGKILL);
+            }
+            if (worker->state == WORKER_READY) { /* at the end of the channel SIGCHLD says the rest; or it does not */
+                worker->deaf_at = clock_after(clock_now(), DEAF_TIME);
+            }
+            return;
+        }
+        if (message.type == CONTROL_READY && message.count == 0) {
+            channel_worker_ready(supervisor, worker);
+        } else if (message.type == CONTROL_WATCH) {
+            tick_wake(supervisor, clock_now());
+        } else if (message.type == CONTROL_RETIRE && message.count == 0) {
+            replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
+        } else if (message.type == CONTROL_TRIM && message.count == 0) {
+            park_trim(&worker->park, PARK_KEPT);
+        } else if (message.type == CONTROL_SLOTS) {
+            if (message.count > 0 && fds[message.count - 1] < 0) {
+                log_warning("worker %u: no descriptors are left here for more parking slots (RLIMIT_NOFILE): clients "
+                            "whose connections its function closes get no reply",
+                            worker->index);
+            }
+            worker_add_slots(worker, fds, message.count);
+        } else {
+            for (uint32_t i = 0; i < message.count; i++) {
+                fd_close(&fds[i]);
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+/* Reaping: learns of workers that have ended, stopped or gone on. */
+#include "base/clock.h"
+#include "supervisor/state.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static struct worker *reap_find_worker(const struct supervisor *supervisor, pid_t pid)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (supervisor->workers[i].pid == pid && pid > 0) {
+            return &supervisor->workers[i];
+        }
+    }
+    return NULL;
+}
+
+/* A stopped worker serves nobody: what it holds is looked after until it goes on or dies. */
+static void reap_note_stop(struct supervisor *supervisor, const siginfo_t *found)
+{
+    siginfo_t info = {0};
+    (void)waitid(P_PID, (id_t)found->si_pid, &info, WSTOPPED | WCONTINUED | WNOHANG);
+    struct worker *worker = reap_find_worker(supervisor, found->si_pid);
+    if (worker != NULL) {
+        worker->stopped = found->si_code != CLD_CONTINUED;
+        tick_wake(supervisor, clock_now());
+    }
+}
+
+static void reap_bury(struct supervisor *supervisor, pid_t pid)
+{
+    struct worker *worker = reap_find_worker(supervisor, pid);
+    if (worker != NULL) {
+        worker_kill(worker, SIGKILL); /* its process group, while the number cannot be anybody else's */
+    }
+    int status = 0;
+    struct rusage usage;
+    if (wait4(pid, &status, WNOHANG, &usage) == pid && worker != NULL) {
+        struct cause cause = cause_from_wait(status);
+        cause.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+        restart_after_death(supervisor, worker, &cause);
+    }
+}
+
+/* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper. */
+void reap(struct supervisor *supervisor)
+{
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) != 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return;
+        }
+        if (info.si_pid == 0) {
+            return;
+        }
+        if (info.si_code == CLD_STOPPED || info.si_code == CLD_CONTINUED || info.si_code == CLD_TRAPPED) {
+            reap_note_stop(supervisor, &info);
+        } else {
+            reap_bury(supervisor, info.si_pid);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+/* The socket's file and the ready-file: there while the service is, and put back when somebody removes them. */
+#include "base/clock.h"
+#include "base/exits.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/control.h"
+#include "supervisor/readyfile.h"
+#include "supervisor/state.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at the socket's file */
+
+void supervisor_show_readiness(struct supervisor *supervisor)
+{
+    const char *path = supervisor->options->ready_file;
+    if (supervisor->phase != PHASE_SERVING || supervisor_count(supervisor, WORKER_READY) == 0) {
+        readyfile_remove(path);
+        return;
+    }
+    int status = readyfile_write(path);
+    if (status < 0) {
+        log_error("cannot write the ready-file %s: %s; serving without it", path, strerror(-status));
+    }
+}
+
+void socket_file_publish(struct supervisor *supervisor)
+{
+    int status = listener_publish(&supervisor->listener);
+    if (status < 0) {
+        log_error("cannot publish %s: %s", supervisor->options->socket_path, strerror(-status));
+        supervisor_stop(supervisor, "the socket cannot be published", EXIT_SOCKET);
+        return;
+    }
+    supervisor->phase = PHASE_SERVING;
+    supervisor->next_check = clock_after(clock_now(), CHECK_INTERVAL);
+    supervisor_show_readiness(supervisor);
+    log_info("listening on %s, %u worker%s", supervisor->options->socket_path, (unsigned)supervisor->options->workers,
+             supervisor->options->workers == 1 ? "" : "s");
+}
+
+static void socket_file_renew(struct supervisor *supervisor)
+{
+    struct error err;
+    int old = -1;
+    desk_close(supervisor);
+    if (listener_renew(&supervisor->listener, &old, &err) != EXIT_OK) {
+        log_error("%s was removed and cannot be put back: %s", supervisor->options->socket_path, err.text);
+        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        return;
+    }
+    log_warning("%s was removed; it has been put back", supervisor->options->socket_path);
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_STARTING || worker->state == WORKER_READY) {
+            if (control_send(worker->control, CONTROL_LISTENER, &supervisor->listener.fd, 1) < 0) {
+                worker_kill(worker, SIGKILL); /* its successor inherits the new socket */
+            }
+        }
+    }
+    supervisor_show_readiness(supervisor);
+    fd_close(&old);
+}
+
+void socket_file_check(struct supervisor *supervisor, uint64_t now)
+{
+    if (now < supervisor->next_check) {
+        return;
+    }
+    supervisor->next_check = clock_after(now, CHECK_INTERVAL);
+    replace_check(supervisor);
+    switch (listener_check(&supervisor->listener)) {
+    case LISTENER_OURS:
+        return;
+    case LISTENER_GONE:
+        socket_file_renew(supervisor);
+        return;
+    case LISTENER_TAKEN:
+        log_error("something else stands at %s now; it was left alone", supervisor->options->socket_path);
+        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        return;
+    }
+}

@@ -1,0 +1,102 @@
+/* Forking a worker, and what the new process does before it is one. */
+#include "base/clock.h"
+#include "base/exits.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/keeper.h"
+#include "supervisor/state.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* In the new process: lets go of everything that is the supervisor's, or another worker's. */
+static void spawn_let_go(struct supervisor *supervisor, struct worker *worker)
+{
+    fd_close(&supervisor->epoll);
+    fd_close(&supervisor->signals);
+    listener_forget(&supervisor->listener);
+    for (uint32_t i = 0; i < supervisor->orphans.count; i++) {
+        fd_close(&supervisor->orphans.fds[i]);
+    }
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (&supervisor->workers[i] != worker) {
+            worker_forget(&supervisor->workers[i]);
+        }
+    }
+    fd_close(&worker->control);
+    fd_close(&worker->stack);
+    fd_close(&worker->keeper);
+    fd_close(&supervisor->queue_send);
+}
+
+/* The new process becomes the worker. */
+static void spawn_become_worker(struct supervisor *supervisor, struct worker *worker, struct worker_ends *ends,
+                                pid_t parent)
+{
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(EXIT_INTERNAL); /* the supervisor died before the line above */
+    }
+    spawn_let_go(supervisor, worker);
+    /* Not before: the keeper shares this table, and would wait for ever for the end of a channel whose other end is in
+     * it. Not after the hook: what Python writes to memory would be the keeper's to keep. */
+    int status = keeper_start(ends->keeper, supervisor->listener.fd);
+    supervisor->hooks->after_fork(supervisor->hooks->context, true);
+    if (status < 0) {
+        log_warning("worker %u has no keeper (%s): a connection it has only just accepted is lost if it is killed",
+                    worker->index, strerror(-status));
+    }
+    (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
+    struct worker_seat seat = {.index = worker->index,
+                               .listener = supervisor->listener.fd,
+                               .control = ends->control,
+                               .queue = supervisor->queue_receive,
+                               .stack = ends->stack,
+                               .park = &worker->park,
+                               .page = worker->page};
+    supervisor->is_worker = true;
+    supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
+    worker_ends_done(ends);
+    fd_close(&supervisor->queue_receive);
+    park_done(&worker->park);
+    fd_close(&supervisor->listener.fd);
+}
+
+void spawn(struct supervisor *supervisor, struct worker *worker)
+{
+    struct worker_ends ends = WORKER_ENDS_NONE;
+    int status = worker_prepare(worker, &ends);
+    pid_t parent = getpid();
+    pid_t pid = -1;
+    if (status == 0) {
+        supervisor->hooks->before_fork(supervisor->hooks->context);
+        pid = fork();
+        status = pid < 0 ? -errno : 0;
+        if (pid == 0) {
+            spawn_become_worker(supervisor, worker, &ends, parent);
+            return;
+        }
+        supervisor->hooks->after_fork(supervisor->hooks->context, false);
+    }
+    uint64_t now = clock_now();
+    if (status < 0) {
+        worker_ends_done(&ends);
+        worker_ended(worker);
+        uint64_t delay = restart_delay(++worker->failures);
+        worker->spawn_at = clock_after(now, delay);
+        log_error("cannot start worker %u: %s; next try in %llu ms", worker->index, strerror(-status),
+                  (unsigned long long)(delay / CLOCK_MS));
+        return;
+    }
+    worker_forked(worker, pid, &ends, now);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
+    if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {
+        log_error("cannot watch worker %u: %s", worker->index, strerror(errno));
+        worker_kill(worker, SIGKILL);
+    }
+}
