@@ -91,10 +91,11 @@ static void flush(const char *stream)
 }
 
 /* A start that has failed: without finalising, since threads the module has started could hold that up for ever. */
-static void give_up(int code)
+static void give_up(const struct worker_seat *seat, int code)
 {
     flush("stdout");
     flush("stderr");
+    status_note_exit(seat->page, code);
     _exit(code);
 }
 
@@ -153,11 +154,12 @@ static int worker_run(void *context, const struct worker_seat *seat)
         code = prepare(options, binding);
     }
     if (code != EXIT_OK) {
-        give_up(code);
+        give_up(seat, code);
     }
     int status = control_send(seat->control, CONTROL_READY, NULL, 0);
     if (status < 0) {
         log_error("cannot reach the supervisor: %s", strerror(-status));
+        status_note_exit(seat->page, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
     struct server_config config = {.listener = seat->listener,
@@ -177,6 +179,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     struct error err;
     if (!answer_serve(binding, &config, &err)) {
         log_error("the worker cannot serve: %s", err.text);
+        status_note_exit(seat->page, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
     life_end(binding, owner);

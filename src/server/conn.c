@@ -1,7 +1,6 @@
 #include "server/conn.h"
 
 #include "base/clock.h"
-#include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/http.h"
@@ -31,10 +30,10 @@ enum {
     DISCARD_ROUNDS = 16,  /* reads of what a client had sent, where there is no memory to drain it properly */
 };
 
-void conn_end_if_tampered(int error)
+void conn_end_if_tampered(const struct conn_host *host, int error)
 {
     if (error == EBADF || error == ENOTSOCK) {
-        _exit(EXIT_TAMPERED);
+        status_give_up(host->page);
     }
 }
 

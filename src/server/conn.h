@@ -210,6 +210,6 @@ void conn_finish(struct conn *conn);
 
 /* The function has closed or replaced descriptors of ours. What else it hit cannot be known, so this worker ends; its
  * supervisor answers the request and starts a new one. Returns if `error` says nothing of the kind. */
-void conn_end_if_tampered(int error);
+void conn_end_if_tampered(const struct conn_host *host, int error);
 
 #endif

@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include "base/clock.h"
-#include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/conn.h"
@@ -194,7 +193,7 @@ static enum accepted accept_one(struct server *server)
     case EBADF:
     case ENOTSOCK:
     case EINVAL:
-        _exit(EXIT_TAMPERED); /* the function closed or replaced the listening socket */
+        status_give_up(server->config->page); /* the function closed or replaced the listening socket */
     default:
         pause_accepting(server, errno);
         return ACCEPT_PAUSED;
@@ -224,7 +223,7 @@ static enum accepted take_one(struct server *server)
     }
     status = server->config->queue > 0 ? control_receive(server->config->queue, &message, fds) : -EAGAIN;
     if (status == -EBADF || status == -ENOTSOCK) {
-        _exit(EXIT_TAMPERED);
+        status_give_up(server->config->page);
     }
     if (status <= 0) {
         return status == -EPROTO ? ACCEPTED : ACCEPT_EMPTY; /* EPROTO: the function wrote to it */
@@ -630,7 +629,7 @@ bool server_turn(struct server *server, bool wait)
     uint64_t looked = server->looked = clock_now();
     server->turning = true;
     if (count < 0 && errno != EINTR) {
-        _exit(EXIT_TAMPERED); /* the epoll descriptor is not ours any more */
+        status_give_up(server->config->page); /* the epoll descriptor is not ours any more */
     }
     if (count < 0 && errno == EINTR && host->service->interrupted != NULL) {
         host->service->interrupted(host->service->context);

@@ -8,10 +8,13 @@
 #ifndef ASYA_SERVER_STATUS_H
 #define ASYA_SERVER_STATUS_H
 
+#include "base/exits.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { SLOTS_MAX = 1024 }; /* connections a worker holds at once, at most */
 
@@ -55,6 +58,8 @@ struct status_slot {
 #define OUTLET_NO_SLOT UINT32_MAX
 #define OUTLET_UNSENT  UINT32_MAX
 
+#define OWN_EXIT UINT32_C(0x4F574E00) /* above the status: no stray write looks like it */
+
 /* What the worker sends now (server/outlet.h). */
 struct status_outlet {
     _Atomic uint32_t slot;  /* whose reply it is; OUTLET_NO_SLOT between replies */
@@ -73,6 +78,7 @@ struct status_page {
     _Atomic uint32_t watched;  /* the supervisor looks at this page every tick; it clears this when nothing runs */
     _Atomic uint32_t awaited;  /* the supervisor accepts until the worker gets on, and wants to be told of that */
     _Atomic uint32_t closing;  /* the supervisor will tell it to end: no connection is kept alive */
+    _Atomic uint32_t own_exit; /* status_note_exit */
     struct status_outlet outlet;
     struct status_slot slots[SLOTS_MAX];
 };
@@ -94,6 +100,29 @@ static inline bool slot_move(struct status_slot *slot, enum slot_state from, enu
         }
     }
     return false;
+}
+
+/* An exit status alone does not say who chose it: the function may call os._exit with any number, the runtime's own
+ * among them. So the worker notes on the page that it is about to end by itself, with `code`, after it has logged why;
+ * a status that was not noted is the function's. NULL: nobody watches. */
+static inline void status_note_exit(struct status_page *page, int code)
+{
+    if (page != NULL) {
+        atomic_store_explicit(&page->own_exit, OWN_EXIT | (uint32_t)code, memory_order_release);
+    }
+}
+
+/* Whether the worker, ended with `code`, has noted it. */
+static inline bool status_has_noted_exit(const struct status_page *page, int code)
+{
+    return atomic_load_explicit(&page->own_exit, memory_order_acquire) == (OWN_EXIT | (uint32_t)code);
+}
+
+/* Ends the worker: the function has closed or replaced descriptors of the runtime. */
+_Noreturn static inline void status_give_up(struct status_page *page)
+{
+    status_note_exit(page, EXIT_TAMPERED);
+    _exit(EXIT_TAMPERED);
 }
 
 #endif

@@ -44,7 +44,7 @@ void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE])
     } else if (cause->signal != 0) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by signal %d (%s)%s", cause->signal,
                        signal_name(cause->signal), cause->core ? ", core dumped" : "");
-    } else if (cause->status == EXIT_TAMPERED) {
+    } else if (cause->own && cause->status == EXIT_TAMPERED) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "gave up: the function closed or replaced descriptors of the runtime");
     } else {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "exited with status %d", cause->status);
@@ -59,7 +59,7 @@ void cause_error(const struct cause *cause, struct error *err)
         error_set(err, ERR_MEMORY, 0, "the worker process %s while it served this request", text);
         return;
     }
-    bool crashed = cause->signal != 0 || cause->status == EXIT_TAMPERED;
+    bool crashed = cause->signal != 0 || (cause->own && cause->status == EXIT_TAMPERED);
     error_set_processing(err, crashed ? "WorkerCrashed" : "WorkerExited",
                          "the worker process %s while it served this request", text);
 }

@@ -79,7 +79,7 @@ static int start_failure_code(const struct worker *worker, const struct cause *c
     if (worker->timed_out) {
         return EXIT_START_TIMEOUT;
     }
-    if (cause->signal == 0 && cause->status >= EXIT_OPTION && cause->status <= EXIT_INTERPRETER) {
+    if (cause->own) {
         return cause->status; /* it has logged its cause */
     }
     return EXIT_IMPORT;
@@ -95,7 +95,7 @@ static void log_start_failure(const struct supervisor *supervisor, const struct 
     if (worker->timed_out) {
         (void)snprintf(message, sizeof message, "the function was not loaded within %llu ms (ASYA_STARTUP_TIMEOUT)",
                        (unsigned long long)(supervisor->options->startup_timeout / CLOCK_MS));
-    } else if (cause->signal == 0 && cause->status >= EXIT_OPTION && cause->status <= EXIT_INTERPRETER) {
+    } else if (cause->own) {
         return; /* the worker has said it */
     } else {
         (void)snprintf(message, sizeof message, "the worker process %s while it loaded '%.200s'", text,
@@ -150,6 +150,7 @@ void restart_after_death(struct supervisor *supervisor, struct worker *worker, s
 {
     supervisor_listen_to(supervisor, worker); /* slots it made before it died */
     judge_memory(worker, cause);
+    cause->own = cause->signal == 0 && status_has_noted_exit(worker->page, cause->status);
     struct rescued rescued = answer_parked(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
     if (supervisor->phase == PHASE_STOPPING) {

@@ -31,6 +31,8 @@ FAILURES = {
     "the import raises": ("broken.raising", EXIT_IMPORT_RAISED, ["RuntimeError", "no model"], "raise RuntimeError"),
     "the import calls sys.exit": ("broken.exiting", EXIT_IMPORT_RAISED, ["exit", "7"], "sys.exit(7)"),
     "the import ends the process": ("broken.vanishing", EXIT_IMPORT_RAISED, ["9"], ""),
+    "the import ends the process with a status the runtime uses, too":
+        ("broken.vanishing_as_us", EXIT_IMPORT_RAISED, ["exited with status 66"], ""),
     "the import prints 10 MB and raises":
         ("broken.chatty_and_raising", EXIT_IMPORT_RAISED, ["after much talk"], "raise RuntimeError"),
     "the constructor needs parameters":

@@ -42,6 +42,7 @@ DEATHS = {
     "os.abort": ("import os\nos.abort()", "WorkerCrashed", "signal 6|SIGABRT"),
     "os._exit(0)": ("import os\nos._exit(0)", "WorkerExited", r"\b0\b"),
     "os._exit(3)": ("import os\nos._exit(3)", "WorkerExited", r"\b3\b"),
+    "os._exit with the runtime's own status for tampering": ("import os\nos._exit(76)", "WorkerExited", r"\b76\b"),
     "os._exit in a thread": ("import os, threading, time\nthreading.Thread(target=os._exit, args=(4,)).start()\ntime.sleep(5)",
                              "WorkerExited", r"\b4\b"),
     "exec of another program": ("import os\nos.execv('/bin/false', ['false'])", "WorkerExited", r"\b1\b"),

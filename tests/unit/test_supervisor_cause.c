@@ -18,7 +18,7 @@
 struct cause_row {
     const char *name;
     int wait_status;
-    bool out_of_memory;
+    enum { NOTHING, OUT_OF_MEMORY, OWN_STATUS } known; /* besides the wait status */
     const char *text;
     enum error_category category;
     const char *type;
@@ -31,22 +31,24 @@ struct cause_row {
 #define WORKER_EXITED  ERR_PROCESSING, "WorkerExited"
 
 static const struct cause_row cause_rows[] = {
-    {"an exit", EXITED(3), false, "exited with status 3", WORKER_EXITED},
-    {"an exit in peace", EXITED(0), false, "exited with status 0", WORKER_EXITED},
-    {"the largest status", EXITED(255), false, "exited with status 255", WORKER_EXITED},
-    {"SIGKILL", KILLED(SIGKILL), false, "was killed by signal 9 (SIGKILL)", CRASHED},
-    {"SIGSEGV", KILLED(SIGSEGV), false, "was killed by signal 11 (SIGSEGV)", CRASHED},
-    {"SIGSEGV with a core dump", DUMPED(SIGSEGV), false, "was killed by signal 11 (SIGSEGV), core dumped", CRASHED},
-    {"SIGABRT", KILLED(SIGABRT), false, "was killed by signal 6 (SIGABRT)", CRASHED},
-    {"SIGBUS", KILLED(SIGBUS), false, "was killed by signal 7 (SIGBUS)", CRASHED},
-    {"SIGILL", KILLED(SIGILL), false, "was killed by signal 4 (SIGILL)", CRASHED},
-    {"SIGFPE", KILLED(SIGFPE), false, "was killed by signal 8 (SIGFPE)", CRASHED},
-    {"SIGTERM", KILLED(SIGTERM), false, "was killed by signal 15 (SIGTERM)", CRASHED},
-    {"SIGPIPE", KILLED(SIGPIPE), false, "was killed by signal 13 (SIGPIPE)", CRASHED},
-    {"SIGXCPU", KILLED(SIGXCPU), false, "was killed by signal 24 (SIGXCPU)", CRASHED},
-    {"a signal without a name", KILLED(60), false, "was killed by signal 60 (unnamed)", CRASHED},
-    {"the kernel for want of memory", KILLED(SIGKILL), true, NULL, ERR_MEMORY, ""},
-    {"descriptors that were tampered with", EXITED(EXIT_TAMPERED), false, NULL, CRASHED},
+    {"an exit", EXITED(3), NOTHING, "exited with status 3", WORKER_EXITED},
+    {"an exit in peace", EXITED(0), NOTHING, "exited with status 0", WORKER_EXITED},
+    {"the largest status", EXITED(255), NOTHING, "exited with status 255", WORKER_EXITED},
+    {"SIGKILL", KILLED(SIGKILL), NOTHING, "was killed by signal 9 (SIGKILL)", CRASHED},
+    {"SIGSEGV", KILLED(SIGSEGV), NOTHING, "was killed by signal 11 (SIGSEGV)", CRASHED},
+    {"SIGSEGV with a core dump", DUMPED(SIGSEGV), NOTHING, "was killed by signal 11 (SIGSEGV), core dumped", CRASHED},
+    {"SIGABRT", KILLED(SIGABRT), NOTHING, "was killed by signal 6 (SIGABRT)", CRASHED},
+    {"SIGBUS", KILLED(SIGBUS), NOTHING, "was killed by signal 7 (SIGBUS)", CRASHED},
+    {"SIGILL", KILLED(SIGILL), NOTHING, "was killed by signal 4 (SIGILL)", CRASHED},
+    {"SIGFPE", KILLED(SIGFPE), NOTHING, "was killed by signal 8 (SIGFPE)", CRASHED},
+    {"SIGTERM", KILLED(SIGTERM), NOTHING, "was killed by signal 15 (SIGTERM)", CRASHED},
+    {"SIGPIPE", KILLED(SIGPIPE), NOTHING, "was killed by signal 13 (SIGPIPE)", CRASHED},
+    {"SIGXCPU", KILLED(SIGXCPU), NOTHING, "was killed by signal 24 (SIGXCPU)", CRASHED},
+    {"a signal without a name", KILLED(60), NOTHING, "was killed by signal 60 (unnamed)", CRASHED},
+    {"the kernel for want of memory", KILLED(SIGKILL), OUT_OF_MEMORY, NULL, ERR_MEMORY, ""},
+    {"descriptors that were tampered with", EXITED(EXIT_TAMPERED), OWN_STATUS, NULL, CRASHED},
+    {"the same status, which the function chose", EXITED(EXIT_TAMPERED), NOTHING, "exited with status 76",
+     WORKER_EXITED},
 };
 
 static void every_end_has_its_words_and_its_reply(void **state)
@@ -55,7 +57,8 @@ static void every_end_has_its_words_and_its_reply(void **state)
     for (size_t i = 0; i < sizeof cause_rows / sizeof cause_rows[0]; i++) {
         const struct cause_row *row = &cause_rows[i];
         struct cause cause = cause_from_wait(row->wait_status);
-        cause.out_of_memory = row->out_of_memory;
+        cause.out_of_memory = row->known == OUT_OF_MEMORY;
+        cause.own = row->known == OWN_STATUS;
         char text[CAUSE_TEXT_SIZE];
         struct error err;
         cause_describe(&cause, text);
