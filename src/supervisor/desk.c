@@ -89,23 +89,24 @@ static void crash_loop_error(const struct supervisor *supervisor, struct error *
 static uint64_t attend(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
-    bool ready = is_anybody_ready(supervisor);
-    bool patient = supervisor->desk_open; /* all are busy: who is silent may still ask for health */
+    bool is_ready = is_anybody_ready(supervisor); /* what health says */
+    bool has_room = is_ready;                     /* in the queue, as far as we have seen in this round */
+    bool patient = supervisor->desk_open;         /* all are busy: who is silent may still ask for health */
     uint64_t next = CLOCK_NEVER;
     for (uint32_t i = 0; i < orphans->count;) {
         enum glance glance = orphans->judged[i] ? GLANCE_REQUEST : glance_at(orphans->fds[i], orphans->protocol);
         if (glance == GLANCE_HEALTH) {
-            rescue_health(fd_take(&orphans->fds[i]), ready);
+            rescue_health(fd_take(&orphans->fds[i]), is_ready);
             orphans_remove(orphans, i);
             continue;
         }
         orphans->judged[i] = glance == GLANCE_REQUEST;
-        if (ready && (orphans->judged[i] || !patient)) {
+        if (has_room && (orphans->judged[i] || !patient)) {
             if (orphans_queue(orphans, i, supervisor->queue_send)) {
                 continue;
             }
             next = clock_after(now, FULL_INTERVAL);
-            ready = false; /* for this round */
+            has_room = false;
         }
         if (!orphans->judged[i]) {
             next = clock_earlier(next, clock_after(now, LOOK_INTERVAL));

@@ -57,6 +57,22 @@ def test_health_is_answered_while_all_workers_are_busy(runtime, workers):
                 assert taken < PATIENCE
 
 
+def test_health_is_about_workers_and_not_about_how_many_wait(runtime):
+    """More than the queue to the workers has room for."""
+    with runtime("answers:nap") as server:
+        with busy(server, 1):
+            waiting = [server.connect() for _ in range(400)]
+            for connection in waiting:
+                connection.send(b"0 ")
+            for _ in range(5):
+                data, taken = ask(server)
+                assert data.startswith(b"HTTP/1.1 200 ")
+                assert taken < PATIENCE
+        for connection in waiting:
+            assert connection.reply() == {"status": "ok", "result": 0}
+            connection.close()
+
+
 def test_health_in_pieces_and_by_head_is_answered_too(runtime):
     with runtime("answers:nap") as server:
         with busy(server, 1):

@@ -104,6 +104,32 @@ static void while_nobody_gets_on_it_takes_who_comes(void **state)
     }
 }
 
+/* More than the queue has room for: those who ask for health behind them are told of the worker, not of the queue. */
+static void a_full_queue_is_not_a_want_of_workers(void **state)
+{
+    (void)state;
+    enum { WAITING = 600 };
+    static int clients[WAITING];
+    char reply[512];
+    for (size_t i = 0; i < WAITING; i++) {
+        clients[i] = come("[1]");
+        desk_accept(&supervisor);
+        (void)desk_tend(&supervisor, NOW);
+    }
+    assert_in_range(supervisor.orphans.count, 1, WAITING - 1);
+    int prober = come("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    desk_accept(&supervisor);
+    (void)desk_tend(&supervisor, NOW);
+    assert_true(client_read(prober, reply, sizeof reply) != (size_t)-1);
+    assert_non_null(strstr(reply, "200 OK"));
+    int queued = WAITING - (int)supervisor.orphans.count;
+    assert_int_equal(empty_queue(), queued);
+    close(prober);
+    for (size_t i = 0; i < WAITING; i++) {
+        close(clients[i]);
+    }
+}
+
 struct progress_row {
     const char *name;
     uint64_t turns;
@@ -216,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         DESK_TEST(while_nobody_gets_on_it_takes_who_comes),
+        DESK_TEST(a_full_queue_is_not_a_want_of_workers),
         DESK_TEST(once_a_worker_gets_on_it_takes_nobody),
         DESK_TEST(while_it_is_open_a_worker_is_to_say_that_it_gets_on),
         DESK_TEST(once_a_worker_gets_on_it_hands_over_the_silent),
