@@ -118,16 +118,18 @@ static enum protocol protocol_of(const struct status_slot *slot)
     return slot->first != FIRST_NONE ? detect(protocol, slot->first) : protocol;
 }
 
+static bool has_bit(const uint64_t *bits, uint32_t index) { return (bits[index / 64] >> index % 64 & 1) != 0; }
+
 /* Deals with the connection that had this slot. */
-static void deal_with(int connection, const struct status_page *page, uint32_t index, struct orphans *orphans,
-                      const struct error *err, struct rescued *rescued)
+static void deal_with(struct rescue *rescue, int connection, uint32_t index)
 {
-    const struct status_slot *slot = &page->slots[index];
+    const struct status_slot *slot = &rescue->page->slots[index];
+    struct rescued *rescued = &rescue->done;
     enum protocol protocol = protocol_of(slot);
     rescued->found[index / 64] |= UINT64_C(1) << index % 64;
     switch (slot_state(slot)) {
     case SLOT_WAITING:
-        hand_on_or_refuse(orphans, connection, protocol, rescued);
+        hand_on_or_refuse(rescue->orphans, connection, protocol, rescued);
         return;
     case SLOT_READING:
         answer_partial(connection, protocol, rescued);
@@ -142,7 +144,7 @@ static void deal_with(int connection, const struct status_page *page, uint32_t i
         fd_close(&connection);
         return;
     case SLOT_REPLYING:
-        if (outlet_has_sent(page, index)) {
+        if (outlet_has_sent(rescue->page, index)) {
             rescue_hang_up(connection);
             return;
         }
@@ -150,23 +152,20 @@ static void deal_with(int connection, const struct status_page *page, uint32_t i
     default: /* SLOT_RUNNING, or a page that was overwritten: one reply too many beats none */
         break;
     }
-    rescue_answer(connection, protocol, err);
+    rescue_answer(connection, protocol, has_bit(rescue->overdue, index) ? rescue->late : rescue->died);
     rescued->answered++;
 }
 
-struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struct status_page *page,
-                            struct orphans *orphans, const struct error *err)
+void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count)
 {
-    struct rescued rescued = {0};
     for (uint32_t i = 0; i < count && i < SLOTS_MAX; i++) {
         struct park_group group;
         if (park_take(receive_ends[i], &group) == 0) {
             for (uint32_t j = 0; j < group.count; j++) {
-                deal_with(group.fds[j], page, group.slots[j], orphans, err, &rescued);
+                deal_with(rescue, group.fds[j], group.slots[j]);
             }
         }
     }
-    return rescued;
 }
 
 /* The slot that says it is for descriptor `number`; SLOTS_MAX if none does. */
@@ -180,21 +179,20 @@ static uint32_t find_slot(const struct status_page *page, int32_t number)
     return slot;
 }
 
-void rescue_kept(struct kept *kept, const struct status_page *page, struct orphans *orphans, const struct error *err,
-                 struct rescued *rescued)
+void rescue_kept(struct rescue *rescue, struct kept *kept)
 {
-    bool unlisted = atomic_load_explicit(&page->unlisted, memory_order_acquire) != 0;
+    bool unlisted = atomic_load_explicit(&rescue->page->unlisted, memory_order_acquire) != 0;
     for (uint32_t i = 0; i < kept->count; i++) {
         int connection = fd_take(&kept->fds[i]);
-        uint32_t slot = find_slot(page, kept->numbers[i]);
+        uint32_t slot = find_slot(rescue->page, kept->numbers[i]);
         if (slot == SLOTS_MAX && !unlisted) {
-            hand_on_or_refuse(orphans, connection, orphans->protocol, rescued);
+            hand_on_or_refuse(rescue->orphans, connection, rescue->orphans->protocol, &rescue->done);
         } else if (slot == SLOTS_MAX) {
             rescue_hang_up(connection); /* how far its request had come is not known: a second reply would be worse */
-        } else if ((rescued->found[slot / 64] >> slot % 64 & 1) != 0) {
+        } else if (has_bit(rescue->done.found, slot)) {
             fd_close(&connection); /* its parked duplicate was dealt with */
         } else {
-            deal_with(connection, page, slot, orphans, err, rescued);
+            deal_with(rescue, connection, slot);
         }
     }
     kept->count = 0;

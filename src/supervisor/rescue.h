@@ -39,22 +39,29 @@ void orphans_remove(struct orphans *orphans, uint32_t index);
 void orphans_expire(struct orphans *orphans, uint64_t before, const struct error *err);
 
 struct rescued {
-    uint32_t answered;              /* got `err` */
+    uint32_t answered;              /* got the reply for what was running */
     uint32_t handed_on;             /* kept for the next worker */
     uint32_t partial;               /* their request was only partly read: told to send it again */
     uint64_t found[SLOTS_MAX / 64]; /* a bit for each slot whose connection was dealt with */
 };
 
-/* Empties one dead worker's slots, whose receiving ends are `receive_ends[0..count)`. A request that was running, or
- * whose reply had not begun to go out, is answered with `err`; one whose reply had is closed; an unread one goes to
- * `orphans`. */
-struct rescued rescue_slots(const int *receive_ends, uint32_t count, const struct status_page *page,
-                            struct orphans *orphans, const struct error *err);
+/* The connections of one dead worker: what is known of them, and what has become of them so far. */
+struct rescue {
+    const struct status_page *page; /* of the worker */
+    struct orphans *orphans;        /* where unread ones go */
+    const struct error *died;       /* the reply to a request that was running */
+    const struct error *late;       /* the reply to one that had run into its time limit, where `overdue` has its bit */
+    uint64_t overdue[SLOTS_MAX / 64];
+    struct rescued done;
+};
+
+/* Empties the worker's slots, whose receiving ends are `receive_ends[0..count)`. A request that was running, or whose
+ * reply had not begun to go out, is answered; one whose reply had is closed; an unread one goes to the orphans. */
+void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count);
 
 /* The same for the connections that the worker's keeper has found in its table and that were not in a parking slot. One
- * that has no place on the page was accepted and not read from. Adds to `rescued`; takes all that `kept` holds. */
-void rescue_kept(struct kept *kept, const struct status_page *page, struct orphans *orphans, const struct error *err,
-                 struct rescued *rescued);
+ * that has no place on the page was accepted and not read from. Takes all that `kept` holds. */
+void rescue_kept(struct rescue *rescue, struct kept *kept);
 
 /* Closes one connection so that its client sees the end, though others hold copies of it. */
 void rescue_hang_up(int connection);

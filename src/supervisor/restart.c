@@ -2,8 +2,10 @@
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/log.h"
+#include "server/cancel.h"
 #include "supervisor/cgroup.h"
 #include "supervisor/state.h"
+#include "supervisor/watch.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -43,13 +45,19 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
     if (supervisor->is_over_time) {
         error_set(&err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
     }
-    struct rescued rescued =
-        rescue_slots(worker->park.receive, worker->park.count, worker->page, &supervisor->orphans, &err);
+    struct error late;
+    cancel_timeout_error(&late, supervisor->options->handler_timeout);
+    struct rescue rescue = {.page = worker->page,
+                            .orphans = &supervisor->orphans,
+                            .died = &err,
+                            .late = cause->out_of_memory ? &err : &late};
+    watch_overdue(worker, rescue.overdue);
+    rescue_slots(&rescue, worker->park.receive, worker->park.count);
     if (!keeper_collect(worker->keeper, &supervisor->kept)) {
         log_debug("worker %u: its keeper did not answer", worker->index);
     }
-    rescue_kept(&supervisor->kept, worker->page, &supervisor->orphans, &err, &rescued);
-    return rescued;
+    rescue_kept(&rescue, &supervisor->kept);
+    return rescue.done;
 }
 
 static void log_death(const struct worker *worker, const struct cause *cause, const struct rescued *rescued,

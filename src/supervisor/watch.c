@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #define LOG_AFTER       (30 * CLOCK_MS)
 #define ANSWER_AFTER    (150 * CLOCK_MS)
@@ -70,7 +71,7 @@ static void log_overrun(struct worker *worker, const struct options *options)
 /* Another request of the same worker runs within its own limit: it is not to die for this one. */
 static bool is_shared(const struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
 {
-    for (uint32_t i = 0; i < worker->park.count; i++) {
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         const struct status_slot *slot = &worker->page->slots[i];
         enum slot_state state = slot_state(slot);
         uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
@@ -164,8 +165,20 @@ uint64_t watch_worker(struct worker *worker, const struct options *options, uint
         return CLOCK_NEVER;
     }
     uint64_t next = CLOCK_NEVER;
-    for (uint32_t i = 0; i < worker->park.count; i++) {
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         next = clock_earlier(next, watch_slot(worker, i, options, now));
     }
     return next;
+}
+
+void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64])
+{
+    memset(ret_overdue, 0, SLOTS_MAX / 64 * sizeof ret_overdue[0]);
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        const struct overrun *overrun = &worker->overruns[i];
+        uint64_t sequence = atomic_load_explicit(&worker->page->slots[i].sequence, memory_order_relaxed);
+        if (overrun->stage > 0 && overrun->sequence == sequence) {
+            ret_overdue[i / 64] |= UINT64_C(1) << i % 64;
+        }
+    }
 }

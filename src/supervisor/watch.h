@@ -12,6 +12,9 @@
  * and the last two steps wait for them. A function that obeys the exception loses nothing but its request: the worker
  * lives on. Everything read from the status page is compared, never trusted: a worker that lies about times shortens or
  * lengthens its own requests.
+ *
+ * A request that has no parking slot, for want of descriptors, is watched like the others: all places on the page are
+ * looked at. Its connection is the worker's alone, so its reply comes when the worker is dead, 2 s after the limit.
  */
 #ifndef ASYA_SUPERVISOR_WATCH_H
 #define ASYA_SUPERVISOR_WATCH_H
@@ -22,5 +25,8 @@
 /* Looks at one worker's running requests and does what is due. Returns when to look again (CLOCK_NEVER: when something
  * else happens). */
 uint64_t watch_worker(struct worker *worker, const struct options *options, uint64_t now);
+
+/* Sets the bit of each place whose request had run into its time limit when last looked at. */
+void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
 
 #endif

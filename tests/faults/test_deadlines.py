@@ -145,3 +145,21 @@ def test_one_that_does_not_stop_does_not_take_others_of_its_worker_with_it(runti
             assert other.reply() == {"status": "ok", "result": 7}
         assert server.result("return 1") == 1
         assert server.worker_pids() != workers
+
+
+@pytest.mark.parametrize("code", ["while True: pass", WORKS], ids=["it obeys", "it does not"])
+def test_the_limit_holds_without_a_parking_slot(runtime, code):
+    """Descriptors for no more slots: the supervisor cannot answer in the worker's stead, and ends it for that."""
+    few = ["prlimit", "--nofile=80:80"]
+    with runtime("snippets:run", env={"ASYA_HANDLER_TIMEOUT": str(LIMIT)}, wrapper=few, allow_log=TOLD) as server:
+        kept = [server.connect() for _ in range(20)]
+        for connection in kept:
+            connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.receive(4096).endswith(b'{"status":"ready"}')
+        started = time.monotonic()
+        reply = server.call(code)
+        assert (reply["error"], reply.get("type")) == ("processing_error", "HandlerTimeout"), reply
+        assert time.monotonic() - started < LIMIT + 2 + SLACK
+        for connection in kept:
+            connection.close()
+        assert server.result("return 1") == 1

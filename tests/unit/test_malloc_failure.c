@@ -452,7 +452,8 @@ static void use_slots(struct listener *listener)
         clients[i] = pair[0];
         page.slots[i].state = i;
     }
-    (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
+    rescue_slots(&rescue, slots.receive, slots.count);
     rescue_dismiss(&orphans, listener, &err);
     for (uint32_t i = 0; i < 4; i++) {
         fd_close(&clients[i]);

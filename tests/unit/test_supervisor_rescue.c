@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/exits.h"
+#include "server/cancel.h"
 #include "server/control.h"
 #include "supervisor/rescue.h"
 #include "wire/framed.h"
@@ -60,6 +61,14 @@ static int park_client(uint32_t slot)
     assert_int_equal(park_one(&slots, slot, pair[1]), 0);
     close(pair[1]);
     return pair[0];
+}
+
+/* Deals with all that is parked, in the worker's last state on the page. */
+static struct rescued rescue_parked(const int *ends, uint32_t count, const struct error *err)
+{
+    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = err, .late = err};
+    rescue_slots(&rescue, ends, count);
+    return rescue.done;
 }
 
 /* All that has arrived; the connection is closed by the other side if `ended`. NUL-terminated. */
@@ -146,7 +155,7 @@ static void the_first_byte_tells_the_form_of_the_reply(void **state)
         page.slots[0].state = SLOT_READING;
         page.slots[0].protocol = rows[i].protocol;
         page.slots[0].first = rows[i].first;
-        (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        (void)rescue_parked(slots.receive, slots.count, &err);
         size_t size = read_reply(client, reply, sizeof reply, &ended);
         if (size <= rows[i].size || memcmp(reply, rows[i].begin, rows[i].size) != 0) {
             fail_msg("protocol %u, first byte %u: %.*s", rows[i].protocol, rows[i].first, (int)size, reply);
@@ -181,7 +190,7 @@ static void each_of_a_group_has_the_outcome_of_its_own_state(void **state)
         for (uint32_t i = 0; i < PARK_GROUP; i++) {
             close(group.fds[i]);
         }
-        struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
         assert_int_equal(rescued.answered, outcomes[ANSWERED]);
         assert_int_equal(rescued.partial, outcomes[PARTIAL]);
         assert_int_equal(rescued.handed_on, outcomes[HANDED_ON]);
@@ -208,7 +217,7 @@ static void each_state_has_its_outcome(void **state)
         assert_int_equal(park_grow(&slots, 3), 0);
         int client = park_client(1);
         page.slots[1].state = row->state;
-        struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
         bool counted = rescued.answered == (row->outcome == ANSWERED) && rescued.partial == (row->outcome == PARTIAL) &&
                        rescued.handed_on == (row->outcome == HANDED_ON) && orphans.count == rescued.handed_on;
         if (!has_outcome(client, row->outcome) || !counted) {
@@ -249,7 +258,7 @@ static void a_reply_is_completed_by_nobody_and_replaced_only_if_none_of_it_is_ou
         page.slots[1].state = SLOT_REPLYING;
         page.outlet.slot = rows[i].slot;
         page.outlet.message.msg_len = rows[i].sent;
-        struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
         size_t size = read_reply(client, reply, sizeof reply, &ended);
         if (!ended || rescued.answered != rows[i].answered || (size > 0) != rows[i].answered) {
             fail_msg("%s: %s", rows[i].name, reply);
@@ -292,15 +301,16 @@ static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char reply[4096];
         bool ended;
-        struct rescued rescued = {0};
+        struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
+        const struct rescued *rescued = &rescue.done;
         int client = keep_client(&kept, 20);
         page.slots[7].state = rows[i].state;
         page.slots[7].fd = rows[i].number;
         page.unlisted = rows[i].unlisted;
-        rescue_kept(&kept, &page, &orphans, &err, &rescued);
+        rescue_kept(&rescue, &kept);
         (void)read_reply(client, reply, sizeof reply, &ended);
-        if (rescued.answered != (rows[i].outcome == ANSWERED) || rescued.partial != (rows[i].outcome == PARTIAL) ||
-            rescued.handed_on != (rows[i].outcome == HANDED_ON) || ended != (rows[i].outcome != HANDED_ON) ||
+        if (rescued->answered != (rows[i].outcome == ANSWERED) || rescued->partial != (rows[i].outcome == PARTIAL) ||
+            rescued->handed_on != (rows[i].outcome == HANDED_ON) || ended != (rows[i].outcome != HANDED_ON) ||
             kept.count != 0) {
             fail_msg("%s: %s", rows[i].name, reply);
         }
@@ -325,13 +335,41 @@ static void what_was_parked_and_kept_is_answered_once(void **state)
     kept = (struct kept){.count = 1, .fds = {connection}, .numbers = {20}};
     page.slots[1].state = SLOT_RUNNING;
     page.slots[1].fd = 20;
-    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
-    rescue_kept(&kept, &page, &orphans, &err, &rescued);
+    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
+    rescue_slots(&rescue, slots.receive, slots.count);
+    rescue_kept(&rescue, &kept);
     (void)read_reply(client, reply, sizeof reply, &ended);
     assert_string_equal(reply, CRASH_REPLY);
     assert_true(ended);
-    assert_int_equal(rescued.answered, 1);
+    assert_int_equal(rescue.done.answered, 1);
     close(client);
+    park_done(&slots);
+}
+
+static void who_ran_into_its_time_limit_is_told_so(void **state)
+{
+    (void)state;
+    struct error err = crash();
+    struct error late;
+    int clients[4];
+    cancel_timeout_error(&late, CLOCK_SECOND);
+    assert_int_equal(park_grow(&slots, 4), 0);
+    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &late, .overdue = {0xC}};
+    for (uint32_t i = 0; i < 4; i++) {
+        clients[i] = park_client(i);
+        page.slots[i].state = i == 3 ? SLOT_SENT : SLOT_RUNNING; /* one is over its time, one was answered after that */
+    }
+    rescue_slots(&rescue, slots.receive, slots.count);
+    for (uint32_t i = 0; i < 4; i++) {
+        char reply[4096];
+        bool ended;
+        (void)read_reply(clients[i], reply, sizeof reply, &ended);
+        bool is_right = i < 2 ? strcmp(reply, CRASH_REPLY) == 0 : (strstr(reply, "HandlerTimeout") != NULL) == (i == 2);
+        if (!ended || !is_right) {
+            fail_msg("%u: %s", i, reply);
+        }
+        close(clients[i]);
+    }
     park_done(&slots);
 }
 
@@ -346,11 +384,11 @@ static void every_slot_is_looked_at_once(void **state)
         clients[i] = i % 4 == 3 ? -1 : park_client(i); /* some are empty */
         page.slots[i].state = i % 4 == 0 ? SLOT_RUNNING : i % 4 == 1 ? SLOT_WAITING : SLOT_READING;
     }
-    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
     assert_int_equal(rescued.answered, CLIENTS / 4);
     assert_int_equal(rescued.handed_on, CLIENTS / 4);
     assert_int_equal(rescued.partial, CLIENTS / 4);
-    rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    rescued = rescue_parked(slots.receive, slots.count, &err);
     assert_int_equal(rescued.answered + rescued.handed_on + rescued.partial, 0);
     for (uint32_t i = 0; i < CLIENTS; i++) {
         if (clients[i] >= 0) {
@@ -377,7 +415,7 @@ static void what_is_no_connection_is_passed_over(void **state)
         page.slots[i].state = SLOT_RUNNING;
     }
     int ends[6] = {slots.receive[0], slots.receive[1], slots.receive[2], slots.receive[3], -1, STDERR_FILENO};
-    struct rescued rescued = rescue_slots(ends, 6, &page, &orphans, &err);
+    struct rescued rescued = rescue_parked(ends, 6, &err);
     assert_int_equal(rescued.answered, 1);
     char reply[4096];
     bool ended;
@@ -402,7 +440,7 @@ static void orphans_leave_descriptors_free_and_the_others_are_answered(void **st
     int lowest = dup(STDERR_FILENO);
     close(lowest);
     orphans.numbers_end = lowest + 1; /* the second one is beyond */
-    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
     assert_int_equal(rescued.handed_on, 2);
     assert_int_equal(rescued.partial, CLIENTS - 2);
     assert_false(orphans_have_room(&orphans));
@@ -430,7 +468,7 @@ static void more_orphans_than_there_is_room_for_are_answered(void **state)
     int second = park_client(1);
     page.slots[0].state = page.slots[1].state = SLOT_WAITING;
     orphans.count = ORPHANS_MAX - 1; /* as if they were there */
-    struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
     assert_int_equal(orphans.count, ORPHANS_MAX);
     assert_int_equal(rescued.handed_on, 1);
     assert_int_equal(rescued.partial, 1);
@@ -456,7 +494,7 @@ static void a_client_that_is_gone_is_no_failure(void **state)
     assert_int_equal(park_grow(&slots, 1), 0);
     close(park_client(0));
     page.slots[0].state = SLOT_RUNNING;
-    (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err); /* and no SIGPIPE */
+    (void)rescue_parked(slots.receive, slots.count, &err); /* and no SIGPIPE */
     park_done(&slots);
     (void)capture_end();
 }
@@ -471,7 +509,7 @@ static void a_client_still_writing_gets_its_reply(void **state)
     memset(bytes, '1', sizeof bytes);
     assert_true(send(client, bytes, sizeof bytes, 0) > 0); /* nobody read this */
     page.slots[0].state = SLOT_RUNNING;
-    (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    (void)rescue_parked(slots.receive, slots.count, &err);
     char reply[4096];
     bool ended;
     (void)read_reply(client, reply, sizeof reply, &ended);
@@ -498,7 +536,7 @@ static void the_longest_error_fits_into_a_reply(void **state)
         assert_int_equal(park_grow(&slots, 1), 0);
         int client = park_client(0);
         page.slots[0].state = SLOT_RUNNING;
-        (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        (void)rescue_parked(slots.receive, slots.count, &err);
         static char reply[1 << 16];
         bool ended;
         size_t size = read_reply(client, reply, sizeof reply, &ended);
@@ -521,7 +559,7 @@ static void orphans_are_handed_on_in_order_with_what_they_sent(void **state)
         page.slots[i].state = SLOT_WAITING;
         assert_int_equal(write(clients[i], &"abc"[i], 1), 1);
     }
-    (void)rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+    (void)rescue_parked(slots.receive, slots.count, &err);
     int supervisor;
     int worker;
     assert_int_equal(control_pair(&supervisor, &worker), 0);
@@ -748,7 +786,7 @@ static void random_pages_never_cost_more_than_their_clients(void **state)
             clients[i] = park_client(i);
         }
         orphans.count = 0;
-        struct rescued rescued = rescue_slots(slots.receive, slots.count, &page, &orphans, &err);
+        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
         assert_true(rescued.answered + rescued.handed_on + rescued.partial <= 8);
         rescue_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
         for (uint32_t i = 0; i < 8; i++) {
@@ -773,6 +811,7 @@ int main(void)
         RESCUE_TEST(what_was_parked_and_kept_is_answered_once),
         RESCUE_TEST(the_first_byte_tells_the_form_of_the_reply),
         RESCUE_TEST(each_of_a_group_has_the_outcome_of_its_own_state),
+        RESCUE_TEST(who_ran_into_its_time_limit_is_told_so),
         RESCUE_TEST(every_slot_is_looked_at_once),
         RESCUE_TEST(what_is_no_connection_is_passed_over),
         RESCUE_TEST(orphans_leave_descriptors_free_and_the_others_are_answered),

@@ -247,6 +247,53 @@ static void a_page_that_lies_costs_its_own_worker_at_most(void **state)
     (void)waitpid(worker.pid, &status, WNOHANG);
 }
 
+/* For want of descriptors it has a place on the page and nothing else. */
+static void a_request_that_is_not_parked_has_its_limit_too(void **state)
+{
+    (void)state;
+    struct status_slot *slot = &worker.page->slots[SLOTS_MAX - 1];
+    worker.page->slots[2].state = SLOT_FREE;
+    slot->lead = NOT_PARKED;
+    slot->since = SINCE;
+    slot->sequence = 6;
+    slot->state = SLOT_RUNNING;
+    uint64_t overdue[SLOTS_MAX / 64];
+    watch_overdue(&worker, overdue);
+    assert_int_equal(overdue[SLOTS_MAX / 64 - 1], 0);
+    for (uint64_t now = LATE; now < LATE + 2 * CLOCK_SECOND; now += 50 * CLOCK_MS) {
+        (void)watch_worker(&worker, &options, now);
+    }
+    assert_int_equal(slot->cancel, 6);
+    assert_int_equal(slot->state, SLOT_RUNNING); /* its connection is nowhere but in the worker */
+    assert_true(is_alive());
+    (void)watch_worker(&worker, &options, LATE + 2 * CLOCK_SECOND);
+    int status;
+    assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
+    worker.pid = 0;
+    watch_overdue(&worker, overdue);
+    assert_int_equal(overdue[0], 0);
+    assert_int_equal(overdue[SLOTS_MAX / 64 - 1], UINT64_C(1) << 63); /* so its client is told of the limit */
+    slot->sequence = 7;                                               /* but not the client of another request */
+    watch_overdue(&worker, overdue);
+    assert_int_equal(overdue[SLOTS_MAX / 64 - 1], 0);
+}
+
+static void another_one_that_is_not_parked_is_not_killed_with_it(void **state)
+{
+    (void)state;
+    struct status_slot *slot = &worker.page->slots[SLOTS_MAX - 1];
+    slot->lead = NOT_PARKED;
+    slot->since = SINCE + CLOCK_SECOND;
+    slot->sequence = 6;
+    slot->state = SLOT_RUNNING;
+    for (uint64_t now = LATE; now < LATE + CLOCK_SECOND; now += 50 * CLOCK_MS) {
+        (void)watch_worker(&worker, &options, now);
+    }
+    (void)watch_worker(&worker, &options, slot->since + LIMIT - 1);
+    assert_true(is_alive());
+    assert_false(worker.wedged);
+}
+
 static void a_worker_that_is_not_up_is_not_watched(void **state)
 {
     (void)state;
@@ -273,6 +320,8 @@ int main(void)
         WATCH_TEST(a_client_that_half_closed_still_wants_its_reply),
         WATCH_TEST(who_does_not_want_that_is_not_cancelled),
         WATCH_TEST(a_page_that_lies_costs_its_own_worker_at_most),
+        WATCH_TEST(a_request_that_is_not_parked_has_its_limit_too),
+        WATCH_TEST(another_one_that_is_not_parked_is_not_killed_with_it),
         WATCH_TEST(a_worker_that_is_not_up_is_not_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
