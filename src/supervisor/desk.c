@@ -12,10 +12,11 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
-#define DESK_AFTER     (100 * CLOCK_MS) /* without a worker, before the desk opens */
-#define LOOK_INTERVAL  (20 * CLOCK_MS)  /* between looks at clients that have not said what they want */
-#define FULL_INTERVAL  (2 * CLOCK_MS)   /* between attempts to hand on what the queue had no room for */
-#define SHORT_INTERVAL (50 * CLOCK_MS)  /* before accepting is tried again without descriptors or memory */
+#define DESK_AFTER     (100 * CLOCK_MS)     /* without a worker, before the desk opens */
+#define LOOK_INTERVAL  (20 * CLOCK_MS)      /* between looks at clients that have not said what they want */
+#define FULL_INTERVAL  (2 * CLOCK_MS)       /* between attempts to hand on what the queue had no room for */
+#define SHORT_INTERVAL (50 * CLOCK_MS)      /* before accepting is tried again without descriptors or memory */
+#define LOAD_TIMEOUT   (300 * CLOCK_SECOND) /* for a worker to load while requests wait, without ASYA_STARTUP_TIMEOUT */
 
 static bool is_anybody_ready(const struct supervisor *supervisor)
 {
@@ -80,8 +81,10 @@ static void crash_loop_error(const struct supervisor *supervisor, struct error *
     if (supervisor->deaths > 1) {
         error_set(err, ERR_SERVER, 0, "no worker is up: crash loop, %u deaths in a row, the last one %s",
                   supervisor->deaths, supervisor->last_death);
-    } else {
+    } else if (supervisor->last_death[0] != '\0') {
         error_set(err, ERR_SERVER, 0, "no worker was ready in time; the last one %s", supervisor->last_death);
+    } else {
+        error_set(err, ERR_SERVER, 0, "no worker was ready in time");
     }
 }
 
@@ -116,22 +119,56 @@ static uint64_t attend(struct supervisor *supervisor, uint64_t now)
     return next;
 }
 
-/* Without a worker nobody waits longer than a request may take to arrive. */
+/* A worker loads, or is about to. */
+static bool is_anybody_loading(const struct supervisor *supervisor, uint64_t now)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_STARTING ||
+            (worker->state == WORKER_DOWN && !worker->vacant && worker->spawn_at <= now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How long a request waits for a worker. While one loads, its load decides, which may take longer than any request
+ * takes to arrive. While none does (the back-off of a crash loop), waiting longer would not help. */
+static uint64_t patience(const struct supervisor *supervisor, uint64_t now)
+{
+    const struct options *options = supervisor->options;
+    uint64_t load = options->startup_timeout > 0 ? options->startup_timeout : LOAD_TIMEOUT;
+    return load > options->read_timeout && is_anybody_loading(supervisor, now) ? load : options->read_timeout;
+}
+
+/* Without a worker: who has sent nothing has no more time for it than with one; a request has that of a load. */
 static uint64_t expire(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
     if (orphans->count == 0 || is_anybody_ready(supervisor)) {
         return CLOCK_NEVER;
     }
-    uint64_t deadline = clock_after(orphans->since[0], supervisor->options->read_timeout);
-    if (deadline > now) {
-        return deadline;
-    }
     struct error err;
     crash_loop_error(supervisor, &err);
-    log_warning("server_error: %s", err.text);
-    orphans_expire(orphans, now - supervisor->options->read_timeout + 1, &err);
-    return clock_after(now, CLOCK_MS);
+    uint64_t asked = patience(supervisor, now);
+    uint64_t next = CLOCK_NEVER;
+    uint32_t expired = 0;
+    for (uint32_t i = 0; i < orphans->count;) {
+        uint64_t deadline =
+            clock_after(orphans->since[i], orphans->judged[i] ? asked : supervisor->options->read_timeout);
+        if (deadline > now) {
+            next = clock_earlier(next, deadline);
+            i++;
+            continue;
+        }
+        rescue_answer(orphans->fds[i], orphans->protocol, &err);
+        orphans_remove(orphans, i);
+        expired++;
+    }
+    if (expired > 0) {
+        log_warning("server_error: %s; %u waited", err.text, expired);
+    }
+    return next;
 }
 
 uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now)

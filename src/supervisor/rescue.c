@@ -82,14 +82,6 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
     orphans->count--;
 }
 
-void orphans_expire(struct orphans *orphans, uint64_t before, const struct error *err)
-{
-    while (orphans->count > 0 && orphans->since[0] < before) {
-        rescue_answer(orphans->fds[0], orphans->protocol, err);
-        orphans_remove(orphans, 0);
-    }
-}
-
 static void hand_on_or_refuse(struct orphans *orphans, int connection, enum protocol protocol, struct rescued *rescued)
 {
     if (orphans_add(orphans, connection, clock_now())) {

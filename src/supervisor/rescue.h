@@ -35,9 +35,6 @@ bool orphans_add(struct orphans *orphans, int connection, uint64_t now);
 /* Forgets number `index`, whose connection is somebody else's now. */
 void orphans_remove(struct orphans *orphans, uint32_t index);
 
-/* Answers those that came before `before` with `err`. */
-void orphans_expire(struct orphans *orphans, uint64_t before, const struct error *err);
-
 struct rescued {
     uint32_t answered;              /* got the reply for what was running */
     uint32_t handed_on;             /* kept for the next worker */

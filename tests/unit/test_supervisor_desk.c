@@ -238,9 +238,58 @@ static void without_a_worker_it_opens_after_a_tick(void **state)
     close(client);
 }
 
+struct patience_row {
+    const char *name;
+    enum worker_state state;
+    uint64_t spawn_at;
+    uint64_t startup_timeout;
+    const char *message; /* of the client */
+    uint64_t waits;      /* at least so long, and no millisecond longer */
+};
+
+static const struct patience_row patience_rows[] = {
+    {"a request waits for the back-off as long as it may take to arrive", WORKER_DOWN, CLOCK_NEVER, 0, "[1]",
+     CLOCK_SECOND},
+    {"for a load it waits longer", WORKER_STARTING, 0, 0, "[1]", 300 * CLOCK_SECOND},
+    {"a load that is about to begin is one", WORKER_DOWN, NOW, 0, "[1]", 300 * CLOCK_SECOND},
+    {"as long as a load may take", WORKER_STARTING, 0, 7 * CLOCK_SECOND, "[1]", 7 * CLOCK_SECOND},
+    {"but not less than it may take to arrive", WORKER_STARTING, 0, CLOCK_MS, "[1]", CLOCK_SECOND},
+    {"who says nothing does not", WORKER_STARTING, 0, 0, "", CLOCK_SECOND},
+};
+
+static void how_long_without_a_worker(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof patience_rows / sizeof patience_rows[0]; i++) {
+        const struct patience_row *row = &patience_rows[i];
+        supervisor.alone_since = NOW;
+        worker.state = row->state;
+        worker.spawn_at = row->spawn_at;
+        options.startup_timeout = row->startup_timeout;
+        int client = come(row->message);
+        (void)desk_tend(&supervisor, NOW);
+        desk_accept(&supervisor);
+        assert_int_equal(supervisor.orphans.count, 1);
+        supervisor.orphans.since[0] = NOW;
+        (void)desk_tend(&supervisor, NOW + row->waits - 1);
+        uint32_t before = supervisor.orphans.count;
+        (void)desk_tend(&supervisor, NOW + row->waits);
+        if (before != 1 || supervisor.orphans.count != 0) {
+            fail_msg("%s: not so", row->name);
+        }
+        char reply[512];
+        size_t size = client_read(client, reply, sizeof reply - 1);
+        assert_true(size < sizeof reply);
+        reply[size] = '\0';
+        assert_string_equal(reply, "{\"error\":\"server_error\",\"message\":\"no worker was ready in time\"}");
+        close(client);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        DESK_TEST(how_long_without_a_worker),
         DESK_TEST(while_nobody_gets_on_it_takes_who_comes),
         DESK_TEST(a_full_queue_is_not_a_want_of_workers),
         DESK_TEST(once_a_worker_gets_on_it_takes_nobody),

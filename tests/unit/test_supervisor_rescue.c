@@ -687,37 +687,6 @@ static void orphans_a_worker_does_not_take_stay(void **state)
     }
 }
 
-static void orphans_that_waited_too_long_are_answered(void **state)
-{
-    (void)state;
-    int clients[5];
-    struct error err;
-    error_set(&err, ERR_SERVER, 0, "no worker is up");
-    for (int i = 0; i < 5; i++) {
-        int pair[2];
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-        clients[i] = pair[0];
-        assert_true(orphans_add(&orphans, pair[1], 100 + (uint64_t)i));
-    }
-    orphans_expire(&orphans, 100, &err);
-    assert_int_equal(orphans.count, 5);
-    orphans_expire(&orphans, 103, &err);
-    assert_int_equal(orphans.count, 2);
-    assert_int_equal(orphans.since[0], 103);
-    char reply[4096];
-    bool ended;
-    for (int i = 0; i < 5; i++) {
-        (void)read_reply(clients[i], reply, sizeof reply, &ended);
-        assert_int_equal(ended, i < 3);
-        assert_string_equal(reply, i < 3 ? "{\"error\":\"server_error\",\"message\":\"no worker is up\"}" : "");
-    }
-    orphans_expire(&orphans, UINT64_MAX, &err);
-    assert_int_equal(orphans.count, 0);
-    for (int i = 0; i < 5; i++) {
-        close(clients[i]);
-    }
-}
-
 static void at_the_end_orphans_and_the_backlog_are_answered(void **state)
 {
     (void)state;
@@ -823,7 +792,6 @@ int main(void)
         RESCUE_TEST(what_lies_in_the_queue_is_taken_back),
         RESCUE_TEST(health_is_answered_and_the_connection_ends),
         RESCUE_TEST(orphans_a_worker_does_not_take_stay),
-        RESCUE_TEST(orphans_that_waited_too_long_are_answered),
         RESCUE_TEST(at_the_end_orphans_and_the_backlog_are_answered),
         RESCUE_TEST(random_pages_never_cost_more_than_their_clients),
     };
