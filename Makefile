@@ -58,7 +58,7 @@ unit-aarch64: setup-test ## C unit tests of the JSON library for aarch64, under 
 socket: setup-test build ## Socket, codec, fault and single-file tests
 	@tools/test.sh pytest
 
-chaos: setup-test build ## A million requests while ten thousand workers die: none lost (about 10 minutes)
+chaos: setup-test build ## A million requests while ten thousand workers die: none lost (about half an hour)
 	@$(VENV)/bin/python tests/chaos/run.py
 
 faults: setup-test build ## Each system call and allocation fails, 1000 kills, 10^6 broken messages (about 20 minutes)

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 build=build/clang
 
 python3 tools/check_layers.py
-mapfile -t sources < <(git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'bench/*.[ch]' 'tests/unit/*.[ch]' 'fuzz/*.[ch]')
+mapfile -t sources < <(git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'bench/*.[ch]' 'tests/unit/*.[ch]' 'tests/chaos/*.[ch]' 'fuzz/*.[ch]')
 clang-format --dry-run --Werror "${sources[@]}"
 echo "clang-format: ${#sources[@]} files as the style says"
 

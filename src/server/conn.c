@@ -394,21 +394,21 @@ void conn_released(struct conn_host *host)
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
-/* What has arrived is taken from the socket, so that closing does not take the reply away. The line comes last: the
- * connection may have the log's number. */
-void conn_turn_away(struct conn_host *host, int fd)
+/* No memory even for the connection's state: a reply that needs none, in the form that what has arrived asks for. That
+ * is taken from the socket, so that closing does not take the reply away. */
+static void refuse_without_memory(struct conn_host *host, int fd)
 {
     enum protocol protocol = host->protocol;
     if (recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT) > 0) {
         protocol = detect(protocol, host->scratch[0]);
     }
     struct view last = reply_out_of_memory(protocol);
+    log_error("out_of_memory: no memory for a connection");
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
     for (int i = 0; i < DISCARD_ROUNDS && recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT) > 0; i++) {
     }
     fd_close(&fd);
-    log_error("out_of_memory: no memory or no descriptor for a connection");
 }
 
 struct conn *conn_accept(struct conn_host *host, int fd)
@@ -420,7 +420,7 @@ struct conn *conn_accept(struct conn_host *host, int fd)
         conn = malloc(sizeof *conn);
     }
     if (conn == NULL) {
-        conn_turn_away(host, fd);
+        refuse_without_memory(host, fd);
         return NULL;
     }
     memset(conn, 0, offsetof(struct conn, head));

@@ -255,11 +255,7 @@ int listener_accept(const struct listener *listener)
                 return -errno;
             }
         } else if (peer_admit(&fd, listener->allowed_uids)) {
-            int status = fd_raise(&fd);
-            if (status < 0) {
-                fd_close(&fd);
-            }
-            return status < 0 ? status : fd;
+            return fd;
         } else {
             refused++;
         }

@@ -1,66 +1,65 @@
 /*
- * asya-chaos: clients that send numbered requests to a runtime whose worker is being killed, and judge every reply.
+ * asya-chaos: clients that send numbered requests to a runtime whose workers are being killed, and judge every reply.
  *
- *   asya-chaos SOCKET REQUESTS CLIENTS SEED LETHAL
+ *   asya-chaos SOCKET NAME=VALUE...
  *
- * Each request has a connection of its own and a number of its own. One in LETHAL asks the function for a deed that
- * ends or halts its worker; one in 300 clients hangs up at a random moment. What comes back must be one JSON object and
- * the end of the connection: the request's own number, or an error that can follow from what is going on. Prints one
- * JSON line. Exit status: 0 none was lost, duplicated, mispaired, wrong or late; 1 some were; 2 wrong use.
+ *   requests, clients, seed   how many, from how many clients at once, and what their choices depend on
+ *   lethal                    one request in so many asks for a deed that ends or halts its worker; 0: none
+ *   shared                    1: several requests run in one worker, and suffer what one of them does
+ *   raw, framed, new, kept, stream
+ *                             weights of bare JSON, the length prefix, an HTTP connection each, kept ones, and streams
+ *
+ * Each request has a number of its own. One client in 300 hangs up at a random moment. What comes back must be one
+ * reply and what the protocol says of the connection: the request's own number, or an error that can follow from what
+ * is going on (verdict.h). Prints one line of JSON. Exit status: 0 all replies were right; 1 some were not; 2 wrong
+ * use.
  */
-#include <errno.h>
+#include "dialog.h"
+#include "verdict.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { CLIENTS_MAX = 256, REPLY_MAX = 16384, PATIENCE_S = 30, DISCONNECT_ONE_IN = 300 };
+enum {
+    CLIENTS_MAX = 256,
+    KEPT = 3, /* connections that each client keeps, each idle while it uses another */
+    KEPT_USES = 60,
+    PIPELINE_ONE_IN = 3,
+    STREAM_AMONG_ONE_IN = 25, /* a stream on a connection that was kept, which it ends */
+};
 
-/* What a request may ask for, how often among the lethal ones, and which errors its reply may name besides those that
- * another's deed or the killer brings about. */
-struct deed {
+enum way { WAY_RAW, WAY_FRAMED, WAY_NEW, WAY_KEPT, WAY_STREAM, WAYS };
+
+/* What the command line says; first the ways, in their order. */
+static struct setting {
     const char *name;
-    unsigned weight;
-    const char *error; /* part of a right reply */
+    unsigned long value;
+} settings[] = {
+    [WAY_RAW] = {"raw", 25},
+    [WAY_FRAMED] = {"framed", 15},
+    [WAY_NEW] = {"new", 15},
+    [WAY_KEPT] = {"kept", 35},
+    [WAY_STREAM] = {"stream", 10},
+    {"requests", 1000},
+    {"clients", 16},
+    {"seed", 1},
+    {"lethal", 100},
+    {"shared", 0},
 };
+enum { SETTINGS = sizeof settings / sizeof settings[0], REQUESTS = WAYS, COUNT_CLIENTS, SEED, LETHAL, SHARED };
 
-static const struct deed deeds[] = {
-    {"leave", 40, "\"WorkerExited\""},
-    {"crash", 20, "\"WorkerCrashed\""},
-    {"kill", 25, "\"WorkerCrashed\""},
-    {"close", 6, "\"WorkerCrashed\""},
-    {"fork", 3, ""},
-    {"exhaust", 3, "\"out_of_memory\""},
-    {"hang", 1, "\"HandlerTimeout\""},
-    {"stubborn", 1, "\"HandlerTimeout\""},
-    {"stop", 1, "\"HandlerTimeout\""},
-};
-enum { DEEDS = sizeof deeds / sizeof deeds[0], WEIGHT = 100 };
-
-/* Whoever is served may be killed from outside, or stopped until its time is over. */
-static const char *const any_error[] = {"\"WorkerCrashed\"", "\"HandlerTimeout\"", "\"server_error\""};
-
-enum verdict { OK, ERROR, DISCONNECTED, LOST, DUPLICATED, MISPAIRED, WRONG, TRUNCATED, LATE, VERDICTS };
-static const char *const verdict_names[VERDICTS] = {"ok",        "errors", "disconnected", "lost", "duplicated",
-                                                    "mispaired", "wrong",  "truncated",    "late"};
-
-static struct sockaddr_un address = {.sun_family = AF_UNIX};
-static uint64_t total;
-static unsigned lethal;
-static uint64_t seed;
 static _Atomic uint64_t next_number = 1;
-static _Atomic uint64_t verdicts[VERDICTS];
 static _Atomic uint64_t lethal_sent;
-static _Atomic uint64_t slowest_us;
-static _Atomic int shown;
+
+struct client {
+    struct speaker speaker;
+    struct link single;
+    struct link kept[KEPT];
+};
 
 static uint64_t now_us(void)
 {
@@ -69,192 +68,157 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static uint64_t random_next(uint64_t *state)
+static enum way choose_way(struct chance *chance)
 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
-static const struct deed *choose(uint64_t *chance)
-{
-    uint64_t left = random_next(chance) % WEIGHT;
-    size_t i = 0;
-    while (i + 1 < DEEDS && left >= deeds[i].weight) {
-        left -= deeds[i++].weight;
+    unsigned long all = 0;
+    for (int way = 0; way < WAYS; way++) {
+        all += settings[way].value;
     }
-    return &deeds[i];
-}
-
-/* A connection; the backlog may be full, and the socket away for a moment. */
-static int dial(void)
-{
-    struct timeval patience = {.tv_sec = PATIENCE_S};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
-        connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        perror("asya-chaos: connect");
-        exit(2);
+    unsigned left = chance_below(chance, (unsigned)all);
+    int way = 0;
+    while (left >= settings[way].value) {
+        left -= (unsigned)settings[way++].value;
     }
-    return fd;
+    return (enum way)way;
 }
 
-/* Bytes of the reply, NUL-terminated. `*ret_error` is errno of a failed read, 0 at a clean end. */
-static size_t read_reply(int fd, char reply[REPLY_MAX], int *ret_error)
+/* The next number's order. False if there are no more. */
+static bool take_order(struct speaker *speaker, bool is_stream, struct order *ret_order)
 {
-    size_t size = 0;
-    ssize_t got;
-    while (size + 1 < REPLY_MAX && (got = recv(fd, reply + size, REPLY_MAX - 1 - size, 0)) != 0) {
-        if (got < 0 && errno == EINTR) {
-            continue;
+    uint64_t number = atomic_fetch_add(&next_number, 1);
+    if (number > settings[REQUESTS].value) {
+        return false;
+    }
+    unsigned lethal = (unsigned)settings[LETHAL].value;
+    *ret_order =
+        is_stream ? order_make_stream(number, &speaker->chance, lethal) : order_make(number, &speaker->chance, lethal);
+    lethal_sent += ret_order->deed != NULL;
+    return true;
+}
+
+static bool talk_single(struct client *client, enum form form)
+{
+    struct order order;
+    if (!take_order(&client->speaker, false, &order)) {
+        return false;
+    }
+    order.is_health = false;
+    dialog_single(&client->speaker, &client->single, &order, form);
+    return true;
+}
+
+static bool talk_new(struct client *client, bool is_stream)
+{
+    struct order order;
+    if (!take_order(&client->speaker, is_stream, &order)) {
+        return false;
+    }
+    dialog_http(&client->speaker, &client->single, &order, 1, is_stream ? "stream" : "new HTTP");
+    dialog_leave(&client->speaker, &client->single, "new HTTP");
+    return true;
+}
+
+static bool talk_kept(struct client *client)
+{
+    struct chance *chance = &client->speaker.chance;
+    struct link *link = &client->kept[chance_below(chance, KEPT)];
+    struct order orders[PIPELINED_MAX];
+    size_t wanted = chance_one_in(chance, PIPELINE_ONE_IN) ? 2 + chance_below(chance, PIPELINED_MAX - 1) : 1;
+    size_t count = 0;
+    while (count < wanted && take_order(&client->speaker, chance_one_in(chance, STREAM_AMONG_ONE_IN), &orders[count])) {
+        if (wanted > 1) { /* what both sides would wait for each other with */
+            orders[count].pad %= 100;
+            orders[count].fill = 0;
         }
-        if (got < 0) {
-            *ret_error = errno;
-            break;
-        }
-        size += (size_t)got;
+        count++;
     }
-    reply[size] = '\0';
-    return size;
+    if (count > 0) {
+        dialog_http(&client->speaker, link, orders, count, wanted > 1 ? "pipelined" : "kept HTTP");
+    }
+    if (chance_one_in(chance, KEPT_USES)) {
+        dialog_leave(&client->speaker, link, "kept HTTP");
+    }
+    return count > 0;
 }
 
-/* How many JSON objects stand one after the other; -1 if the last is not complete or something else is there. */
-static int count_objects(const char *text)
+static bool talk(struct client *client)
 {
-    int depth = 0;
-    int objects = 0;
-    bool in_string = false;
-    for (; *text != '\0'; text++) {
-        if (in_string) {
-            text += *text == '\\' && text[1] != '\0';
-            in_string = *text != '"';
-        } else if (*text == '"') {
-            in_string = true;
-        } else if (*text == '{') {
-            depth++;
-        } else if (*text == '}') {
-            objects += --depth == 0;
-        } else if (depth == 0) {
-            return -1;
-        }
-    }
-    return depth == 0 ? objects : -1;
-}
-
-static enum verdict judge(const char *reply, size_t size, int error, uint64_t number, const struct deed *deed)
-{
-    char expected[80];
-    (void)snprintf(expected, sizeof expected, "{\"status\":\"ok\",\"result\":{\"number\":%llu}}",
-                   (unsigned long long)number);
-    if (error == EAGAIN || error == EWOULDBLOCK) {
-        return LATE;
-    }
-    if (size == 0) {
-        return LOST;
-    }
-    if (strcmp(reply, expected) == 0) {
-        return OK;
-    }
-    int objects = count_objects(reply);
-    if (objects != 1) {
-        return objects > 1 ? DUPLICATED : TRUNCATED;
-    }
-    if (strncmp(reply, "{\"status\":\"ok\"", 14) == 0) {
-        return MISPAIRED;
-    }
-    if (strncmp(reply, "{\"error\":", 9) != 0) {
-        return WRONG;
-    }
-    if (deed != NULL && deed->error[0] != '\0' && strstr(reply, deed->error) != NULL) {
-        return ERROR;
-    }
-    for (size_t i = 0; i < sizeof any_error / sizeof any_error[0]; i++) {
-        if (strstr(reply, any_error[i]) != NULL) {
-            return ERROR;
-        }
-    }
-    return WRONG;
-}
-
-static void show(enum verdict verdict, const char *request, const char *reply, int error)
-{
-    if (verdict > DISCONNECTED && atomic_fetch_add(&shown, 1) < 20) {
-        (void)fprintf(stderr, "asya-chaos: %s: %s -> %.300s (%s)\n", verdict_names[verdict], request, reply,
-                      error != 0 ? strerror(error) : "end");
+    switch (choose_way(&client->speaker.chance)) {
+    case WAY_RAW:
+        return talk_single(client, FORM_RAW);
+    case WAY_FRAMED:
+        return talk_single(client, FORM_FRAMED);
+    case WAY_NEW:
+        return talk_new(client, false);
+    case WAY_STREAM:
+        return talk_new(client, true);
+    default:
+        return talk_kept(client);
     }
 }
 
-static void exchange(uint64_t number, uint64_t *chance)
+static void *run(void *context)
 {
-    char request[160];
-    char reply[REPLY_MAX];
-    const struct deed *deed = random_next(chance) % lethal == 0 ? choose(chance) : NULL;
-    const char *name = deed != NULL ? deed->name : random_next(chance) % 8 == 0 ? "nap" : "echo";
-    int size = snprintf(request, sizeof request, "{\"number\":%llu,\"do\":\"%s\",\"pad\":\"%.*s\"}",
-                        (unsigned long long)number, name, (int)(random_next(chance) % 40),
-                        "........................................");
-    bool leaves = random_next(chance) % DISCONNECT_ONE_IN == 0;
-    uint64_t begun = now_us();
-    lethal_sent += deed != NULL;
-    int fd = dial();
-    if (leaves) { /* after some of the request, or all of it, and some time */
-        (void)!send(fd, request, random_next(chance) % (size_t)(size + 1), MSG_NOSIGNAL);
-        (void)usleep((useconds_t)(random_next(chance) % 3000));
-        (void)close(fd);
-        verdicts[DISCONNECTED]++;
-        return;
+    struct client *client = context;
+    bool goes_on = true;
+    client->single.fd = -1;
+    for (int i = 0; i < KEPT; i++) {
+        client->kept[i].fd = -1;
     }
-    int error = 0;
-    size_t first = random_next(chance) % 16 == 0 ? random_next(chance) % (size_t)size : 0; /* some come in two pieces */
-    if ((first > 0 && send(fd, request, first, MSG_NOSIGNAL) != (ssize_t)first) ||
-        send(fd, request + first, (size_t)size - first, MSG_NOSIGNAL) != (ssize_t)((size_t)size - first)) {
-        error = errno; /* it may have been answered already: the reply tells */
+    while (goes_on) {
+        uint64_t begun = now_us();
+        goes_on = talk(client);
+        verdict_time(now_us() - begun);
     }
-    size_t got = read_reply(fd, reply, &error);
-    (void)close(fd);
-    enum verdict verdict = judge(reply, got, error, number, deed);
-    verdicts[verdict]++;
-    show(verdict, request, reply, error);
-    uint64_t taken = now_us() - begun;
-    uint64_t slowest = slowest_us;
-    while (taken > slowest && !atomic_compare_exchange_weak(&slowest_us, &slowest, taken)) {
-    }
-}
-
-static void *client(void *context)
-{
-    const uint64_t *index = context;
-    uint64_t chance = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15) + *index * 7919;
-    uint64_t number;
-    while ((number = atomic_fetch_add(&next_number, 1)) <= total) {
-        exchange(number, &chance);
+    for (int i = 0; i < KEPT; i++) {
+        dialog_leave(&client->speaker, &client->kept[i], "kept HTTP");
     }
     return NULL;
 }
 
-int main(int count, char **arguments)
+static bool read_settings(int count, char **words)
 {
-    if (count != 6 || strlen(arguments[1]) >= sizeof address.sun_path) {
-        (void)fprintf(stderr, "usage: asya-chaos SOCKET REQUESTS CLIENTS SEED LETHAL\n");
-        return 2;
+    for (int i = 0; i < count; i++) {
+        char *end;
+        size_t chosen = 0;
+        const char *equals = strchr(words[i], '=');
+        size_t size = equals != NULL ? (size_t)(equals - words[i]) : 0;
+        while (chosen < SETTINGS &&
+               (strlen(settings[chosen].name) != size || strncmp(settings[chosen].name, words[i], size) != 0)) {
+            chosen++;
+        }
+        if (equals == NULL || chosen == SETTINGS) {
+            return false;
+        }
+        settings[chosen].value = strtoul(equals + 1, &end, 10);
+        if (end == equals + 1 || *end != '\0') {
+            return false;
+        }
     }
-    memcpy(address.sun_path, arguments[1], strlen(arguments[1]));
-    total = strtoull(arguments[2], NULL, 10);
-    unsigned long clients = strtoul(arguments[3], NULL, 10);
-    seed = strtoull(arguments[4], NULL, 10);
-    lethal = (unsigned)strtoul(arguments[5], NULL, 10);
-    if (total == 0 || clients == 0 || clients > CLIENTS_MAX || lethal == 0) {
-        (void)fprintf(stderr, "asya-chaos: numbers must be positive, clients at most %d\n", CLIENTS_MAX);
+    unsigned long clients = settings[COUNT_CLIENTS].value;
+    unsigned long weights = 0;
+    for (int way = 0; way < WAYS; way++) {
+        weights += settings[way].value;
+    }
+    return weights > 0 && clients > 0 && clients <= CLIENTS_MAX;
+}
+
+int main(int count, char **words)
+{
+    if (count < 2 || !link_set_path(words[1]) || !read_settings(count - 2, words + 2)) {
+        (void)fprintf(stderr, "usage: asya-chaos SOCKET NAME=VALUE...; the names are in tests/chaos/client.c\n");
         return 2;
     }
     pthread_t threads[CLIENTS_MAX];
-    uint64_t indices[CLIENTS_MAX];
+    size_t clients = settings[COUNT_CLIENTS].value;
+    struct client *all = calloc(clients, sizeof *all);
     uint64_t begun = now_us();
+    for (size_t i = 0; i < clients && all != NULL; i++) {
+        all[i].speaker.chance = chance_make(settings[SEED].value, i);
+        all[i].speaker.shared = settings[SHARED].value != 0;
+    }
     for (size_t i = 0; i < clients; i++) {
-        indices[i] = i;
-        if (pthread_create(&threads[i], NULL, client, &indices[i]) != 0) {
+        if (all == NULL || pthread_create(&threads[i], NULL, run, &all[i]) != 0) {
             perror("asya-chaos: pthread_create");
             return 2;
         }
@@ -262,13 +226,10 @@ int main(int count, char **arguments)
     for (size_t i = 0; i < clients; i++) {
         (void)pthread_join(threads[i], NULL);
     }
-    printf("{\"requests\":%llu,\"seconds\":%.1f,\"lethal\":%llu,\"slowest_ms\":%.1f", (unsigned long long)total,
-           (double)(now_us() - begun) / 1e6, (unsigned long long)lethal_sent, (double)slowest_us / 1e3);
-    uint64_t bad = 0;
-    for (int i = 0; i < VERDICTS; i++) {
-        printf(",\"%s\":%llu", verdict_names[i], (unsigned long long)verdicts[i]);
-        bad += i > DISCONNECTED ? verdicts[i] : 0;
-    }
+    free(all);
+    printf("{\"requests\":%lu,\"seconds\":%.1f,\"lethal\":%llu", settings[REQUESTS].value,
+           (double)(now_us() - begun) / 1e6, (unsigned long long)lethal_sent);
+    uint64_t bad = verdict_print();
     printf("}\n");
     return bad == 0 ? 0 : 1;
 }

@@ -1,4 +1,5 @@
 """What the chaos run's function does: as each request says, mostly nothing but to give its number back."""
+import asyncio
 import ctypes
 import os
 import signal
@@ -6,14 +7,61 @@ import time
 
 
 def process(payload):
-    number, deed = payload["number"], payload["do"]
-    if deed != "echo":
-        DEEDS[deed](payload)
-    return {"number": number}
+    """In the main thread, or in threads (ASYA_CONCURRENCY)."""
+    if payload["events"]:
+        return stream(payload)
+    act(payload)
+    return result(payload)
 
 
-def nap(payload):
-    time.sleep(payload["number"] % 7 / 1000)
+async def task(payload):
+    """The same on an event loop."""
+    if payload["events"]:
+        return stream_of_tasks(payload)
+    await act_in_task(payload)
+    return result(payload)
+
+
+def stream(payload):
+    for index in range(payload["events"]):
+        if index == payload["at"]:
+            act(payload)
+        yield event(payload, index)
+
+
+async def stream_of_tasks(payload):
+    for index in range(payload["events"]):
+        if index == payload["at"]:
+            await act_in_task(payload)
+        yield event(payload, index)
+
+
+def result(payload):
+    if payload["fill"]:
+        return {"number": payload["number"], "fill": "x" * payload["fill"]}
+    return {"number": payload["number"]}
+
+
+def event(payload, index):
+    return {"number": payload["number"], "event": index, "worker": os.getpid()}
+
+
+def act(payload):
+    if payload["do"] == "nap":
+        time.sleep(seconds(payload))
+    elif payload["do"] != "echo":
+        DEEDS[payload["do"]](payload)
+
+
+async def act_in_task(payload):
+    if payload["do"] == "nap":
+        await asyncio.sleep(seconds(payload))
+    else:
+        act(payload)
+
+
+def seconds(payload):
+    return payload["number"] % 7 / 1000
 
 
 def leave(payload):
@@ -62,5 +110,5 @@ def fork_twice(_):
     os.fork()
 
 
-DEEDS = {"nap": nap, "leave": leave, "crash": crash, "kill": kill, "hang": hang, "stubborn": hang_stubbornly,
-         "stop": stop, "exhaust": exhaust, "close": close, "fork": fork_twice}
+DEEDS = {"leave": leave, "crash": crash, "kill": kill, "hang": hang, "stubborn": hang_stubbornly, "stop": stop,
+         "exhaust": exhaust, "close": close, "fork": fork_twice}

@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 """The chaos run: numbered requests while workers are killed, stopped and exhausted; every request gets its one reply.
 
-The clients are asya-chaos (client.c); the deeds they ask for are in handler.py; the killer is here and strikes from
-outside at random moments. Prints what happened and the seed of all choices. Exit status 1 if any reply was duplicated, mispaired, of a wrong category or late, or if the supervisor has not come back to what it was before.
-"""
+The clients are asya-chaos (client.c): bare JSON, the length prefix, HTTP on new and kept connections, pipelined, and
+streams. The deeds they ask for are in handler.py; the killer is here and strikes from outside at random moments.
+
+A leg is a runtime of its own: so many workers, one shape of the function (plain, threads, tasks), with recycling or
+without, or calm: recycling, and nobody dies, so that no reply may be an error. Without --workers and --shape all of
+them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. Exit status 1
+if a reply was lost, duplicated, unsolicited, mispaired, wrong, truncated, reset or late, if something was cut that no
+death explains, or if a supervisor has not come back to what it was before."""
 import argparse
+import bisect
+import datetime
 import json
-import os
 import pathlib
+import os
 import random
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
-import time
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
@@ -23,127 +28,258 @@ sys.path.insert(0, str(TESTS))
 from harness import processes  # noqa: E402
 from harness import runtime as harness  # noqa: E402
 
-DEATH = re.compile(r"ERROR worker \d+, pid \d+, (.*?)(?: \d+)?(?:, core dumped)? after \d+ requests")
-SETTINGS = {"ASYA_HANDLER_TIMEOUT": "0.2", "ASYA_MEMORY_LIMIT": str(120 << 20), "PYTHONPATH": str(TESTS / "chaos")}
+SHAPES = {
+    "plain": ("handler", {}),
+    "threads": ("handler", {"ASYA_CONCURRENCY": "4"}),
+    "tasks": ("handler:task", {"ASYA_CONCURRENCY": "4"}),
+}
+WORKERS = [1, 2, 4]
+KINDS = ["steady", "recycling"]
+CALM = [(1, "plain", "calm"), (2, "threads", "calm"), (2, "tasks", "calm"), (4, "plain", "calm")]
+CALM_SHARE = 40  # one leg of them has so small a part of the requests
+SHORT = [(1, "plain", "recycling"), (2, "plain", "steady"), (2, "threads", "recycling"), (4, "threads", "steady"),
+         (1, "tasks", "steady"), (4, "tasks", "recycling"), (2, "threads", "calm"), (2, "tasks", "calm")]
+TIME_LIMIT, CALM_TIME_LIMIT = "0.2", "20"
+REQUESTS_A_LIFE = 60  # with recycling: about as long as a worker lives anyway
+MEMORY_MARGIN = 256 << 10
+
+DEATH = re.compile(r"^(\S+) ERROR worker \d+, pid (\d+), (.*?)(?: \d+)?(?:, core dumped)? after \d+ requests", re.M)
+CUT_WITHIN = 3.0  # seconds between a cut and the line about the death that explains it
+BAD = ["lost", "duplicated", "unsolicited", "mispaired", "wrong", "truncated", "reset", "late"]
+GOOD = ["ok", "errors", "cut", "disconnected"]
+
+# How often which signal; a stop ends after a while.
+STRIKES = [(signal.SIGKILL, 40), (signal.SIGSEGV, 20), (signal.SIGABRT, 15), (signal.SIGTERM, 10), (signal.SIGBUS, 10),
+           (signal.SIGSTOP, 5)]
+
+
+def has_begun(pid):
+    """The worker has what it waits with: it has loaded the function."""
+    return any("eventpoll" in name for name in processes.descriptors(pid).values())
 
 
 class Killer(threading.Thread):
-    """Strikes a random worker every few milliseconds; one in twenty is stopped for a while instead.
+    """Strikes a random worker every few milliseconds.
 
-    One that is very young is mostly spared: a runtime whose workers cannot even start gives up, as it should."""
+    One that still loads the function is mostly spared, or little but loading would be done."""
 
     def __init__(self, server, pause, chance):
         super().__init__(daemon=True)
         self.server, self.pause, self.chance = server, pause, chance
         self.over = threading.Event()
-        self.strikes = 0
-        self.seen = {}
-
-    def strike(self, pid, number):
-        try:
-            os.kill(pid, number)
-            self.strikes += 1
-        except ProcessLookupError:
-            pass
+        self.deadly = 0
+        self.stops = 0
 
     def run(self):
         while not self.over.wait(self.chance.uniform(0.2, 1.8) * self.pause):
             if self.chance.random() < 0.02:  # long enough for a hang to be ended by its time limit
                 self.over.wait(self.chance.uniform(0.5, 2.5))
-            workers = self.server.worker_pids()
-            now = time.monotonic()
-            self.seen = {pid: self.seen.get(pid, now) for pid in workers}
-            old = [pid for pid in workers if now - self.seen[pid] > 0.06 or self.chance.random() < 0.1]
-            if not old:
-                continue
-            victim = self.chance.choice(old)
-            if self.chance.random() < 0.05:
-                self.strike(victim, signal.SIGSTOP)
-                self.over.wait(self.chance.uniform(0.01, 0.2))
-                self.strike(victim, signal.SIGCONT)
+            victims = [pid for pid in self.server.worker_pids() if has_begun(pid) or self.chance.random() < 0.02]
+            if victims:
+                self.strike(self.chance.choice(victims))
+
+    def strike(self, victim):
+        number = self.chance.choices([number for number, _ in STRIKES], [weight for _, weight in STRIKES])[0]
+        try:
+            os.kill(victim, number)
+            if number == signal.SIGSTOP:
+                self.stops += 1
+                self.over.wait(self.chance.uniform(0.5, 2) if self.chance.random() < 0.1
+                               else self.chance.uniform(0.01, 0.2))
+                os.kill(victim, signal.SIGCONT)
             else:
-                self.strike(victim, self.chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]))
-
-
-def memory(pid):
-    """Resident bytes of a process."""
-    with open("/proc/%d/statm" % pid) as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+                self.deadly += 1
+        except ProcessLookupError:
+            pass
 
 
 def state(server):
-    return {"memory": memory(server.pid), "descriptors": len(processes.descriptors(server.pid)),
+    return {"memory": processes.resident(server.pid), "descriptors": len(processes.descriptors(server.pid)),
             "children": len(processes.all_children(server.pid))}
+
+
+def is_as_before(now, before):
+    return now["descriptors"] <= before["descriptors"] and now["children"] == before["children"] and \
+        now["memory"] <= before["memory"] + MEMORY_MARGIN
 
 
 def settled(server, before):
     """The supervisor's state once it is as before, or what it stays at."""
-    def is_as_before():
-        now = state(server)
-        return now["descriptors"] <= before["descriptors"] and now["children"] == before["children"]
-
-    processes.eventually(is_as_before, 10)  # the last one killed may have to wait for its successor
+    processes.eventually(lambda: is_as_before(state(server), before), 10)  # the last one killed may await its successor
     return state(server)
 
 
-def deaths(server):
-    """cause -> how often, by the supervisor's log."""
-    found = {}
-    for match in DEATH.finditer(server.log_text()):
-        found[match.group(1)] = found.get(match.group(1), 0) + 1
-    return found
+def deaths_of(log):
+    """(cause -> how often, pid -> when it was logged that it is dead), by the supervisor's log."""
+    causes, when = {}, {}
+    for stamp, pid, cause in DEATH.findall(log):
+        causes[cause] = causes.get(cause, 0) + 1
+        when[int(pid)] = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+    return causes, when
 
 
-def run(arguments):
-    chance = random.Random(arguments.seed)
-    server = harness.Runtime("handler", env={**SETTINGS, "ASYA_WORKERS": str(arguments.workers)})
+def count_unexplained(cuts, when):
+    """How many were cut though their worker did not die then; where it is not known, though none died then."""
+    times = sorted(when.values())
+    unexplained = 0
+    for worker, ms in cuts:
+        at = ms / 1000
+        if worker:
+            unexplained += abs(when.get(worker, 0) - at) > CUT_WITHIN
+        else:
+            near = bisect.bisect_left(times, at - CUT_WITHIN)
+            unexplained += near == len(times) or times[near] > at + CUT_WITHIN
+    return unexplained
+
+
+def run_clients(arguments, server, seed, requests, shape, is_calm):
+    words = {"requests": requests, "clients": arguments.clients, "seed": seed, "shared": int(shape != "plain"),
+             "lethal": 0 if is_calm else arguments.lethal}
+    words.update(pair.split("=") for pair in arguments.mix)
+    return subprocess.run([str(arguments.client), server.path, *("%s=%s" % pair for pair in words.items())],
+                          stdout=subprocess.PIPE, text=True, check=False)
+
+
+def keep_log(arguments, name, text):
+    if arguments.logs:
+        arguments.logs.mkdir(parents=True, exist_ok=True)
+        (arguments.logs / (name + ".log")).write_text(text)
+
+
+def run_leg(arguments, seed, requests, workers, shape, kind):
+    """The leg's figures; figures["failed"] says in words what was not right."""
+    chance = random.Random(seed)
+    handler, settings = SHAPES[shape]
+    is_calm = kind == "calm"
+    server = harness.Runtime(handler, env={
+        "PYTHONPATH": str(TESTS / "chaos"), "ASYA_WORKERS": workers, "ASYA_MEMORY_LIMIT": str(120 << 20),
+        "ASYA_HANDLER_TIMEOUT": CALM_TIME_LIMIT if is_calm else TIME_LIMIT,
+        "ASYA_MAX_REQUESTS": 0 if kind == "steady" else REQUESTS_A_LIFE, **settings})
     try:
         server.launch().wait_ready()
         server.wait_complete()
         for _ in range(50):
-            server.result({"number": 1, "do": "echo"})
+            server.result({"number": 1, "do": "echo", "events": 0, "fill": 0})
         before = state(server)
         killer = Killer(server, arguments.pause / 1000, chance)
-        killer.start()
-        client = subprocess.run(
-            [str(arguments.client), server.path, str(arguments.requests), str(arguments.clients), str(arguments.seed),
-             str(arguments.lethal)], stdout=subprocess.PIPE, text=True)
+        if not is_calm:
+            killer.start()
+        client = run_clients(arguments, server, seed, requests, shape, is_calm)
         killer.over.set()
-        killer.join()
-        figures = json.loads(client.stdout or "{}")
-        alive = server.running and server.result({"number": 7, "do": "echo"}) == {"number": 7}
+        if not is_calm:
+            killer.join()
+        serves = server.running and server.result({"number": 7, "do": "echo", "events": 0, "fill": 0}) == {"number": 7}
         after = settled(server, before)
-        causes = deaths(server)
-        text = server.log_text()
-        figures.update(seed=arguments.seed, deaths=sum(causes.values()), strikes=killer.strikes, causes=causes,
-                       time_limits=len(re.findall("ERROR .*did not finish within", text)),
-                       out_of_memory=len(re.findall("ERROR .*out_of_memory", text)), before=before, after=after)
         ended = server.stop()
-        verdict = client.returncode == 0 and alive and ended == 0 and after["descriptors"] <= before["descriptors"] \
-            and after["children"] == before["children"] and after["memory"] <= before["memory"] + (256 << 10)
-        return figures, verdict
+        figures = json.loads(client.stdout or "{}")
+        figures.update(seed=seed, workers=workers, shape=shape, kind=kind, before=before, after=after, ended=ended,
+                       serves=serves, strikes=killer.deadly, stops=killer.stops)
+        judge(figures, server.log_text(), is_calm)
+        return figures
     finally:
-        if arguments.log:
-            pathlib.Path(arguments.log).write_text(server.log_text())
+        keep_log(arguments, "%d-%s-%s" % (workers, shape, kind), server.log_text())
         server.discard()
+
+
+def judge(figures, log, is_calm):
+    causes, when = deaths_of(log)
+    figures.update(causes=causes, deaths=sum(causes.values()),
+                   time_limits=len(re.findall("ERROR .*did not finish within", log)),
+                   cut_unexplained=count_unexplained(figures.pop("cut_by", []), when))
+    failed = ["%d %s" % (figures.get(name, -1), name) for name in BAD + ["cut_unexplained"] if figures.get(name, -1)]
+    if sum(figures.get(name, 0) for name in GOOD + [name for name in BAD if name != "unsolicited"]) != \
+            figures.get("requests", -1):
+        failed.append("not one verdict for each request")
+    if is_calm and (figures.get("errors") or figures.get("cut") or figures["deaths"]):
+        failed.append("%s errors, %s cut and %s deaths where nobody was killed" % (
+            figures.get("errors"), figures.get("cut"), figures["deaths"]))
+    if not figures["serves"]:
+        failed.append("does not serve any more")
+    if figures["ended"] != 0:
+        failed.append("exit code %s" % figures["ended"])
+    if not is_as_before(figures["after"], figures["before"]):
+        failed.append("supervisor: before %(before)s, after %(after)s" % figures)
+    figures["failed"] = failed
+
+
+COLUMNS = [("workers", 7), ("shape", 7), ("kind", 9), ("requests", 8), ("a second", 8), ("deaths", 6), ("ok", 7),
+           ("errors", 6), ("cut", 4), ("hung up", 7), ("again", 6)] + [(name, len(name)) for name in BAD] + \
+    [("slowest", 7), ("MiB", 13), ("fds", 7), ("children", 8)]
+
+
+def print_row(values):
+    print("  ".join(str(value).rjust(width) for value, (_, width) in zip(values, COLUMNS)), flush=True)
+
+
+def row_of(figures):
+    before, after = figures["before"], figures["after"]
+    return [figures["workers"], figures["shape"], figures["kind"], figures.get("requests"),
+            int(figures.get("requests", 0) / max(figures.get("seconds", 1), 0.1)), figures["deaths"],
+            figures.get("ok"), figures.get("errors"), figures.get("cut"), figures.get("disconnected"),
+            figures.get("reconnected", 0) + figures.get("resent", 0), *(figures.get(name) for name in BAD),
+            "%.2f s" % (figures.get("slowest_ms", 0) / 1000),
+            "%.2f %.2f" % (before["memory"] / (1 << 20), after["memory"] / (1 << 20)),
+            "%d %d" % (before["descriptors"], after["descriptors"]), "%d %d" % (before["children"], after["children"])]
+
+
+def added(all_figures):
+    """What happened in all legs together."""
+    total = {"legs": len(all_figures), "failed": [text for figures in all_figures for text in figures["failed"]]}
+    for name in ["requests", "deaths", "strikes", "stops", "time_limits", *GOOD, *BAD, "cut_unexplained", "reconnected",
+                 "resent"]:
+        total[name] = sum(figures.get(name, 0) for figures in all_figures)
+    for name in ["causes", "error_causes"]:
+        total[name] = {}
+        for figures in all_figures:
+            for cause, count in figures.get(name, {}).items():
+                total[name][cause] = total[name].get(cause, 0) + count
+    total["slowest_ms"] = max(figures.get("slowest_ms", 0) for figures in all_figures)
+    total["seconds"] = round(sum(figures.get("seconds", 0) for figures in all_figures), 1)
+    return total
+
+
+def legs_of(arguments):
+    """[(workers, shape, kind, requests)]"""
+    if arguments.short:
+        return [(*leg, arguments.requests // len(SHORT)) for leg in SHORT]
+    kinds = [arguments.kind] if arguments.kind else KINDS
+    legs = [(workers, shape, kind) for workers in arguments.workers or WORKERS for shape in arguments.shape or SHAPES
+            for kind in kinds]
+    calm = [] if arguments.workers or arguments.shape or arguments.kind else CALM
+    few = arguments.requests // CALM_SHARE
+    rest = arguments.requests - few * len(calm)
+    each = -(-rest // len(legs))
+    return [(*leg, each) for leg in legs] + [(*leg, few) for leg in calm]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--client", type=pathlib.Path, default=TESTS.parent / "build/release/tests/chaos/asya-chaos")
-    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--requests", type=int, default=1_000_000, help="of all legs together")
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, action="append", help="only legs with so many")
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="only legs of this shape")
+    parser.add_argument("--kind", choices=[*KINDS, "calm"], help="only legs of this kind")
+    parser.add_argument("--short", action="store_true", help="few legs, in which all of it occurs")
+    parser.add_argument("--mix", nargs="*", default=[], metavar="NAME=WEIGHT", help="raw, framed, new, kept, stream")
     parser.add_argument("--pause", type=float, default=50, help="milliseconds between strikes from outside, on average")
-    parser.add_argument("--lethal", type=int, default=100, help="one request in so many asks for a lethal deed")
+    parser.add_argument("--lethal", type=int, default=90, help="one request in so many asks for a lethal deed")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(31))
-    parser.add_argument("--log", help="where to keep the runtime's log")
+    parser.add_argument("--logs", type=pathlib.Path, help="a folder for the logs of the runtimes")
     arguments = parser.parse_args()
     print("seed %d" % arguments.seed, flush=True)
-    figures, verdict = run(arguments)
-    print(json.dumps(figures, indent=1))
-    print("passed" if verdict else "FAILED")
-    return 0 if verdict else 1
+    print_row([name for name, _ in COLUMNS])
+    all_figures = []
+    for index, (workers, shape, kind, requests) in enumerate(legs_of(arguments)):
+        figures = run_leg(arguments, arguments.seed + index, requests, workers, shape, kind)
+        all_figures.append(figures)
+        print_row(row_of(figures))
+        for text in figures["failed"]:
+            print("    FAILED: " + text, flush=True)
+    total = added(all_figures)
+    print(json.dumps({"seed": arguments.seed, **total}, indent=1))
+    print("FAILED" if total["failed"] else "passed")
+    return 1 if total["failed"] else 0
 
 
 if __name__ == "__main__":
