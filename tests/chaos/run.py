@@ -4,9 +4,9 @@
 The clients are asya-chaos (client.c): bare JSON, the length prefix, HTTP on new and kept connections, pipelined, and
 streams. The deeds they ask for are in handler.py; the killer is here and strikes from outside at random moments.
 
-A leg is a runtime of its own: so many workers, one shape of the function (plain, threads, tasks), with recycling or
-without, or calm: recycling, and nobody dies, so that no reply may be an error. Without --workers and --shape all of
-them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. Exit status 1
+A leg is a runtime of its own: so many workers, one shape of the function (plain, threads, tasks), and one kind: steady,
+with recycling, the same with delays around system calls (tests/shims/delays.c), or calm: recycling, and nobody dies, so
+that no reply may be an error. Without --workers and --shape all of them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. Exit status 1
 if a reply was lost, duplicated, unsolicited, mispaired, wrong, truncated, reset or late, if something was cut that no
 death explains, or if a supervisor has not come back to what it was before."""
 import argparse
@@ -27,6 +27,7 @@ sys.path.insert(0, str(TESTS))
 
 from harness import processes  # noqa: E402
 from harness import runtime as harness  # noqa: E402
+from harness import shims  # noqa: E402
 
 SHAPES = {
     "plain": ("handler", {}),
@@ -34,13 +35,14 @@ SHAPES = {
     "tasks": ("handler:task", {"ASYA_CONCURRENCY": "4"}),
 }
 WORKERS = [1, 2, 4]
-KINDS = ["steady", "recycling"]
+KINDS = ["steady", "recycling", "delayed"]
 CALM = [(1, "plain", "calm"), (2, "threads", "calm"), (2, "tasks", "calm"), (4, "plain", "calm")]
 CALM_SHARE = 40  # one leg of them has so small a part of the requests
-SHORT = [(1, "plain", "recycling"), (2, "plain", "steady"), (2, "threads", "recycling"), (4, "threads", "steady"),
+SHORT = [(1, "plain", "recycling"), (2, "plain", "delayed"), (2, "threads", "recycling"), (4, "threads", "delayed"),
          (1, "tasks", "steady"), (4, "tasks", "recycling"), (2, "threads", "calm"), (2, "tasks", "calm")]
 TIME_LIMIT, CALM_TIME_LIMIT = "0.2", "20"
 REQUESTS_A_LIFE = 60  # with recycling: about as long as a worker lives anyway
+DELAY_ONE_IN = 20  # system calls on connections
 MEMORY_MARGIN = 256 << 10
 
 DEATH = re.compile(r"^(\S+) ERROR worker \d+, pid (\d+), (.*?)(?: \d+)?(?:, core dumped)? after \d+ requests", re.M)
@@ -154,7 +156,8 @@ def run_leg(arguments, seed, requests, workers, shape, kind):
     server = harness.Runtime(handler, env={
         "PYTHONPATH": str(TESTS / "chaos"), "ASYA_WORKERS": workers, "ASYA_MEMORY_LIMIT": str(120 << 20),
         "ASYA_HANDLER_TIMEOUT": CALM_TIME_LIMIT if is_calm else TIME_LIMIT,
-        "ASYA_MAX_REQUESTS": 0 if kind == "steady" else REQUESTS_A_LIFE, **settings})
+        "ASYA_MAX_REQUESTS": 0 if kind == "steady" else REQUESTS_A_LIFE, **settings,
+        **(shims.preloaded("delays", ASYA_TEST_DELAYS=DELAY_ONE_IN) if kind == "delayed" else {})})
     try:
         server.launch().wait_ready()
         server.wait_complete()

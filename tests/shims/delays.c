@@ -1,0 +1,104 @@
+/*
+ * The moments around a system call made long: one call in ASYA_TEST_DELAYS of those that touch a connection sleeps
+ * before or behind it, so that a death falls into moments that are otherwise too short to be hit.
+ */
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LONGEST_US = 4000 };
+
+static unsigned one_in;
+
+__attribute__((constructor)) static void read_mode(void)
+{
+    const char *text = getenv("ASYA_TEST_DELAYS");
+    one_in = text != NULL ? (unsigned)strtoul(text, NULL, 10) : 0;
+    if (one_in == 0) { /* or the test would show nothing */
+        abort();
+    }
+}
+
+static unsigned chance(void)
+{
+    static _Thread_local uint64_t state;
+    if (state == 0 || (pid_t)(state >> 32) == 0) {
+        state = ((uint64_t)getpid() << 32 | (uint64_t)clock()) | 1;
+    }
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (unsigned)(state * UINT64_C(0x2545F4914F6CDD1D) >> 33);
+}
+
+static void perhaps_sleep(void)
+{
+    if (chance() % (2 * one_in) == 0) {
+        struct timespec time = {.tv_nsec = (long)(chance() % LONGEST_US) * 1000};
+        (void)nanosleep(&time, NULL);
+    }
+}
+
+#define AROUND(type, call)                                                                                             \
+    perhaps_sleep();                                                                                                   \
+    type result = (type)(call);                                                                                        \
+    perhaps_sleep();                                                                                                   \
+    return result
+
+static long (*next_syscall(void))(long, ...)
+{
+    static long (*found)(long, ...);
+    if (found == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "syscall");
+        __builtin_memcpy(&found, &symbol, sizeof found);
+    }
+    return found;
+}
+
+long syscall(long number, ...)
+{
+    long given[6];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; i++) {
+        given[i] = va_arg(list, long);
+    }
+    va_end(list);
+    if (number != SYS_sendmmsg) {
+        return next_syscall()(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+    }
+    AROUND(long, next_syscall()(number, given[0], given[1], given[2], given[3], given[4], given[5]));
+}
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    AROUND(ssize_t, next_syscall()(SYS_recvmsg, fd, message, flags));
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    AROUND(ssize_t, next_syscall()(SYS_sendmsg, fd, message, flags));
+}
+
+ssize_t recv(int fd, void *bytes, size_t size, int flags)
+{
+    AROUND(ssize_t, next_syscall()(SYS_recvfrom, fd, bytes, size, flags, NULL, NULL));
+}
+
+int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict size, int flags)
+{
+    AROUND(int, next_syscall()(SYS_accept4, fd, address, size, flags));
+}
+
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    AROUND(int, next_syscall()(SYS_epoll_ctl, epoll, operation, fd, event));
+}
+
+int shutdown(int fd, int how) { AROUND(int, next_syscall()(SYS_shutdown, fd, how)); }
