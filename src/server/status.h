@@ -35,6 +35,16 @@ enum slot_state {
 enum { SLOT_STATE_BITS = 8 };
 #define SLOT_STATE(word) ((word) & ((UINT32_C(1) << SLOT_STATE_BITS) - 1))
 
+/* Why a worker takes no more connections though it may be idle. Set and cleared by the worker; when it is set the
+ * worker also sends CONTROL_WATCH, so that the supervisor looks at once. */
+enum fullness {
+    FULL_NOT,
+    FULL_OF_CLIENTS, /* silent or slow ones have its places or descriptors; one gives way as soon as it has had its
+                        time, and who is put into the queue is taken then: it is ready, and the supervisor accepts
+                        beside it */
+    FULL_STARVED, /* its function has taken the descriptors (CONTROL_STARVED): it takes nobody, and is to be replaced */
+};
+
 /* Why a request is to be cancelled. */
 enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE };
 
@@ -77,6 +87,7 @@ struct status_page {
     _Atomic uint32_t unlisted; /* connections held beyond the slots there are */
     _Atomic uint32_t watched;  /* the supervisor looks at this page every tick; it clears this when nothing runs */
     _Atomic uint32_t awaited;  /* the supervisor accepts until the worker gets on, and wants to be told of that */
+    _Atomic uint32_t full;     /* enum fullness: it takes no more connections for now, which others should look at */
     _Atomic uint32_t closing;  /* the supervisor will tell it to end: no connection is kept alive */
     _Atomic uint32_t own_exit; /* status_note_exit */
     struct status_outlet outlet;
