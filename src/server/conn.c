@@ -3,11 +3,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/glance.h"
+#include "server/hangup.h"
 #include "server/http.h"
 #include "server/intake.h"
 #include "server/output.h"
 #include "server/slot.h"
-#include "wire/detect.h"
 #include "wire/framed.h"
 #include "wire/reply.h"
 
@@ -25,10 +26,7 @@
 #define REJECT_TIMEOUT (1 * CLOCK_SECOND) /* for the rest of a message that cannot be JSON */
 #define DRAIN_BYTES    ((size_t)256 << 20)
 
-enum {
-    KEEP_REPLY = 1 << 20, /* bytes of reply buffer kept between requests */
-    DISCARD_ROUNDS = 16,  /* reads of what a client had sent, where there is no memory to drain it properly */
-};
+enum { KEEP_REPLY = 1 << 20 }; /* bytes of reply buffer kept between requests */
 
 void conn_end_if_tampered(const struct conn_host *host, int error)
 {
@@ -99,10 +97,11 @@ void conn_close(struct conn *conn)
     }
     list_remove(&host->lists[conn->state], conn);
     bool is_ours = !conn->handed_on && !slot_is_answered(conn) && slot_claim(conn);
-    if (is_ours) { /* a child the function has forked may hold a copy: the client shall see the end */
-        (void)shutdown(conn->fd, SHUT_RDWR);
+    if (is_ours) {
+        (void)hangup(&conn->fd);
+    } else {
+        fd_close(&conn->fd);
     }
-    fd_close(&conn->fd);
     slot_vacate(conn);
     conn->events = 0;
     buffer_done(&conn->in);
@@ -140,7 +139,7 @@ bool conn_is_hung_up(const struct conn *conn)
 static void drain(struct conn *conn)
 {
     for (;;) {
-        ssize_t got = recv(conn->fd, conn->host->scratch, SCRATCH_SIZE, MSG_DONTWAIT);
+        ssize_t got = hangup_discard(conn->fd);
         if (got > 0) {
             conn->drained += (size_t)got;
             if (conn->drained > DRAIN_BYTES) {
@@ -394,21 +393,13 @@ void conn_released(struct conn_host *host)
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
-/* No memory even for the connection's state: a reply that needs none, in the form that what has arrived asks for. That
- * is taken from the socket, so that closing does not take the reply away. */
-static void refuse_without_memory(struct conn_host *host, int fd)
+/* No memory even for the connection's state: a reply that needs none, in the form that what has arrived asks for. */
+static void refuse_without_memory(const struct conn_host *host, int fd)
 {
-    enum protocol protocol = host->protocol;
-    if (recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT) > 0) {
-        protocol = detect(protocol, host->scratch[0]);
-    }
-    struct view last = reply_out_of_memory(protocol);
+    struct view last = reply_out_of_memory(glance_protocol(fd, host->protocol));
     log_error("out_of_memory: no memory for a connection");
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)shutdown(fd, SHUT_WR);
-    for (int i = 0; i < DISCARD_ROUNDS && recv(fd, host->scratch, SCRATCH_SIZE, MSG_DONTWAIT) > 0; i++) {
-    }
-    fd_close(&fd);
+    (void)hangup(&fd);
 }
 
 struct conn *conn_accept(struct conn_host *host, int fd)

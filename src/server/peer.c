@@ -1,7 +1,7 @@
 #include "server/peer.h"
 
-#include "base/fd.h"
 #include "base/log.h"
+#include "server/hangup.h"
 
 #include <stdint.h>
 #include <sys/socket.h>
@@ -43,6 +43,6 @@ bool peer_admit(int *fd, const struct option_uids *allowed)
         last_refused = uid;
         log_warning("connections of user id %u are refused (ASYA_ALLOWED_UIDS)", uid);
     }
-    fd_close(fd);
+    (void)hangup(fd);
     return false;
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "server/control.h"
 #include "server/glance.h"
+#include "server/hangup.h"
 #include "server/outlet.h"
 #include "server/park.h"
 #include "wire/detect.h"
@@ -16,22 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum {
-    REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 128, /* every byte escaped, and the frame around it */
-    DISCARD_SIZE = 4096,
-    DISCARD_ROUNDS = 128, /* reads of a client's unread bytes before its connection is closed */
-};
-
-/* The end for a client: shut down, since a child the function has forked may hold a copy. Closing with unread input
- * would take from it what it has not read yet of a reply; so nothing more can come, and what has come is taken. */
-void rescue_hang_up(int connection)
-{
-    unsigned char bytes[DISCARD_SIZE];
-    (void)shutdown(connection, SHUT_RDWR);
-    for (int i = 0; i < DISCARD_ROUNDS && recv(connection, bytes, sizeof bytes, MSG_DONTWAIT) > 0; i++) {
-    }
-    fd_close(&connection);
-}
+enum { REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 128 }; /* every byte escaped, and the frame around it */
 
 /* Writes the reply and closes. Nothing here waits: a fresh connection's buffer takes a reply of this size. */
 void rescue_answer(int connection, enum protocol protocol, const struct error *err)
@@ -48,7 +34,7 @@ void rescue_answer(int connection, enum protocol protocol, const struct error *e
     if (!sent) {
         log_warning("server_error: a reply could not be sent: %s", strerror(errno));
     }
-    rescue_hang_up(connection);
+    (void)hangup(&connection);
 }
 
 bool orphans_have_room(const struct orphans *orphans)
@@ -130,14 +116,14 @@ static void deal_with(struct rescue *rescue, int connection, uint32_t index)
     case SLOT_SENT:
     case SLOT_STREAMING:
     case SLOT_ANSWERED:
-        rescue_hang_up(connection);
+        (void)hangup(&connection);
         return;
     case SLOT_TAKEN:
         fd_close(&connection);
         return;
     case SLOT_REPLYING:
         if (outlet_has_sent(rescue->page, index)) {
-            rescue_hang_up(connection);
+            (void)hangup(&connection);
             return;
         }
         break;
@@ -180,7 +166,7 @@ void rescue_kept(struct rescue *rescue, struct kept *kept)
         if (slot == SLOTS_MAX && !unlisted) {
             hand_on_or_refuse(rescue->orphans, connection, rescue->orphans->protocol, &rescue->done);
         } else if (slot == SLOTS_MAX) {
-            rescue_hang_up(connection); /* how far its request had come is not known: a second reply would be worse */
+            (void)hangup(&connection); /* how far its request had come is not known: a second reply would be worse */
         } else if (has_bit(rescue->done.found, slot)) {
             fd_close(&connection); /* its parked duplicate was dealt with */
         } else {
@@ -236,7 +222,7 @@ void rescue_health(int connection, bool ready)
     if (send(connection, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         log_debug("whoever asked for health did not wait for it");
     }
-    rescue_hang_up(connection);
+    (void)hangup(&connection);
 }
 
 void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err)

@@ -60,9 +60,6 @@ void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count
  * that has no place on the page was accepted and not read from. Takes all that `kept` holds. */
 void rescue_kept(struct rescue *rescue, struct kept *kept);
 
-/* Closes one connection so that its client sees the end, though others hold copies of it. */
-void rescue_hang_up(int connection);
-
 /* Answers one connection with `err` and closes it, whatever happens. PROTOCOL_AUTO: its first byte tells the form, if
  * it is there. */
 void rescue_answer(int connection, enum protocol protocol, const struct error *err);

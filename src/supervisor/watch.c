@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/cancel.h"
+#include "server/hangup.h"
 #include "supervisor/rescue.h"
 
 #include <poll.h>
@@ -47,7 +48,7 @@ static void take_over(const struct worker *worker, uint32_t index, const struct 
         return;
     }
     if (state == SLOT_STREAMING) {
-        rescue_hang_up(fd_take(&connection)); /* its client sees that it was cut */
+        (void)hangup(&connection); /* its client sees that it was cut */
         return;
     }
     struct error err = {0};

@@ -250,7 +250,7 @@ def test_one_well_formed_end_and_a_served_next_request_when_the_function(runtime
         supervisor = server.pid
         with server.connect() as connection:
             connection.send(('"%s"' % code.replace("\n", "\\n")).encode())
-            data = connection.receive_all(may_reset=True)
+            data = connection.receive_all()
             assert data.count(b'{"') == 1, data[:300]
         for number in range(10):
             assert processes.eventually(server.reachable)

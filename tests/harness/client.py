@@ -96,9 +96,9 @@ class Connection:
         """Some bytes of the reply, b"" at its end."""
         return self.socket.recv(size)
 
-    def receive_all(self, may_reset=False):
-        """Everything until the server closes. A reset instead of a clean end is an error, unless the client itself
-        went on sending after the end of its message."""
+    def receive_all(self):
+        """Everything until the server closes. A reset instead of a clean end is an error, also where the client went on
+        sending after the end of its message."""
         parts = []
         while True:
             try:
@@ -106,22 +106,20 @@ class Connection:
             except socket.timeout:
                 raise ReplyError("no end of the reply in time, got %r" % b"".join(parts)[:300]) from None
             except ConnectionResetError:
-                if may_reset and parts:
-                    return b"".join(parts)
                 raise ReplyError("connection reset after %r" % b"".join(parts)[:300]) from None
             if not part:
                 return b"".join(parts)
             parts.append(part)
 
-    def reply(self, may_reset=False):
+    def reply(self):
         """The one checked reply, and the end of the connection after it."""
-        return check_reply(self.receive_all(may_reset))
+        return check_reply(self.receive_all())
 
     def close(self):
         self.socket.close()
 
 
-def call(path, message, half_close=True, chunk=None, may_reset=False, timeout=PATIENCE):
+def call(path, message, half_close=True, chunk=None, timeout=PATIENCE):
     """One exchange: send, half-close unless told not to, return the checked reply."""
     data = encode(message)
     with Connection(path, timeout) as connection:
@@ -137,4 +135,4 @@ def call(path, message, half_close=True, chunk=None, may_reset=False, timeout=PA
         except OSError as error:
             if error.errno != 107:  # ENOTCONN: answered and closed before the half-close
                 raise
-        return connection.reply(may_reset)
+        return connection.reply()

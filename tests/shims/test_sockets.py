@@ -59,7 +59,7 @@ def replies(server, exchanges):
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.send(data)
                 connection.half_close()
-            found[name] = connection.receive_all(may_reset=name == "too large")
+            found[name] = connection.receive_all()
     return found
 
 
@@ -100,7 +100,7 @@ def test_the_conformance_files_have_their_categories(runtime, mode):
     with runtime("answers:kind", env=env, allow_log=TOLD) as server:
         wrong = []
         for case in json_suite():
-            answer = server.call(case.data, may_reset=True).get("error", "ok")
+            answer = server.call(case.data).get("error", "ok")
             if answer not in case.allowed and not (answer == "ok" and case.complete_before_its_end):
                 wrong.append((case.name, answer, case.allowed))
         assert not wrong

@@ -461,7 +461,7 @@ def test_random_and_mutated_messages_get_the_category_python_implies(runtime, di
             message = random_message(dice)
             # cut into bytes, a message ends with its value: what is wrong behind it may not have arrived
             early = bool(chunk) and (ends_early(message) or seems_to_end_early(message))
-            answer = server.call(message, chunk=chunk, may_reset=early).get("error", "ok")
+            answer = server.call(message, chunk=chunk).get("error", "ok")
             expected = {oracle(message)}
             if early:
                 expected |= {"invalid_json", "invalid_encoding"} | ({"ok"} if ends_early(message) else set())
@@ -517,7 +517,7 @@ def test_mutated_messages_of_every_protocol_are_answered(runtime, dice):
                 with contextlib.suppress(OSError):
                     connection.send(message)
                     connection.half_close()
-                fault = whole_reply(connection.receive_all(may_reset=True))
+                fault = whole_reply(connection.receive_all())
             if fault:
                 wrong.append((message, fault))
         assert not wrong

@@ -115,7 +115,7 @@ def test_conformance_files_get_the_same_answer_in_chunks_of(server, dice, size):
     wrong = []
     for case in json_suite():
         chunk = dice.randrange(1, 3 + len(case.data) // 2) if isinstance(size, str) else size
-        reply = server.call(case.data, chunk=chunk, may_reset=case.complete_before_its_end)
+        reply = server.call(case.data, chunk=chunk)
         answer = reply.get("error", "ok")
         if answer not in case.allowed and not (answer == "ok" and case.complete_before_its_end):
             wrong.append((case.name, answer, case.allowed))

@@ -16,7 +16,7 @@ def prefixed(data):
 
 def read_reply(connection):
     """The parsed array of one reply, whose prefix says its length, and the end of the connection."""
-    reply = connection.receive_all(may_reset=True)
+    reply = connection.receive_all()
     assert len(reply) >= 4 and struct.unpack(">I", reply[:4])[0] == len(reply) - 4, reply[:300]
     parsed = client.strict_loads(reply[4:])
     assert isinstance(parsed, list)

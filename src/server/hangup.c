@@ -1,0 +1,26 @@
+#include "server/hangup.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+enum { DISCARD_SIZE = 16384 };
+
+ssize_t hangup_discard(int connection)
+{
+    static unsigned char waste[DISCARD_SIZE]; /* written only */
+    return recv(connection, waste, sizeof waste, MSG_DONTWAIT);
+}
+
+int hangup(int *connection)
+{
+    /* ENOTCONN is all that may come here of a client: the socket is one that was never connected */
+    int status = shutdown(*connection, SHUT_RDWR) == 0 || errno == ENOTCONN ? 0 : -errno;
+    ssize_t got = 0;
+    do {
+        got = status == 0 ? hangup_discard(*connection) : 0;
+    } while (got > 0 || (got < 0 && errno == EINTR));
+    fd_close(connection);
+    return status;
+}
