@@ -232,6 +232,7 @@ static void warn_of_state_proxy(void)
 int serve(void)
 {
     struct options options;
+    fd_plug_standard(); /* before anything that stays open is made */
     if (!serve_prepare(&options)) {
         return EXIT_OPTION;
     }

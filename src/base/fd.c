@@ -16,6 +16,28 @@ void fd_close(int *fd)
     }
 }
 
+void fd_plug_standard(void)
+{
+    int null;
+    do { /* the lowest number is given first */
+        null = open("/dev/null", O_RDWR);
+    } while (null >= 0 && null < FD_STANDARD_END);
+    fd_close(&null);
+}
+
+/* fcntl() has another name in newer versions of glibc. */
+int fd_raise_low(int *fd)
+{
+    int raised = (int)syscall(SYS_fcntl, *fd, F_DUPFD_CLOEXEC, FD_STANDARD_END);
+    if (raised < 0) {
+        return -errno;
+    }
+    fd_close(fd);
+    fd_plug_standard();
+    *fd = raised;
+    return 0;
+}
+
 int fd_set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -1,5 +1,11 @@
 /*
- * Descriptors: closing by scope, flags, and which file stands at a path.
+ * Descriptors: closing by scope, flags, numbers, and which file stands at a path.
+ *
+ * Nothing the runtime keeps has number 0, 1 or 2. These are where the function, the libraries it loads and the programs
+ * it starts read and write without asking: had a client's connection one of them, what they print would be part of its
+ * reply. So closed ones are /dev/null from the start of the process (fd_plug_standard), and since the function may
+ * close them at any time, whatever is accepted, received or made while it is loaded is moved above them (fd_raise).
+ * Names of a moment, such as a file that is read and closed, may have them.
  *
  * The stat family has no dynamic symbol in glibc before 2.33, so it goes through the system call by number.
  */
@@ -27,6 +33,22 @@ static inline int fd_take(int *fd)
     int taken = *fd;
     *fd = -1;
     return taken;
+}
+
+enum { FD_STANDARD_END = 3 }; /* 0 to 2 are standard input, output and error */
+
+/* Opens /dev/null at each number from 0 to 2 that is closed. Unlike all others these are inherited by programs that are
+ * executed, as standard descriptors are. Where /dev/null cannot be opened they stay closed. */
+void fd_plug_standard(void);
+
+/* The slow path of fd_raise. */
+int fd_raise_low(int *fd) __attribute__((warn_unused_result));
+
+/* Moves a descriptor that has a standard number above those, CLOEXEC, and plugs the hole it leaves; others stay as they
+ * are, without a system call. Returns 0, or -errno if there is no number above: then *fd is as it was. */
+static inline int fd_raise(int *fd)
+{
+    return __builtin_expect(*fd >= FD_STANDARD_END || *fd < 0, 1) ? 0 : fd_raise_low(fd);
 }
 
 /* Sets O_NONBLOCK. Returns 0 or -errno. */

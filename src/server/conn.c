@@ -393,13 +393,13 @@ void conn_released(struct conn_host *host)
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
-/* No memory even for the connection's state: a reply that needs none, in the form that what has arrived asks for. */
-static void refuse_without_memory(const struct conn_host *host, int fd)
+/* The line comes last: the connection may have the log's number. */
+void conn_turn_away(const struct conn_host *host, int fd)
 {
     struct view last = reply_out_of_memory(glance_protocol(fd, host->protocol));
-    log_error("out_of_memory: no memory for a connection");
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)hangup(&fd);
+    log_error("out_of_memory: no memory or no descriptor for a connection");
 }
 
 struct conn *conn_accept(struct conn_host *host, int fd)
@@ -411,7 +411,7 @@ struct conn *conn_accept(struct conn_host *host, int fd)
         conn = malloc(sizeof *conn);
     }
     if (conn == NULL) {
-        refuse_without_memory(host, fd);
+        conn_turn_away(host, fd);
         return NULL;
     }
     memset(conn, 0, offsetof(struct conn, head));

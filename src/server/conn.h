@@ -151,6 +151,10 @@ struct conn_host {
  * answered and closed. */
 struct conn *conn_accept(struct conn_host *host, int fd);
 
+/* There is no memory even for the connection's state, or no descriptor to keep it: a reply that needs none, in the form
+ * that what has arrived asks for. Closes `fd`. */
+void conn_turn_away(const struct conn_host *host, int fd);
+
 /* Serves an accepted connection as far as it goes without waiting. */
 void conn_begin(struct conn *conn);
 

@@ -89,8 +89,12 @@ int control_receive(int fd, struct control_message *ret_message, int ret_fds[CON
         }
         return -EPROTO;
     }
-    for (uint32_t i = count; i < message.count; i++) {
-        ret_fds[i] = -1;
+    for (uint32_t i = 0; i < message.count; i++) {
+        if (i >= count) {
+            ret_fds[i] = -1;
+        } else if (fd_raise(&ret_fds[i]) < 0) {
+            fd_close(&ret_fds[i]);
+        }
     }
     *ret_message = message;
     return 1;

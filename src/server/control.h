@@ -36,9 +36,9 @@ int control_pair(int *ret_supervisor, int *ret_worker);
  */
 int control_send(int fd, enum control_type type, const int *fds, uint32_t count);
 
-/* Receives one message and up to CONTROL_FDS_MAX descriptors (CLOEXEC), which the caller owns; the last ones are -1
- * where the table had no room: the kernel has closed those. Returns 1 for a message, 0 at the end of the channel, or
- * -errno: -EAGAIN when there is none, -EPROTO for one of a wrong size or count (its descriptors are closed). */
+/* Receives one message and up to CONTROL_FDS_MAX descriptors (CLOEXEC, above the standard ones), which the caller owns;
+ * those are -1 for which the table had no room: they are closed. Returns 1 for a message, 0 at the end of the channel,
+ * or -errno: -EAGAIN when there is none, -EPROTO for one of a wrong size or count (its descriptors are closed). */
 int control_receive(int fd, struct control_message *ret_message, int ret_fds[CONTROL_FDS_MAX]);
 
 #endif

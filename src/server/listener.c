@@ -255,7 +255,11 @@ int listener_accept(const struct listener *listener)
                 return -errno;
             }
         } else if (peer_admit(&fd, listener->allowed_uids)) {
-            return fd;
+            int status = fd_raise(&fd);
+            if (status < 0) {
+                fd_close(&fd);
+            }
+            return status < 0 ? status : fd;
         } else {
             refused++;
         }

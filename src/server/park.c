@@ -19,8 +19,15 @@ int park_grow(struct park *park, uint32_t more)
             return -errno;
         }
         park->send[park->count] = pair[0];
-        park->receive[park->count] = pair[1];
-        park->count++;
+        park->receive[park->count++] = pair[1];
+        int status = fd_raise(&park->send[park->count - 1]);
+        if (status == 0) {
+            status = fd_raise(&park->receive[park->count - 1]);
+        }
+        if (status < 0) {
+            park_trim(park, park->count - 1);
+            return status;
+        }
     }
     return 0;
 }
@@ -100,7 +107,7 @@ static void keep_connections(struct park_group *group)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < group->count; i++) {
-        if (group->slots[i] < SLOTS_MAX && park_is_connection(group->fds[i])) {
+        if (group->slots[i] < SLOTS_MAX && park_is_connection(group->fds[i]) && fd_raise(&group->fds[i]) == 0) {
             group->slots[kept] = group->slots[i];
             group->fds[kept++] = group->fds[i];
         } else {

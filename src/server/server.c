@@ -168,6 +168,11 @@ enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
 
 static void take_in(struct server *server, int fd)
 {
+    if (fd_raise(&fd) < 0) { /* all numbers above are taken, and the function has closed this one */
+        conn_turn_away(&server->host, fd);
+        fd_plug_standard();
+        return;
+    }
     struct conn *conn = conn_accept(&server->host, fd);
     if (conn != NULL) {
         server->fresh[server->fresh_count++] = conn;
@@ -200,11 +205,11 @@ static enum accepted accept_one(struct server *server)
     }
 }
 
-/* Whether one more descriptor can be had. 0 or -errno. */
+/* Whether one more descriptor can be had, above the standard ones. 0 or -errno. */
 static int find_descriptor(void)
 {
     int found = eventfd(0, EFD_CLOEXEC);
-    int status = found < 0 ? -errno : 0;
+    int status = found < 0 ? -errno : fd_raise(&found);
     fd_close(&found);
     return status;
 }
@@ -556,6 +561,7 @@ static bool start(struct server *server, struct error *err)
     if (host->scratch == NULL) {
         return error_set(err, ERR_MEMORY, 0, "no memory for the read buffer");
     }
+    fd_plug_standard(); /* the function's module may have closed one as it was loaded */
     host->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (host->epoll < 0 || server->wake < 0) {

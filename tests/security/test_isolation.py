@@ -58,6 +58,49 @@ def test_a_function_finds_only_what_a_worker_needs(runtime):
         assert len(targets(found, "pipe:")) <= 1
 
 
+CLOSE = "import os\nos.close(%d)\nreturn 1"
+CHATTER = (
+    "print('printed', flush=True)\nreturn 2",
+    "import subprocess\nsubprocess.run(['echo', 'said'])\nreturn 2",
+    "import subprocess\nsubprocess.run(['cat'], stdout=subprocess.DEVNULL, timeout=5)\nreturn 2",
+    "import os\nfor number in (1, 2):\n    os.write(number, b'written')\nreturn 2",
+)
+
+
+@pytest.mark.parametrize("numbers", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_no_connection_gets_the_number_of_a_closed_standard_stream(runtime, numbers):
+    """What the function and its programs print is in no reply."""
+    with runtime(SNIPPET, allow_log=["^(printed|said|written)"]) as server:
+        for number in numbers:
+            assert server.result(CLOSE % number) == 1
+        assert [server.result(code) for code in CHATTER] == [2] * len(CHATTER)
+        _, found = seen_by_function(server)
+        assert not targets({number: found[number] for number in found if number < 3}, "socket:")
+        assert [found[number] for number in numbers] == ["/dev/null"] * len(numbers)
+
+
+def test_a_log_line_is_in_no_reply_after_the_function_has_closed_the_log(runtime):
+    """An error of the function and one of a client each write one."""
+    with runtime(SNIPPET) as server:
+        assert server.result(CLOSE % 2) == 1
+        assert server.call("raise KeyError('boom')")["type"] == "KeyError"
+        with server.connect() as connection:
+            connection.send(b"GET /\x01 HTTP/1.1\r\n\r\n")
+            reply = connection.receive_all()
+        assert reply.startswith(b"HTTP/1.1 400 ") and reply.count(b"HTTP/1.1") == 1
+        assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"] == "msg_parsing_error"
+
+
+def test_standard_streams_closed_before_the_start_are_null(runtime):
+    close = (sys.executable, "-c", "import os, sys\nos.closerange(0, 3)\nos.execv(sys.argv[1], sys.argv[1:])")
+    with runtime(SNIPPET, wrapper=close) as server:
+        _, found = seen_by_function(server)
+        assert [found[number] for number in range(3)] == ["/dev/null"] * 3
+        supervisor = processes.descriptors(server.pid)
+        assert [supervisor[number] for number in range(3)] == ["/dev/null"] * 3
+        assert server.result("print('x')\nreturn 3") == 3
+
+
 def test_workers_share_what_they_take_connections_from_and_nothing_else(runtime):
     """The listening socket, and the queue of connections that waited for a free worker. All ends of a pair have inodes of
     their own, so a socket that two processes name alike is held by both."""

@@ -130,6 +130,99 @@ static void a_socket_has_an_identity_too(void **state)
     close(pair[1]);
 }
 
+/* Standard input, output and error while a test closes them. */
+static void put_aside(int kept[FD_STANDARD_END])
+{
+    for (int fd = 0; fd < FD_STANDARD_END; fd++) {
+        kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, FD_STANDARD_END);
+        assert_true(kept[fd] >= FD_STANDARD_END);
+    }
+}
+
+static void put_back(int kept[FD_STANDARD_END])
+{
+    for (int fd = 0; fd < FD_STANDARD_END; fd++) {
+        (void)dup2(kept[fd], fd);
+        fd_close(&kept[fd]);
+    }
+}
+
+static bool is_null(int fd)
+{
+    struct file_identity found;
+    struct file_identity null;
+    return fd_stat(fd, &found) == 0 && fd_stat_at(AT_FDCWD, "/dev/null", &null) == 0 &&
+           file_identity_equal(&found, &null) && (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0;
+}
+
+static void every_closed_standard_descriptor_becomes_null_and_no_other(void **state)
+{
+    (void)state;
+    int kept[FD_STANDARD_END];
+    put_aside(kept);
+    bool right = true;
+    for (unsigned closed = 0; closed < 1U << FD_STANDARD_END; closed++) {
+        for (int fd = 0; fd < FD_STANDARD_END; fd++) {
+            (void)dup2(kept[fd], fd);
+        }
+        for (int fd = 0; fd < FD_STANDARD_END; fd++) {
+            if ((closed >> fd & 1) != 0) {
+                close(fd);
+            }
+        }
+        fd_plug_standard();
+        for (int fd = 0; fd < FD_STANDARD_END; fd++) {
+            struct file_identity before;
+            struct file_identity found;
+            right = right && ((closed >> fd & 1) != 0 ? is_null(fd)
+                                                      : fd_stat(kept[fd], &before) == 0 && fd_stat(fd, &found) == 0 &&
+                                                            file_identity_equal(&before, &found));
+        }
+    }
+    put_back(kept);
+    assert_true(right);
+}
+
+static void what_has_a_standard_number_is_moved_and_nothing_else(void **state)
+{
+    (void)state;
+    int kept[FD_STANDARD_END];
+    put_aside(kept);
+    close(STDIN_FILENO);
+    close(STDERR_FILENO);
+    int low = dup(kept[STDOUT_FILENO]);
+    bool was_low = low == STDIN_FILENO;
+    int status = fd_raise(&low);
+    bool moved = low >= FD_STANDARD_END && (fcntl(low, F_GETFD) & FD_CLOEXEC) != 0;
+    bool plugged = is_null(STDIN_FILENO) && is_null(STDERR_FILENO);
+    put_back(kept);
+    assert_true(was_low);
+    assert_int_equal(status, 0);
+    assert_true(moved);
+    assert_true(plugged);
+    int same = low;
+    assert_int_equal(fd_raise(&same), 0);
+    assert_int_equal(same, low);
+    fd_close(&low);
+    assert_int_equal(fd_raise(&low), 0);
+    assert_int_equal(low, -1);
+}
+
+static void what_cannot_be_moved_stays_where_it_is(void **state)
+{
+    (void)state;
+    int kept[FD_STANDARD_END];
+    put_aside(kept);
+    descriptors_limit(0);
+    close(STDOUT_FILENO);
+    int low = dup(kept[STDOUT_FILENO]);
+    int status = fd_raise(&low);
+    descriptors_allow();
+    put_back(kept);
+    assert_int_equal(status, -EMFILE);
+    assert_int_equal(low, STDOUT_FILENO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +231,9 @@ int main(void)
         DESCRIPTOR_TEST(nonblocking_is_set_beside_other_flags),
         DESCRIPTOR_TEST(identity_tells_files_apart_and_links_from_targets),
         DESCRIPTOR_TEST(a_socket_has_an_identity_too),
+        DESCRIPTOR_TEST(every_closed_standard_descriptor_becomes_null_and_no_other),
+        DESCRIPTOR_TEST(what_has_a_standard_number_is_moved_and_nothing_else),
+        DESCRIPTOR_TEST(what_cannot_be_moved_stays_where_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
