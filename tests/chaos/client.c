@@ -6,6 +6,8 @@
  *   requests, clients, seed   how many, from how many clients at once, and what their choices depend on
  *   lethal                    one request in so many asks for a deed that ends or halts its worker; 0: none
  *   shared                    1: several requests run in one worker, and suffer what one of them does
+ *   idle                      milliseconds after which the server closes a kept connection: now and then one is used
+ *                             in just that moment. 0: not
  *   raw, framed, new, kept, stream
  *                             weights of bare JSON, the length prefix, an HTTP connection each, kept ones, and streams
  *
@@ -22,13 +24,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 enum {
     CLIENTS_MAX = 256,
     KEPT = 3, /* connections that each client keeps, each idle while it uses another */
     KEPT_USES = 60,
     PIPELINE_ONE_IN = 3,
+    IDLE_ONE_IN = 100,
+    IDLE_BEFORE_US = 1000, /* the moments around the end of the idle time */
+    IDLE_SPREAD_US = 4000,
     STREAM_AMONG_ONE_IN = 25, /* a stream on a connection that was kept, which it ends */
 };
 
@@ -49,8 +54,9 @@ static struct setting {
     {"seed", 1},
     {"lethal", 100},
     {"shared", 0},
+    {"idle", 0},
 };
-enum { SETTINGS = sizeof settings / sizeof settings[0], REQUESTS = WAYS, COUNT_CLIENTS, SEED, LETHAL, SHARED };
+enum { SETTINGS = sizeof settings / sizeof settings[0], REQUESTS = WAYS, COUNT_CLIENTS, SEED, LETHAL, SHARED, IDLE };
 
 static _Atomic uint64_t next_number = 1;
 static _Atomic uint64_t lethal_sent;
@@ -59,14 +65,8 @@ struct client {
     struct speaker speaker;
     struct link single;
     struct link kept[KEPT];
+    uint64_t used[KEPT]; /* verdict_now_us() at the end of its last exchange */
 };
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static enum way choose_way(struct chance *chance)
 {
@@ -118,10 +118,21 @@ static bool talk_new(struct client *client, bool is_stream)
     return true;
 }
 
+/* Now and then until about the moment that the server closes the connection, which is idle since `used`. */
+static void wait_idle(struct chance *chance, uint64_t used)
+{
+    if (settings[IDLE].value > 0 && chance_one_in(chance, IDLE_ONE_IN)) {
+        uint64_t until = used + settings[IDLE].value * 1000 + chance_below(chance, IDLE_SPREAD_US) - IDLE_BEFORE_US;
+        uint64_t now = verdict_now_us();
+        (void)usleep(until > now ? (useconds_t)(until - now) : 0);
+    }
+}
+
 static bool talk_kept(struct client *client)
 {
     struct chance *chance = &client->speaker.chance;
-    struct link *link = &client->kept[chance_below(chance, KEPT)];
+    size_t chosen = chance_below(chance, KEPT);
+    struct link *link = &client->kept[chosen];
     struct order orders[PIPELINED_MAX];
     size_t wanted = chance_one_in(chance, PIPELINE_ONE_IN) ? 2 + chance_below(chance, PIPELINED_MAX - 1) : 1;
     size_t count = 0;
@@ -133,7 +144,11 @@ static bool talk_kept(struct client *client)
         count++;
     }
     if (count > 0) {
+        if (link->fd >= 0) {
+            wait_idle(chance, client->used[chosen]);
+        }
         dialog_http(&client->speaker, link, orders, count, wanted > 1 ? "pipelined" : "kept HTTP");
+        client->used[chosen] = verdict_now_us();
     }
     if (chance_one_in(chance, KEPT_USES)) {
         dialog_leave(&client->speaker, link, "kept HTTP");
@@ -166,9 +181,7 @@ static void *run(void *context)
         client->kept[i].fd = -1;
     }
     while (goes_on) {
-        uint64_t begun = now_us();
         goes_on = talk(client);
-        verdict_time(now_us() - begun);
     }
     for (int i = 0; i < KEPT; i++) {
         dialog_leave(&client->speaker, &client->kept[i], "kept HTTP");
@@ -212,7 +225,7 @@ int main(int count, char **words)
     pthread_t threads[CLIENTS_MAX];
     size_t clients = settings[COUNT_CLIENTS].value;
     struct client *all = calloc(clients, sizeof *all);
-    uint64_t begun = now_us();
+    uint64_t begun = verdict_now_us();
     for (size_t i = 0; i < clients && all != NULL; i++) {
         all[i].speaker.chance = chance_make(settings[SEED].value, i);
         all[i].speaker.shared = settings[SHARED].value != 0;
@@ -228,7 +241,7 @@ int main(int count, char **words)
     }
     free(all);
     printf("{\"requests\":%lu,\"seconds\":%.1f,\"lethal\":%llu", settings[REQUESTS].value,
-           (double)(now_us() - begun) / 1e6, (unsigned long long)lethal_sent);
+           (double)(verdict_now_us() - begun) / 1e6, (unsigned long long)lethal_sent);
     uint64_t bad = verdict_print();
     printf("}\n");
     return bad == 0 ? 0 : 1;

@@ -228,6 +228,7 @@ static size_t exchange(struct speaker *speaker, struct link *link, const struct 
 {
     bool leaves;
     bool was_open = get_ready(speaker, link, way);
+    uint64_t begun = verdict_now_us();
     size_t sent = say(speaker, link, orders, count, &leaves);
     if (leaves) {
         link_close(link);
@@ -252,6 +253,7 @@ static size_t exchange(struct speaker *speaker, struct link *link, const struct 
     while (heard < count && goes_on) {
         goes_on = hear(speaker, link, &orders[heard++], way, &closes);
     }
+    verdict_time(begun);
     if (closes) {
         link_close(link);
         return heard;

@@ -5,8 +5,8 @@ The clients are asya-chaos (client.c): bare JSON, the length prefix, HTTP on new
 streams. The deeds they ask for are in handler.py; the killer is here and strikes from outside at random moments.
 
 A leg is a runtime of its own: so many workers, one shape of the function (plain, threads, tasks), and one kind: steady,
-with recycling, the same with delays around system calls (tests/shims/delays.c), or calm: recycling, and nobody dies, so
-that no reply may be an error. Without --workers and --shape all of them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. Exit status 1
+with recycling, the same with delays around system calls (tests/shims/delays.c), or calm: with recycling and delays, and
+nobody dies, so that no reply may be an error; here kept connections are used in the moment they end for being idle. Without --workers and --shape all of them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. Exit status 1
 if a reply was lost, duplicated, unsolicited, mispaired, wrong, truncated, reset or late, if something was cut that no
 death explains, or if a supervisor has not come back to what it was before."""
 import argparse
@@ -41,6 +41,7 @@ CALM_SHARE = 40  # one leg of them has so small a part of the requests
 SHORT = [(1, "plain", "recycling"), (2, "plain", "delayed"), (2, "threads", "recycling"), (4, "threads", "delayed"),
          (1, "tasks", "steady"), (4, "tasks", "recycling"), (2, "threads", "calm"), (2, "tasks", "calm")]
 TIME_LIMIT, CALM_TIME_LIMIT = "0.2", "20"
+IDLE_MS = 1500  # of kept connections in calm legs
 REQUESTS_A_LIFE = 60  # with recycling: about as long as a worker lives anyway
 DELAY_ONE_IN = 20  # system calls on connections
 MEMORY_MARGIN = 256 << 10
@@ -136,7 +137,7 @@ def count_unexplained(cuts, when):
 
 def run_clients(arguments, server, seed, requests, shape, is_calm):
     words = {"requests": requests, "clients": arguments.clients, "seed": seed, "shared": int(shape != "plain"),
-             "lethal": 0 if is_calm else arguments.lethal}
+             "lethal": 0 if is_calm else arguments.lethal, "idle": IDLE_MS if is_calm else 0}
     words.update(pair.split("=") for pair in arguments.mix)
     return subprocess.run([str(arguments.client), server.path, *("%s=%s" % pair for pair in words.items())],
                           stdout=subprocess.PIPE, text=True, check=False)
@@ -148,16 +149,24 @@ def keep_log(arguments, name, text):
         (arguments.logs / (name + ".log")).write_text(text)
 
 
+def settings_of(workers, kind):
+    settings = {"PYTHONPATH": str(TESTS / "chaos"), "ASYA_WORKERS": workers, "ASYA_MEMORY_LIMIT": str(120 << 20),
+                "ASYA_HANDLER_TIMEOUT": TIME_LIMIT}
+    if kind != "steady":
+        settings["ASYA_MAX_REQUESTS"] = REQUESTS_A_LIFE
+    if kind in ("delayed", "calm"):
+        settings.update(shims.preloaded("delays", ASYA_TEST_DELAYS=DELAY_ONE_IN))
+    if kind == "calm":
+        settings.update(ASYA_HANDLER_TIMEOUT=CALM_TIME_LIMIT, ASYA_READ_TIMEOUT=str(IDLE_MS / 1000))
+    return settings
+
+
 def run_leg(arguments, seed, requests, workers, shape, kind):
     """The leg's figures; figures["failed"] says in words what was not right."""
     chance = random.Random(seed)
     handler, settings = SHAPES[shape]
     is_calm = kind == "calm"
-    server = harness.Runtime(handler, env={
-        "PYTHONPATH": str(TESTS / "chaos"), "ASYA_WORKERS": workers, "ASYA_MEMORY_LIMIT": str(120 << 20),
-        "ASYA_HANDLER_TIMEOUT": CALM_TIME_LIMIT if is_calm else TIME_LIMIT,
-        "ASYA_MAX_REQUESTS": 0 if kind == "steady" else REQUESTS_A_LIFE, **settings,
-        **(shims.preloaded("delays", ASYA_TEST_DELAYS=DELAY_ONE_IN) if kind == "delayed" else {})})
+    server = harness.Runtime(handler, env={**settings_of(workers, kind), **settings})
     try:
         server.launch().wait_ready()
         server.wait_complete()

@@ -94,11 +94,13 @@ void dialog_single(struct speaker *speaker, struct link *link, const struct orde
         verdict_count(VERDICT_DISCONNECTED, order, "", "", "");
         return;
     }
+    uint64_t begun = verdict_now_us();
     talk(speaker, link, request, size, form);
     if (order->fill > 0) {
         (void)usleep(chance_below(chance, SLOW_READER_US));
     }
     link_read_all(link);
+    verdict_time(begun);
     enum verdict verdict = judge(speaker, link, order, form);
     verdict_count(verdict, order, form == FORM_FRAMED ? "length prefix" : "bare JSON",
                   link->bytes + (link->size > prefix ? prefix : 0), link_reason(link));

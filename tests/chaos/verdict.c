@@ -149,8 +149,16 @@ void verdict_cut_by(int worker)
     }
 }
 
-void verdict_time(uint64_t us)
+uint64_t verdict_now_us(void)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+void verdict_time(uint64_t begun)
+{
+    uint64_t us = verdict_now_us() - begun;
     uint64_t slowest = slowest_us;
     while (us > slowest && !atomic_compare_exchange_weak(&slowest_us, &slowest, us)) {
     }

@@ -47,7 +47,9 @@ void verdict_sent_again(bool was_closed);
 /* A stream that was cut, by the worker that had sent events of it; 0: none of its events had come. */
 void verdict_cut_by(int worker);
 
-void verdict_time(uint64_t us);
+/* A clock, and how long it took since it said `begun`: of an exchange, from its sending to its last reply. */
+uint64_t verdict_now_us(void);
+void verdict_time(uint64_t begun);
 
 /* The counts as members of a JSON object, each behind a comma. Returns how many verdicts were bad. */
 uint64_t verdict_print(void);
