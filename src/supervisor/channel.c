@@ -20,7 +20,6 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
     log_info("worker %u is ready, pid %d, after %llu ms", worker->index, (int)worker->pid,
              (unsigned long long)((clock_now() - worker->started_at) / CLOCK_MS));
     supervisor->alone_since = CLOCK_NEVER;
-    supervisor->start_failures = 0;
     replace_ready(supervisor, worker);
     if (supervisor->phase == PHASE_STARTING) {
         socket_file_publish(supervisor);

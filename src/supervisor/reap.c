@@ -1,5 +1,6 @@
 /* Reaping: learns of workers that have ended, stopped or gone on. */
 #include "base/clock.h"
+#include "base/exits.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -30,18 +31,24 @@ static void reap_note_stop(struct supervisor *supervisor, const siginfo_t *found
     }
 }
 
+/* What the dead worker has said is heard before it is reaped, since its number may be signalled for that; what follows
+ * its death comes after it is known to be gone, and a stop of the runtime last: that signals all who live. */
 static void reap_bury(struct supervisor *supervisor, pid_t pid)
 {
     struct worker *worker = reap_find_worker(supervisor, pid);
     if (worker != NULL) {
-        worker_kill(worker, SIGKILL); /* its process group, while the number cannot be anybody else's */
+        supervisor_listen_to(supervisor, worker); /* slots it made; that it was ready */
+        worker_kill(worker, SIGKILL);             /* its process group, while the number cannot be anybody else's */
     }
     int status = 0;
     struct rusage usage;
     if (wait4(pid, &status, WNOHANG, &usage) == pid && worker != NULL) {
         struct cause cause = cause_from_wait(status);
         cause.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
-        restart_after_death(supervisor, worker, &cause);
+        int code = restart_after_death(supervisor, worker, &cause);
+        if (code != EXIT_OK) {
+            supervisor_stop(supervisor, "the function cannot be loaded", code);
+        }
     }
 }
 

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { START_FAILURES_MAX = 5 }; /* in a row, with no worker up: then the supervisor gives up */
-
 #define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
 #define BACKOFF_FIRST   (100 * CLOCK_MS)
 #define BACKOFF_LONGEST (10 * CLOCK_SECOND)
@@ -117,20 +115,33 @@ static void log_start_failure(const struct supervisor *supervisor, const struct 
     }
 }
 
-/* It died before it was ready. At the first start that is final; later the machine may recover. */
-static void after_failed_start(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
+/* What the next who waits in vain is told of it. */
+static void describe_failed_start(const struct worker *worker, const struct cause *cause, char text[LAST_DEATH_SIZE])
+{
+    char how[CAUSE_TEXT_SIZE];
+    if (worker->timed_out) {
+        (void)snprintf(text, LAST_DEATH_SIZE, "did not load the function in time (ASYA_STARTUP_TIMEOUT)");
+    } else if (cause->own) {
+        (void)snprintf(text, LAST_DEATH_SIZE, "could not load the function");
+    } else {
+        cause_describe(cause, how);
+        (void)snprintf(text, LAST_DEATH_SIZE, "%s while it loaded the function", how);
+    }
+}
+
+/* It died before it was ready. At the first start that is final: the exit code to end with is returned. A runtime that
+ * has served tries again, for ever: the machine, or what the function needs, may recover. */
+static int after_failed_start(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
 {
     log_start_failure(supervisor, worker, cause);
-    bool others = supervisor_count(supervisor, WORKER_READY) > 0;
-    int code = start_failure_code(worker, cause);
-    supervisor->start_failures++;
-    if (supervisor->phase == PHASE_STARTING || (!others && supervisor->start_failures >= START_FAILURES_MAX)) {
-        supervisor_stop(supervisor, "the function cannot be loaded", code);
-        return;
+    if (supervisor->phase == PHASE_STARTING) {
+        return start_failure_code(worker, cause);
     }
+    describe_failed_start(worker, cause, supervisor->last_death);
     uint64_t delay = restart_delay(++worker->failures);
     worker->spawn_at = clock_after(clock_now(), delay);
     log_error("worker %u did not start; next try in %llu ms", worker->index, (unsigned long long)(delay / CLOCK_MS));
+    return EXIT_OK;
 }
 
 /* It died while serving. One that had answered something, or lived long, is replaced at once. */
@@ -154,9 +165,9 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     log_death(worker, cause, rescued, next);
 }
 
-void restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
+int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
 {
-    supervisor_listen_to(supervisor, worker); /* slots it made before it died */
+    int code = EXIT_OK;
     judge_memory(worker, cause);
     cause->own = cause->signal == 0 && status_has_noted_exit(worker->page, cause->status);
     struct rescued rescued = answer_parked(supervisor, worker, cause);
@@ -166,7 +177,7 @@ void restart_after_death(struct supervisor *supervisor, struct worker *worker, s
             log_death(worker, cause, &rescued, "the runtime is stopping");
         }
     } else if (worker->state == WORKER_STARTING) {
-        after_failed_start(supervisor, worker, cause);
+        code = after_failed_start(supervisor, worker, cause);
     } else if (clean) {
         worker->failures = 0;
         worker->spawn_at = clock_now();
@@ -179,4 +190,5 @@ void restart_after_death(struct supervisor *supervisor, struct worker *worker, s
         orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, supervisor->alone_since);
         supervisor_show_readiness(supervisor);
     }
+    return code;
 }

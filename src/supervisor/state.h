@@ -12,6 +12,8 @@
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING };
 
+enum { LAST_DEATH_SIZE = CAUSE_TEXT_SIZE + 32 };
+
 struct supervisor {
     const struct options *options;
     const struct worker_hooks *hooks;
@@ -29,17 +31,16 @@ struct supervisor {
     uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement where there is more than one */
     struct worker *workers;
     struct orphans orphans;
-    struct kept kept;        /* of the worker that has just died */
-    int queue_send;          /* connections on their way to whichever worker takes them first */
-    int queue_receive;       /* shared with the workers */
-    bool desk_open;          /* the listening socket is ours to accept from */
-    bool all_busy;           /* at the last tick no worker got on, and none has since */
-    uint64_t desk_opens_at;  /* not before */
-    uint64_t tick_at;        /* of the next look at what runs; CLOCK_NEVER while nothing does */
-    uint64_t alone_since;    /* since when no worker is up; CLOCK_NEVER while one is */
-    uint32_t deaths;         /* in a row, of workers that had answered nothing */
-    uint32_t start_failures; /* in a row, of workers that were not ready yet */
-    char last_death[128];    /* what became of the last worker */
+    struct kept kept;                 /* of the worker that has just died */
+    int queue_send;                   /* connections on their way to whichever worker takes them first */
+    int queue_receive;                /* shared with the workers */
+    bool desk_open;                   /* the listening socket is ours to accept from */
+    bool all_busy;                    /* at the last tick no worker got on, and none has since */
+    uint64_t desk_opens_at;           /* not before */
+    uint64_t tick_at;                 /* of the next look at what runs; CLOCK_NEVER while nothing does */
+    uint64_t alone_since;             /* since when no worker is up; CLOCK_NEVER while one is */
+    uint32_t deaths;                  /* in a row, of workers that had answered nothing */
+    char last_death[LAST_DEATH_SIZE]; /* what became of the last worker */
     /* set in a worker's process, to unwind */
     bool is_worker;
     int worker_exit;
@@ -99,8 +100,10 @@ void tick_wake(struct supervisor *supervisor, uint64_t now);
 /* Between ticks: whether a worker gets on, if none did. Reads the pages alone. */
 void tick_look(struct supervisor *supervisor);
 
-/* A worker's process has ended: answers or hands on what it held, logs one line, decides when the next one starts. */
-void restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause);
+/* A worker's process has ended and was reaped, what it had said was heard: answers or hands on what it held, logs one
+ * line, decides when the next one starts. EXIT_OK, or the exit code the runtime is to stop with: the first worker could
+ * not load the function. */
+int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause);
 
 /* Nanoseconds before the next start after so many failures in a row. */
 uint64_t restart_delay(uint32_t failures);
