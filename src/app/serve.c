@@ -170,7 +170,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .write_timeout = options->write_timeout,
                                    .service = answer_service(binding),
                                    .max_requests = options->max_requests,
-                                   .retire_at_once = options->workers == 1,
+                                   .alone = options->workers == 1,
                                    .allowed_uids = &options->allowed_uids,
                                    .concurrency = binding->concurrency,
                                    .protocol = (enum protocol)options->protocol,

@@ -108,7 +108,7 @@ static bool is_full(const struct server *server)
 {
     const struct conn_host *host = &server->host;
     return (!has_place(host) && conn_find_idle(host) == NULL) ||
-           (host->running >= host->concurrency && !server->config->retire_at_once);
+           (host->running >= host->concurrency && !server->config->alone);
 }
 
 /* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
@@ -249,7 +249,8 @@ static void retire(struct server *server)
     set_accepting(server, false);
 }
 
-/* After so many requests the worker asks to be replaced; not at a stop, where it has no successor. */
+/* After so many requests the worker asks to be replaced, and serves on until its successor is ready; not at a stop,
+ * where it has none. */
 static void count_requests(struct server *server)
 {
     const struct server_config *config = server->config;
@@ -258,9 +259,6 @@ static void count_requests(struct server *server)
         return;
     }
     server->asked_to_retire = control_send(config->control, CONTROL_RETIRE, NULL, 0) == 0;
-    if (config->retire_at_once) {
-        retire(server);
-    }
 }
 
 static bool is_partial(const struct conn *conn)
@@ -278,7 +276,7 @@ static bool is_unread(const struct conn *conn)
  * one at a time: many slow clients would keep this worker from everybody else. */
 static bool await_rest(struct server *server, const struct conn *partial)
 {
-    if (server->config->retire_at_once || server->host.concurrency > 1) {
+    if (server->config->alone || server->host.concurrency > 1) {
         return false;
     }
     const struct conn *conn = server->host.lists[CONN_READING].first;
@@ -301,7 +299,7 @@ static bool await_rest(struct server *server, const struct conn *partial)
 static uint32_t group_size(const struct server *server)
 {
     bool was_short = server->grow_at > 0;
-    if (!server->config->retire_at_once || server->host.count >= GROUPED_MAX || was_short) {
+    if (!server->config->alone || server->host.count >= GROUPED_MAX || was_short) {
         return 1;
     }
     return server->until_look == 0 ? PARK_GROUP : server->group;

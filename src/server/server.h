@@ -23,7 +23,8 @@ struct server_config {
     uint64_t read_timeout;  /* ns for a whole request */
     uint64_t write_timeout; /* ns for a whole reply */
     uint64_t max_requests;  /* ask to be replaced after so many; 0: never */
-    bool retire_at_once;    /* at that point accept no more, without waiting to be told */
+    bool alone;             /* no other worker is there to take whom this one leaves waiting, but for the moments in
+                             * which its successor is ready and it has not heard so */
     uint32_t concurrency;   /* requests the service may hold at once (ASYA_CONCURRENCY); 0 is 1 */
     enum protocol protocol; /* PROTOCOL_AUTO: told by the first byte */
     const struct option_uids *allowed_uids; /* who may connect; NULL: everybody; borrowed */

@@ -21,6 +21,7 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
              (unsigned long long)((clock_now() - worker->started_at) / CLOCK_MS));
     supervisor->alone_since = CLOCK_NEVER;
     replace_ready(supervisor, worker);
+    replace_look(supervisor, worker);
     if (supervisor->phase == PHASE_STARTING) {
         socket_file_publish(supervisor);
     } else {

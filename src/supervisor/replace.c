@@ -1,4 +1,14 @@
-/* Replacing a worker that is still alive: after ASYA_MAX_REQUESTS, or beyond ASYA_MAX_RSS. */
+/*
+ * Replacing a worker that is still alive: after ASYA_MAX_REQUESTS, beyond ASYA_MAX_RSS, or where a function does not
+ * stop while others run beside it.
+ *
+ *   due -> the successor starts in the vacant place -> it is ready -> the old one retires -> ends
+ *          (the old one serves on)                                    its place is the vacant one now
+ *
+ * A replacement is never an outage, so nothing is taken from the old worker before the new one is ready, and nothing it
+ * leaves (requests, threads, a slow atexit) is waited for by anybody. A successor that cannot start leaves the old one
+ * serving. While both are there the function is loaded twice.
+ */
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -11,15 +21,57 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Tells it to accept no more, to finish, and to end; it has the grace period for that. */
-static void retire(const struct supervisor *supervisor, struct worker *worker)
+#define LOOK_INTERVAL (100 * CLOCK_MS)   /* between looks whether a worker that retires holds a request */
+#define KILL_AFTER    (1 * CLOCK_SECOND) /* SIGTERM, for one that does not end */
+
+/* Tells it to accept no more, to finish, and to end. Whom it has not begun to read goes to the others. */
+static void retire(struct supervisor *supervisor, struct worker *worker)
 {
     worker_end(worker);
-    worker->kill_at = clock_after(clock_now(), supervisor->options->grace_period);
     int status = control_send(worker->control, CONTROL_RETIRE, NULL, 0);
     if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
         worker_kill(worker, SIGKILL);
     }
+    tick_take_unread(supervisor, worker);
+    tick_wake(supervisor, clock_now());
+}
+
+/* It has begun to read a request that is not answered to its end. */
+static bool holds_request(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        enum slot_state state = slot_state(&worker->page->slots[i]);
+        if (state != SLOT_FREE && state != SLOT_WAITING && state != SLOT_TAKEN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Requests have the time that ASYA_HANDLER_TIMEOUT gives them, whatever it is. What else keeps the process has the
+ * grace period. */
+uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint64_t now)
+{
+    if (holds_request(worker)) {
+        worker->kill_at = CLOCK_NEVER;
+        return clock_after(now, LOOK_INTERVAL);
+    }
+    if (worker->kill_at == CLOCK_NEVER) {
+        worker->kill_at = clock_after(now, supervisor->options->grace_period);
+    }
+    if (worker->kill_at <= now && !worker->terminated) {
+        worker->terminated = true;
+        worker->kill_at = clock_after(now, KILL_AFTER);
+        log_warning("worker %u, pid %d, was replaced, holds no request, and has not ended within %llu ms "
+                    "(ASYA_GRACE_PERIOD): it is ended",
+                    worker->index, (int)worker->pid,
+                    (unsigned long long)(supervisor->options->grace_period / CLOCK_MS));
+        worker_kill(worker, SIGTERM);
+    } else if (worker->kill_at <= now) {
+        worker->kill_at = clock_after(now, KILL_AFTER);
+        worker_kill(worker, SIGKILL);
+    }
+    return worker->kill_at;
 }
 
 static struct worker *find_vacant(const struct supervisor *supervisor)
@@ -32,15 +84,17 @@ static struct worker *find_vacant(const struct supervisor *supervisor)
     return NULL;
 }
 
-/* With more than one worker: starts the successor in the vacant place, if that is free. */
+/* Starts the successor in the vacant place, if that is free. */
 static void begin(struct supervisor *supervisor, struct worker *worker)
 {
     struct worker *fresh = find_vacant(supervisor);
     if (fresh == NULL) {
-        return; /* one replacement at a time; replace_check tries again */
+        return; /* one replacement at a time; replace_ended tries again */
     }
     fresh->vacant = false;
     fresh->replaces = worker->index;
+    fresh->for_grown = worker->grown;
+    fresh->failures = 0;
     fresh->spawn_at = clock_now();
     worker->vacant = true; /* once it is down, it stays down */
 }
@@ -52,11 +106,7 @@ void replace_worker(struct supervisor *supervisor, struct worker *worker, const 
     }
     log_info("worker %u, pid %d, is replaced: %s", worker->index, (int)worker->pid, reason);
     worker->due = true;
-    if (supervisor->worker_count == 1) {
-        retire(supervisor, worker);
-    } else {
-        begin(supervisor, worker);
-    }
+    begin(supervisor, worker);
 }
 
 void replace_ready(struct supervisor *supervisor, struct worker *fresh)
@@ -69,6 +119,28 @@ void replace_ready(struct supervisor *supervisor, struct worker *fresh)
     if (old->due && old->state == WORKER_READY) {
         retire(supervisor, old);
     }
+}
+
+static void begin_due(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_READY && worker->due && !worker->vacant) {
+            begin(supervisor, worker);
+        }
+    }
+}
+
+void replace_ended(struct supervisor *supervisor, const struct worker *worker)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *fresh = &supervisor->workers[i];
+        if (fresh->replaces == worker->index && fresh != worker && fresh->state == WORKER_DOWN) {
+            fresh->replaces = WORKER_NONE; /* it has failed to start, and takes its time: nobody is left to serve on */
+            fresh->spawn_at = clock_after(clock_now(), restart_delay(fresh->failures));
+        }
+    }
+    begin_due(supervisor);
 }
 
 /* Resident memory of a process in bytes, from /proc/PID/statm: size and resident set in pages. 0 if unknown. */
@@ -91,20 +163,48 @@ static uint64_t resident(pid_t pid)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* A worker that is as large without having served, or as soon as the one before it, would be replaced for ever. */
+static bool is_large_by_nature(struct worker *worker)
+{
+    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    bool first_look = !worker->looked_at;
+    worker->looked_at = worker->looked_at || requests > 0;
+    return requests <= 1 || (first_look && worker->for_grown);
+}
+
+void replace_look(struct supervisor *supervisor, struct worker *worker)
+{
+    uint64_t limit = supervisor->max_rss;
+    if (limit == 0 || worker->state != WORKER_READY || worker->due || worker->large) {
+        return;
+    }
+    uint64_t size = resident(worker->pid);
+    bool by_nature = is_large_by_nature(worker);
+    if (size <= limit) {
+        return;
+    }
+    if (!by_nature) {
+        char reason[128];
+        (void)snprintf(reason, sizeof reason, "its memory, %llu MiB, exceeds %llu MiB (ASYA_MAX_RSS)",
+                       (unsigned long long)(size >> 20), (unsigned long long)(limit >> 20));
+        worker->grown = true;
+        replace_worker(supervisor, worker, reason);
+        return;
+    }
+    worker->large = true;
+    if (!supervisor->rss_warned) {
+        supervisor->rss_warned = true;
+        log_warning("worker %u, pid %d, has %llu MiB from the beginning, more than ASYA_MAX_RSS (%llu MiB): it is not "
+                    "replaced for that, since the next one would be as large",
+                    worker->index, (int)worker->pid, (unsigned long long)(size >> 20),
+                    (unsigned long long)(limit >> 20));
+    }
+}
+
 void replace_check(struct supervisor *supervisor)
 {
+    begin_due(supervisor);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        struct worker *worker = &supervisor->workers[i];
-        if (worker->state != WORKER_READY) {
-            continue;
-        }
-        if (worker->due && !worker->vacant && supervisor->worker_count > 1) {
-            begin(supervisor, worker);
-        } else if (supervisor->max_rss > 0 && resident(worker->pid) > supervisor->max_rss) {
-            char reason[128];
-            (void)snprintf(reason, sizeof reason, "its memory exceeds %llu MiB (ASYA_MAX_RSS)",
-                           (unsigned long long)(supervisor->max_rss >> 20));
-            replace_worker(supervisor, worker, reason);
-        }
+        replace_look(supervisor, &supervisor->workers[i]);
     }
 }

@@ -14,6 +14,8 @@
 #define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
 #define BACKOFF_FIRST   (100 * CLOCK_MS)
 #define BACKOFF_LONGEST (10 * CLOCK_SECOND)
+#define REPLACE_AGAIN                                                                                                  \
+    (60 * CLOCK_SECOND) /* after a replacement that could not start: there is no hurry, and a load may cost a lot */
 
 uint64_t restart_delay(uint32_t failures)
 {
@@ -139,8 +141,13 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
     }
     describe_failed_start(worker, cause, supervisor->last_death);
     uint64_t delay = restart_delay(++worker->failures);
+    bool is_replacement = worker->replaces != WORKER_NONE;
+    if (is_replacement && delay < REPLACE_AGAIN) {
+        delay = REPLACE_AGAIN;
+    }
     worker->spawn_at = clock_after(clock_now(), delay);
-    log_error("worker %u did not start; next try in %llu ms", worker->index, (unsigned long long)(delay / CLOCK_MS));
+    log_error("worker %u did not start; next try in %llu ms%s", worker->index, (unsigned long long)(delay / CLOCK_MS),
+              is_replacement ? ", and the one it was to replace serves on" : "");
     return EXIT_OK;
 }
 
@@ -158,7 +165,7 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     uint64_t delay = restart_delay(worker->failures++);
     worker->spawn_at = clock_after(now, delay);
     cause_describe(cause, supervisor->last_death);
-    char next[64] = "its replacement is there already";
+    char next[64] = "it was being replaced";
     if (!worker->vacant) {
         (void)snprintf(next, sizeof next, "a new one starts in %llu ms", (unsigned long long)(delay / CLOCK_MS));
     }
@@ -178,13 +185,16 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
         }
     } else if (worker->state == WORKER_STARTING) {
         code = after_failed_start(supervisor, worker, cause);
-    } else if (clean) {
+    } else if (clean || worker->terminated) { /* the latter has been logged */
         worker->failures = 0;
         worker->spawn_at = clock_now();
     } else {
         after_crash(supervisor, worker, cause, &rescued);
     }
     worker_ended(worker);
+    if (supervisor->phase == PHASE_SERVING) {
+        replace_ended(supervisor, worker);
+    }
     if (supervisor->phase != PHASE_STOPPING && supervisor_count(supervisor, WORKER_READY) == 0) {
         supervisor->alone_since = clock_now();
         orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, supervisor->alone_since);

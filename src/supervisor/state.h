@@ -28,7 +28,8 @@ struct supervisor {
     uint64_t kill_at;      /* the end of the grace period; CLOCK_NEVER before the stop, and once it is over */
     bool is_over_time;     /* the grace period is over: what still runs is answered with server_error */
     uint64_t max_rss;      /* bytes; 0 is off */
-    uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement where there is more than one */
+    bool rss_warned;       /* a fresh worker exceeds max_rss: it was said */
+    uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement */
     struct worker *workers;
     struct orphans orphans;
     struct kept kept;                 /* of the worker that has just died */
@@ -97,6 +98,9 @@ uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now);
 uint64_t tick(struct supervisor *supervisor, uint64_t now);
 void tick_wake(struct supervisor *supervisor, uint64_t now);
 
+/* Takes back whom a worker that retires has accepted and not read: nobody waits for what it still runs. */
+void tick_take_unread(struct supervisor *supervisor, struct worker *worker);
+
 /* Between ticks: whether a worker gets on, if none did. Reads the pages alone. */
 void tick_look(struct supervisor *supervisor);
 
@@ -108,14 +112,23 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
 /* Nanoseconds before the next start after so many failures in a row. */
 uint64_t restart_delay(uint32_t failures);
 
-/* The worker shall be replaced by a fresh one, between requests (ASYA_MAX_REQUESTS, ASYA_MAX_RSS): with more than one
- * worker the new one is ready first. */
+/* Replacing a worker that lives (replace.c).
+ *
+ * replace_worker: it shall be replaced by a fresh one (ASYA_MAX_REQUESTS, ASYA_MAX_RSS, a function that does not stop).
+ * It serves on until that is ready. */
 void replace_worker(struct supervisor *supervisor, struct worker *worker, const char *reason);
 
 /* A worker has become ready: if it replaces another, that one is told to retire. */
 void replace_ready(struct supervisor *supervisor, struct worker *fresh);
 
-/* Looks at the workers' memory, and at replacements that could not begin yet. */
+/* A worker has ended: its place may be what a replacement waits for, and it what a replacement waits for. */
+void replace_ended(struct supervisor *supervisor, const struct worker *worker);
+
+/* Does what is due for a worker that retires; returns when it is to be called again. */
+uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint64_t now);
+
+/* Looks at a worker's memory; replace_check: at that of all, and at replacements that could not begin yet. */
+void replace_look(struct supervisor *supervisor, struct worker *worker);
 void replace_check(struct supervisor *supervisor);
 
 #endif

@@ -112,7 +112,7 @@ static bool prepare(struct supervisor *supervisor)
 {
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
     uint32_t wanted = (uint32_t)supervisor->options->workers;
-    supervisor->worker_count = wanted > 1 ? wanted + 1 : 1;
+    supervisor->worker_count = wanted + 1;
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
     supervisor->orphans.numbers_end = numbers_for_orphans();

@@ -68,14 +68,11 @@ static uint64_t tend_starting(struct supervisor *supervisor, struct worker *work
     return worker->kill_at;
 }
 
-/* Retiring, while the runtime goes on: it has until kill_at to finish. */
+/* Retiring while the runtime goes on, or with it at its stop, which has a time of its own (stop.c). */
 static uint64_t tend_stopping(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
-    if (worker->kill_at <= now) {
-        worker->kill_at = CLOCK_NEVER;
-        worker_kill(worker, SIGKILL);
-    }
-    return clock_earlier(worker->kill_at, tend_serving(supervisor, worker, now));
+    uint64_t next = tend_serving(supervisor, worker, now);
+    return supervisor->phase == PHASE_SERVING ? clock_earlier(next, replace_tend(supervisor, worker, now)) : next;
 }
 
 uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint64_t now)

@@ -57,9 +57,9 @@ static bool is_readable(int connection)
     return poll(&look, 1, 0) == 1;
 }
 
-/* Takes back what the worker has accepted and not read, though there is something to read. The slot's word counts its
- * connections: the change succeeds only for the one that was looked at. */
-static void take_back(struct supervisor *supervisor, struct worker *worker)
+/* Takes back what the worker has accepted and not read: all of it, or where there is something to read. The slot's word
+ * counts its connections: the change succeeds only for the one that was looked at. */
+static void take_back(struct supervisor *supervisor, struct worker *worker, bool all)
 {
     for (uint32_t i = 0; i < worker->park.count && orphans_have_room(&supervisor->orphans); i++) {
         struct status_slot *slot = &worker->page->slots[i];
@@ -68,7 +68,7 @@ static void take_back(struct supervisor *supervisor, struct worker *worker)
             continue;
         }
         FD_SCOPED int connection = worker_peek(worker, i);
-        if (connection >= 0 && is_readable(connection) &&
+        if (connection >= 0 && (all || is_readable(connection)) &&
             atomic_compare_exchange_strong_explicit(&slot->state, &word, word - SLOT_WAITING + SLOT_TAKEN,
                                                     memory_order_acq_rel, memory_order_acquire)) {
             (void)orphans_add(&supervisor->orphans, fd_take(&connection), clock_now());
@@ -76,12 +76,19 @@ static void take_back(struct supervisor *supervisor, struct worker *worker)
     }
 }
 
+void tick_take_unread(struct supervisor *supervisor, struct worker *worker) { take_back(supervisor, worker, true); }
+
+static bool is_retiring(const struct supervisor *supervisor, const struct worker *worker)
+{
+    return worker->state == WORKER_STOPPING && supervisor->phase == PHASE_SERVING;
+}
+
 static bool is_anything_running(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (is_serving(worker) &&
-            (worker->stopped || atomic_load_explicit(&worker->page->running, memory_order_relaxed) > 0)) {
+        if (is_serving(worker) && (worker->stopped || is_retiring(supervisor, worker) ||
+                                   atomic_load_explicit(&worker->page->running, memory_order_relaxed) > 0)) {
             return true;
         }
     }
@@ -131,8 +138,10 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
             continue;
         }
         look_at_progress(worker);
-        if (worker->is_still && supervisor->phase == PHASE_SERVING) { /* at a stop each answers what it has */
-            take_back(supervisor, worker);
+        if (is_retiring(supervisor, worker)) {
+            tick_take_unread(supervisor, worker);
+        } else if (worker->is_still && supervisor->phase == PHASE_SERVING) { /* at a stop each answers what it has */
+            take_back(supervisor, worker, false);
         }
         if (worker->state == WORKER_READY) {
             ready++;

@@ -33,9 +33,15 @@ struct worker {
     int control; /* our end; -1 while DOWN */
     uint64_t started_at;
     uint64_t spawn_at;        /* while DOWN */
-    uint64_t kill_at;         /* while STARTING, once it has run into ASYA_STARTUP_TIMEOUT, and while STOPPING */
+    uint64_t kill_at;         /* while STARTING, once it has run into ASYA_STARTUP_TIMEOUT; while it retires, once it
+                               * holds no request */
     uint32_t failures;        /* deaths in a row without a request answered or 30 s of health */
     bool vacant;              /* the place is not to be filled: it is for a replacement */
+    bool grown;               /* it is due for its memory */
+    bool for_grown;           /* it was started to replace one that was */
+    bool looked_at;           /* its memory, since its first request */
+    bool large;               /* it exceeded ASYA_MAX_RSS from the beginning: it is not replaced for that */
+    bool terminated;          /* it retires and would not end: it got SIGTERM */
     bool due;                 /* the process shall be replaced */
     uint32_t replaces;        /* index of the worker it replaces, or WORKER_NONE */
     bool oom_known;           /* oom_kills could be read when it started */

@@ -8,12 +8,13 @@ pytestmark = pytest.mark.supervised
 WHO = "import os\nreturn os.getpid()"
 
 
-def test_a_worker_serves_so_many_requests_and_no_more(runtime):
+def test_after_so_many_requests_the_next_worker_serves(runtime):
+    """Not the very next request: the old one serves until the new one is ready."""
     with runtime("snippets:run", env={"ASYA_MAX_REQUESTS": "5"}) as server:
-        served = [server.result(WHO) for _ in range(23)]
-        counts = [served.count(pid) for pid in dict.fromkeys(served)]
-        assert counts == [5, 5, 5, 5, 3]
-        assert sorted(served, key=served.index) == served, "one after the other"
+        served = [server.result(WHO) for _ in range(5)]
+        assert len(set(served)) == 1
+        assert processes.eventually(lambda: served.append(server.result(WHO)) or len(set(served)) == 3)
+        assert all(served.count(pid) >= 5 for pid in set(served[:-1]))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

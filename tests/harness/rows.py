@@ -19,7 +19,7 @@ ROWS = {
     "W11": [("test_exceptions", "test_the_next_requests_do_not_notice"),
             ("test_exceptions", "test_a_handler_that_leaks_a_thousand_descriptors")],
     "W12": [("test_startup", "")],
-    "W13": [("test_crash_loop", "")],
+    "W13": [("test_crash_loop", ""), ("test_replacement", "")],
     "W14": [("test_exceptions", "test_a_result_json_cannot_hold"), ("test_exceptions", "test_a_treacherous_result")],
     "W15": [("test_exceptions", "test_a_strange_exception"), ("test_exceptions", "test_an_exception_group")],
     "C1": [("test_clients", "test_a_message_cut_at_random"), ("test_clients", "test_a_client_gone_after"),

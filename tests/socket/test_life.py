@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from harness import processes
+
 
 def noted(server):
     path = pathlib.Path(server.env["TMPDIR"], "noted")
@@ -43,11 +45,13 @@ def test_sigint_is_a_normal_stop_too(runtime):
 
 def test_a_worker_that_is_replaced_is_torn_down(runtime):
     with runtime("lives:Closing.method", env={"ASYA_MAX_REQUESTS": 1}) as server:
+        first = server.worker_pids()
         server.result(b'"x"')
-        server.result(b'"x"')
+        server.wait_for_log("INFO worker .* is ready", count=2)
+        assert processes.eventually(lambda: len(server.worker_pids()) == 1 and server.worker_pids() != first)
         assert server.stop() == 0
         steps = noted(server)
-        assert steps.count("init") == steps.count("close") >= 2, steps
+        assert steps.count("init") == steps.count("close") == 2, steps
 
 
 def test_a_setup_that_raises_refuses_to_start(refuse):

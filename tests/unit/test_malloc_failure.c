@@ -320,7 +320,7 @@ static bool run_round(const struct request_row *row, unsigned fail_at, bool for_
     static struct answered answered[2];
     struct serving *serving = serving_make(4);
     serving->config.service = (struct service){.answer = answer, .collect = collect};
-    serving->config.retire_at_once = true; /* alone: the next request waits for the first */
+    serving->config.alone = true; /* alone: the next request waits for the first */
     serving->config.max_message = 200000;
     serving->config.read_timeout = 20 * CLOCK_MS;
     int first = send_row(serving, row);

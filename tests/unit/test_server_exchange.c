@@ -205,7 +205,7 @@ static void as_many_run_as_may_and_the_others_wait_in_order(void **state)
     for (size_t i = 0; i < sizeof capacities / sizeof capacities[0]; i++) {
         struct serving *serving = serving_make(CLIENTS);
         serving->config.concurrency = capacities[i];
-        serving->config.retire_at_once = true; /* a worker that is alone takes them all and makes them wait */
+        serving->config.alone = true; /* a worker that is alone takes them all and makes them wait */
         serving_start(serving);
         for (uint32_t j = 0; j < CLIENTS; j++) {
             clients[j] = begin_later(serving, j);
@@ -292,7 +292,7 @@ static void who_sends_ahead_does_not_pass_those_who_wait(void **state)
 {
     (void)state;
     struct serving *serving = serving_make(4);
-    serving->config.retire_at_once = true;
+    serving->config.alone = true;
     serving_start(serving);
     int greedy = client_connect(serving);
     http_client_begin(&client_memory, greedy);
@@ -507,7 +507,7 @@ static void without_a_supervisor_connections_are_closed_whatever_is_to_come_late
     (void)state;
     char reply[REPLY_SIZE];
     struct serving *serving = serving_make(4);
-    serving->config.retire_at_once = true;
+    serving->config.alone = true;
     serving_start(serving);
     int running = begin_later(serving, 0);
     int waiting = begin_later(serving, 1);

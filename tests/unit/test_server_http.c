@@ -753,7 +753,7 @@ static void a_drain_closes_who_is_idle_and_answers_who_is_not(void **state)
     capture_begin();
     struct serving *serving = serving_make(8);
     serving->config.concurrency = 2;
-    serving->config.retire_at_once = true; /* alone: health is asked of it while the function runs */
+    serving->config.alone = true; /* alone: health is asked of it while the function runs */
     serving_start(serving);
     int idle = client_connect(serving);
     http_client_begin(&client_memory, idle);

@@ -139,7 +139,7 @@ static void who_is_queued_at_a_stop_is_answered_beyond_the_last_request_of_a_lif
     int queued[QUEUED];
     struct serving *serving = serving_make(16);
     serving->config.max_requests = 3;
-    serving->config.retire_at_once = true;
+    serving->config.alone = true;
     serving_start(serving);
     int first = client_connect(serving);
     serving_await_slot(serving, 0, SLOT_WAITING);
@@ -330,7 +330,7 @@ static void who_is_handed_on_waits_for_a_free_descriptor(void **state)
 static struct serving *serve_group(int *clients, uint32_t count)
 {
     struct serving *serving = serving_make(16);
-    serving->config.retire_at_once = true;
+    serving->config.alone = true;
     for (uint32_t i = 0; i < count; i++) {
         clients[i] = client_connect(serving);
     }
@@ -454,25 +454,36 @@ static void the_supervisor_can_answer_after_the_worker_has_let_go(void **state)
     assert_true(serving_stop(serving));
 }
 
-/* Nobody would look at them again, and the next worker could not find them. */
+/* Those who waited on a listener that was lost are taken though the worker retires. Whoever has no parking slot then is
+ * served: nobody would look at him again, and the next worker could not find him. */
 static void who_is_not_parked_is_served_though_the_worker_retires(void **state)
 {
     (void)state;
-    enum { CLIENTS = 3 };
+    enum { CLIENTS = 3, ROOM = 12 }; /* a step of slots takes more */
     int clients[CLIENTS];
     struct serving *serving = serving_make(1);
-    serving->config.retire_at_once = true;
-    serving->config.max_requests = 1;
-    serving->config.control = -1; /* no more slots can be made */
+    int first = dup(serving->listener.fd);
+    serving->config.listener = first;
     for (int i = 0; i < CLIENTS; i++) {
         clients[i] = client_connect(serving);
         assert_true(client_send(clients[i], "[1]", 3));
     }
+    assert_int_equal(unlink(serving->path), 0);
+    int old = -1;
+    struct error err;
+    assert_int_equal(listener_renew(&serving->listener, &old, &err), EXIT_OK);
+    close(old);
+    assert_int_equal(control_send(serving->control, CONTROL_RETIRE, NULL, 0), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_LISTENER, &serving->listener.fd, 1), 0);
+    descriptors_limit(ROOM);
     serving_start(serving);
-    for (int i = 0; i < CLIENTS; i++) {
+    for (int i = 1; i < CLIENTS; i++) {
         assert_answered(clients[i], OK("[1]"));
     }
     assert_true(serving_finish(serving));
+    descriptors_allow();
+    close(clients[0]); /* parked, and the next worker's */
+    close(first);
 }
 
 /* A few silent clients would keep all places that have a slot, each with those it came with. */
@@ -482,7 +493,7 @@ static void where_no_more_slots_can_be_made_each_is_parked_alone(void **state)
     enum { SLOTS = 2, ROOM = 12, ROUNDS = 200 }; /* in some of them it looks again how many wait */
     int first[SLOTS + 1];
     struct serving *serving = serving_make(SLOTS);
-    serving->config.retire_at_once = true;
+    serving->config.alone = true;
     for (int i = 0; i <= SLOTS; i++) {
         first[i] = client_connect(serving);
         assert_true(i == SLOTS || client_send(first[i], "[1]", 3));
