@@ -168,7 +168,7 @@ static bool is_large_by_nature(struct worker *worker)
 {
     uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
     bool first_look = !worker->looked_at;
-    worker->looked_at = worker->looked_at || requests > 0;
+    worker->looked_at = worker->looked_at || requests > 1; /* the first is over: it may be what loads the model */
     return requests <= 1 || (first_look && worker->for_grown);
 }
 

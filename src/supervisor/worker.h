@@ -39,7 +39,7 @@ struct worker {
     bool vacant;              /* the place is not to be filled: it is for a replacement */
     bool grown;               /* it is due for its memory */
     bool for_grown;           /* it was started to replace one that was */
-    bool looked_at;           /* its memory, since its first request */
+    bool looked_at;           /* its memory, after its first request */
     bool large;               /* it exceeded ASYA_MAX_RSS from the beginning: it is not replaced for that */
     bool terminated;          /* it retires and would not end: it got SIGTERM */
     bool due;                 /* the process shall be replaced */
