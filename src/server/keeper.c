@@ -51,17 +51,21 @@ static bool is_ours(int fd, const struct address *listener)
 static bool give(int channel, const int *fds, uint32_t count)
 {
     int status;
-    for (int i = 0; (status = control_send(channel, CONTROL_KEPT, fds, count)) == -EAGAIN && i < ROUNDS_MAX; i++) {
-        (void)poll(NULL, 0, 1); /* the supervisor reads as fast as we send */
+    for (int i = 0; i < ROUNDS_MAX; i++) {
+        status = control_send(channel, CONTROL_KEPT, fds, count);
+        if (status != -EAGAIN && status != -ETOOMANYREFS) {
+            return status == 0;
+        }
+        (void)poll(NULL, 0, 1); /* the supervisor reads as fast as we send, and what it has read is in flight no more */
     }
-    return status == 0;
+    return false;
 }
 
 /* Gives all of our connections in the table. poll() tells of many numbers at once whether there is a file; /proc may be
  * absent. Where poll() is refused (RLIMIT_NOFILE is lower than that), each number is tried. */
 static void give_all(int channel, const struct address *listener)
 {
-    int fds[CONTROL_FDS_MAX];
+    int fds[KEPT_MAX];
     uint32_t count = 0;
     int gap = 0;
     for (int first = 0; first < NUMBERS_MAX && gap < GAP_MAX; first += LOOK_AT_ONCE) {
@@ -78,7 +82,7 @@ static void give_all(int channel, const struct address *listener)
                 continue;
             }
             fds[count++] = first + i;
-            if (count == CONTROL_FDS_MAX) {
+            if (count == KEPT_MAX) {
                 if (!give(channel, fds, count)) {
                     return;
                 }
@@ -166,10 +170,11 @@ int keeper_start(int channel, int listener)
 
 /* ---- the supervisor's side -------------------------------------------------------------------------------------- */
 
+/* Of one message; closes what is no connection, and what no keeper of ours would have sent. */
 static void take_in(struct kept *kept, const struct control_message *message, int *fds)
 {
     for (uint32_t i = 0; i < message->count; i++) {
-        if (kept->count < sizeof kept->fds / sizeof kept->fds[0] && park_is_connection(fds[i])) {
+        if (kept->count < KEPT_MAX && park_is_connection(fds[i])) {
             kept->numbers[kept->count] = message->numbers[i];
             kept->fds[kept->count++] = fds[i];
         } else {
@@ -178,35 +183,29 @@ static void take_in(struct kept *kept, const struct control_message *message, in
     }
 }
 
-bool keeper_collect(int channel, struct kept *ret_kept)
+bool keeper_ask(int channel) { return channel >= 0 && control_send(channel, CONTROL_COLLECT, NULL, 0) == 0; }
+
+uint64_t keeper_deadline(void) { return clock_after(clock_now(), COLLECT_TIMEOUT); }
+
+enum keeper_step keeper_take(int channel, uint64_t deadline, struct kept *ret_kept)
 {
+    struct control_message message;
+    int fds[CONTROL_FDS_MAX];
+    int status;
     ret_kept->count = 0;
-    if (channel < 0 || control_send(channel, CONTROL_COLLECT, NULL, 0) < 0) {
-        return false;
-    }
-    uint64_t deadline = clock_after(clock_now(), COLLECT_TIMEOUT);
-    for (;;) {
-        struct control_message message;
-        int fds[CONTROL_FDS_MAX];
-        int status = control_receive(channel, &message, fds);
-        if (status == 1 && message.type == CONTROL_KEPT) {
-            if (message.count == 0) {
-                return true;
-            }
-            take_in(ret_kept, &message, fds);
-        } else if (status == -EAGAIN) {
-            struct pollfd wait = {.fd = channel, .events = POLLIN};
-            int timeout = clock_timeout(clock_now(), deadline);
-            if (timeout == 0 || (poll(&wait, 1, timeout) < 0 && errno != EINTR)) {
-                return false;
-            }
-        } else {
-            if (status == 1) {
-                for (uint32_t i = 0; i < message.count; i++) {
-                    fd_close(&fds[i]);
-                }
-            }
-            return false; /* it has ended: killed, or the function closed its channel */
+    while ((status = control_receive(channel, &message, fds)) == -EAGAIN) {
+        struct pollfd wait = {.fd = channel, .events = POLLIN};
+        int timeout = clock_timeout(clock_now(), deadline);
+        if (timeout == 0 || (poll(&wait, 1, timeout) < 0 && errno != EINTR)) {
+            return KEEPER_SILENT;
         }
     }
+    if (status != 1) {
+        return KEEPER_SILENT;
+    }
+    if (message.type == CONTROL_KEPT && message.count == 0) {
+        return KEEPER_DONE;
+    }
+    take_in(ret_kept, &message, fds);
+    return KEEPER_GAVE;
 }

@@ -59,12 +59,11 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
         } else if (message.type == CONTROL_TRIM && message.count == 0) {
             park_trim(&worker->park, PARK_KEPT);
         } else if (message.type == CONTROL_SLOTS) {
-            if (message.count > 0 && fds[message.count - 1] < 0) {
+            if (worker_add_slots(worker, fds, message.count, supervisor->numbers_end) < message.count) {
                 log_warning("worker %u: no descriptors are left here for more parking slots (RLIMIT_NOFILE): clients "
                             "whose connections its function closes get no reply",
                             worker->index);
             }
-            worker_add_slots(worker, fds, message.count);
         } else {
             for (uint32_t i = 0; i < message.count; i++) {
                 fd_close(&fds[i]);

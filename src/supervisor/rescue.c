@@ -176,6 +176,18 @@ void rescue_kept(struct rescue *rescue, struct kept *kept)
     kept->count = 0;
 }
 
+bool rescue_from_keeper(struct rescue *rescue, int channel)
+{
+    uint64_t deadline = keeper_deadline();
+    struct kept kept;
+    enum keeper_step step = keeper_ask(channel) ? KEEPER_GAVE : KEEPER_SILENT;
+    while (step == KEEPER_GAVE) {
+        step = keeper_take(channel, deadline, &kept);
+        rescue_kept(rescue, &kept);
+    }
+    return step == KEEPER_DONE;
+}
+
 bool orphans_queue(struct orphans *orphans, uint32_t index, int queue)
 {
     if (control_send(queue, CONTROL_CONNECTION, &orphans->fds[index], 1) < 0) {

@@ -60,6 +60,10 @@ void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count
  * that has no place on the page was accepted and not read from. Takes all that `kept` holds. */
 void rescue_kept(struct rescue *rescue, struct kept *kept);
 
+/* rescue_kept() for all that the keeper behind `channel` has, as it comes. Waits for it, 250 ms at most; false if it
+ * did not give all by then, or there is none. */
+bool rescue_from_keeper(struct rescue *rescue, int channel);
+
 /* Answers one connection with `err` and closes it, whatever happens. PROTOCOL_AUTO: its first byte tells the form, if
  * it is there. */
 void rescue_answer(int connection, enum protocol protocol, const struct error *err);

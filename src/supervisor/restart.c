@@ -53,10 +53,10 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
                             .late = cause->out_of_memory ? &err : &late};
     watch_overdue(worker, rescue.overdue);
     rescue_slots(&rescue, worker->park.receive, worker->park.count);
-    if (!keeper_collect(worker->keeper, &supervisor->kept)) {
+    park_done(&worker->park); /* what the keeper gives needs their numbers, where these are few */
+    if (!rescue_from_keeper(&rescue, worker->keeper)) {
         log_debug("worker %u: its keeper did not answer", worker->index);
     }
-    rescue_kept(&rescue, &supervisor->kept);
     return rescue.done;
 }
 

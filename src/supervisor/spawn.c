@@ -51,6 +51,7 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
         log_warning("worker %u has no keeper (%s): a connection it has only just accepted is lost if it is killed",
                     worker->index, strerror(-status));
     }
+    descriptors_for_worker(supervisor);
     (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
     struct worker_seat seat = {.index = worker->index,
                                .listener = supervisor->listener.fd,

@@ -32,7 +32,6 @@ struct supervisor {
     uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement */
     struct worker *workers;
     struct orphans orphans;
-    struct kept kept;                 /* of the worker that has just died */
     int queue_send;                   /* connections on their way to whichever worker takes them first */
     int queue_receive;                /* shared with the workers */
     bool desk_open;                   /* the listening socket is ours to accept from */
@@ -42,6 +41,9 @@ struct supervisor {
     uint64_t alone_since;             /* since when no worker is up; CLOCK_NEVER while one is */
     uint32_t deaths;                  /* in a row, of workers that had answered nothing */
     char last_death[LAST_DEATH_SIZE]; /* what became of the last worker */
+    /* descriptors.c */
+    uint64_t inherited_numbers; /* the soft limit of descriptors the runtime was started with */
+    int numbers_end;            /* from here on they are left for what must go on when there are no others */
     /* set in a worker's process, to unwind */
     bool is_worker;
     int worker_exit;
@@ -58,6 +60,11 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker);
 
 /* The ready-file exists exactly while a worker is up. */
 void supervisor_show_readiness(struct supervisor *supervisor);
+
+/* Takes as many descriptors as the hard limit allows, and says what they are enough for if that is little
+ * (descriptors.c). In a worker's process: gives it the limit that a worker has. */
+void descriptors_raise(struct supervisor *supervisor);
+void descriptors_for_worker(const struct supervisor *supervisor);
 
 /* The first worker is ready: the socket appears at its path (socket_file.c). */
 void socket_file_publish(struct supervisor *supervisor);

@@ -9,19 +9,13 @@
 #include "supervisor/state.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum {
-    EVENTS_MAX = 16,
-    /* Descriptors that connections without a worker leave free: a worker's start takes PARK_KEPT + 3 more than the end
-     * of the one before gives back, a look at a parking slot takes PARK_GROUP. */
-    DESCRIPTORS_KEPT = PARK_KEPT + PARK_GROUP,
-};
+enum { EVENTS_MAX = 16 };
 
 uint32_t supervisor_count(const struct supervisor *supervisor, enum worker_state state)
 {
@@ -98,16 +92,6 @@ static void loop(struct supervisor *supervisor)
     }
 }
 
-/* Under a low RLIMIT_NOFILE; 0: there are enough. */
-static int numbers_for_orphans(void)
-{
-    long limit = sysconf(_SC_OPEN_MAX);
-    if (limit < 0 || limit > INT_MAX) {
-        return 0;
-    }
-    return limit > DESCRIPTORS_KEPT ? (int)limit - DESCRIPTORS_KEPT : 1;
-}
-
 static bool prepare(struct supervisor *supervisor)
 {
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
@@ -115,7 +99,7 @@ static bool prepare(struct supervisor *supervisor)
     supervisor->worker_count = wanted + 1;
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
-    supervisor->orphans.numbers_end = numbers_for_orphans();
+    descriptors_raise(supervisor);
     supervisor->max_rss = supervisor->options->max_rss.bytes;
     uint64_t limit;
     if (supervisor->options->max_rss.percent > 0) {

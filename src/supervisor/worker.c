@@ -117,16 +117,21 @@ void worker_forget(struct worker *worker)
     worker->page = NULL;
 }
 
-void worker_add_slots(struct worker *worker, int *fds, uint32_t count)
+uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int end)
 {
+    uint32_t usable = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (worker->park.count < SLOTS_MAX) {
-            worker->park.send[worker->park.count] = -1;
-            worker->park.receive[worker->park.count++] = fds[i];
-        } else {
+        bool fits = worker->park.count < SLOTS_MAX;
+        if (!fits || fds[i] >= end) {
             fd_close(&fds[i]);
         }
+        if (fits) {
+            worker->park.send[worker->park.count] = -1;
+            worker->park.receive[worker->park.count++] = fds[i];
+            usable += fds[i] >= 0;
+        }
     }
+    return usable;
 }
 
 int worker_peek(const struct worker *worker, uint32_t slot)

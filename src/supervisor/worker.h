@@ -101,8 +101,9 @@ void worker_ended(struct worker *worker);
 /* In another worker's process, right after its fork: lets go of this worker. */
 void worker_forget(struct worker *worker);
 
-/* Takes over the receiving ends of further slots, -1 for one there was no descriptor for; closes what does not fit. */
-void worker_add_slots(struct worker *worker, int *fds, uint32_t count);
+/* Takes over the receiving ends of further slots, -1 for one there was no descriptor for. Closes what does not fit, and
+ * numbers from `end` on, which are kept free. Returns how many can be used. */
+uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int end);
 
 /* A duplicate of the connection that has place `slot` on the page, as park_peek gives it. */
 int worker_peek(const struct worker *worker, uint32_t slot);

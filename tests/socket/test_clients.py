@@ -3,9 +3,7 @@ import contextlib
 import json
 import os
 import re
-import resource
 import select
-import selectors
 import socket
 import struct
 import time
@@ -14,20 +12,10 @@ import pytest
 
 from harness import client, processes
 from harness.conformance import ends_early, seems_to_end_early
+from harness.crowd import all_at_once, many_descriptors
 
 MACHINE = 1.0  # seconds that a machine others use too may stand still
 CLIENT_GONE = "(WARNING|ERROR) .*(connection_error|server_error)"  # may be logged when a client leaves or stalls
-
-
-@contextlib.contextmanager
-def many_descriptors(count=8192):
-    """Room for that many descriptors in this process; runtimes started before keep their own limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, hard)), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextlib.contextmanager
@@ -304,34 +292,6 @@ def test_a_hundred_deaf_clients_do_not_delay_a_normal_one(echo):
 
 
 # -- many ---------------------------------------------------------------------------------------------------------------
-
-
-def all_at_once(path, requests, when_sent=lambda: None):
-    """Send every request on a connection of its own, all open at the same time; the raw replies in order.
-
-    Connecting does not wait: a backlog that is too short shows as EAGAIN."""
-    replies = [b""] * len(requests)
-    with contextlib.ExitStack() as stack, many_descriptors(), selectors.DefaultSelector() as selector:
-        sockets = []
-        for _ in requests:
-            peer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
-            peer.connect(path)
-            sockets.append(peer)
-        for number, (peer, request) in enumerate(zip(sockets, requests)):
-            peer.sendall(request)
-            selector.register(peer, selectors.EVENT_READ, number)
-        when_sent()
-        deadline = time.monotonic() + 60
-        waiting = len(requests)
-        while waiting and time.monotonic() < deadline:
-            for key, _ in selector.select(1):
-                part = key.fileobj.recv(1 << 16)
-                replies[key.data] += part
-                if not part:
-                    selector.unregister(key.fileobj)
-                    waiting -= 1
-        assert not waiting, "%d of %d connections were never closed" % (waiting, len(requests))
-    return replies
 
 
 def test_1000_simultaneous_clients_are_all_answered(echo):

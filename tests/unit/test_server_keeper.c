@@ -23,7 +23,29 @@
 
 #include <cmocka.h>
 
-static struct kept kept;
+/* All that a keeper has given. */
+static struct {
+    uint32_t count;
+    int fds[128];
+    int32_t numbers[128];
+} kept;
+
+static bool collect(int channel)
+{
+    uint64_t deadline = keeper_deadline();
+    struct kept some;
+    enum keeper_step step = keeper_ask(channel) ? KEEPER_GAVE : KEEPER_SILENT;
+    kept.count = 0;
+    while (step == KEEPER_GAVE) {
+        step = keeper_take(channel, deadline, &some);
+        for (uint32_t i = 0; i < some.count; i++) {
+            assert_true(kept.count < 128);
+            kept.fds[kept.count] = some.fds[i];
+            kept.numbers[kept.count++] = some.numbers[i];
+        }
+    }
+    return step == KEEPER_DONE;
+}
 
 /* A process with a keeper that does `life`, then waits to be killed. Returns our end of the keeper's channel. */
 static int start(const struct serving *serving, void (*life)(const struct serving *serving, int channel),
@@ -94,7 +116,7 @@ static void the_connections_of_a_killed_process_are_all_there(void **state)
     pid_t pid;
     int channel = start(serving, accept_all, &pid);
     end(pid);
-    assert_true(keeper_collect(channel, &kept));
+    assert_true(collect(channel));
     assert_int_equal(kept.count, CLIENTS);
     for (uint32_t i = 0; i < kept.count; i++) {
         assert_in_range(kept.numbers[i], 3, 1023);
@@ -119,7 +141,7 @@ static void nothing_else_is_given_away(void **state)
     pid_t pid;
     int channel = start(serving, accept_among_others, &pid);
     end(pid);
-    assert_true(keeper_collect(channel, &kept));
+    assert_true(collect(channel));
     assert_int_equal(kept.count, 1); /* the server's side of its own client */
     fd_close(&kept.fds[0]);
     close(channel);
@@ -141,7 +163,7 @@ static void without_its_channel_the_keeper_says_so_by_ending(void **state)
     int channel = start(serving, accept_and_close_the_channel, &pid);
     end(pid);
     uint64_t before = clock_now();
-    assert_false(keeper_collect(channel, &kept));
+    assert_false(collect(channel));
     assert_int_equal(kept.count, 0);
     assert_true(clock_now() - before < 5 * CLOCK_SECOND);
     close(client);
@@ -215,10 +237,10 @@ static void no_keeper_is_no_answer(void **state)
     int ours;
     int theirs;
     assert_int_equal(control_pair(&ours, &theirs), 0);
-    assert_false(keeper_collect(-1, &kept));
-    assert_false(keeper_collect(ours, &kept)); /* silence */
+    assert_false(collect(-1));
+    assert_false(collect(ours)); /* silence */
     close(theirs);
-    assert_false(keeper_collect(ours, &kept));
+    assert_false(collect(ours));
     close(ours);
 }
 
@@ -255,10 +277,45 @@ static void a_low_limit_of_descriptors_hides_nothing(void **state)
     int channel = start(serving, accept_all, &pid);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     end(pid);
-    assert_true(keeper_collect(channel, &kept));
+    assert_true(collect(channel));
     assert_int_equal(kept.count, 1);
     fd_close(&kept.fds[0]);
     close(client);
+    close(channel);
+    serving_free(serving);
+}
+
+/* The supervisor's table is nearly full: each lot is dealt with before the next is taken. */
+static void a_few_numbers_are_enough_to_take_many(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 70 };
+    struct serving *serving = serving_make(0);
+    int clients[CLIENTS];
+    struct rlimit before;
+    struct kept some;
+    uint32_t taken = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = client_connect(serving);
+    }
+    pid_t pid;
+    int channel = start(serving, accept_all, &pid);
+    end(pid);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit low = {.rlim_cur = descriptors_count() + KEPT_MAX, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    assert_true(keeper_ask(channel));
+    while (keeper_take(channel, keeper_deadline(), &some) == KEEPER_GAVE) {
+        taken += some.count;
+        for (uint32_t i = 0; i < some.count; i++) {
+            fd_close(&some.fds[i]);
+        }
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(taken, CLIENTS);
+    for (int i = 0; i < CLIENTS; i++) {
+        close(clients[i]);
+    }
     close(channel);
     serving_free(serving);
 }
@@ -267,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         DESCRIPTOR_TEST(the_connections_of_a_killed_process_are_all_there),
+        DESCRIPTOR_TEST(a_few_numbers_are_enough_to_take_many),
         DESCRIPTOR_TEST(nothing_else_is_given_away),
         DESCRIPTOR_TEST(without_its_channel_the_keeper_says_so_by_ending),
         DESCRIPTOR_TEST(a_channel_whose_number_is_another_file_s_is_not_waited_for_without_end),

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -168,12 +169,27 @@ static void further_slots_are_taken_over_up_to_the_limit(void **state)
     }
     int kept[2] = {fds[0], fds[1]};
     size_t before = descriptors_count();
-    worker_add_slots(&worker, fds, 5);
+    assert_int_equal(worker_add_slots(&worker, fds, 5, INT_MAX), 2);
     assert_int_equal(worker.park.count, SLOTS_MAX);
     assert_int_equal(worker.park.receive[SLOTS_MAX - 2], kept[0]);
     assert_int_equal(worker.park.receive[SLOTS_MAX - 1], kept[1]);
     assert_int_equal(worker.park.send[SLOTS_MAX - 1], -1);
     assert_int_equal(descriptors_count(), before - 3);
+    worker_ended(&worker);
+}
+
+static void slots_leave_the_last_descriptors_free(void **state)
+{
+    (void)state;
+    memset(&worker, 0, sizeof worker);
+    worker.control = worker.stack = worker.keeper = -1;
+    int fds[3] = {dup(STDERR_FILENO), dup(STDERR_FILENO), -1};
+    size_t before = descriptors_count();
+    assert_int_equal(worker_add_slots(&worker, fds, 3, fds[1]), 1);
+    assert_int_equal(worker.park.count, 3); /* the worker counts them too */
+    assert_int_equal(worker.park.receive[1], -1);
+    assert_int_equal(worker.park.receive[2], -1);
+    assert_int_equal(descriptors_count(), before - 1);
     worker_ended(&worker);
 }
 
@@ -274,6 +290,7 @@ int main(void)
         DESCRIPTOR_TEST(the_page_is_shared_with_the_process),
         DESCRIPTOR_TEST(a_sibling_lets_go_of_everything),
         DESCRIPTOR_TEST(further_slots_are_taken_over_up_to_the_limit),
+        DESCRIPTOR_TEST(slots_leave_the_last_descriptors_free),
         DESCRIPTOR_TEST(stacks_are_read_as_text_and_long_ones_cut),
         DESCRIPTOR_TEST(who_writes_stacks_for_ever_does_not_hold_the_supervisor),
         DESCRIPTOR_TEST(a_kill_reaches_the_whole_group),

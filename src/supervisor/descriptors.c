@@ -1,0 +1,114 @@
+/*
+ * How many descriptors there may be (RLIMIT_NOFILE).
+ *
+ * The usual soft limit of 1,024 is for programs that call select(), which the supervisor does not: it takes the hard
+ * limit. A worker is the function's, and so are the programs that it starts: it gets the soft limit the runtime was
+ * started with and, beyond that, what the runtime needs in it (docs/decisions/0016-descriptors.md).
+ *
+ *   the supervisor   a parking slot of every connection of every worker, who waits at the desk, itself
+ *   a worker         three for each connection: the connection and both ends of its parking slot
+ */
+#include "base/log.h"
+#include "supervisor/state.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    /* What the desk and parking slots leave free: a worker's start takes PARK_KEPT + 3 more than the end of the one
+     * before gives back, a look at a parking slot takes PARK_GROUP. */
+    DESCRIPTORS_KEPT = PARK_KEPT + PARK_GROUP,
+    DESCRIPTORS_OWN = 24,   /* standard streams, the socket's files, epoll, signals, the queue; rounded up */
+    DESCRIPTORS_EACH = 3,   /* of the supervisor, for a worker: control channel, keeper, stacks */
+    DESCRIPTORS_SCARCE = 64 /* parked connections a worker, below which it is worth a warning */
+};
+
+/* As the kernel has it. Not through libc, where getrlimit and setrlimit have had versions with 32 bits. */
+struct limit {
+    uint64_t soft;
+    uint64_t hard;
+};
+
+static bool get_limit(struct limit *ret_limit)
+{
+    return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, NULL, ret_limit) == 0;
+}
+
+static bool set_limit(const struct limit *limit) { return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, limit, NULL) == 0; }
+
+static uint64_t at_most(uint64_t value, uint64_t most) { return value < most ? value : most; }
+
+/* The worker's, besides the function's. The numbers that it inherits may be as high as the supervisor's were, and the
+ * kernel counts the descriptors in flight of all workers of a user against the limit of the one that sends. */
+static uint64_t share_of_worker(const struct supervisor *supervisor)
+{
+    return 3 * SLOTS_MAX + DESCRIPTORS_OWN + ORPHANS_MAX +
+           (uint64_t)supervisor->worker_count * (SLOTS_MAX + DESCRIPTORS_EACH);
+}
+
+static uint64_t limit_of_worker(const struct supervisor *supervisor, uint64_t hard)
+{
+    return at_most(supervisor->inherited_numbers + share_of_worker(supervisor), hard);
+}
+
+/* Connections of each worker at once that can be parked. */
+static uint64_t parked_each(const struct supervisor *supervisor, uint64_t hard)
+{
+    uint64_t places = supervisor->worker_count;
+    uint64_t taken = DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * DESCRIPTORS_EACH;
+    uint64_t here = hard > taken ? (hard - taken) / places : 0;
+    uint64_t limit = limit_of_worker(supervisor, hard);
+    uint64_t there = limit > DESCRIPTORS_OWN ? (limit - DESCRIPTORS_OWN) / 3 : 0;
+    return at_most(at_most(here, there), SLOTS_MAX);
+}
+
+static void tell(const struct supervisor *supervisor, uint64_t hard)
+{
+    uint64_t each = parked_each(supervisor, hard);
+    if (each >= SLOTS_MAX) {
+        return;
+    }
+    char line[256];
+    (void)snprintf(line, sizeof line,
+                   "the hard limit of descriptors (RLIMIT_NOFILE) is %llu: enough for about %llu connections of each "
+                   "worker at once; further ones wait, or are lost if the function closes them",
+                   (unsigned long long)hard, (unsigned long long)each);
+    if (each < DESCRIPTORS_SCARCE) {
+        log_warning("%s", line);
+    } else {
+        log_info("%s", line);
+    }
+}
+
+void descriptors_raise(struct supervisor *supervisor)
+{
+    struct limit limit;
+    if (!get_limit(&limit)) { /* a sandbox that forbids it */
+        long known = sysconf(_SC_OPEN_MAX);
+        limit.soft = limit.hard = known > 0 ? (uint64_t)known : INT_MAX;
+    }
+    supervisor->inherited_numbers = limit.soft;
+    struct limit raised = {.soft = limit.hard, .hard = limit.hard};
+    uint64_t now = limit.soft < limit.hard && !set_limit(&raised) ? limit.soft : limit.hard;
+    uint64_t end = now > DESCRIPTORS_KEPT ? now - DESCRIPTORS_KEPT : 1;
+    supervisor->numbers_end = supervisor->orphans.numbers_end = (int)at_most(end, INT_MAX);
+    tell(supervisor, now);
+}
+
+void descriptors_for_worker(const struct supervisor *supervisor)
+{
+    struct limit limit;
+    if (!get_limit(&limit)) {
+        return;
+    }
+    uint64_t wanted = limit_of_worker(supervisor, limit.hard);
+    if (wanted < limit.soft) {
+        limit.soft = wanted;
+        if (!set_limit(&limit)) {
+            log_debug("the worker keeps the supervisor's limit of descriptors");
+        }
+    }
+}
