@@ -41,7 +41,7 @@ def dice():
 def tmp_path(tmp_path):
     """pytest's, open to the user that a runtime of tests/matrix may have."""
     tmp_path.parent.chmod(0o755)
-    tmp_path.chmod(0o777)
+    tmp_path.chmod(0o1777)
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def tmp_path(tmp_path):
 def short_folder():
     """A folder with a short name: pytest's own is too long for a socket."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))
-    folder.chmod(0o777)  # as tmp_path
+    folder.chmod(0o1777)  # as tmp_path
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -54,7 +54,12 @@ int fd_stat_at(int directory, const char *name, struct file_identity *ret_identi
     if (syscall(SYS_newfstatat, directory, name, &status, flags) != 0) {
         return -errno;
     }
-    *ret_identity = (struct file_identity){.device = status.st_dev, .inode = status.st_ino, .mode = status.st_mode};
+    *ret_identity = (struct file_identity){.device = status.st_dev,
+                                           .inode = status.st_ino,
+                                           .modified = (uint64_t)status.st_mtim.tv_sec * 1000000000 +
+                                                       (uint64_t)status.st_mtim.tv_nsec,
+                                           .owner = status.st_uid,
+                                           .mode = status.st_mode};
     return 0;
 }
 

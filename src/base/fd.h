@@ -18,6 +18,8 @@
 struct file_identity {
     uint64_t device;
     uint64_t inode;
+    uint64_t modified; /* nanoseconds since 1970 */
+    uint32_t owner;
     unsigned mode; /* type and permissions, as st_mode */
 };
 

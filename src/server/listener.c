@@ -1,6 +1,8 @@
 #include "server/listener.h"
 
 #include "base/exits.h"
+#include "base/log.h"
+#include "server/folder.h"
 #include "server/peer.h"
 
 #include <errno.h>
@@ -21,25 +23,13 @@ enum { REFUSED_MAX = 256 }; /* peers turned away in one call */
 
 static int fail(struct error *err, int code, const char *what, const char *path)
 {
-    error_set(err, ERR_SERVER, 0, "%s %s: %s", what, path, strerror(errno));
+    int reason = errno;
+    error_set(err, ERR_SERVER, 0, "%s %s: %s", what, path, strerror(reason));
+    errno = reason;
     return code;
 }
 
-/* mkdir -p of `folder`, which is cut at each slash on the way and restored. */
-static int make_folders(char *folder)
-{
-    for (char *slash = strchr(folder + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        int made = mkdir(folder, 0777);
-        *slash = '/';
-        if (made != 0 && errno != EEXIST) {
-            return -errno;
-        }
-    }
-    return mkdir(folder, 0777) != 0 && errno != EEXIST ? -errno : 0;
-}
-
-static int open_folder(struct listener *listener, struct error *err)
+static int open_folder(struct listener *listener, struct folder_danger *ret_danger, struct error *err)
 {
     char folder[SOCKET_PATH_MAX + 1];
     memcpy(folder, listener->path, sizeof folder);
@@ -56,14 +46,14 @@ static int open_folder(struct listener *listener, struct error *err)
         slash[1] = '\0';
     } else {
         *slash = '\0';
-        int made = make_folders(folder);
-        if (made < 0) {
-            errno = -made;
-            return fail(err, EXIT_SOCKET, "cannot make the socket's folder", folder);
-        }
     }
-    listener->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return listener->folder < 0 ? fail(err, EXIT_SOCKET, "cannot open the socket's folder", folder) : EXIT_OK;
+    int opened = folder_open(folder, ret_danger, err);
+    if (opened < 0) {
+        errno = -opened;
+        return EXIT_SOCKET;
+    }
+    listener->folder = opened;
+    return EXIT_OK;
 }
 
 /* Lock files and temporary sockets stand beside the socket. Names longer than a file name may be are cut. */
@@ -107,6 +97,48 @@ static int take_lock(struct listener *listener, struct error *err)
     return EXIT_RUNNING;
 }
 
+/* ---- what the lock's file says ----------------------------------------------------------------------------------
+ */
+
+#define RECORD_BEGIN "socket "
+
+enum { RECORD_SIZE = 96 };
+
+static size_t record_of(const struct file_identity *socket, char text[RECORD_SIZE])
+{
+    return (size_t)snprintf(text, RECORD_SIZE, RECORD_BEGIN "%20llu %20llu %20llu\n",
+                            (unsigned long long)socket->device, (unsigned long long)socket->inode,
+                            (unsigned long long)socket->modified);
+}
+
+/* Which socket's file is ours. A full disk costs no more than that the next start after a kill asks who listens; and
+ * what is no lock of ours by its content, but was put or linked here under its name, is not written to. */
+static void note_socket(const struct listener *listener)
+{
+    char text[RECORD_SIZE];
+    ssize_t held = pread(listener->lock, text, sizeof text, 0);
+    if (held != 0 && (held < (ssize_t)strlen(RECORD_BEGIN) || memcmp(text, RECORD_BEGIN, strlen(RECORD_BEGIN)) != 0)) {
+        return;
+    }
+    size_t size = record_of(&listener->identity, text);
+    if (pwrite(listener->lock, text, size, 0) != (ssize_t)size) {
+        log_debug("cannot write to the lock file beside %s: %s", listener->path, strerror(errno));
+    }
+}
+
+/* With the lock held: whether the socket's file `found` was made by the holder before us, which is dead then. Children
+ * its function has forked may have the socket itself open still, and the kernel queues clients there that nobody will
+ * answer. A file that others could write to says nothing. */
+static bool is_abandoned(const struct listener *listener, const struct file_identity *found)
+{
+    char expected[RECORD_SIZE];
+    char text[RECORD_SIZE];
+    struct file_identity lock;
+    size_t size = record_of(found, expected);
+    return fd_stat(listener->lock, &lock) == 0 && lock.owner == geteuid() && (lock.mode & (S_IWGRP | S_IWOTH)) == 0 &&
+           pread(listener->lock, text, sizeof text, 0) == (ssize_t)size && memcmp(text, expected, size) == 0;
+}
+
 /* With the lock held: whatever socket stands at the path is stale or belongs to another kind of server. */
 static int check_path(const struct listener *listener, struct error *err)
 {
@@ -122,6 +154,9 @@ static int check_path(const struct listener *listener, struct error *err)
     if (!S_ISSOCK(found.mode)) {
         error_set(err, ERR_SERVER, 0, "%s exists and is not a socket; it was left alone", listener->path);
         return EXIT_SOCKET;
+    }
+    if (is_abandoned(listener, &found)) {
+        return EXIT_OK;
     }
     FD_SCOPED int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -199,6 +234,7 @@ static int open_socket(struct listener *listener, struct error *err)
         return fail(err, EXIT_SOCKET, "cannot bind", listener->path);
     }
     listener->fd = fd_take(&fd);
+    note_socket(listener);
     return EXIT_OK;
 }
 
@@ -213,7 +249,8 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
         return EXIT_SOCKET;
     }
     memcpy(listener.path, path, size + 1);
-    int code = open_folder(&listener, err);
+    struct folder_danger danger;
+    int code = open_folder(&listener, &danger, err);
     if (code == EXIT_OK) {
         code = take_lock(&listener, err);
     }
@@ -227,6 +264,7 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
         listener_close(&listener);
         return code;
     }
+    folder_warn(&danger);
     *ret_listener = listener;
     return EXIT_OK;
 }
@@ -278,10 +316,18 @@ enum listener_place listener_check(const struct listener *listener)
     /* by path and not through the open folder, which may have been removed and made again */
     struct file_identity found;
     int status = fd_stat_at(AT_FDCWD, listener->path, &found);
-    if (status < 0) {
+    if (status == -ENOENT || status == -ENOTDIR || status == -ELOOP) {
         return LISTENER_GONE;
     }
-    return file_identity_equal(&found, &listener->identity) ? LISTENER_OURS : LISTENER_TAKEN;
+    if (status < 0) {
+        return LISTENER_UNKNOWN;
+    }
+    if (file_identity_equal(&found, &listener->identity)) {
+        return LISTENER_OURS;
+    }
+    const struct file_identity *former = &listener->former; /* its number may be another file's by now */
+    bool back = file_identity_equal(&found, former) && found.modified == former->modified;
+    return back ? LISTENER_GONE : LISTENER_TAKEN;
 }
 
 /* Whether the lock we hold is still what stands beside the path; if so it moves to `fresh`. */
@@ -299,13 +345,35 @@ static bool keep_lock(struct listener *fresh, struct listener *listener)
     return true;
 }
 
-int listener_renew(struct listener *listener, int *ret_old, struct error *err)
+/* Somebody may make room, or give back a right. */
+static bool may_pass(int error)
+{
+    switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+    case EDQUOT:
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case EIO:
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum listener_renewal listener_renew(struct listener *listener, int *ret_old, struct error *err)
 {
     struct listener fresh = LISTENER_NONE;
     fresh.mode = listener->mode;
     fresh.allowed_uids = listener->allowed_uids;
+    fresh.former = listener->identity;
     memcpy(fresh.path, listener->path, sizeof fresh.path);
-    int code = open_folder(&fresh, err);
+    struct folder_danger danger;
+    int code = open_folder(&fresh, &danger, err);
     bool kept = code == EXIT_OK && keep_lock(&fresh, listener);
     if (code == EXIT_OK && !kept) {
         code = take_lock(&fresh, err);
@@ -321,16 +389,17 @@ int listener_renew(struct listener *listener, int *ret_old, struct error *err)
         }
     }
     if (code != EXIT_OK) {
+        bool passing = code == EXIT_SOCKET && may_pass(errno);
         if (kept) {
             listener->lock = fd_take(&fresh.lock);
         }
         listener_close(&fresh);
-        return code;
+        return passing ? LISTENER_SHORT : LISTENER_LOST;
     }
     *ret_old = fd_take(&listener->fd);
     listener_forget(listener);
     *listener = fresh;
-    return EXIT_OK;
+    return LISTENER_RENEWED;
 }
 
 static void remove_if_ours(const struct listener *listener, const char *name, const struct file_identity *ours)

@@ -1,9 +1,12 @@
 /*
  * The socket file: who owns it, when it appears, and what stands there now (design section 2, faults 1b).
  *
- * A lock on PATH.lock decides ownership. The socket is bound to a temporary name, with its mode set before, and
- * renamed onto PATH only when a worker is ready: the path never exists while nobody accepts, and never with a wider
- * mode. What is not a socket is never replaced, and what is not ours is never removed.
+ * A lock on PATH.lock decides ownership. Its file says which socket file its holder made: who finds that file at the
+ * path and gets the lock knows that the holder is dead, whoever else still has its listening socket open.
+ *
+ * The socket is bound to a temporary name, with its mode set before, and renamed onto PATH only when a worker is ready:
+ * the path never exists while nobody accepts, and never with a wider mode. What is not a socket is never replaced, and
+ * what is not ours is never removed.
  */
 #ifndef ASYA_SERVER_LISTENER_H
 #define ASYA_SERVER_LISTENER_H
@@ -20,22 +23,30 @@ struct listener {
     const struct option_uids *allowed_uids; /* who may connect; NULL: everybody; borrowed */
     bool is_public;                         /* the socket stands at its path */
     struct file_identity identity;          /* of our socket's file */
+    struct file_identity former;            /* of the one before the last renewal; zeroed: there was none */
     char path[SOCKET_PATH_MAX + 1];
     char name[SOCKET_PATH_MAX + 1]; /* last part of the path */
 };
 
 enum listener_place {
     LISTENER_OURS,
-    LISTENER_GONE,  /* nothing stands at the path */
+    LISTENER_GONE,  /* nothing stands at the path, or a socket of ours that was renewed since and is back (unmounted) */
     LISTENER_TAKEN, /* something else does */
+    LISTENER_UNKNOWN, /* it cannot be looked at now: no right to a folder on the way, no memory */
+};
+
+enum listener_renewal {
+    LISTENER_RENEWED,
+    LISTENER_SHORT, /* of descriptors, memory, space or rights: it may be possible a little later */
+    LISTENER_LOST,  /* something else stands there, or another runtime has the lock */
 };
 
 /* A listener that holds nothing: listener_close on it does nothing. */
 #define LISTENER_NONE ((struct listener){.fd = -1, .folder = -1, .lock = -1})
 
-/* Makes missing folders, takes the lock and binds under the temporary name, listening. Single-threaded callers only:
- * it changes umask and working directory for a moment. Returns EXIT_OK, or the exit code the process should end with
- * and `err`. */
+/* Makes missing folders, takes the lock and binds under the temporary name, listening; warns of a folder in which
+ * others could take its place (server/folder.h). Single-threaded callers only: it changes umask and working directory
+ * for a moment. Returns EXIT_OK, or the exit code the process should end with and `err`. */
 int listener_open(struct listener *ret_listener, const char *path, int mode, struct error *err);
 
 /* Renames the socket onto its path. Returns 0 or -errno. */
@@ -53,9 +64,8 @@ enum listener_place listener_check(const struct listener *listener);
 
 /* The socket's file, or its whole folder, was removed: makes and publishes a new one under the same lock. On success
  * `listener` holds the new socket and `*ret_old` the old one, which may still have clients queued and is the caller's
- * to close; on failure nothing changes. Returns EXIT_OK or EXIT_SOCKET/EXIT_RUNNING with `err`. Single-threaded
- * callers. */
-int listener_renew(struct listener *listener, int *ret_old, struct error *err);
+ * to close; on failure, which `err` tells, nothing changes. Single-threaded callers. */
+enum listener_renewal listener_renew(struct listener *listener, int *ret_old, struct error *err);
 
 /* Removes the socket's file if it is still ours; connections that are queued stay. */
 void listener_hide(struct listener *listener);

@@ -10,7 +10,8 @@
 #include <signal.h>
 #include <string.h>
 
-#define CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at the socket's file */
+#define CHECK_INTERVAL (1 * CLOCK_SECOND)  /* between looks at the socket's file */
+#define RENEW_PATIENCE (30 * CLOCK_SECOND) /* for room or a right to put it back */
 
 void supervisor_show_readiness(struct supervisor *supervisor)
 {
@@ -40,16 +41,33 @@ void socket_file_publish(struct supervisor *supervisor)
              supervisor->options->workers == 1 ? "" : "s");
 }
 
+/* It could not be put back. Where room or a right is missing it is tried again for a while: who is connected is served
+ * meanwhile, and who is not would not be served by a process that has ended either. */
+static void socket_file_missing(struct supervisor *supervisor, enum listener_renewal renewal, const struct error *err)
+{
+    uint64_t now = clock_now();
+    const char *path = supervisor->options->socket_path;
+    if (renewal == LISTENER_LOST || (supervisor->give_up_at != 0 && supervisor->give_up_at <= now)) {
+        log_error("%s was removed and cannot be put back: %s", path, err->text);
+        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+    } else if (supervisor->give_up_at == 0) {
+        supervisor->give_up_at = clock_after(now, RENEW_PATIENCE);
+        log_warning("%s was removed and cannot be put back yet: %s; it is tried for %llu s", path, err->text,
+                    (unsigned long long)(RENEW_PATIENCE / CLOCK_SECOND));
+    }
+}
+
 static void socket_file_renew(struct supervisor *supervisor)
 {
     struct error err;
     int old = -1;
     desk_close(supervisor);
-    if (listener_renew(&supervisor->listener, &old, &err) != EXIT_OK) {
-        log_error("%s was removed and cannot be put back: %s", supervisor->options->socket_path, err.text);
-        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+    enum listener_renewal renewal = listener_renew(&supervisor->listener, &old, &err);
+    if (renewal != LISTENER_RENEWED) {
+        socket_file_missing(supervisor, renewal, &err);
         return;
     }
+    supervisor->give_up_at = 0;
     log_warning("%s was removed; it has been put back", supervisor->options->socket_path);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
@@ -72,6 +90,7 @@ void socket_file_check(struct supervisor *supervisor, uint64_t now)
     replace_check(supervisor);
     switch (listener_check(&supervisor->listener)) {
     case LISTENER_OURS:
+    case LISTENER_UNKNOWN: /* who has its folder open still reaches it, and the next look may tell */
         return;
     case LISTENER_GONE:
         socket_file_renew(supervisor);

@@ -25,6 +25,7 @@ struct supervisor {
     int signals;
     sigset_t inherited_mask;
     uint64_t next_check;   /* of the socket's file and the workers' memory */
+    uint64_t give_up_at;   /* while the socket's file is gone and cannot be put back; 0: it is there */
     uint64_t kill_at;      /* the end of the grace period; CLOCK_NEVER before the stop, and once it is over */
     bool is_over_time;     /* the grace period is over: what still runs is answered with server_error */
     uint64_t max_rss;      /* bytes; 0 is off */

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -122,6 +123,54 @@ def test_missing_directories_are_made(runtime, short_folder):
     with runtime(ECHO, path=short_folder / "a" / "b" / "app.sock") as server:
         assert server.result(1) == 1
         server.clean_before = []
+
+
+@pytest.mark.parametrize("umask, mode", [(0, 0o755), (0o022, 0o755), (0o077, 0o700)])
+def test_directories_that_are_made_are_never_open_to_everybody(runtime, short_folder, umask, mode):
+    with runtime(ECHO, path=short_folder / "a" / "b" / "app.sock", umask=umask) as server:
+        server.clean_before = []
+        assert [oct(mode_of(short_folder / name)) for name in ("a", "a/b")] == [oct(mode)] * 2
+
+
+STRANGER = 12345
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+
+
+@needs_root
+@pytest.mark.parametrize("owner, mode, told", [
+    (STRANGER, 0o755, ["WARNING .*{0} belongs to user 12345"]), (STRANGER, 0o1777, ["WARNING .*{0} belongs to user 12345"]),
+    (0, 0o777, ["WARNING .*everybody may write to .*{0}, which has no sticky bit"]), (0, 0o1777, []), (0, 0o2770, []),
+], ids=["another user's", "another user's with a sticky bit", "open", "sticky", "a group's"])
+def test_a_folder_in_which_others_could_take_the_sockets_place_is_told_once(runtime, short_folder, owner, mode, told):
+    folder = short_folder / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+    os.chown(folder, owner, owner)
+    with runtime(ECHO, path=folder / "app.sock", expect_log=[line.format(folder) for line in told]) as server:
+        assert server.result(1) == 1
+        assert len([line for line in server.logs() if not line.quiet]) == len(told)
+
+
+def test_a_folder_that_is_a_link_of_ours_is_followed(runtime, short_folder):
+    """As /var/run is a link to /run."""
+    (short_folder / "real").mkdir()
+    (short_folder / "link").symlink_to("real")
+    with runtime(ECHO, path=short_folder / "link" / "deeper" / "app.sock") as server:
+        assert server.result(1) == 1
+        assert (short_folder / "real" / "deeper" / "app.sock").is_socket()
+        server.clean_before = []
+
+
+@needs_root
+@pytest.mark.parametrize("path", ["link/app.sock", "link/deeper/app.sock"])
+def test_a_link_that_somebody_else_has_made_is_refused(refuse, short_folder, path):
+    (short_folder / "real").mkdir()
+    (short_folder / "link").symlink_to("real")
+    os.chown(short_folder / "link", STRANGER, STRANGER, follow_symlinks=False)
+    refusal = refuse(ECHO, path=short_folder / path)
+    assert refusal.code == EXIT_SOCKET
+    assert "%s/link" % short_folder in refusal.cause and "12345" in refusal.cause
+    assert os.listdir(short_folder / "real") == []
 
 
 def test_a_relative_path_is_taken_from_the_current_directory(runtime, short_folder):
@@ -406,6 +455,63 @@ def test_a_removed_directory_is_made_again_or_ends_the_runtime(runtime, short_fo
             assert server.result(1) == 1
         else:
             assert server.wait() != 0
+
+
+def test_a_removed_file_is_put_back_once_there_is_a_descriptor_for_it(runtime):
+    patience = "WARNING .*cannot be put back yet.*Too many open files"
+    with runtime(ECHO, expect_log=[patience, "WARNING .*it has been put back"]) as server:
+        limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        os.unlink(server.path)
+        server.wait_for_log(patience)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+        assert processes.eventually(server.reachable, 5)
+        assert server.result(1) == 1
+
+
+def test_a_socket_of_its_own_that_comes_back_is_replaced(runtime, short_folder):
+    """As when something was mounted over the folder for a while."""
+    folder, aside = short_folder / "inner", short_folder / "aside"
+    with runtime(ECHO, path=folder / "app.sock", allow_log=LOST) as server:
+        server.clean_before = []
+        os.rename(folder, aside)
+        assert processes.eventually(server.reachable, 5)
+        os.rename(folder, short_folder / "mounted")
+        os.rename(aside, folder)
+        assert processes.eventually(server.reachable, 5)
+        assert server.result(1) == 1
+
+
+# A child the runtime cannot hear of: of C's fork, which runs no hook of Python's.
+HOLDER = """
+import ctypes, os, time
+pid = ctypes.CDLL(None).fork()
+if pid == 0:
+    os.setsid()
+    time.sleep(30)
+    os._exit(0)
+return pid
+"""
+
+
+def test_after_kill_9_the_next_start_works_though_a_child_holds_the_socket(runtime):
+    with runtime("snippets:run", code=None, worker_children=True) as first:
+        child = first.result(HOLDER)
+        try:
+            first.kill(signal.SIGKILL)
+            first.wait()
+            assert first.reachable(), "the child has the socket open"
+            second = Runtime(ECHO, path=first.path)
+            try:
+                second.launch()
+                assert processes.eventually(lambda: any("listening" in line.text for line in second.logs()) or
+                                            not second.running)
+                assert second.result(1) == 1
+                assert second.stop() == 0
+            finally:
+                second.discard()
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 REPLACEMENTS = {"a file": lambda path: pathlib.Path(path).write_text("other"), "another socket": bound_socket,

@@ -104,7 +104,7 @@ static void identity_tells_files_apart_and_links_from_targets(void **state)
     assert_true(S_ISLNK(soft.mode));
     assert_int_equal(opened.mode & 0777, named.mode & 0777);
 
-    struct file_identity untouched = {1, 2, 3};
+    struct file_identity untouched = {.device = 1, .inode = 2, .mode = 3};
     assert_int_equal(fd_stat_at(directory, "absent", &untouched), -ENOENT);
     assert_int_equal(fd_stat(-1, &untouched), -EBADF);
     assert_int_equal(untouched.device, 1);

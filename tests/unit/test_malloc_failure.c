@@ -483,7 +483,7 @@ static void what_the_supervisor_does_after_its_start_needs_no_memory(void **stat
     int published = listener_publish(&listener);
     (void)listener_check(&listener);
     (void)unlink(path);
-    int renewed = listener_renew(&listener, &old, &err);
+    enum listener_renewal renewed = listener_renew(&listener, &old, &err);
     (void)readyfile_write(ready);
     log_error("%s", "a line");
     log_with_detail(LOG_LEVEL_ERROR, "a line", "and its detail");
@@ -496,7 +496,7 @@ static void what_the_supervisor_does_after_its_start_needs_no_memory(void **stat
     folder_remove(folder);
     assert_int_equal(opened, EXIT_OK);
     assert_int_equal(published, 0);
-    assert_int_equal(renewed, EXIT_OK);
+    assert_int_equal(renewed, LISTENER_RENEWED);
     assert_int_equal(heap.requested, 0);
 }
 

@@ -369,6 +369,72 @@ static void a_server_of_another_kind_is_left_alone(void **state)
     assert_int_equal(folder_count(folder), 1); /* no lock is left behind */
 }
 
+/* As if its process had been killed: no file is touched. The listening socket stays open, as with a child the function
+ * has forked. */
+static int abandon(struct listener *listener)
+{
+    int held = dup(listener->fd);
+    assert_true(held >= 0);
+    listener_forget(listener);
+    close(listener->fd);
+    return held;
+}
+
+static void a_socket_is_replaced_whose_maker_was_killed_though_it_is_held_open(void **state)
+{
+    (void)state;
+    char path[PATH_SIZE];
+    path_in(path, "app.sock");
+    struct listener killed = open_or_fail(path, 0600);
+    assert_int_equal(listener_publish(&killed), 0);
+    int held = abandon(&killed);
+    int client = dial(path);
+    assert_true(client >= 0);
+    struct listener next = open_or_fail(path, 0600);
+    assert_int_equal(listener_publish(&next), 0);
+    assert_true(is_served(&next, path));
+    listener_close(&next);
+    close(client);
+    close(held);
+    assert_int_equal(folder_count(folder), 0);
+}
+
+static void a_lock_that_others_could_write_to_says_nothing_of_a_socket(void **state)
+{
+    (void)state;
+    char path[PATH_SIZE];
+    char lock[PATH_SIZE];
+    path_in(path, "app.sock");
+    path_in(lock, "app.sock.lock");
+    struct listener killed = open_or_fail(path, 0600);
+    assert_int_equal(listener_publish(&killed), 0);
+    int held = abandon(&killed);
+    assert_int_equal(chmod(lock, 0666), 0);
+    struct listener next = LISTENER_NONE;
+    struct error err = {0};
+    assert_int_equal(listener_open(&next, path, 0600, &err), EXIT_RUNNING);
+    close(held);
+}
+
+static void a_file_with_the_name_of_the_lock_keeps_its_content(void **state)
+{
+    (void)state;
+    static const char *const contents[] = {"precious\n", "so"};
+    for (size_t i = 0; i < 2; i++) {
+        char path[PATH_SIZE];
+        char lock[PATH_SIZE];
+        char precious[PATH_SIZE];
+        path_in(path, "app.sock");
+        path_in(lock, "app.sock.lock");
+        path_in(precious, "precious");
+        file_write(precious, contents[i]);
+        assert_int_equal(link(precious, lock), 0);
+        struct listener listener = open_or_fail(path, 0600);
+        listener_close(&listener);
+        assert_true(file_is(precious, contents[i]));
+    }
+}
+
 static void make_file_at(const char *path) { file_write(path, "precious\n"); }
 static void make_folder_at(const char *path) { assert_int_equal(mkdir(path, 0755), 0); }
 static void make_fifo_at(const char *path) { assert_int_equal(mkfifo(path, 0644), 0); }
@@ -628,7 +694,7 @@ static void a_removed_file_is_noticed_and_renewed(void **state)
     assert_int_equal(listener_check(&listener), LISTENER_GONE);
     int old = -1;
     struct error err = {0};
-    assert_int_equal(listener_renew(&listener, &old, &err), EXIT_OK);
+    assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_RENEWED);
     assert_true(old >= 0 && old != listener.fd);
     assert_int_equal(listener_check(&listener), LISTENER_OURS);
     assert_int_equal(mode_of(path) & 0777, 0640);
@@ -645,6 +711,55 @@ static void a_removed_file_is_noticed_and_renewed(void **state)
     assert_int_equal(folder_count(folder), 0);
 }
 
+static void a_socket_of_ours_that_comes_back_is_replaced_and_no_other_is(void **state)
+{
+    (void)state;
+    char path[PATH_SIZE];
+    char inner[PATH_SIZE];
+    char aside[PATH_SIZE];
+    path_in(inner, "inner");
+    path_in(aside, "aside");
+    path_in(path, "inner/app.sock");
+    struct listener listener = open_or_fail(path, 0600);
+    assert_int_equal(listener_publish(&listener), 0);
+    assert_int_equal(rename(inner, aside), 0); /* as when another folder is mounted over it */
+    assert_int_equal(listener_check(&listener), LISTENER_GONE);
+    int old = -1;
+    struct error err = {0};
+    assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_RENEWED);
+    close(old);
+    assert_int_equal(listener_check(&listener), LISTENER_OURS);
+    folder_remove(inner);
+    assert_int_equal(rename(aside, inner), 0); /* and unmounted again */
+    assert_int_equal(listener_check(&listener), LISTENER_GONE);
+    assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_RENEWED);
+    close(old);
+    assert_true(is_served(&listener, path));
+    assert_int_equal(unlink(path), 0);
+    int other = make_socket(path, true);
+    assert_int_equal(listener_check(&listener), LISTENER_TAKEN);
+    close(other);
+    assert_int_equal(unlink(path), 0);
+    listener_close(&listener);
+}
+
+static void a_folder_that_may_not_be_searched_is_no_removed_file(void **state)
+{
+    (void)state;
+    if (geteuid() == 0) {
+        skip(); /* root may search everything */
+    }
+    char path[PATH_SIZE];
+    path_in(path, "app.sock");
+    struct listener listener = open_or_fail(path, 0600);
+    assert_int_equal(listener_publish(&listener), 0);
+    assert_int_equal(chmod(folder, 0), 0);
+    assert_int_equal(listener_check(&listener), LISTENER_UNKNOWN);
+    assert_int_equal(chmod(folder, 0700), 0);
+    assert_int_equal(listener_check(&listener), LISTENER_OURS);
+    listener_close(&listener);
+}
+
 static void a_removed_folder_is_made_again(void **state)
 {
     (void)state;
@@ -658,7 +773,7 @@ static void a_removed_folder_is_made_again(void **state)
     assert_int_equal(listener_check(&listener), LISTENER_GONE);
     int old = -1;
     struct error err = {0};
-    assert_int_equal(listener_renew(&listener, &old, &err), EXIT_OK);
+    assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_RENEWED);
     close(old);
     assert_int_equal(listener_check(&listener), LISTENER_OURS);
     assert_true(is_served(&listener, path));
@@ -682,7 +797,7 @@ static void a_renewal_that_fails_changes_nothing(void **state)
     int old = -7;
     struct error err = {0};
     size_t count = descriptors_count();
-    assert_int_equal(listener_renew(&listener, &old, &err), EXIT_SOCKET);
+    assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_LOST);
     assert_int_equal(descriptors_count(), count);
     assert_int_equal(old, -7);
     assert_memory_equal(&listener, &before, sizeof listener);
@@ -690,7 +805,7 @@ static void a_renewal_that_fails_changes_nothing(void **state)
     assert_int_equal(unlink(path), 0);
     struct listener second = LISTENER_NONE;
     assert_int_equal(listener_open(&second, path, 0600, &err), EXIT_RUNNING); /* the lock is still ours */
-    assert_int_equal(listener_renew(&listener, &old, &err), EXIT_OK);
+    assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_RENEWED);
     close(old);
     assert_true(is_served(&listener, path));
     listener_close(&listener);
@@ -713,7 +828,7 @@ static void a_lock_that_somebody_else_holds_by_now_ends_it(void **state)
     assert_int_equal(listener_check(&first), LISTENER_TAKEN);
     int old = -1;
     struct error err = {0};
-    assert_int_equal(listener_renew(&first, &old, &err), EXIT_RUNNING);
+    assert_int_equal(listener_renew(&first, &old, &err), LISTENER_LOST);
     listener_close(&first);
     assert_int_equal(listener_check(&second), LISTENER_OURS); /* the loser removed nothing of the winner's */
     assert_true(is_served(&second, path));
@@ -831,6 +946,9 @@ int main(void)
         LISTENER_TEST(what_a_killed_start_left_is_replaced),
         LISTENER_TEST(a_second_start_is_refused_and_touches_nothing),
         LISTENER_TEST(a_server_of_another_kind_is_left_alone),
+        LISTENER_TEST(a_socket_is_replaced_whose_maker_was_killed_though_it_is_held_open),
+        LISTENER_TEST(a_lock_that_others_could_write_to_says_nothing_of_a_socket),
+        LISTENER_TEST(a_file_with_the_name_of_the_lock_keeps_its_content),
         LISTENER_TEST(what_is_no_socket_is_refused_and_left_alone),
         LISTENER_TEST(what_appears_before_the_socket_is_published_is_left_alone),
         LISTENER_TEST(a_lock_that_is_a_link_is_not_followed),
@@ -842,6 +960,8 @@ int main(void)
         LISTENER_TEST(paths_that_cannot_be_are_refused_by_name),
         LISTENER_TEST(a_removed_file_is_noticed_and_renewed),
         LISTENER_TEST(a_removed_folder_is_made_again),
+        LISTENER_TEST(a_socket_of_ours_that_comes_back_is_replaced_and_no_other_is),
+        LISTENER_TEST(a_folder_that_may_not_be_searched_is_no_removed_file),
         LISTENER_TEST(a_renewal_that_fails_changes_nothing),
         LISTENER_TEST(a_lock_that_somebody_else_holds_by_now_ends_it),
         LISTENER_TEST(a_file_that_took_its_place_stays_at_the_end),

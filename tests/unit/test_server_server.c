@@ -234,7 +234,7 @@ static void a_new_listener_takes_the_place_of_a_lost_one(void **state)
         assert_int_equal(unlink(serving->path), 0);
         int old = -1;
         struct error err;
-        assert_int_equal(listener_renew(&serving->listener, &old, &err), EXIT_OK);
+        assert_int_equal(listener_renew(&serving->listener, &old, &err), LISTENER_RENEWED);
         close(old);
         assert_int_equal(control_send(serving->control, CONTROL_LISTENER, &serving->listener.fd, 1), 0);
         if (i == 0) {

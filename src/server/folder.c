@@ -1,0 +1,205 @@
+#include "server/folder.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    REST_SIZE = 4096, /* of what is still to be walked; a link's target comes before it */
+    LINKS_MAX = 40,   /* as the kernel follows at most */
+};
+
+/* A walk down a path. */
+struct walk {
+    int at; /* the folder reached */
+    struct file_identity here;
+    char rest[REST_SIZE];
+    char name[FOLDER_NAME_SIZE]; /* of `at`, as far as it can be shown */
+    uint32_t root;               /* who owns "/" */
+    uint32_t links;              /* followed so far */
+    struct folder_danger danger;
+};
+
+static bool is_trusted(const struct walk *walk, uint32_t user)
+{
+    return user == 0 || user == walk->root || user == geteuid();
+}
+
+static int fail(const struct walk *walk, const char *name, int error, struct error *err)
+{
+    (void)error_set(err, ERR_SERVER, 0, "cannot open or make the socket's folder: %s%s: %s", walk->name, name,
+                    strerror(error));
+    return -error;
+}
+
+/* Appends to the name that is shown. */
+static void show(struct walk *walk, const char *text)
+{
+    size_t used = strlen(walk->name);
+    text_copy(walk->name + used, sizeof walk->name - used, text);
+}
+
+/* The walk has come to the folder `fd`, which it takes over. */
+static void enter(struct walk *walk, int *fd, const struct file_identity *found)
+{
+    bool mounted = walk->at >= 0 && found->device != walk->here.device;
+    fd_close(&walk->at);
+    walk->at = fd_take(fd);
+    walk->here = *found;
+    enum folder_danger_kind kind = FOLDER_SAFE;
+    if (!is_trusted(walk, found->owner)) {
+        kind = FOLDER_FOREIGN;
+    } else if ((found->mode & S_IWOTH) != 0 && (found->mode & S_ISVTX) == 0) {
+        kind = mounted ? FOLDER_SHARED : FOLDER_OPEN;
+    }
+    if (kind != FOLDER_SAFE) {
+        walk->danger = (struct folder_danger){.kind = kind, .owner = found->owner};
+        text_copy(walk->danger.name, sizeof walk->danger.name, walk->name);
+    }
+}
+
+/* From the top, or the working directory. */
+static int begin(struct walk *walk, const char *from, struct error *err)
+{
+    struct file_identity found = {0};
+    FD_SCOPED int fd = open(from, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int status = fd >= 0 ? fd_stat(fd, &found) : -errno;
+    walk->name[0] = '\0';
+    if (status < 0) {
+        return fail(walk, from, -status, err);
+    }
+    fd_close(&walk->at);
+    show(walk, from);
+    enter(walk, &fd, &found);
+    return 0;
+}
+
+/* What the link `fd` points to comes before the rest. */
+static int follow(struct walk *walk, const char *name, int fd, const struct file_identity *link, struct error *err)
+{
+    if (!is_trusted(walk, link->owner)) {
+        (void)error_set(err, ERR_SERVER, 0,
+                        "the socket's path leads through %s%s, a symbolic link of user %u, who could point it "
+                        "anywhere; only links of root or of the runtime's own user are followed",
+                        walk->name, name, link->owner);
+        return -ELOOP;
+    }
+    char target[REST_SIZE];
+    ssize_t size = readlinkat(fd, "", target, sizeof target);
+    if (size < 0) {
+        return fail(walk, name, errno, err);
+    }
+    size_t rest = strlen(walk->rest);
+    if (++walk->links > LINKS_MAX || (size_t)size + 1 + rest + 1 > sizeof walk->rest) {
+        return fail(walk, name, ELOOP, err);
+    }
+    memmove(walk->rest + size + 1, walk->rest, rest + 1);
+    memcpy(walk->rest, target, (size_t)size);
+    walk->rest[size] = '/';
+    return walk->rest[0] == '/' ? begin(walk, "/", err) : 0;
+}
+
+/* Goes on to `name`, making it if it is missing. */
+static int step(struct walk *walk, const char *name, struct error *err)
+{
+    const int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    FD_SCOPED int fd = openat(walk->at, name, flags);
+    if (fd < 0 && errno == ENOENT && (mkdirat(walk->at, name, 0755) == 0 || errno == EEXIST)) {
+        fd = openat(walk->at, name, flags);
+    }
+    struct file_identity found = {0};
+    int status = fd >= 0 ? fd_stat(fd, &found) : -errno;
+    if (status == 0 && S_ISLNK(found.mode)) {
+        return follow(walk, name, fd, &found, err);
+    }
+    if (status == 0 && !S_ISDIR(found.mode)) {
+        status = -ENOTDIR;
+    }
+    if (status < 0) {
+        return fail(walk, name, -status, err);
+    }
+    show(walk, name);
+    enter(walk, &fd, &found);
+    show(walk, "/");
+    return 0;
+}
+
+/* Takes the first name off the rest. False at the end. */
+static bool next_name(struct walk *walk, char name[NAME_MAX + 1], bool *ret_fits)
+{
+    const char *from = walk->rest + strspn(walk->rest, "/");
+    size_t size = strcspn(from, "/");
+    *ret_fits = size <= NAME_MAX;
+    if (size == 0 || !*ret_fits) {
+        return false;
+    }
+    memcpy(name, from, size);
+    name[size] = '\0';
+    memmove(walk->rest, from + size, strlen(from + size) + 1);
+    return true;
+}
+
+static int walk_down(struct walk *walk, struct error *err)
+{
+    char name[NAME_MAX + 1];
+    bool fits;
+    while (next_name(walk, name, &fits)) {
+        int status = step(walk, name, err);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return fits ? 0 : fail(walk, walk->rest, ENAMETOOLONG, err);
+}
+
+int folder_open(const char *path, struct folder_danger *ret_danger, struct error *err)
+{
+    struct walk walk = {.at = -1};
+    struct file_identity root;
+    walk.root = fd_stat_at(AT_FDCWD, "/", &root) == 0 ? root.owner : 0;
+    size_t size = strlen(path);
+    if (size >= sizeof walk.rest) {
+        return fail(&walk, "", ENAMETOOLONG, err);
+    }
+    memcpy(walk.rest, path, size + 1);
+    int status = begin(&walk, path[0] == '/' ? "/" : ".", err);
+    if (path[0] != '/') {
+        show(&walk, "/");
+    }
+    if (status == 0) {
+        status = walk_down(&walk, err);
+    }
+    if (status < 0) {
+        fd_close(&walk.at);
+        return status;
+    }
+    *ret_danger = walk.danger;
+    return walk.at;
+}
+
+void folder_warn(const struct folder_danger *danger)
+{
+    static const char consequence[] = "can put another socket in the place of ours and get its requests";
+    switch (danger->kind) {
+    case FOLDER_SAFE:
+        return;
+    case FOLDER_FOREIGN:
+        log_warning("the socket's folder %s belongs to user %u, who %s", danger->name, danger->owner, consequence);
+        return;
+    case FOLDER_OPEN:
+        log_warning("everybody may write to the socket's folder %s, which has no sticky bit: each %s", danger->name,
+                    consequence);
+        return;
+    case FOLDER_SHARED:
+        log_info("the socket's folder %s is a volume that everybody who has it mounted may write to", danger->name);
+        return;
+    }
+}
