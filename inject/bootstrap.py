@@ -31,7 +31,6 @@ def _check_interpreter():
 
 def _memory_file(image):
     """A file that lives in memory only: works with a read-only root and noexec mounts. Returns its path."""
-    import fcntl
     import os
 
     if hasattr(os, "memfd_create"):
@@ -44,12 +43,40 @@ def _memory_file(image):
         fd = _ctypes.call_function(syscall, (number, b"_asya", 1))
         if fd < 0:
             raise OSError("no memfd_create in this kernel")
+    with open(fd, "wb", closefd=False) as file:
+        file.writelines(image)
+    return _by_number(fd)
+
+
+def _by_number(fd):
+    """The file's path by its descriptor, which is closed by the function that is returned as well."""
+    import fcntl
+    import os
+
     # glibc knows loaded libraries by path: a low number would be used again for another file of the same name
     high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(977, os.sysconf("SC_OPEN_MAX") * 3 // 4))
     os.close(fd)
-    with open(high, "wb", closefd=False) as file:
-        file.writelines(image)
     return "/proc/self/fd/%d" % high, lambda: os.close(high)
+
+
+def _check_folder(folder, by_path):
+    """What stands in a folder is whatever those want who may write to it or to one above it: for code that shall be
+    root and we alone. The top of a mount (a pod's volume) may be open to others where nothing is loaded by its path."""
+    import os
+    import stat
+
+    above = os.stat("/")
+    ours = (0, os.geteuid(), above.st_uid)  # who owns / is root here: in a user namespace 0 may be somebody else
+    path = ""
+    for name in folder.split("/"):
+        path += name + "/"
+        found = os.stat(path)
+        if found.st_uid not in ours:
+            raise OSError("%s belongs to user %d, whose code it could become" % (path, found.st_uid))
+        mounted = found.st_dev != above.st_dev and not by_path
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX and not mounted:
+            raise OSError("others may write to %s, which has no sticky bit" % path)
+        above = found
 
 
 def _named_file(folder):
@@ -58,14 +85,27 @@ def _named_file(folder):
     def place(image):
         import os
 
-        path = os.path.join(folder, ".asya-%d-%s.so" % (os.getpid(), os.urandom(8).hex()))
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+        by_path = not os.path.exists("/proc/self/fd")
+        real = os.path.realpath(folder)
+        _check_folder(real, by_path)
+        path = os.path.join(real, ".asya-%d-%s.so" % (os.getpid(), os.urandom(8).hex()))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
         try:
-            with open(fd, "wb") as file:
+            os.fchmod(fd, 0o700)
+            with open(fd, "wb", closefd=False) as file:
                 file.writelines(image)
+            if not by_path:
+                os.unlink(path)
+                return _by_number(fd)
+            written, found = os.fstat(fd), os.lstat(path)
+            if written != found or found.st_uid != os.geteuid():
+                raise OSError("%s was replaced while it was written" % path)
         except OSError:
-            os.unlink(path)
+            os.close(fd)
+            if os.path.lexists(path):
+                os.unlink(path)
             raise
+        os.close(fd)
         return path, lambda: os.unlink(path)
 
     return place

@@ -244,6 +244,64 @@ def test_it_loads_its_image_from(runtime, way):
         assert mapped and all(("memfd" in line) == (way == "memfd") for line in mapped)
 
 
+# -- where it loads its image from, if not from memory ----------------------------------------------------------------------
+
+STRANGER = 12345
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+
+
+def load_from(folder, before=""):
+    """Imports the file with ASYA_LOAD=file and the socket in `folder`; the path of the image in memory."""
+    code = ("import os\n%s\nexec(compile(open(%r).read(), 'a', 'exec'), {'__name__': 'a'})\n"
+            "print([line.split()[5] for line in open('/proc/self/maps') if '.asya-' in line][0])" % (before, str(RUNTIME)))
+    ended = run("-c", code, env={"ASYA_LOAD": "file", "ASYA_SOCKET_PATH": "%s/app.sock" % folder})
+    assert ended.returncode == 0, ended.stderr
+    return os.path.dirname(ended.stdout.strip())
+
+
+@pytest.mark.parametrize("before", ["", "os.path.exists = lambda path: False"], ids=["by its descriptor", "by its path"])
+def test_its_image_is_loaded_from_a_folder_of_our_own_and_leaves_nothing_there(tmp_path, before):
+    (tmp_path / "own").mkdir(0o755)
+    (tmp_path / "link").symlink_to("own")
+    assert load_from(tmp_path / "link", before) == str(tmp_path / "own")
+    assert os.listdir(tmp_path / "own") == []
+
+
+UNSAFE = {
+    "everybody may write to": (0o777, 0, "others may write to"), "a group may write to": (0o775, 0, "others may write to"),
+    "is another user's": (0o755, STRANGER, "user 12345"), "is another user's with a sticky bit": (0o1777, STRANGER, "user 12345"),
+}
+
+
+@needs_root
+@pytest.mark.parametrize("below", ["", "/ours"], ids=["itself", "above"])
+@pytest.mark.parametrize("mode, owner, word", UNSAFE.values(), ids=UNSAFE)
+def test_its_image_is_not_loaded_from_a_folder_that(tmp_path, mode, owner, word, below):
+    """Nor from one below it, which its owner could put another in the place of."""
+    folder = tmp_path / "shared"
+    (folder / "ours").mkdir(parents=True)
+    folder.chmod(mode)
+    os.chown(folder, owner, owner)
+    assert load_from(str(folder) + below) != str(folder) + below
+    ended = run(with_images(tmp_path / "unfit.py", SOUND),
+                env={"ASYA_LOAD": "file", "ASYA_SOCKET_PATH": "%s%s/app.sock" % (folder, below)})
+    assert ended.returncode == EXIT_UNFIT
+    [line] = ended.stderr.splitlines()
+    assert "%s%s: " % (folder, below) in line and word in line and "%s/" % folder in line
+
+
+def test_its_image_is_not_loaded_by_a_path_where_another_file_stands_by_then(tmp_path):
+    """Only where there is no /proc: else it is loaded from the open file."""
+    (tmp_path / "own").mkdir(0o755)
+    replace = ("os.path.exists = lambda path: False\nchmod = os.fchmod\n"
+               "def fchmod(fd, mode):\n"
+               "    path = os.readlink('/proc/self/fd/%%d' %% fd)\n    chmod(fd, mode)\n"
+               "    if path.startswith(%r):\n        open(path + 'x', 'w').close()\n        os.replace(path + 'x', path)\n"
+               "os.fchmod = fchmod" % str(tmp_path))
+    assert load_from(tmp_path / "own", replace) != str(tmp_path / "own")
+    assert os.listdir(tmp_path / "own") == []
+
+
 # -- interpreters it must not be loaded into --------------------------------------------------------------------------------
 
 PRETENCES = {
