@@ -135,8 +135,11 @@ void replace_ended(struct supervisor *supervisor, const struct worker *worker)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *fresh = &supervisor->workers[i];
-        if (fresh->replaces == worker->index && fresh != worker && fresh->state == WORKER_DOWN) {
-            fresh->replaces = WORKER_NONE; /* it has failed to start, and takes its time: nobody is left to serve on */
+        if (fresh->replaces != worker->index) {
+            continue;
+        }
+        fresh->replaces = WORKER_NONE; /* nobody is left to serve on: it must not take its time after a failed start */
+        if (fresh->state == WORKER_DOWN) {
             fresh->spawn_at = clock_after(clock_now(), restart_delay(fresh->failures));
         }
     }
