@@ -38,13 +38,14 @@ static void reap_bury(struct supervisor *supervisor, pid_t pid)
     struct worker *worker = reap_find_worker(supervisor, pid);
     if (worker != NULL) {
         supervisor_listen_to(supervisor, worker); /* slots it made; that it was ready */
-        worker_kill(worker, SIGKILL);             /* its process group, while the number cannot be anybody else's */
+        remains_terminate(pid);
     }
     int status = 0;
     struct rusage usage;
     if (wait4(pid, &status, WNOHANG, &usage) == pid && worker != NULL) {
         struct cause cause = cause_from_wait(status);
         cause.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+        remains_add(&supervisor->remains, pid, stop_term(supervisor, clock_now()));
         int code = restart_after_death(supervisor, worker, &cause);
         if (code != EXIT_OK) {
             supervisor_stop(supervisor, "the function cannot be loaded", code);

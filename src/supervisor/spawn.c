@@ -95,6 +95,7 @@ void spawn(struct supervisor *supervisor, struct worker *worker)
         return;
     }
     worker_forked(worker, pid, &ends, now);
+    remains_forget(&supervisor->remains, pid);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
     if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {
         log_error("cannot watch worker %u: %s", worker->index, strerror(errno));

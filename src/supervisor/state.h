@@ -5,6 +5,7 @@
 
 #include "server/listener.h"
 #include "supervisor/cause.h"
+#include "supervisor/remains.h"
 #include "supervisor/rescue.h"
 #include "supervisor/supervisor.h"
 
@@ -33,6 +34,7 @@ struct supervisor {
     uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement */
     struct worker *workers;
     struct orphans orphans;
+    struct remains remains;           /* what dead workers have left */
     int queue_send;                   /* connections on their way to whichever worker takes them first */
     int queue_receive;                /* shared with the workers */
     bool desk_open;                   /* the listening socket is ours to accept from */
@@ -88,6 +90,10 @@ void spawn(struct supervisor *supervisor, struct worker *worker);
 
 /* Does what is due for a worker, by its state (tend.c). Returns when it is to be called again. */
 uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint64_t now);
+
+/* When a process that was asked to end is killed: in a second, or where the runtime stops with what is left of the
+ * grace period (stop.c). */
+uint64_t stop_term(const struct supervisor *supervisor, uint64_t now);
 
 /* The stop is over time: every worker is killed, and what still runs is answered with server_error (stop.c). */
 void stop_now(struct supervisor *supervisor, const char *reason);

@@ -10,11 +10,22 @@
 #include <signal.h>
 #include <string.h>
 
+#define TERM_TIME (1 * CLOCK_SECOND) /* between SIGTERM and SIGKILL */
+
 static void stop_kill_all(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         worker_kill(&supervisor->workers[i], SIGKILL);
     }
+}
+
+uint64_t stop_term(const struct supervisor *supervisor, uint64_t now)
+{
+    if (supervisor->is_over_time) {
+        return now;
+    }
+    uint64_t term = clock_after(now, TERM_TIME);
+    return supervisor->phase == PHASE_STOPPING ? clock_earlier(term, supervisor->kill_at) : term;
 }
 
 void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit_code)
@@ -38,8 +49,9 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_STARTING) {
-            worker_kill(worker, SIGKILL);          /* it serves nobody */
+        if (worker->state == WORKER_STARTING) { /* it serves nobody */
+            worker_kill(worker, SIGTERM);
+            worker->kill_at = stop_term(supervisor, clock_now());
         } else if (worker->state != WORKER_DOWN) { /* one that is being replaced has no successor now */
             worker_end(worker);
             worker->kill_at = CLOCK_NEVER; /* the grace period is for all of them now */
@@ -58,4 +70,5 @@ void stop_now(struct supervisor *supervisor, const char *reason)
     supervisor->kill_at = CLOCK_NEVER;
     supervisor->is_over_time = true;
     stop_kill_all(supervisor);
+    remains_hurry(&supervisor->remains);
 }

@@ -58,6 +58,7 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     if (supervisor->phase == PHASE_STOPPING) {
         next = expire_stopping(supervisor, now);
     }
+    next = clock_earlier(next, remains_tend(&supervisor->remains, now));
     for (uint32_t i = 0; i < supervisor->worker_count && !supervisor->is_worker; i++) {
         next = clock_earlier(next, tend_worker(supervisor, &supervisor->workers[i], now));
     }
@@ -66,7 +67,8 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
 
 static bool is_over(const struct supervisor *supervisor)
 {
-    return supervisor->is_worker || (supervisor->phase == PHASE_STOPPING && !is_any_alive(supervisor));
+    return supervisor->is_worker ||
+           (supervisor->phase == PHASE_STOPPING && !is_any_alive(supervisor) && supervisor->remains.count == 0);
 }
 
 static void loop(struct supervisor *supervisor)

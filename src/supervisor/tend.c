@@ -45,27 +45,29 @@ static uint64_t tend_down(struct supervisor *supervisor, struct worker *worker, 
     return worker->state == WORKER_DOWN ? worker->spawn_at : now; /* not yet, or it could not be forked */
 }
 
-/* ASYA_STARTUP_TIMEOUT: its stacks are written, then it is killed. */
-static uint64_t tend_starting(struct supervisor *supervisor, struct worker *worker, uint64_t now)
+/* When it runs into ASYA_STARTUP_TIMEOUT. A stop has asked it to end, and has a time of its own for that. */
+static uint64_t load_deadline(const struct supervisor *supervisor, const struct worker *worker)
 {
     uint64_t limit = supervisor->options->startup_timeout;
-    if (limit == 0) {
-        return CLOCK_NEVER;
-    }
-    uint64_t deadline = clock_after(worker->started_at, limit);
-    if (!worker->timed_out && deadline <= now) {
+    bool is_limited = limit > 0 && !worker->timed_out && supervisor->phase != PHASE_STOPPING;
+    return is_limited ? clock_after(worker->started_at, limit) : CLOCK_NEVER;
+}
+
+/* Loading for too long: its stacks are written, then it is killed. */
+static uint64_t tend_starting(struct supervisor *supervisor, struct worker *worker, uint64_t now)
+{
+    uint64_t deadline = load_deadline(supervisor, worker);
+    if (deadline <= now) {
         worker->timed_out = true;
         worker->kill_at = clock_after(now, STACK_TIME);
         (void)kill(worker->pid, STACK_SIGNAL);
-    }
-    if (!worker->timed_out) {
-        return deadline;
+        deadline = CLOCK_NEVER;
     }
     if (worker->kill_at <= now) {
         worker->kill_at = CLOCK_NEVER;
         worker_kill(worker, SIGKILL);
     }
-    return worker->kill_at;
+    return clock_earlier(worker->kill_at, deadline);
 }
 
 /* Retiring while the runtime goes on, or with it at its stop, which has a time of its own (stop.c). */

@@ -144,6 +144,5 @@ void worker_kill(const struct worker *worker, int signal)
 {
     if (worker->pid > 0) {
         (void)kill(worker->pid, signal); /* not reaped yet, so the number is still its own */
-        (void)kill(-worker->pid, signal);
     }
 }

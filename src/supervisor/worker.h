@@ -111,7 +111,7 @@ int worker_peek(const struct worker *worker, uint32_t slot);
 /* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. */
 void worker_read_stack(const struct worker *worker, char *text, size_t size);
 
-/* Kills the process and whatever it left in its process group. */
+/* Signals the process. What else is in its process group has its time once it is dead (remains.h). */
 void worker_kill(const struct worker *worker, int signal);
 
 #endif

@@ -13,7 +13,7 @@ ROWS = {
     "W6": [("test_environment", "test_whether_it_was_the_oom_killer")],
     "W7": [("test_deadlines", "")],
     "W8": [("test_worker_death", "test_one_well_formed_end")],
-    "W9": [("test_worker_death", "test_there_is_one_reply_after"), ("test_worker_death", "test_children_the_function_left"),
+    "W9": [("test_endings", ""), ("test_worker_death", "test_there_is_one_reply_after"), ("test_worker_death", "test_children_the_function_left"),
            ("test_worker_death", "test_a_child_holding")],
     "W10": [("test_exceptions", "test_twenty_megabytes_printed"), ("test_exceptions", "test_what_the_handler_prints")],
     "W11": [("test_exceptions", "test_the_next_requests_do_not_notice"),

@@ -251,30 +251,36 @@ static void who_writes_stacks_for_ever_does_not_hold_the_supervisor(void **state
     close(ends[1]);
 }
 
-static void a_kill_reaches_the_whole_group(void **state)
+/* What else is in its group has its time once it is dead (remains). */
+static void a_kill_is_for_the_process(void **state)
 {
     (void)state;
     int ends[2];
     char byte;
+    pid_t member = 0;
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid_t child = fork();
     if (child == 0) {
         (void)setpgid(0, 0);
-        if (fork() == 0) {
-            (void)!write(ends[1], "x", 1);
+        pid_t grandchild = fork();
+        if (grandchild != 0) {
+            (void)!write(ends[1], &grandchild, sizeof grandchild);
         }
-        pause();
-        _exit(0);
+        for (;;) {
+            pause();
+        }
     }
     (void)setpgid(child, child);
-    assert_int_equal(read(ends[0], &byte, 1), 1); /* the grandchild is there */
+    assert_int_equal(read(ends[0], &member, sizeof member), (ssize_t)sizeof member);
     memset(&worker, 0, sizeof worker);
     worker.pid = child;
     worker_kill(&worker, SIGKILL);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(kill(-child, 0), 0); /* the other one is there */
+    assert_int_equal(kill(member, SIGKILL), 0);
     close(ends[1]);
-    assert_int_equal(read(ends[0], &byte, 1), 0); /* and gone: nobody holds the pipe */
+    assert_int_equal(read(ends[0], &byte, 1), 0);
     close(ends[0]);
     worker.pid = 0;
     worker_kill(&worker, SIGKILL); /* of nobody: nothing happens, above all not to us */
@@ -293,7 +299,7 @@ int main(void)
         DESCRIPTOR_TEST(slots_leave_the_last_descriptors_free),
         DESCRIPTOR_TEST(stacks_are_read_as_text_and_long_ones_cut),
         DESCRIPTOR_TEST(who_writes_stacks_for_ever_does_not_hold_the_supervisor),
-        DESCRIPTOR_TEST(a_kill_reaches_the_whole_group),
+        DESCRIPTOR_TEST(a_kill_is_for_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
