@@ -20,7 +20,11 @@ struct supervisor {
     const struct worker_hooks *hooks;
     enum phase phase;
     int exit_code;
-    bool is_quiet; /* the start failed, and its cause is logged already */
+    bool is_quiet;     /* the start failed, and its cause is logged already */
+    bool is_over_time; /* the grace period is over: what still runs is answered with server_error */
+    bool rss_warned;   /* a fresh worker exceeds max_rss: it was said */
+    bool desk_open;    /* the listening socket is ours to accept from */
+    bool all_busy;     /* at the last tick no worker got on, and none has since */
     struct listener listener;
     int epoll;
     int signals;
@@ -28,17 +32,13 @@ struct supervisor {
     uint64_t next_check;   /* of the socket's file and the workers' memory */
     uint64_t give_up_at;   /* while the socket's file is gone and cannot be put back; 0: it is there */
     uint64_t kill_at;      /* the end of the grace period; CLOCK_NEVER before the stop, and once it is over */
-    bool is_over_time;     /* the grace period is over: what still runs is answered with server_error */
     uint64_t max_rss;      /* bytes; 0 is off */
-    bool rss_warned;       /* a fresh worker exceeds max_rss: it was said */
     uint32_t worker_count; /* places: ASYA_WORKERS, and one for a replacement */
     struct worker *workers;
     struct orphans orphans;
     struct remains remains;           /* what dead workers have left */
     int queue_send;                   /* connections on their way to whichever worker takes them first */
     int queue_receive;                /* shared with the workers */
-    bool desk_open;                   /* the listening socket is ours to accept from */
-    bool all_busy;                    /* at the last tick no worker got on, and none has since */
     uint64_t desk_opens_at;           /* not before */
     uint64_t tick_at;                 /* of the next look at what runs; CLOCK_NEVER while nothing does */
     uint64_t alone_since;             /* since when no worker is up; CLOCK_NEVER while one is */
