@@ -34,70 +34,110 @@ int log_enabled(enum log_level level) { return level >= lowest; }
 
 static size_t line_room(const struct line *line) { return sizeof line->bytes - LINE_RESERVE - line->size; }
 
-/* Length of the well-formed printable UTF-8 sequence at `text` (1 to 4), or 0 where the byte must be escaped. */
-static size_t printable(const unsigned char *text)
+static bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+
+/* Length of the well-formed UTF-8 sequence at `text` (1 to 4) and its code point, or 0 and nothing. */
+static size_t decode(const unsigned char *text, uint32_t *ret_point)
 {
-    unsigned c = text[0];
-    if (c < 0x80) {
-        return c >= 0x20 && c != 0x7F;
+    uint32_t point = *text;
+    size_t size = 1;
+    if (point >= 0x80) {
+        if (point < 0xC2 || point > 0xF4) {
+            return 0;
+        }
+        size = point < 0xE0 ? 2 : point < 0xF0 ? 3 : 4;
+        point &= 0x7FU >> size;
+        for (size_t i = 1; i < size; i++) {
+            if (!is_continuation(text[i])) {
+                return 0;
+            }
+            point = point << 6 | (text[i] & 0x3F);
+        }
     }
-    if (c < 0xC2 || c > 0xF4 || (text[1] & 0xC0) != 0x80) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (point < least[size] || point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) {
         return 0;
     }
-    if (c < 0xE0) {
-        return c == 0xC2 && text[1] < 0xA0 ? 0 : 2; /* U+0080 to U+009F are controls too */
-    }
-    if ((text[2] & 0xC0) != 0x80) {
-        return 0;
-    }
-    if (c < 0xF0) {
-        bool overlong = c == 0xE0 && text[1] < 0xA0;
-        bool surrogate = c == 0xED && text[1] >= 0xA0;
-        bool separator = c == 0xE2 && text[1] == 0x80 && (text[2] == 0xA8 || text[2] == 0xA9);
-        return overlong || surrogate || separator ? 0 : 3;
-    }
-    bool outside = (c == 0xF0 && text[1] < 0x90) || (c == 0xF4 && text[1] >= 0x90);
-    return outside || (text[3] & 0xC0) != 0x80 ? 0 : 4;
+    *ret_point = point;
+    return size;
 }
 
-/* The escape for a byte that may not stand raw. Text lines use \n and \xNN; JSON lines their own \u00NN. */
-static size_t escape(char *target, unsigned char byte)
+/* May a character stand in a line as it is? */
+static bool is_plain(uint32_t point)
 {
-    static const char hex[] = "0123456789abcdef";
-    char high = hex[byte >> 4];
-    char low = hex[byte & 15];
-    if (byte == '\n' || byte == '\t' || byte == '\r') {
+    static const struct {
+        uint32_t first;
+        uint32_t last;
+    } unfit[] = {
+        {0, 0x1F},          {0x7F, 0x9F},     /* controls */
+        {0x61C, 0x61C},                       /* Arabic letter mark */
+        {0x200E, 0x200F},   {0x2028, 0x202E}, /* direction marks; separators, embeddings and overrides of direction */
+        {0x2060, 0x206F},                     /* isolates of direction, and others that cannot be seen */
+        {0xFEFF, 0xFEFF},   {0xFFF9, 0xFFFB}, /* byte order mark; annotations */
+        {0xE0000, 0xE007F},                   /* tags */
+    };
+    for (size_t i = 0; i < sizeof unfit / sizeof unfit[0]; i++) {
+        if (point <= unfit[i].last) {
+            return point < unfit[i].first;
+        }
+    }
+    return true;
+}
+
+static size_t add_hex(char *target, const char *prefix, unsigned digits, uint32_t value)
+{
+    memcpy(target, prefix, 2);
+    for (unsigned i = 0; i < digits; i++) {
+        target[2 + i] = "0123456789abcdef"[value >> 4 * (digits - 1 - i) & 15];
+    }
+    return 2 + digits;
+}
+
+/* What a character, or a byte that is none, becomes: at most two \\uXXXX. */
+struct encoded {
+    char bytes[12];
+    size_t size;
+};
+
+/* Text lines use \\n and \\xNN, JSON lines \\n and \\uXXXX, for a byte that is no character \\u00NN. Returns how much
+ * of the text that is for. */
+static size_t escape(const unsigned char *text, size_t size, uint32_t point, struct encoded *ret_encoded)
+{
+    char *target = ret_encoded->bytes;
+    if (*text == '\n' || *text == '\t' || *text == '\r') {
         target[0] = '\\';
-        target[1] = byte == '\n' ? 'n' : byte == '\t' ? 't' : 'r';
-        return 2;
-    }
-    if (style == LOG_JSON) {
-        memcpy(target, "\\u00", 4);
-        target[4] = high;
-        target[5] = low;
-        return 6;
-    }
-    memcpy(target, "\\x", 2);
-    target[2] = high;
-    target[3] = low;
-    return 4;
-}
-
-/* What stands in a line for the next character, or byte that is none, of non-empty text: `*ret_size` bytes in `target`.
- * Returns how many bytes of the text that takes. */
-static size_t encode(const unsigned char *text, char target[8], size_t *ret_size)
-{
-    size_t size = printable(text);
-    if (size == 0) {
-        *ret_size = escape(target, *text);
+        target[1] = *text == '\n' ? 'n' : *text == '\t' ? 't' : 'r';
+        ret_encoded->size = 2;
         return 1;
     }
-    *ret_size = 0;
-    if (style == LOG_JSON && (*text == '"' || *text == '\\')) {
-        target[(*ret_size)++] = '\\';
+    if (style == LOG_TEXT) {
+        ret_encoded->size = add_hex(target, "\\x", 2, *text);
+        return 1; /* the bytes that follow start no character: each is escaped in its turn */
     }
-    memcpy(target + *ret_size, text, size);
-    *ret_size += size;
+    if (size < 4) {
+        ret_encoded->size = add_hex(target, "\\u", 4, point);
+        return size > 0 ? size : 1;
+    }
+    ret_encoded->size = add_hex(target, "\\u", 4, 0xD800 + ((point - 0x10000) >> 10));
+    ret_encoded->size += add_hex(target + ret_encoded->size, "\\u", 4, 0xDC00 + (point & 0x3FF));
+    return size;
+}
+
+/* What stands in a line for the next character, or byte that is none, of non-empty text. Returns how many bytes of the
+ * text that takes. */
+static size_t encode(const unsigned char *text, struct encoded *ret_encoded)
+{
+    uint32_t point = *text; /* of a byte that is no character */
+    size_t size = decode(text, &point);
+    if (size == 0 || !is_plain(point)) {
+        return escape(text, size, point, ret_encoded);
+    }
+    ret_encoded->size = 0;
+    if (style == LOG_JSON && (*text == '"' || *text == '\\')) {
+        ret_encoded->bytes[ret_encoded->size++] = '\\';
+    }
+    memcpy(ret_encoded->bytes + ret_encoded->size, text, size);
+    ret_encoded->size += size;
     return size;
 }
 
@@ -106,14 +146,13 @@ static void line_add_text(struct line *line, const char *text)
 {
     const unsigned char *next = (const unsigned char *)text;
     while (*next != '\0') {
-        char encoded[8];
-        size_t size;
-        next += encode(next, encoded, &size);
-        if (size > line_room(line)) {
+        struct encoded encoded = {.size = 0};
+        next += encode(next, &encoded);
+        if (encoded.size > line_room(line)) {
             return;
         }
-        memcpy(line->bytes + line->size, encoded, size);
-        line->size += size;
+        memcpy(line->bytes + line->size, encoded.bytes, encoded.size);
+        line->size += encoded.size;
     }
 }
 
@@ -122,15 +161,14 @@ static void line_add_end(struct line *line, const char *text)
 {
     static const char omission[] = "... ";
     const unsigned char *next = (const unsigned char *)text;
-    char encoded[8];
-    size_t size;
+    struct encoded encoded = {.size = 0};
     size_t total = 0;
-    for (const unsigned char *at = next; *at != '\0'; total += size) {
-        at += encode(at, encoded, &size);
+    for (const unsigned char *at = next; *at != '\0'; total += encoded.size) {
+        at += encode(at, &encoded);
     }
     if (total > line_room(line)) {
-        for (total += sizeof omission - 1; *next != '\0' && total > line_room(line); total -= size) {
-            next += encode(next, encoded, &size);
+        for (total += sizeof omission - 1; *next != '\0' && total > line_room(line); total -= encoded.size) {
+            next += encode(next, &encoded);
         }
         line_add_text(line, omission);
     }

@@ -4,8 +4,11 @@
  *   2026-01-31T23:59:59.123Z INFO listening on /tmp/sockets/app.sock
  *   {"time":"2026-01-31T23:59:59.123Z","level":"INFO","message":"listening on /tmp/sockets/app.sock"}
  *
- * Control characters, C1 controls, U+2028/9 and invalid UTF-8 are escaped, so that no text from outside can begin a
- * line of its own or reach a terminal as a command; lines are capped at LOG_LINE_SIZE. Callers never pass a payload.
+ * Control characters, C1 controls, U+2028/9, characters that turn the direction of text or cannot be seen (Unicode's
+ * format characters, but for joiners) and invalid UTF-8 are escaped, so that no text from outside can begin a line of
+ * its own, reach a terminal as a command or show as something else; lines are capped at LOG_LINE_SIZE. Callers never
+ * pass a payload.
+ *
  * A line about one request may name it, behind the level or as members of their own:
  *
  *   2026-01-31T23:59:59.123Z ERROR [order-17 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01] processing_error:

@@ -183,7 +183,19 @@ static const struct escape_row escape_rows[] = {
      "a\xE2\x80\xA9"
      "b",
      "a\\xe2\\x80\\xa9b"},
-    {"their neighbours are text", "\xE2\x80\xA7\xE2\x80\xAA", "\xE2\x80\xA7\xE2\x80\xAA"},
+    {"their neighbour is text", "\xE2\x80\xA7", "\xE2\x80\xA7"},
+    {"an override turns no text around", "\xE2\x80\xAE", "\\xe2\\x80\\xae"},
+    {"nor does an embedding", "\xE2\x80\xAA", "\\xe2\\x80\\xaa"},
+    {"what follows the overrides is text", "\xE2\x80\xAF", "\xE2\x80\xAF"},
+    {"nor does an isolate", "\xE2\x81\xA6\xE2\x81\xA9", "\\xe2\\x81\\xa6\\xe2\\x81\\xa9"},
+    {"nor does a mark", "\xE2\x80\x8E\xE2\x80\x8F\xD8\x9C", "\\xe2\\x80\\x8e\\xe2\\x80\\x8f\\xd8\\x9c"},
+    {"Arabic letters stand", "\xD8\x9B\xD8\xA7", "\xD8\x9B\xD8\xA7"},
+    {"joiners belong to text", "\xE2\x80\x8C\xE2\x80\x8D", "\xE2\x80\x8C\xE2\x80\x8D"},
+    {"a byte order mark shows", "\xEF\xBB\xBF", "\\xef\\xbb\\xbf"},
+    {"an annotation hides nothing", "\xEF\xBF\xB9", "\\xef\\xbf\\xb9"},
+    {"a replacement character stands", "\xEF\xBF\xBD", "\xEF\xBF\xBD"},
+    {"a tag shows", "\xF3\xA0\x80\x81\xF3\xA0\x81\xBF", "\\xf3\\xa0\\x80\\x81\\xf3\\xa0\\x81\\xbf"},
+    {"what follows the tags stands", "\xF3\xA0\x82\x80", "\xF3\xA0\x82\x80"},
     {"characters of three and four bytes stand", "\xE2\x82\xAC\xF0\x9F\x98\x80", "\xE2\x82\xAC\xF0\x9F\x98\x80"},
     {"a stray continuation byte is escaped", "a\x80", "a\\x80"},
     {"a cut character is escaped", "\xE2\x82", "\\xe2\\x82"},
@@ -235,6 +247,30 @@ static void every_byte_gives_a_clean_line_in_both_formats(void **state)
                 }
             }
         }
+    }
+}
+
+/* What may not stand in a line is there as an escape of JSON: whoever reads the value has the character. */
+static void json_lines_keep_the_characters_they_escape(void **state)
+{
+    (void)state;
+    char line[LOG_LINE_SIZE + 1];
+    char value[LOG_LINE_SIZE];
+    size_t size;
+    log_configure(LOG_LEVEL_INFO, LOG_JSON);
+    static const struct {
+        const char *text;
+        const char *escaped;
+    } rows[] = {{"\xC2\x9B", "\\u009b"},
+                {"\xE2\x80\xAE", "\\u202e"},
+                {"\xEF\xBB\xBF", "\\ufeff"},
+                {"\xF3\xA0\x81\xBF", "\\udb40\\udc7f"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        log_info("%s", rows[i].text);
+        size_t length = next_line(line);
+        assert_non_null(strstr(line, rows[i].escaped));
+        assert_true(json_check_member(line, length, "message", value, sizeof value, &size));
+        assert_string_equal(value, rows[i].text);
     }
 }
 
@@ -455,6 +491,7 @@ int main(void)
         LOG_TEST(no_text_reaches_a_terminal_or_begins_a_line),
         LOG_TEST(every_byte_gives_a_clean_line_in_both_formats),
         LOG_TEST(json_lines_are_json_with_the_same_text),
+        LOG_TEST(json_lines_keep_the_characters_they_escape),
         LOG_TEST(long_texts_are_cut_to_one_line_and_stay_well_formed),
         LOG_TEST(no_format_or_message_overruns_at_any_length),
         LOG_TEST(a_long_detail_keeps_its_end),
