@@ -1,35 +1,49 @@
 /* log: any text is one line, bounded, without a control character, and valid JSON in that format. The line is caught
- * where the product writes it: write is wrapped by the linker. */
+ * on its way out: backlog_add is wrapped by the linker. */
 #include "json_check.h"
 
+#include "base/backlog.h"
 #include "base/log.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
-ssize_t __wrap_write(int fd, const void *bytes, size_t size);
+void __wrap_backlog_add(const char *bytes, size_t size);
 
 static enum log_format format;
 static unsigned lines;
 
-ssize_t __wrap_write(int fd, const void *bytes, size_t size)
+/* Characters that turn the direction of text, or cannot be seen. */
+static bool is_treacherous(const unsigned char *at, size_t size)
 {
-    const unsigned char *line = bytes;
+    static const char *const prefixes[] = {"\xD8\x9C",     "\xE2\x80\x8E", "\xE2\x80\x8F", "\xE2\x80\xAA",
+                                           "\xE2\x80\xAB", "\xE2\x80\xAC", "\xE2\x80\xAD", "\xE2\x80\xAE",
+                                           "\xE2\x81\xA6", "\xE2\x81\xA7", "\xE2\x81\xA8", "\xE2\x81\xA9",
+                                           "\xEF\xBB\xBF", "\xF3\xA0\x80", "\xF3\xA0\x81"};
+    for (size_t i = 0; *at >= 0xD8 && i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        if (strlen(prefixes[i]) <= size && memcmp(at, prefixes[i], strlen(prefixes[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void __wrap_backlog_add(const char *bytes, size_t size)
+{
+    const unsigned char *line = (const unsigned char *)bytes;
     lines++;
-    if (fd != STDERR_FILENO || size < 1 || size > LOG_LINE_SIZE || line[size - 1] != '\n' ||
-        !utf8_check(line, size - 1) || (format == LOG_JSON && !json_check(line, size - 1))) {
+    if (size < 1 || size > LOG_LINE_SIZE || line[size - 1] != '\n' || !utf8_check(line, size - 1) ||
+        (format == LOG_JSON && !json_check(line, size - 1))) {
         abort();
     }
     for (size_t i = 0; i + 1 < size; i++) {
         bool control = line[i] < 0x20 || line[i] == 0x7F || (line[i] == 0xC2 && line[i + 1] < 0xA0);
         bool separator = line[i] == 0xE2 && line[i + 1] == 0x80 && (line[i + 2] == 0xA8 || line[i + 2] == 0xA9);
-        if (control || separator) {
+        if (control || separator || is_treacherous(line + i, size - i)) {
             abort();
         }
     }
-    return (ssize_t)size;
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)

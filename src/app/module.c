@@ -6,6 +6,7 @@
 #include "app/cli.h"
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "codec/decode.h"
 #include "codec/encode.h"
 #include "python/active.h"
@@ -106,6 +107,7 @@ static PyObject *module_main(PyObject *self, PyObject *argv)
         arguments[count] = text;
     }
     result = PyLong_FromLong(cli_run(arguments[0], count > 0 ? count - 1 : 0, arguments + 1));
+    log_finish();
 done:
     for (int i = 0; i < ARGUMENTS_MAX; i++) {
         Py_XDECREF(kept[i]);

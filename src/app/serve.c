@@ -96,6 +96,7 @@ static void give_up(const struct worker_seat *seat, int code)
     flush("stdout");
     flush("stderr");
     status_note_exit(seat->page, code);
+    log_finish();
     _exit(code);
 }
 

@@ -1,11 +1,12 @@
 #include "base/log.h"
 
+#include "base/backlog.h"
+#include "base/clock.h"
 #include "base/text.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -23,12 +24,6 @@ struct line {
 };
 
 enum { LINE_RESERVE = 8 };
-
-void log_configure(enum log_level level, enum log_format format)
-{
-    lowest = level;
-    style = format;
-}
 
 int log_enabled(enum log_level level) { return level >= lowest; }
 
@@ -257,20 +252,230 @@ static void line_begin(struct line *line, enum log_level level, const struct log
     }
 }
 
-static void line_write(struct line *line)
+static void line_start(struct line *line, enum log_level level, const struct log_request *request, const char *text)
 {
-    static const char json_end[] = "\"}\n";
-    const char *end = style == LOG_JSON ? json_end : "\n";
-    size_t end_size = strlen(end);
-    memcpy(line->bytes + line->size, end, end_size);
-    line->size += end_size;
-    for (size_t written = 0; written < line->size;) {
-        ssize_t count = write(STDERR_FILENO, line->bytes + written, line->size - written);
-        if (count < 0 && errno != EINTR) {
-            return; /* nowhere to say so */
+    line_begin(line, level, request);
+    line_add_text(line, text);
+}
+
+static void line_finish(struct line *line) { line_add_own(line, style == LOG_JSON ? "\"}\n" : "\n"); }
+
+/* ---- the way out ------------------------------------------------------------------------------------------------ */
+
+enum { KINDS_MAX = 16, BURST = 20 };
+
+#define REFILL      (1 * CLOCK_SECOND) /* one more line of a kind */
+#define RETRY_FIRST (10 * CLOCK_MS)    /* between attempts to write, doubled up to the longest */
+#define RETRY_LONG  (250 * CLOCK_MS)
+#define FINISH_IDLE (100 * CLOCK_MS) /* at the end: without a byte read, and in all */
+#define FINISH_LONG (1 * CLOCK_SECOND)
+
+/* A token bucket: full when `spent_until` has passed, empty when that is BURST times REFILL from now. */
+struct kind {
+    const char *name;
+    uint64_t spent_until;
+    unsigned left_out; /* lines that found it empty */
+    enum log_level level;
+};
+
+static struct kind kinds[KINDS_MAX];
+static unsigned lost; /* lines there was no room for, and the highest of their levels */
+static enum log_level lost_level;
+static uint64_t retry_span;
+static uint64_t retry_at = CLOCK_NEVER;
+static _Atomic uint64_t due = CLOCK_NEVER;
+static _Atomic int holder; /* the process a thread of which is at work on all of this; 0: none */
+static int owner;          /* the process it belongs to */
+
+/* What the fork left us is the parent's to write. */
+static void forget_parent(int self)
+{
+    owner = self;
+    backlog_clear();
+    memset(kinds, 0, sizeof kinds);
+    lost = 0;
+    retry_at = CLOCK_NEVER;
+}
+
+/* Other threads hold it for a system call or two. One that existed only before a fork holds it for ever, and in the
+ * child it is nobody's. */
+static void lock(void)
+{
+    int self = (int)getpid();
+    int found = 0;
+    while (
+        !atomic_compare_exchange_strong_explicit(&holder, &found, self, memory_order_acquire, memory_order_relaxed)) {
+        if (found == self) {
+            (void)poll(NULL, 0, 1);
+            found = 0;
         }
-        written += count > 0 ? (size_t)count : 0;
     }
+    if (owner != self) {
+        forget_parent(self);
+    }
+}
+
+static uint64_t kind_free_at(const struct kind *kind)
+{
+    return kind->spent_until > (BURST - 1) * REFILL ? kind->spent_until - (BURST - 1) * REFILL : 0;
+}
+
+static void unlock(void)
+{
+    uint64_t next = retry_at;
+    for (size_t i = 0; i < KINDS_MAX; i++) {
+        if (kinds[i].left_out > 0) {
+            next = clock_earlier(next, kind_free_at(&kinds[i]));
+        }
+    }
+    atomic_store_explicit(&due, next, memory_order_relaxed);
+    atomic_store_explicit(&holder, 0, memory_order_release);
+}
+
+void log_configure(enum log_level level, enum log_format format)
+{
+    lock();
+    lowest = level;
+    style = format;
+    memset(kinds, 0, sizeof kinds);
+    unlock();
+}
+
+/* Says in the place of lost lines how many they were, once there is room for that and for the longest line. */
+static void say_lost(void)
+{
+    if (lost == 0 || !backlog_has_room((size_t)2 * LOG_LINE_SIZE)) {
+        return;
+    }
+    struct line line;
+    char text[96];
+    (void)snprintf(text, sizeof text, "%u line%s of this log %s lost here: nobody read it in time", lost,
+                   lost == 1 ? "" : "s", lost == 1 ? "was" : "were");
+    line_start(&line, lost_level, NULL, text);
+    line_finish(&line);
+    backlog_add(line.bytes, line.size);
+    lost = 0;
+}
+
+static void put(enum log_level level, const struct line *line)
+{
+    say_lost();
+    if (lost == 0 && backlog_has_room(line->size)) {
+        backlog_add(line->bytes, line->size);
+        return;
+    }
+    lost_level = lost == 0 || level > lost_level ? level : lost_level;
+    lost++;
+}
+
+static void flush(uint64_t now)
+{
+    bool any = backlog_flush();
+    say_lost();
+    if (backlog_is_empty()) {
+        retry_span = 0;
+        retry_at = CLOCK_NEVER;
+        return;
+    }
+    retry_span = any || retry_span == 0 ? RETRY_FIRST : clock_earlier(2 * retry_span, RETRY_LONG);
+    retry_at = clock_after(now, retry_span);
+}
+
+static void say_left_out(struct kind *kind)
+{
+    struct line line;
+    char text[128];
+    (void)snprintf(text, sizeof text, "%.64s: %u more line%s like this %s left out", kind->name, kind->left_out,
+                   kind->left_out == 1 ? "" : "s", kind->left_out == 1 ? "was" : "were");
+    line_start(&line, kind->level, NULL, text);
+    line_finish(&line);
+    put(kind->level, &line);
+    kind->left_out = 0;
+}
+
+static struct kind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < KINDS_MAX; i++) {
+        if (kinds[i].name == NULL) {
+            kinds[i].name = name;
+        }
+        if (strcmp(kinds[i].name, name) == 0) {
+            return &kinds[i];
+        }
+    }
+    return &kinds[KINDS_MAX - 1]; /* there are fewer in the sources */
+}
+
+bool log_pass(enum log_level level, const char *name)
+{
+    if (!log_enabled(level)) {
+        return false;
+    }
+    lock();
+    struct kind *kind = find_kind(name);
+    uint64_t now = clock_now();
+    bool passes = kind_free_at(kind) <= now;
+    if (passes) {
+        kind->spent_until = clock_after(kind->spent_until > now ? kind->spent_until : now, REFILL);
+        if (kind->left_out > 0) {
+            say_left_out(kind);
+        }
+    } else {
+        kind->level = level;
+        kind->left_out++;
+    }
+    unlock();
+    return passes;
+}
+
+uint64_t log_due(void) { return atomic_load_explicit(&due, memory_order_relaxed); }
+
+void log_tend(uint64_t now)
+{
+    if (log_due() > now) {
+        return;
+    }
+    lock();
+    for (size_t i = 0; i < KINDS_MAX; i++) {
+        if (kinds[i].left_out > 0 && kind_free_at(&kinds[i]) <= now) {
+            say_left_out(&kinds[i]);
+        }
+    }
+    flush(now);
+    unlock();
+}
+
+void log_finish(void)
+{
+    uint64_t now = clock_now();
+    uint64_t give_up = clock_after(now, FINISH_LONG);
+    uint64_t idle = clock_after(now, FINISH_IDLE);
+    lock();
+    for (size_t i = 0; i < KINDS_MAX; i++) {
+        if (kinds[i].left_out > 0) {
+            say_left_out(&kinds[i]);
+        }
+    }
+    for (;;) {
+        flush(now);
+        if (retry_span == RETRY_FIRST) { /* some went out */
+            idle = clock_after(now, FINISH_IDLE);
+        }
+        if (backlog_is_empty() || now >= clock_earlier(idle, give_up)) {
+            break;
+        }
+        (void)poll(NULL, 0, 5);
+        now = clock_now();
+    }
+    unlock();
+}
+
+static void line_write(enum log_level level, const struct line *line)
+{
+    lock();
+    put(level, line);
+    flush(clock_now());
+    unlock();
 }
 
 __attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level level, const char *format,
@@ -288,9 +493,9 @@ __attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level
         text_trim_partial(text);
     }
     struct line line;
-    line_begin(&line, level, NULL);
-    line_add_text(&line, text);
-    line_write(&line);
+    line_start(&line, level, NULL, text);
+    line_finish(&line);
+    line_write(level, &line);
 }
 
 #define LOG_FUNCTION(name, level)                                                                                      \
@@ -307,21 +512,35 @@ LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION(log_warning, LOG_LEVEL_WARNING)
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
 
+void log_client(const char *kind, const char *format, ...)
+{
+    if (!log_pass(LOG_LEVEL_WARNING, kind)) {
+        return;
+    }
+    char text[LOG_LINE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    text_trim_partial(text);
+    log_warning("%s: %s", kind, text);
+}
+
 void log_about(enum log_level level, const struct log_request *request, const char *message, const char *detail)
 {
     if (!log_enabled(level)) {
         return;
     }
     struct line line;
-    line_begin(&line, level, request);
     char head[LOG_LINE_SIZE / 2];
     text_copy(head, sizeof head, message);
-    line_add_text(&line, head);
+    line_start(&line, level, request, head);
     if (detail != NULL) {
         line_add_text(&line, "; ");
         line_add_end(&line, detail);
     }
-    line_write(&line);
+    line_finish(&line);
+    line_write(level, &line);
 }
 
 void log_with_detail(enum log_level level, const char *message, const char *detail)

@@ -221,5 +221,7 @@ void failure_take_error(const struct log_request *request, const struct error *e
     char line[ERROR_TEXT_SIZE + ERROR_TYPE_SIZE + 64];
     (void)PyOS_snprintf(line, sizeof line, "%s: %s%s%s", error_code(err->category), err->type,
                         err->type[0] != '\0' ? ": " : "", err->text);
-    log_about(client ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, request, line, NULL);
+    if (!client || log_pass(LOG_LEVEL_WARNING, error_code(err->category))) {
+        log_about(client ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, request, line, NULL);
+    }
 }

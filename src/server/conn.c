@@ -204,7 +204,7 @@ static void count_refusal(struct conn_host *host, const struct error *err)
     if (err->category == ERR_EMPTY) { /* how a prober looks whether somebody is there */
         log_debug("empty_message: %s", err->text);
     } else {
-        log_warning("%s: %s", error_code(err->category), err->text);
+        log_client(error_code(err->category), "%s", err->text);
     }
     if (host->page != NULL) {
         atomic_fetch_add_explicit(&host->page->refused, 1, memory_order_relaxed);
@@ -485,8 +485,8 @@ static void expire_request(struct conn *conn)
 static void expire_output(struct conn *conn)
 {
     const struct conn_host *host = conn->host;
-    log_warning("server_error: a reply was not read within %llu ms (ASYA_WRITE_TIMEOUT); %zu of %zu bytes were sent",
-                (unsigned long long)(host->write_timeout / CLOCK_MS), conn->sent, conn->head_size + conn->out.size);
+    log_client("server_error", "a reply was not read within %llu ms (ASYA_WRITE_TIMEOUT); %zu of %zu bytes were sent",
+               (unsigned long long)(host->write_timeout / CLOCK_MS), conn->sent, conn->head_size + conn->out.size);
     if (!is_in_service(conn)) {
         conn_close(conn);
         return;

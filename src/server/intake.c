@@ -137,8 +137,8 @@ static void end_of_input(struct conn *conn, const unsigned char *message, size_t
     conn->peer_done = true;
     if (conn_is_hung_up(conn) || (conn->served > 0 && size == 0)) {
         if (size > 0) {
-            log_warning("connection_error: the client went away after %zu bytes, before its message was complete",
-                        size);
+            log_client("connection_error", "the client went away after %zu bytes, before its message was complete",
+                       size);
         } else {
             log_debug("a client connected and went away without a%s message", conn->served > 0 ? " further" : "");
         }
@@ -168,7 +168,7 @@ static void receive_failed(struct conn *conn)
 {
     conn_end_if_tampered(conn->host, errno);
     if (conn->seen > 0) {
-        log_warning("connection_error: reading a request failed after %zu bytes: %s", conn->seen, strerror(errno));
+        log_client("connection_error", "reading a request failed after %zu bytes: %s", conn->seen, strerror(errno));
     } else {
         log_debug("a client went away without a message: %s", strerror(errno));
     }

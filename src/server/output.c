@@ -56,7 +56,7 @@ static void client_gone(struct conn *conn)
     if (conn->seen == 0) {
         log_debug("a client connected and went away without a message");
     } else {
-        log_warning("connection_error: the client went away before it had read its reply: %s", strerror(errno));
+        log_client("connection_error", "the client went away before it had read its reply: %s", strerror(errno));
     }
     conn_close(conn);
 }

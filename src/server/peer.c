@@ -41,7 +41,7 @@ bool peer_admit(int *fd, const struct option_uids *allowed)
     uint32_t uid = peer_uid(*fd);
     if (uid != last_refused) {
         last_refused = uid;
-        log_warning("connections of user id %u are refused (ASYA_ALLOWED_UIDS)", uid);
+        log_client("ASYA_ALLOWED_UIDS", "connections of user id %u are refused", uid);
     }
     (void)hangup(fd);
     return false;

@@ -611,7 +611,7 @@ struct server *server_open(const struct server_config *config, struct error *err
 
 int server_descriptor(const struct server *server) { return server->host.epoll; }
 
-uint64_t server_deadline(const struct server *server) { return server->deadline; }
+uint64_t server_deadline(const struct server *server) { return clock_earlier(server->deadline, log_due()); }
 
 void server_wake(struct server *server)
 {
@@ -628,10 +628,11 @@ bool server_turn(struct server *server, bool wait)
     struct conn_host *host = &server->host;
     struct epoll_event events[EVENTS_MAX];
     update_page(server);
-    int timeout = wait ? clock_timeout(clock_now(), server->deadline) : 0;
+    int timeout = wait ? clock_timeout(clock_now(), server_deadline(server)) : 0;
     int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
     uint64_t looked = server->looked = clock_now();
     server->turning = true;
+    log_tend(looked);
     if (count < 0 && errno != EINTR) {
         status_give_up(server->config->page); /* the epoll descriptor is not ours any more */
     }

@@ -166,7 +166,7 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
         expired++;
     }
     if (expired > 0) {
-        log_warning("server_error: %s; %u waited", err.text, expired);
+        log_client("server_error", "%s; %u waited", err.text, expired);
     }
     return next;
 }

@@ -32,7 +32,7 @@ void rescue_answer(int connection, enum protocol protocol, const struct error *e
         done += count > 0 ? (size_t)count : 0;
     }
     if (!sent) {
-        log_warning("server_error: a reply could not be sent: %s", strerror(errno));
+        log_client("server_error", "a reply could not be sent: %s", strerror(errno));
     }
     (void)hangup(&connection);
 }

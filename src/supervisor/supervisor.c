@@ -76,11 +76,13 @@ static void loop(struct supervisor *supervisor)
     struct epoll_event events[EVENTS_MAX];
     while (!is_over(supervisor)) {
         uint64_t now = clock_now();
+        log_tend(now);
         uint64_t deadline = expire(supervisor, now);
         if (is_over(supervisor)) {
             return;
         }
-        int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX, clock_timeout(clock_now(), deadline));
+        int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX,
+                               clock_timeout(clock_now(), clock_earlier(deadline, log_due())));
         for (int i = 0; i < count; i++) {
             struct worker *worker = events[i].data.ptr;
             if (worker == NULL) {

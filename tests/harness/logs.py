@@ -42,6 +42,13 @@ def split(data):
     return [LogLine(line.decode("utf-8", "backslashreplace")) for line in data.split(b"\n")[:-1]]
 
 
+def tally(lines, kind):
+    """How many lines "KIND: ..." there are, with those a line says were left out (log_pass in base/log.h)."""
+    found = [line.message for line in lines if line.message.startswith(kind + ": ")]
+    left_out = [re.search(r": (\d+) more lines? like this", message) for message in found]
+    return sum(int(match.group(1)) if match else 1 for match in left_out)
+
+
 def judge(lines, expect, allow):
     """Raises unless every line that is not quiet was declared, and every expected one came.
 

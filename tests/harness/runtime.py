@@ -47,7 +47,7 @@ class Runtime:
     """One runtime process, its folder, its log."""
 
     def __init__(self, handler=None, env=None, args=(), cwd=None, path=None, python=PYTHON, flags=(), wrapper=(),
-                 umask=-1, program=RUNTIME, stdin=subprocess.DEVNULL, stdout=None):
+                 umask=-1, program=RUNTIME, stdin=subprocess.DEVNULL, stdout=None, stderr=None):
         self.mark = "asya-test-%s" % uuid.uuid4().hex
         self._home = pathlib.Path(tempfile.mkdtemp(prefix="asya-", dir="/tmp"))
         self.folder = self._home / "s"
@@ -62,7 +62,7 @@ class Runtime:
         self._always_allowed = EMULATOR_LOG if EMULATOR in str(python) else ["^unshare: sigprocmask "] if self._forks else []
         self._cwd = str(cwd or self._home)
         self._umask = umask
-        self._stdin, self._stdout = stdin, stdout
+        self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
         self.env = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self._home), "LANG": "C.UTF-8",
             "TMPDIR": str(self._home), "PYTHONPATH": str(HANDLERS), "PYTHONDONTWRITEBYTECODE": "1",
@@ -87,7 +87,7 @@ class Runtime:
             raise StartError("no runtime at %s: build it, or set ASYA_RUNTIME" % RUNTIME)
         with open(self.log_file, "wb") as err, open(self.out_file, "wb") as out:
             self.process = subprocess.Popen(
-                self._command, stdin=self._stdin, stdout=self._stdout or out, stderr=err, cwd=self._cwd, env=self.env,
+                self._command, stdin=self._stdin, stdout=self._stdout or out, stderr=self._stderr or err, cwd=self._cwd, env=self.env,
                 umask=self._umask, start_new_session=True)
         if WRAPPER:
             processes.eventually(self._in_place, client.PATIENCE)
@@ -131,7 +131,7 @@ class Runtime:
     def wait_complete(self):
         """Until all workers are ready, where there are several: the first one alone makes the socket appear."""
         count = int(self.env.get("ASYA_WORKERS", 1))
-        if count > 1:
+        if count > 1 and self._stderr is None:
             self.wait_for_log("INFO .*worker .*ready", count=count)
 
     def wait(self, timeout=client.PATIENCE):

@@ -1,5 +1,7 @@
 #include "capture.h"
 
+#include "base/log.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@ static int saved = -1;
 
 void capture_begin(void)
 {
+    log_configure(LOG_LEVEL_INFO, LOG_TEXT);
     (void)fflush(stderr);
     int file = memfd_create("standard error", 0);
     saved = dup(STDERR_FILENO);
