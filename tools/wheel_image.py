@@ -12,16 +12,15 @@ import sys
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 TAG = "cp37-abi3-manylinux_2_17_{0}.manylinux2014_{0}.musllinux_1_1_{0}"
-HAS_HEADERS = ("import os, sys, sysconfig; "
-               "sys.exit(sys.version_info >= (3, 13) or not os.path.exists(sysconfig.get_path('include') + '/Python.h'))")
+HAS_HEADERS = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))"
 
 
 def python_with_headers():
-    """An interpreter below 3.13 that has its headers: Debian's, as for the single file, else the one that runs this."""
+    """An interpreter that has its headers: Debian's, as for the single file, else the one that runs this."""
     for python in ("/usr/bin/python3", sys.executable):
         if os.path.exists(python) and subprocess.run([python, "-c", HAS_HEADERS], check=False).returncode == 0:
             return python
-    raise SystemExit("needs the headers of a CPython below 3.13: install python3-dev")
+    raise SystemExit("needs the headers of CPython: install python3-dev")
 
 
 class ImageHook(BuildHookInterface):
