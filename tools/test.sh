@@ -15,7 +15,8 @@ sanitized() {
 unit() {
     sanitized
     echo "== C unit tests, AddressSanitizer and UndefinedBehaviorSanitizer"
-    meson test -C build/sanitize --print-errorlogs --no-rebuild
+    # Half of them wait rather than compute, so two a processor.
+    meson test -C build/sanitize --print-errorlogs --no-rebuild --num-processes $((2 * $(nproc)))
 }
 
 codec_sanitized() {
