@@ -232,18 +232,17 @@ static char *read_file(const char *path, size_t *ret_size)
     size_t size = 0;
     size_t capacity = 0;
     char *data = NULL;
-    size_t got;
-    do {
+    while (!feof(file) && !ferror(file)) {
         if (size == capacity) {
             capacity = capacity == 0 ? 1 << 16 : capacity * 2;
-            data = realloc(data, capacity);
-            if (data == NULL) {
+            char *larger = realloc(data, capacity);
+            if (larger == NULL) {
                 refuse(path, strerror(ENOMEM));
             }
+            data = larger;
         }
-        got = fread(data + size, 1, capacity - size, file);
-        size += got;
-    } while (got > 0);
+        size += fread(data + size, 1, capacity - size, file);
+    }
     if (ferror(file)) {
         refuse(path, strerror(errno));
     }

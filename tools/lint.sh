@@ -6,7 +6,8 @@ build=build/clang
 
 python3 tools/check_layers.py
 mapfile -t sources < <(git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'bench/*.[ch]' 'tests/unit/*.[ch]' 'tests/chaos/*.[ch]' 'fuzz/*.[ch]')
-clang-format --dry-run --Werror "${sources[@]}"
+# Versions differ in what they call formatted, so it is the one of tests/requirements.txt wherever that is installed.
+PATH=$PWD/.venv/bin:$PATH clang-format --dry-run --Werror "${sources[@]}"
 echo "clang-format: ${#sources[@]} files as the style says"
 
 CC=clang tools/build.sh "$build"
