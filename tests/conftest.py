@@ -1,6 +1,7 @@
 """Shared by all tests that run the built runtime: ASYA_RUNTIME names the file, ASYA_TEST_PYTHON the interpreter,
 ASYA_TEST_WRAPPER the words before it that make it run elsewhere (tests/matrix). With CI=true a skip that
 tests/expected_skips.txt does not name fails the run."""
+import collections
 import os
 import pathlib
 import random
@@ -14,6 +15,7 @@ import pytest
 from harness import rows
 from harness import runtime as harness
 
+sys.path.append(str(harness.RUNTIME.parent))  # `import asya_runtime`; PYTHONPATH comes first
 sys.setrecursionlimit(5000)  # messages of the greatest allowed depth are compared with json, pytest is deep itself
 
 
@@ -58,12 +60,17 @@ def short_folder():
 
 EXPECTED_SKIPS = [re.compile(line) for line in (pathlib.Path(__file__).parent / "expected_skips.txt").read_text().splitlines()
                   if line and not line.startswith("#")]
+NOT_INSTALLED = re.compile(r"(\S+ is not installed|could not import '(?!_testcapi)[^']+')")
 _unexpected_skips = {}
+_not_installed = collections.Counter()
 
 
 def _note_skip(report):
     if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].split("Skipped: ", 1)[-1]
+        missing = NOT_INSTALLED.match(reason)
+        if missing:
+            _not_installed[missing.group()] += 1
         if not any(pattern.fullmatch(reason) for pattern in EXPECTED_SKIPS):
             _unexpected_skips[report.nodeid] = reason
 
@@ -84,6 +91,8 @@ def pytest_sessionfinish(session, exitstatus):
 def pytest_terminal_summary(terminalreporter):
     for test, reason in _unexpected_skips.items():
         terminalreporter.write_line("UNEXPECTED SKIP %s: %s" % (test, reason))
+    for reason, count in _not_installed.items():  # tools/test.sh repeats these lines at its end
+        terminalreporter.write_line("left out: %s, %d test%s" % (reason, count, "s" * (count > 1)))
 
 
 def pytest_collection_modifyitems(items):

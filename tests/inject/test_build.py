@@ -1,5 +1,6 @@
 """The build: the same bytes wherever it runs, and a check of the image that finds what it is there to find."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,14 @@ def test_two_folders_give_the_same_bytes(tmp_path):
     for name in ("asya_runtime.py", "asya_runtime.py.sha256"):
         assert (copy / "out" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
     run(["sha256sum", "--check", "asya_runtime.py.sha256"], cwd=copy / "out")
+
+
+def test_uv_installs_what_the_set_up_does():
+    """pyproject.toml's group of dependencies, which `uv run` takes, and tests/requirements.txt."""
+    group = re.search(r"^dev = \[\n(.*?)^\]", (REPOSITORY / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE).group(1)
+    listed = [line.strip().rstrip(",")[1:-1] for line in group.splitlines()]
+    wanted = (REPOSITORY / "tests" / "requirements.txt").read_text().splitlines()
+    assert listed == [line for line in wanted if not line.startswith("#")]
 
 
 # -- tools/check_image.py -----------------------------------------------------------------------------------------------
