@@ -22,14 +22,24 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("source, ci, code", ROWS.values(), ids=ROWS)
-def test_skips(tmp_path, source, ci, code):
+def run_pytest(tmp_path, source, ci):
+    """On a file of this source, with this project's conftest."""
     for name in ("conftest.py", "expected_skips.txt"):
         shutil.copy(REPOSITORY / "tests" / name, tmp_path / name)
     (tmp_path / "test_it.py").write_text("def test_passes(): pass\n")
     (tmp_path / "test_skip.py").write_text(source)
-    ended = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
         env={**os.environ, "CI": ci, "PYTHONPATH": str(REPOSITORY / "tests")}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("source, ci, code", ROWS.values(), ids=ROWS)
+def test_skips(tmp_path, source, ci, code):
+    ended = run_pytest(tmp_path, source, ci)
     assert ended.returncode == code, ended.stdout
     assert ("UNEXPECTED SKIP" in ended.stdout) == (source is not KNOWN)
+
+
+def test_a_tool_that_is_not_installed_is_named_at_the_end(tmp_path):
+    source = "import pytest\n@pytest.mark.parametrize('n', [1, 2])\ndef test_tool(n): pytest.skip('kubectl is not installed')\n"
+    assert "\nleft out: kubectl is not installed, 2 tests\n" in run_pytest(tmp_path, source, "true").stdout
