@@ -11,13 +11,10 @@ shift 2
 
 images=()
 for machine in "$@"; do
-    if [ "$machine" = "$(uname -m)" ]; then
-        folder=$build
-        tools/build.sh "$folder"
-    else
-        folder=$build-$machine
-        tools/build.sh "$folder" --cross-file "cross/$machine.ini"
-    fi
+    folder=$build options=()
+    [ "$machine" = "$(uname -m)" ] || folder=$build-$machine options=(--cross-file "cross/$machine.ini")
+    echo "release: compiling for $machine in $folder"
+    tools/build.sh "$folder" "${options[@]}"
     images+=(--image "$machine=$folder/src/_asya.abi3.so")
 done
 version=$(sed -n "s/^ *version: '\(.*\)',$/\1/p" meson.build)
