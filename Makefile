@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ wheel-test: wheel build ## Install the wheel in a venv, a prefix, with uv; check
 
 matrix: setup-test build ## The contract on every interpreter and in every place; writes docs/compatibility.md
 	@$(VENV)/bin/python tests/matrix/run.py --report docs/compatibility.md
+
+roots: ## Build, demo and socket tests of a fresh clone on Debian 12 and 13, in roots made by debootstrap (about 20 minutes)
+	@tools/roots.sh bookworm trixie
 
 demo: build ## Build, start the runtime on an example, send it real messages
 	@python3 tools/demo.py
