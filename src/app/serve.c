@@ -7,12 +7,14 @@
 #include "base/options.h"
 #include "python/active.h"
 #include "python/answer.h"
+#include "python/fork.h"
 #include "python/handler.h"
 #include "python/life.h"
 #include "python/loop.h"
 #include "python/pool.h"
 #include "python/shape.h"
 #include "python/typed.h"
+#include "server/belongings.h"
 #include "server/control.h"
 #include "server/server.h"
 #include "supervisor/supervisor.h"
@@ -141,6 +143,15 @@ static struct binding *make_binding(const struct options *options)
     return &binding;
 }
 
+static struct belongings belongings; /* a worker's */
+
+/* In a child that the function has forked. */
+static void let_go(struct server *server)
+{
+    belongings.server = server;
+    belongings_drop(&belongings);
+}
+
 static int worker_run(void *context, const struct worker_seat *seat)
 {
     const struct options *options = context;
@@ -150,6 +161,12 @@ static int worker_run(void *context, const struct worker_seat *seat)
     PyObject *owner = NULL;
     resources_limit(options);
     active_install(seat->stack);
+    belongings = (struct belongings){.listener = seat->listener,
+                                     .control = seat->control,
+                                     .queue = seat->queue,
+                                     .keeper = seat->keeper,
+                                     .park = seat->park};
+    fork_install(let_go);
     int code = load(options, binding, &owner);
     if (code == EXIT_OK) {
         code = prepare(options, binding);

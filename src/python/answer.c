@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "python/active.h"
+#include "python/fork.h"
 #include "python/generator.h"
 #include "python/loop.h"
 #include "python/pool.h"
@@ -162,6 +163,7 @@ bool answer_serve(struct binding *binding, const struct server_config *config, s
     }
     binding->server = server;
     active_wake(server);
+    fork_use_server(server);
     binding->thread = PyEval_SaveThread();
     bool more = true;
     while (more && !loop_is_open()) {
@@ -173,6 +175,7 @@ bool answer_serve(struct binding *binding, const struct server_config *config, s
     }
     pool_stop();
     active_wake(NULL);
+    fork_use_server(NULL);
     binding->server = NULL;
     server_close(server);
     return true;

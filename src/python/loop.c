@@ -108,7 +108,11 @@ static PyObject *rang(PyObject *self, PyObject *arguments)
 /* The call `arguments` begin with. NULL, without an exception, if it has ended, or if the server has without it. */
 static struct call *call_of(PyObject *arguments)
 {
-    return owner->server != NULL ? context_call(PyTuple_GetItem(arguments, 0)) : NULL;
+    struct call *call = owner->server != NULL ? context_call(PyTuple_GetItem(arguments, 0)) : NULL;
+    if (call != NULL) {
+        call_check_fork(call); /* before anything is logged of what asyncio says to a child's loop */
+    }
+    return call;
 }
 
 static struct call *leaving; /* the call deliver() is called for */
@@ -129,7 +133,6 @@ static PyObject *deliver(PyObject *self, PyObject *arguments)
  */
 static void end(struct call *call)
 {
-    call_check_fork(call);
     call_close(call);
     if (call->answering) {
         call->ended = true; /* loop_take sees to it */

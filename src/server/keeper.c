@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "server/control.h"
 #include "server/park.h"
+#include "server/table.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -13,40 +14,19 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    LOOK_AT_ONCE = 64,     /* numbers asked about in one poll() */
-    NUMBERS_MAX = 1 << 16, /* looked at; a connection above was accepted by a worker with so many files open */
-    GAP_MAX = 1 << 12,     /* numbers without a file, after which no more are expected */
-    ROUNDS_MAX = 250,      /* attempts to send while the channel is full, 1 ms apart */
+    GAP_MAX = 1 << 12, /* numbers without a file, after which no connection is expected any more */
+    ROUNDS_MAX = 250,  /* attempts to send while the channel is full, 1 ms apart */
 };
 
 #define COLLECT_TIMEOUT (250 * CLOCK_MS)
 #define LIFE_ALONE      (1 * CLOCK_SECOND) /* of a keeper whose worker is dead: it is asked long before */
 #define DEATH_SIGNAL    SIGALRM            /* the worker is dead; nobody else sends it to a keeper */
 
-struct address {
-    struct sockaddr_un name;
-    socklen_t size;
-};
-
 /* ---- the keeper's own process ----------------------------------------------------------------------------------- */
-
-/* Is it a connection that was accepted from the socket of this name? */
-static bool is_ours(int fd, const struct address *listener)
-{
-    struct address found = {.size = sizeof found.name};
-    if (getsockname(fd, (struct sockaddr *)&found.name, &found.size) != 0 || found.size != listener->size ||
-        memcmp(&found.name, &listener->name, found.size) != 0) {
-        return false;
-    }
-    int listening = 1;
-    socklen_t size = sizeof listening;
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 0;
-}
 
 static bool give(int channel, const int *fds, uint32_t count)
 {
@@ -61,36 +41,30 @@ static bool give(int channel, const int *fds, uint32_t count)
     return false;
 }
 
-/* Gives all of our connections in the table. poll() tells of many numbers at once whether there is a file; /proc may be
- * absent. Where poll() is refused (RLIMIT_NOFILE is lower than that), each number is tried. */
-static void give_all(int channel, const struct address *listener)
-{
+struct parcel {
+    int channel;
+    uint32_t count;
     int fds[KEPT_MAX];
-    uint32_t count = 0;
-    int gap = 0;
-    for (int first = 0; first < NUMBERS_MAX && gap < GAP_MAX; first += LOOK_AT_ONCE) {
-        struct pollfd look[LOOK_AT_ONCE];
-        for (int i = 0; i < LOOK_AT_ONCE; i++) {
-            look[i] = (struct pollfd){.fd = first + i};
-        }
-        bool known = poll(look, LOOK_AT_ONCE, 0) >= 0;
-        gap += known ? 0 : LOOK_AT_ONCE;
-        for (int i = 0; i < LOOK_AT_ONCE; i++) {
-            bool absent = known && (look[i].revents & POLLNVAL) != 0;
-            gap = absent ? gap + 1 : known ? 0 : gap;
-            if (absent || !is_ours(first + i, listener)) {
-                continue;
-            }
-            fds[count++] = first + i;
-            if (count == KEPT_MAX) {
-                if (!give(channel, fds, count)) {
-                    return;
-                }
-                count = 0;
-            }
-        }
+    bool failed;
+};
+
+static bool pack(void *context, int fd)
+{
+    struct parcel *parcel = context;
+    parcel->fds[parcel->count++] = fd;
+    if (parcel->count == KEPT_MAX) {
+        parcel->failed = !give(parcel->channel, parcel->fds, parcel->count);
+        parcel->count = 0;
     }
-    if (count == 0 || give(channel, fds, count)) {
+    return !parcel->failed;
+}
+
+/* Gives all of our connections in the table, then none. */
+static void give_all(int channel, const struct table_name *listener)
+{
+    struct parcel parcel = {.channel = channel};
+    table_search(listener, GAP_MAX, pack, &parcel);
+    if (!parcel.failed && (parcel.count == 0 || give(channel, parcel.fds, parcel.count))) {
         (void)give(channel, NULL, 0);
     }
 }
@@ -119,7 +93,7 @@ static bool await_channel(int channel, pid_t worker)
 struct keeper {
     int channel;
     struct file_identity identity; /* the channel's */
-    struct address listener;
+    struct table_name listener;
     pid_t worker;
 };
 
@@ -143,13 +117,13 @@ static void keep(const struct keeper *keeper)
 
 int keeper_start(int channel, int listener)
 {
-    struct keeper keeper = {.channel = channel, .listener = {.size = sizeof keeper.listener.name}, .worker = getpid()};
+    struct keeper keeper = {.channel = channel, .worker = getpid()};
     int known = fd_stat(channel, &keeper.identity);
+    if (known == 0) {
+        known = table_name_of(listener, &keeper.listener);
+    }
     if (known < 0) {
         return known;
-    }
-    if (getsockname(listener, (struct sockaddr *)&keeper.listener.name, &keeper.listener.size) != 0) {
-        return -errno;
     }
     /* No exit signal: the function's wait() sees no child of its own in it. All signals blocked, as the supervisor has
      * those that matter: what is sent to a whole group or terminal is not for the keeper. */

@@ -53,6 +53,7 @@ struct server {
     uint64_t deadline; /* of the earliest thing that waits for a time */
     uint64_t looked;   /* when the sockets were looked at last */
     bool turning;      /* in server_turn() */
+    bool left;         /* this is a child's copy */
 };
 
 /* Tags in epoll_data that are not connections. */
@@ -627,6 +628,9 @@ bool server_turn(struct server *server, bool wait)
 {
     struct conn_host *host = &server->host;
     struct epoll_event events[EVENTS_MAX];
+    if (server->left) {
+        _exit(0);
+    }
     update_page(server);
     int timeout = wait ? clock_timeout(clock_now(), server_deadline(server)) : 0;
     int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
@@ -648,6 +652,13 @@ bool server_turn(struct server *server, bool wait)
     conn_round_end(host);
     server->turning = false;
     return !server->stopped && !is_drained(server);
+}
+
+void server_leave(struct server *server)
+{
+    server->left = true;
+    fd_close(&server->host.epoll);
+    fd_close(&server->wake);
 }
 
 void server_close(struct server *server)

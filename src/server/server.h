@@ -58,6 +58,10 @@ bool server_turn(struct server *server, bool wait);
 /* Makes the descriptor readable and service->collect() be called in the next turn. From any thread. */
 void server_wake(struct server *server);
 
+/* In a child that the function has forked: closes the server's own descriptors, and no connection. From now on
+ * server_wake does nothing, and server_turn ends the process: only one of the two may serve. */
+void server_leave(struct server *server);
+
 /* Closes every connection and frees the server. */
 void server_close(struct server *server);
 

@@ -57,6 +57,7 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                                .listener = supervisor->listener.fd,
                                .control = ends->control,
                                .queue = supervisor->queue_receive,
+                               .keeper = ends->keeper,
                                .stack = ends->stack,
                                .park = &worker->park,
                                .page = worker->page};

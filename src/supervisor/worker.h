@@ -74,6 +74,7 @@ struct worker_seat {
     int listener;
     int control; /* its end */
     int queue;   /* connections the supervisor hands on; all workers share it */
+    int keeper;  /* its keeper's end of the keeper's channel */
     int stack;   /* where its Python stacks are written; non-blocking */
     struct park *park;
     struct status_page *page;

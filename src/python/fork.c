@@ -1,0 +1,47 @@
+#include "python/fork.h"
+
+#include "base/log.h"
+#include "python/active.h"
+
+#include <Python.h>
+
+static void (*hook_let_go)(struct server *server);
+static struct server *serving;
+static bool has_dropped; /* in a child: the numbers may be its own files by the time it forks as well */
+
+static PyObject *after_in_child(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    if (!has_dropped) {
+        has_dropped = true;
+        active_wake(NULL);
+        hook_let_go(serving);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef method = {"after_in_child", after_in_child, METH_NOARGS, NULL};
+
+void fork_install(void (*let_go)(struct server *server))
+{
+    hook_let_go = let_go;
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *install = os != NULL ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *hook = install != NULL ? PyCFunction_New(&method, NULL) : NULL;
+    PyObject *keywords = hook != NULL ? Py_BuildValue("{s:O}", method.ml_name, hook) : NULL;
+    PyObject *none = keywords != NULL ? PyTuple_New(0) : NULL;
+    PyObject *done = none != NULL ? PyObject_Call(install, none, keywords) : NULL;
+    if (done == NULL) {
+        PyErr_Clear();
+        log_warning("children that the function forks keep the runtime's descriptors open: no hook could be set");
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(none);
+    Py_XDECREF(keywords);
+    Py_XDECREF(hook);
+    Py_XDECREF(install);
+    Py_XDECREF(os);
+}
+
+void fork_use_server(struct server *server) { serving = server; }

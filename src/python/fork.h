@@ -1,0 +1,18 @@
+/*
+ * Children that the function forks: by os.fork, multiprocessing, or a subprocess with a preexec_fn. Each lets go of
+ * what is the runtime's before any code of the user's runs in it. A fork that is C's own runs no hook: then
+ * call_check_fork() still sees that no child answers. Needs the GIL.
+ */
+#ifndef ASYA_PYTHON_FORK_H
+#define ASYA_PYTHON_FORK_H
+
+#include "server/server.h"
+
+/* In a worker, before the user's module is imported: `let_go` is called in each child, once, with the server that
+ * served in its parent, or NULL. What cannot be installed is logged; the worker serves without. */
+void fork_install(void (*let_go)(struct server *server));
+
+/* The server that serves from now on; NULL: none. */
+void fork_use_server(struct server *server);
+
+#endif

@@ -1,0 +1,47 @@
+#include "server/belongings.h"
+
+#include "base/fd.h"
+#include "server/table.h"
+
+#include <unistd.h>
+
+/* Who forks waits for the search; with this it is lost in what a fork itself takes (1 ms). A connection beyond such a
+ * gap is closed when the child ends. */
+enum { GAP_MAX = 1 << 9 };
+
+static bool close_connection(void *context, int fd)
+{
+    (void)context;
+    fd_close(&fd);
+    return true;
+}
+
+/* The memory may be in the middle of a change, since another thread than the server's may have forked. A number that is
+ * missed for that is one that was got or given back in this very moment. */
+static void drop_parking(const struct park *park)
+{
+    for (uint32_t i = 0; i < park->count && i < SLOTS_MAX; i++) {
+        int ends[] = {park->send[i], park->receive[i]};
+        fd_close(&ends[0]);
+        fd_close(&ends[1]);
+    }
+}
+
+void belongings_drop(struct belongings *belongings)
+{
+    struct table_name name;
+    if (belongings->listener >= 0 && table_name_of(belongings->listener, &name) == 0) {
+        table_search(&name, GAP_MAX, close_connection, NULL);
+    }
+    if (belongings->park != NULL) {
+        drop_parking(belongings->park);
+    }
+    if (belongings->server != NULL) {
+        server_leave(belongings->server);
+    }
+    fd_close(&belongings->listener);
+    fd_close(&belongings->control);
+    fd_close(&belongings->queue);
+    fd_close(&belongings->keeper);
+    belongings->park = NULL;
+}

@@ -1,0 +1,51 @@
+#include "server/table.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+enum {
+    LOOK_AT_ONCE = 64,     /* numbers asked about in one poll() */
+    NUMBERS_MAX = 1 << 16, /* looked at; a connection above was accepted by a process with so many files open */
+};
+
+int table_name_of(int listener, struct table_name *ret_name)
+{
+    ret_name->size = sizeof ret_name->address;
+    return getsockname(listener, (struct sockaddr *)&ret_name->address, &ret_name->size) == 0 ? 0 : -errno;
+}
+
+/* Is it a connection that was accepted from the socket of this name? */
+static bool is_ours(int fd, const struct table_name *name)
+{
+    struct table_name found;
+    if (table_name_of(fd, &found) < 0 || found.size != name->size ||
+        memcmp(&found.address, &name->address, found.size) != 0) {
+        return false;
+    }
+    int listening = 1;
+    socklen_t size = sizeof listening;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 0;
+}
+
+/* poll() tells of many numbers at once whether there is a file; /proc may be absent. Where poll() is refused
+ * (RLIMIT_NOFILE is lower than that), each number is tried. */
+void table_search(const struct table_name *name, int gap_max, bool (*found)(void *context, int fd), void *context)
+{
+    int gap = 0;
+    for (int first = 0; first < NUMBERS_MAX && gap < gap_max; first += LOOK_AT_ONCE) {
+        struct pollfd look[LOOK_AT_ONCE];
+        for (int i = 0; i < LOOK_AT_ONCE; i++) {
+            look[i] = (struct pollfd){.fd = first + i};
+        }
+        bool known = poll(look, LOOK_AT_ONCE, 0) >= 0;
+        gap += known ? 0 : LOOK_AT_ONCE;
+        for (int i = 0; i < LOOK_AT_ONCE; i++) {
+            bool absent = known && (look[i].revents & POLLNVAL) != 0;
+            gap = absent ? gap + 1 : known ? 0 : gap;
+            if (!absent && is_ours(first + i, name) && !found(context, first + i)) {
+                return;
+            }
+        }
+    }
+}

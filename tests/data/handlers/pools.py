@@ -1,0 +1,36 @@
+"""Pools of processes, made by fork and kept."""
+import concurrent.futures
+import multiprocessing
+import os
+
+KEPT = []
+
+
+def pool():
+    if not KEPT:
+        KEPT.append(concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")))
+    return KEPT[0]
+
+
+def pids(payload):
+    """Of the pool's processes."""
+    return sorted(set(pool().map(pid_of, range(8))))
+
+
+def pid_of(number):
+    return os.getpid()
+
+
+def descriptors(payload):
+    """What one of the pool's processes has open."""
+    return pool().submit(seen).result()
+
+
+def seen():
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink("/proc/self/fd/" + number)
+        except OSError:
+            pass
+    return found
