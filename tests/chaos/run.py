@@ -173,7 +173,7 @@ def run_leg(arguments, seed, requests, workers, shape, kind):
         for _ in range(50):
             server.result({"number": 1, "do": "echo", "events": 0, "fill": 0})
         before = state(server)
-        killer = Killer(server, arguments.pause / 1000, chance)
+        killer = Killer(server, arguments.pause / 1000 / workers, chance)
         if not is_calm:
             killer.start()
         client = run_clients(arguments, server, seed, requests, shape, is_calm)
@@ -274,7 +274,8 @@ def main():
     parser.add_argument("--kind", choices=[*KINDS, "calm"], help="only legs of this kind")
     parser.add_argument("--short", action="store_true", help="few legs, in which all of it occurs")
     parser.add_argument("--mix", nargs="*", default=[], metavar="NAME=WEIGHT", help="raw, framed, new, kept, stream")
-    parser.add_argument("--pause", type=float, default=50, help="milliseconds between strikes from outside, on average")
+    parser.add_argument("--pause", type=float, default=100,
+                        help="milliseconds between strikes from outside at one worker, on average")
     parser.add_argument("--lethal", type=int, default=90, help="one request in so many asks for a lethal deed")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(31))
     parser.add_argument("--logs", type=pathlib.Path, help="a folder for the logs of the runtimes")
