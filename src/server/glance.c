@@ -2,14 +2,16 @@
 
 #include "base/view.h"
 #include "wire/detect.h"
+#include "wire/framed.h"
+#include "wire/http1_chunked.h"
+#include "wire/http1_request.h"
+#include "wire/raw.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-
-enum { GLANCE_SIZE = 4096 }; /* a longer head is for a worker */
 
 static ssize_t peek(int connection, char *bytes, size_t size)
 {
@@ -31,34 +33,92 @@ static bool has_end(const char *bytes, size_t size)
     return false;
 }
 
-/* How the bytes compare with a whole request whose head begins like this; the path ends there, or a query follows. */
-static enum glance compare(const char *bytes, size_t size, struct view wanted)
+/* Whether they begin like this, and the path ends there, or a query follows. */
+static bool begins_with(const char *bytes, size_t size, struct view wanted)
 {
-    size_t common = size < wanted.size ? size : wanted.size;
-    if (memcmp(bytes, wanted.data, common) != 0) {
-        return GLANCE_REQUEST;
-    }
-    if (size > wanted.size && bytes[wanted.size] != ' ' && bytes[wanted.size] != '?') {
-        return GLANCE_REQUEST;
-    }
-    if (has_end(bytes, size)) {
-        return GLANCE_HEALTH;
-    }
-    return size < GLANCE_SIZE ? GLANCE_SILENT : GLANCE_REQUEST;
+    return size > wanted.size && memcmp(bytes, wanted.data, wanted.size) == 0 &&
+           (bytes[wanted.size] == ' ' || bytes[wanted.size] == '?');
 }
 
-enum glance glance_at(int connection, enum protocol protocol)
+static bool asks_for_health(const char *bytes, size_t size)
 {
-    char bytes[GLANCE_SIZE];
-    ssize_t got = peek(connection, bytes, sizeof bytes);
+    return (begins_with(bytes, size, view_of("GET /healthz")) || begins_with(bytes, size, view_of("HEAD /healthz"))) &&
+           has_end(bytes, size);
+}
+
+/* The bytes are decoded in place. */
+static bool is_http_partial(unsigned char *bytes, size_t size, size_t limit)
+{
+    struct http1_request request = http1_request_make(limit);
+    struct http1_error err;
+    enum wire_step step = http1_request_feed(&request, bytes, size, &err);
+    if (step != WIRE_DONE || request.expect_continue) {
+        return step == WIRE_MORE;
+    }
+    size_t body = size - request.head_size;
+    if (request.body != HTTP1_BODY_CHUNKED) {
+        return request.body == HTTP1_BODY_LENGTH && body < request.content_length;
+    }
+    struct http1_chunked chunked = http1_chunked_make(limit);
+    return http1_chunked_feed(&chunked, bytes + request.head_size, &body, &err) == WIRE_MORE;
+}
+
+/* The rest is still to come, by the protocol's own rule. */
+static bool is_partial(unsigned char *bytes, size_t size, enum protocol protocol, size_t limit)
+{
+    struct error err;
+    struct view body;
+    switch (protocol) {
+    case PROTOCOL_HTTP:
+        return is_http_partial(bytes, size, limit);
+    case PROTOCOL_FRAMED:
+        return framed_feed(limit, bytes, size, &body, &err) == WIRE_MORE;
+    default: {
+        struct raw raw = raw_make(limit);
+        return raw_feed(&raw, bytes, size, &err) == WIRE_MORE && !raw.bad;
+    }
+    }
+}
+
+/* The client sends no more, or is gone. */
+static bool has_ended(int connection)
+{
+    struct pollfd look = {.fd = connection, .events = POLLRDHUP};
+    return poll(&look, 1, 0) != 0;
+}
+
+/* It is gone; after a half-close it still reads. */
+static bool is_hung_up(int connection)
+{
+    struct pollfd look = {.fd = connection};
+    return poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+}
+
+enum glance glance_at(int connection, enum protocol protocol, size_t limit)
+{
+    unsigned char bytes[GLANCE_SIZE];
+    ssize_t got = peek(connection, (char *)bytes, sizeof bytes);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return GLANCE_SILENT;
     }
-    if (got <= 0 || detect(protocol, (unsigned char)bytes[0]) != PROTOCOL_HTTP) {
+    if (got <= 0) {
+        return is_hung_up(connection) ? GLANCE_GONE : GLANCE_REQUEST;
+    }
+    protocol = detect(protocol, bytes[0]);
+    if (protocol == PROTOCOL_HTTP && asks_for_health((const char *)bytes, (size_t)got)) {
+        return GLANCE_HEALTH;
+    }
+    if (got == sizeof bytes || !is_partial(bytes, (size_t)got, protocol, limit) || has_ended(connection)) {
         return GLANCE_REQUEST;
     }
-    enum glance get = compare(bytes, (size_t)got, view_of("GET /healthz"));
-    return get != GLANCE_REQUEST ? get : compare(bytes, (size_t)got, view_of("HEAD /healthz"));
+    return GLANCE_PARTIAL;
+}
+
+size_t glance_size(int connection)
+{
+    char bytes[GLANCE_SIZE];
+    ssize_t got = peek(connection, bytes, sizeof bytes);
+    return got > 0 ? (size_t)got : 0;
 }
 
 enum protocol glance_protocol(int connection, enum protocol protocol)

@@ -20,12 +20,12 @@
 enum { REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 128 }; /* every byte escaped, and the frame around it */
 
 /* Writes the reply and closes. Nothing here waits: a fresh connection's buffer takes a reply of this size. */
-void rescue_answer(int connection, enum protocol protocol, const struct error *err)
+void rescue_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
 {
     unsigned char bytes[REPLY_SIZE];
     protocol = glance_protocol(connection, protocol);
     struct buffer out = {.data = bytes, .capacity = sizeof bytes, .limit = sizeof bytes}; /* never grows: no malloc */
-    bool sent = reply_failure(&out, protocol, err) == BUFFER_OK;
+    bool sent = reply_failure_http(&out, protocol, status, err) == BUFFER_OK;
     for (size_t done = 0; sent && done < out.size;) {
         ssize_t count = send(connection, out.data + done, out.size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
         sent = count > 0 || (count < 0 && errno == EINTR);
@@ -35,6 +35,11 @@ void rescue_answer(int connection, enum protocol protocol, const struct error *e
         log_client("server_error", "a reply could not be sent: %s", strerror(errno));
     }
     (void)hangup(&connection);
+}
+
+void rescue_answer(int connection, enum protocol protocol, const struct error *err)
+{
+    rescue_answer_http(connection, protocol, 0, err);
 }
 
 bool orphans_have_room(const struct orphans *orphans)
@@ -54,7 +59,7 @@ bool orphans_add(struct orphans *orphans, int connection, uint64_t now)
         return false;
     }
     orphans->fds[orphans->count] = connection;
-    orphans->judged[orphans->count] = false;
+    orphans->wants[orphans->count] = WANTS_UNSEEN;
     orphans->since[orphans->count++] = now;
     return true;
 }
@@ -64,7 +69,7 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
     uint32_t behind = orphans->count - index - 1;
     memmove(orphans->fds + index, orphans->fds + index + 1, behind * sizeof orphans->fds[0]);
     memmove(orphans->since + index, orphans->since + index + 1, behind * sizeof orphans->since[0]);
-    memmove(orphans->judged + index, orphans->judged + index + 1, behind * sizeof orphans->judged[0]);
+    memmove(orphans->wants + index, orphans->wants + index + 1, behind * sizeof orphans->wants[0]);
     orphans->count--;
 }
 
@@ -188,14 +193,21 @@ bool rescue_from_keeper(struct rescue *rescue, int channel)
     return step == KEEPER_DONE;
 }
 
-bool orphans_queue(struct orphans *orphans, uint32_t index, int queue)
+void orphans_dismiss(struct orphans *orphans, uint32_t index, unsigned status, const struct error *err)
 {
-    if (control_send(queue, CONTROL_CONNECTION, &orphans->fds[index], 1) < 0) {
-        return false;
+    rescue_answer_http(orphans->fds[index], orphans->protocol, status, err);
+    orphans_remove(orphans, index);
+}
+
+int orphans_queue(struct orphans *orphans, uint32_t index, int queue)
+{
+    int status = control_send(queue, CONTROL_CONNECTION, &orphans->fds[index], 1);
+    if (status < 0) {
+        return status;
     }
     fd_close(&orphans->fds[index]);
     orphans_remove(orphans, index);
-    return true;
+    return 0;
 }
 
 void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)

@@ -14,7 +14,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ORPHANS_MAX = SLOTS_MAX }; /* unread connections that may wait for the next worker */
+/* Unread connections that may wait for a worker. Health is asked for behind those that wait: so there are as many as a
+ * backlog usually takes. */
+enum { ORPHANS_MAX = 4096 };
+
+enum wants {
+    WANTS_UNSEEN,  /* not looked at yet */
+    WANTS_SILENT,  /* has sent nothing */
+    WANTS_REST,    /* has sent a part of a request */
+    WANTS_HEALTH,  /* is to be told whether a worker is ready */
+    WANTS_NOTHING, /* is gone */
+    WANTS_WORKER,  /* has sent what only a worker answers; not looked at again */
+};
 
 /* Connections nobody has read from yet, waiting for a worker. */
 struct orphans {
@@ -23,7 +34,7 @@ struct orphans {
     uint32_t count;
     int fds[ORPHANS_MAX];
     uint64_t since[ORPHANS_MAX]; /* clock_now() when it came here; oldest first */
-    bool judged[ORPHANS_MAX];    /* it needs a worker: what has arrived of it says so */
+    enum wants wants[ORPHANS_MAX];
 };
 
 /* False if there are as many as there may be, or as the table of descriptors allows. */
@@ -68,11 +79,19 @@ bool rescue_from_keeper(struct rescue *rescue, int channel);
  * it is there. */
 void rescue_answer(int connection, enum protocol protocol, const struct error *err);
 
+/* Likewise, with an HTTP status that the category does not tell; 0: the category's. */
+void rescue_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err);
+
 /* Answers a request for health and closes. */
 void rescue_health(int connection, bool ready);
 
-/* Puts orphan `index` into the queue the workers take from. False if the queue is full: it stays. */
-bool orphans_queue(struct orphans *orphans, uint32_t index, int queue);
+/* Answers number `index` with `err`, and forgets it. `status` is the one of HTTP; 0: as the category says. */
+void orphans_dismiss(struct orphans *orphans, uint32_t index, unsigned status, const struct error *err);
+
+/* Puts orphan `index` into the queue the workers take from. Returns 0; or -errno, and it stays: -EAGAIN for a full
+ * queue.
+ */
+int orphans_queue(struct orphans *orphans, uint32_t index, int queue);
 
 /* Takes back what lies in the queue, as far as there is room: no worker is up to take it. */
 void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now);

@@ -40,6 +40,9 @@ struct supervisor {
     int queue_send;                   /* connections on their way to whichever worker takes them first */
     int queue_receive;                /* shared with the workers */
     uint64_t desk_opens_at;           /* not before */
+    uint64_t desk_looks_at;           /* next, at those who have not said what they want */
+    int hand_error;                   /* why nothing could be handed on at the last attempt, -errno; 0 */
+    uint64_t stuck_since;             /* if hand_error is set */
     uint64_t tick_at;                 /* of the next look at what runs; CLOCK_NEVER while nothing does */
     uint64_t alone_since;             /* since when no worker is up; CLOCK_NEVER while one is */
     uint32_t deaths;                  /* in a row, of workers that had answered nothing */

@@ -32,19 +32,27 @@ static uint64_t progress_of(const struct worker *worker)
            atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
 }
 
+/* It accepts nobody, though its loop turns: it has as many clients as it can hold. */
+static bool is_full(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->page->full, memory_order_relaxed) != FULL_NOT;
+}
+
 /* Has it got on since the tick before? */
 static void look_at_progress(struct worker *worker)
 {
     uint64_t progress = progress_of(worker);
     worker->is_still = progress == worker->progress;
     worker->progress = progress;
+    worker->was_full = is_full(worker);
 }
 
 void tick_look(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count && supervisor->all_busy; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_READY && progress_of(worker) != worker->progress) {
+        if (worker->state == WORKER_READY && !is_full(worker) &&
+            (worker->was_full || progress_of(worker) != worker->progress)) {
             supervisor->all_busy = false;
         }
     }
@@ -122,6 +130,12 @@ void tick_wake(struct supervisor *supervisor, uint64_t now)
     if (supervisor->tick_at == CLOCK_NEVER) {
         supervisor->tick_at = clock_after(now, tick_length(supervisor->options));
     }
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_READY && is_full(worker) && !worker->was_full) {
+            supervisor->tick_at = now; /* whoever comes waits for the desk to open */
+        }
+    }
 }
 
 uint64_t tick(struct supervisor *supervisor, uint64_t now)
@@ -144,9 +158,10 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
             take_back(supervisor, worker, false);
         }
         if (worker->state == WORKER_READY) {
+            bool is_busy = worker->is_still && atomic_load_explicit(&worker->page->busy, memory_order_relaxed) != 0;
             ready++;
-            still += worker->is_still;
-            busy += worker->is_still && atomic_load_explicit(&worker->page->busy, memory_order_relaxed) != 0;
+            still += worker->is_still || worker->was_full;
+            busy += is_busy || worker->was_full;
         }
     }
     supervisor->all_busy = ready > 0 && still == ready && (busy == ready || listener_is_waiting(&supervisor->listener));

@@ -48,6 +48,7 @@ struct worker {
     uint64_t oom_kills;       /* of its cgroup by then */
     uint64_t progress;        /* turns and requests at the last tick */
     bool is_still;            /* none since the tick before */
+    bool was_full;            /* at the last tick it took no more connections */
     bool wedged;              /* a function does not stop, and others run beside it: to be replaced */
     bool stopped;             /* by SIGSTOP or the like */
     uint64_t deaf_at;         /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */

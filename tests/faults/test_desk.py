@@ -1,13 +1,16 @@
 """While workers are busy, stopped or dead: health is answered at once, and nobody is left behind one of them."""
+import array
 import concurrent.futures
 import contextlib
 import os
 import signal
+import socket
 import time
 
 import pytest
 
-from harness import processes
+from harness import client, processes
+from harness.crowd import many_descriptors
 
 pytestmark = pytest.mark.supervised
 
@@ -196,3 +199,76 @@ def test_an_idle_supervisor_sleeps(runtime):
         before = processes.switches(server.pid)
         time.sleep(2)
         assert processes.switches(server.pid) - before <= 6  # one look a second at the socket's file
+
+
+@pytest.mark.parametrize("data", [b"", b'{"half', b"GET /heal", b"POST /invoke HTTP/1.1\r\nContent-Length: 5\r\n"])
+def test_who_sends_no_whole_request_has_no_more_time_while_all_are_busy(runtime, data):
+    env = {"ASYA_READ_TIMEOUT": "1"}
+    with runtime("answers:nap", env=env, allow_log=["WARNING .*connection_error"]) as server:
+        with busy(server, 1, 4):
+            started = time.monotonic()
+            with server.connect() as connection:
+                if data:
+                    connection.send(data)
+                reply = connection.receive_all()
+            assert 0.9 < time.monotonic() - started < 2.5
+            assert (reply.startswith(b"HTTP/1.1 408 ") if data[:1].isalpha() else
+                    client.check_reply(reply)["error"] == "connection_error")
+
+
+@pytest.mark.parametrize("count", [1023, 1100])
+def test_many_silent_clients_do_not_take_health_away_from_a_busy_runtime(runtime, count):
+    with runtime("answers:nap") as server, many_descriptors(), contextlib.ExitStack() as stack:
+        with busy(server, 1, 5):
+            for _ in range(count):
+                stack.enter_context(server.connect())
+            for _ in range(3):
+                data, taken = ask(server)
+                assert data.startswith(b"HTTP/1.1 200 ")
+                assert taken < PATIENCE
+
+
+def test_with_few_descriptors_the_oldest_silent_client_gives_way(runtime):
+    few = ["prlimit", "--nofile=200:200"]
+    with runtime("answers:nap", wrapper=few, allow_log=["WARNING .*(connection_error|RLIMIT_NOFILE)"]) as server:
+        with busy(server, 1, 5), contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(server.connect()) for _ in range(400)]
+            for _ in range(3):
+                data, taken = ask(server)
+                assert data.startswith(b"HTTP/1.1 200 ")
+                assert taken < PATIENCE
+            assert silent[0].reply()["error"] == "connection_error"
+
+
+@contextlib.contextmanager
+def descriptors_in_flight(count):
+    """So many, of this user's, in messages that nobody reads."""
+    pair = socket.socketpair()
+    with contextlib.ExitStack() as stack:
+        for end in pair:
+            stack.callback(end.close)
+        for _ in range(count // 100):
+            pair[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pair[0].fileno()] * 100))])
+        yield
+
+
+def test_who_cannot_be_handed_on_gets_a_reply_in_time(runtime):
+    """The kernel refuses to pass descriptors while too many of the same user's are in flight, wherever that may be."""
+    limited = ["prlimit", "--nofile=400:400", "setpriv", "--bounding-set=-sys_admin,-sys_resource"]
+    env = {"ASYA_READ_TIMEOUT": "3"}
+    with runtime("answers:nap", wrapper=limited, env=env, allow_log=["WARNING"]) as server:
+        with descriptors_in_flight(600):
+            with server.connect() as first:
+                first.send(b"1.5 ")
+                time.sleep(0.5)
+                waiting = [server.connect() for _ in range(10)]
+                for connection in waiting:
+                    connection.send(b"0 ")
+                assert first.reply() == {"status": "ok", "result": 1.5}
+            replies = []
+            for connection in waiting:
+                replies.append(connection.reply())
+                connection.close()
+            assert [reply for reply in replies if reply.get("result") != 0 and reply.get("error") != "server_error"] == []
+            assert len([reply for reply in replies if "error" in reply]) <= 2, "the others are left to the worker"
+        assert server.result(0) == 0

@@ -5,13 +5,17 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+enum { LIMIT = 100 }; /* ASYA_MAX_MESSAGE_SIZE */
 
 struct row {
     const char *name;
@@ -20,20 +24,40 @@ struct row {
     enum glance glance;
 };
 
+#define LONG "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789x"
+#define POST "POST /invoke HTTP/1.1\r\nHost: x\r\n"
+
 static const struct row rows[] = {
     {"nothing", "", PROTOCOL_AUTO, GLANCE_SILENT},
     {"a payload", "{\"a\":1}", PROTOCOL_AUTO, GLANCE_REQUEST},
-    {"a message", "POST /invoke HTTP/1.1\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"half a payload", "{\"a\":", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"white space", " ", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"a number that may go on", "12", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"a number that does not", "12 ", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"what can be no JSON", "!", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"a payload over the limit", "\"" LONG "\"", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"half a payload over the limit", "\"" LONG, PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"a frame", "\1\1\1\5[1,2]", PROTOCOL_AUTO, GLANCE_REQUEST}, /* longer than the limit */
+    {"half a head", "POST /invoke HTTP/1.1\r\n", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"a whole message", POST "Content-Length: 3\r\n\r\n[1]", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"half a body", POST "Content-Length: 3\r\n\r\n[1", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"no body", POST "\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"a body that waits to be asked for", POST "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n", PROTOCOL_AUTO,
+     GLANCE_REQUEST},
+    {"a body over the limit", POST "Content-Length: 300\r\n\r\n[1", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"chunks", POST "Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n0\r\n\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"some chunks", POST "Transfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"no HTTP, but a capital letter", "Hello\r\n\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
     {"health", "GET /healthz HTTP/1.1\r\n\r\n", PROTOCOL_AUTO, GLANCE_HEALTH},
     {"health, the head alone", "HEAD /healthz HTTP/1.1\r\n\r\n", PROTOCOL_AUTO, GLANCE_HEALTH},
     {"health with a query", "GET /healthz?x=1 HTTP/1.1\r\n\r\n", PROTOCOL_AUTO, GLANCE_HEALTH},
-    {"health, its head not complete", "GET /healthz HTTP/1.1\r\nHost: x\r\n", PROTOCOL_AUTO, GLANCE_SILENT},
-    {"health or something longer", "GET /healthz", PROTOCOL_AUTO, GLANCE_SILENT},
-    {"health or something else", "G", PROTOCOL_AUTO, GLANCE_SILENT},
-    {"head of health or of something else", "HEAD /he", PROTOCOL_AUTO, GLANCE_SILENT},
-    {"another path", "GET /healthy HTTP/1.1\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
-    {"a longer path", "GET /healthz/x HTTP/1.1\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
-    {"a method that is not for reading", "PUT /healthz HTTP/1.1\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"health, its head not complete", "GET /healthz HTTP/1.1\r\nHost: x\r\n", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"health or something longer", "GET /healthz", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"health or something else", "G", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"head of health or of something else", "HEAD /he", PROTOCOL_AUTO, GLANCE_PARTIAL},
+    {"another path", "GET /healthy HTTP/1.1\r\nHost: x\r\n\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"a longer path", "GET /healthz/x HTTP/1.1\r\nHost: x\r\n\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
+    {"a method that is not for reading", "PUT /healthz HTTP/1.1\r\nHost: x\r\n\r\n", PROTOCOL_AUTO, GLANCE_REQUEST},
     {"health where only HTTP is spoken", "GET /healthz HTTP/1.1\r\n\r\n", PROTOCOL_HTTP, GLANCE_HEALTH},
     {"the same bytes where no HTTP is spoken", "GET /healthz HTTP/1.1\r\n", PROTOCOL_RAW, GLANCE_REQUEST},
 };
@@ -43,11 +67,11 @@ static void what_it_asks_for_is_told_and_left_there(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int pair[2];
-        char got[128] = "";
+        char got[512] = "";
         size_t size = strlen(rows[i].sent);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         assert_int_equal(send(pair[0], rows[i].sent, size, 0), size);
-        enum glance glance = glance_at(pair[1], rows[i].protocol);
+        enum glance glance = glance_at(pair[1], rows[i].protocol, LIMIT);
         if (glance != rows[i].glance) {
             fail_msg("%s: %d", rows[i].name, glance);
         }
@@ -60,15 +84,56 @@ static void what_it_asks_for_is_told_and_left_there(void **state)
     }
 }
 
-static void one_that_has_ended_is_for_a_worker(void **state)
+struct end_row {
+    const char *name;
+    const char *sent;
+    bool altogether; /* closed, not only for sending */
+    enum glance glance;
+};
+
+static const struct end_row end_rows[] = {
+    {"nothing, and it waits", "", false, GLANCE_REQUEST},
+    {"nothing", "", true, GLANCE_GONE},
+    {"a part", "[1", false, GLANCE_REQUEST},
+    {"a part, and it is gone", "[1", true, GLANCE_REQUEST},
+    {"half a head", "GET /h", false, GLANCE_REQUEST},
+};
+
+static void one_that_has_ended_is_for_a_worker_unless_nobody_is_there(void **state)
 {
     (void)state;
+    for (size_t i = 0; i < sizeof end_rows / sizeof end_rows[0]; i++) {
+        const struct end_row *row = &end_rows[i];
+        int pair[2];
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(send(pair[0], row->sent, strlen(row->sent), 0), strlen(row->sent));
+        assert_int_equal(shutdown(pair[0], row->altogether ? SHUT_RDWR : SHUT_WR), 0);
+        if (glance_at(pair[1], PROTOCOL_AUTO, LIMIT) != row->glance) {
+            fail_msg("%s: %d", row->name, glance_at(pair[1], PROTOCOL_AUTO, LIMIT));
+        }
+        close(pair[0]);
+        close(pair[1]);
+        assert_int_equal(glance_at(pair[1], PROTOCOL_AUTO, LIMIT), GLANCE_REQUEST); /* what is no connection either */
+    }
+}
+
+static void of_a_long_request_it_is_not_told_whether_it_is_whole(void **state)
+{
+    (void)state;
+    static char bytes[GLANCE_SIZE + 1];
     int pair[2];
+    memset(bytes, ' ', sizeof bytes);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(send(pair[0], bytes, GLANCE_SIZE - 1, 0), GLANCE_SIZE - 1);
+    assert_int_equal(glance_at(pair[1], PROTOCOL_AUTO, SIZE_MAX), GLANCE_PARTIAL);
+    assert_int_equal(glance_size(pair[1]), GLANCE_SIZE - 1);
+    assert_int_equal(send(pair[0], bytes, 2, 0), 2);
+    assert_int_equal(glance_at(pair[1], PROTOCOL_AUTO, SIZE_MAX), GLANCE_REQUEST);
+    assert_int_equal(glance_size(pair[1]), GLANCE_SIZE);
     close(pair[0]);
-    assert_int_equal(glance_at(pair[1], PROTOCOL_AUTO), GLANCE_REQUEST);
+    assert_int_equal(glance_size(pair[1]), GLANCE_SIZE);
     close(pair[1]);
-    assert_int_equal(glance_at(pair[1], PROTOCOL_AUTO), GLANCE_REQUEST); /* what is no connection either */
+    assert_int_equal(glance_size(pair[1]), 0);
 }
 
 static void the_first_byte_tells_the_protocol_unless_it_is_fixed(void **state)
@@ -88,7 +153,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         DESCRIPTOR_TEST(what_it_asks_for_is_told_and_left_there),
-        DESCRIPTOR_TEST(one_that_has_ended_is_for_a_worker),
+        DESCRIPTOR_TEST(one_that_has_ended_is_for_a_worker_unless_nobody_is_there),
+        DESCRIPTOR_TEST(of_a_long_request_it_is_not_told_whether_it_is_whole),
         DESCRIPTOR_TEST(the_first_byte_tells_the_protocol_unless_it_is_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

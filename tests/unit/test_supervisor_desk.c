@@ -31,7 +31,7 @@ static int begin(void **state)
         return -1;
     }
     serving = serving_make(0);
-    options = (struct options){.read_timeout = CLOCK_SECOND};
+    options = (struct options){.read_timeout = CLOCK_SECOND, .max_message_size = 1000};
     worker.state = WORKER_READY;
     worker.page->busy = worker.page->running = 1;
     worker.page->turns = worker.progress = 7;
@@ -245,24 +245,33 @@ struct patience_row {
     uint64_t startup_timeout;
     const char *message; /* of the client */
     uint64_t waits;      /* at least so long, and no millisecond longer */
+    const char *reply;
 };
+
+#define NOT_READY "{\"error\":\"server_error\",\"message\":\"no worker was ready in time\"}"
+#define TOO_LATE(bytes)                                                                                                \
+    "{\"error\":\"connection_error\",\"message\":\"the request was not complete within 1000 ms "                       \
+    "(ASYA_READ_TIMEOUT); " bytes " bytes arrived\"}"
 
 static const struct patience_row patience_rows[] = {
     {"a request waits for the back-off as long as it may take to arrive", WORKER_DOWN, CLOCK_NEVER, 0, "[1]",
-     CLOCK_SECOND},
-    {"for a load it waits longer", WORKER_STARTING, 0, 0, "[1]", 300 * CLOCK_SECOND},
-    {"a load that is about to begin is one", WORKER_DOWN, NOW, 0, "[1]", 300 * CLOCK_SECOND},
-    {"as long as a load may take", WORKER_STARTING, 0, 7 * CLOCK_SECOND, "[1]", 7 * CLOCK_SECOND},
-    {"but not less than it may take to arrive", WORKER_STARTING, 0, CLOCK_MS, "[1]", CLOCK_SECOND},
-    {"who says nothing does not", WORKER_STARTING, 0, 0, "", CLOCK_SECOND},
+     CLOCK_SECOND, NOT_READY},
+    {"for a load it waits longer", WORKER_STARTING, 0, 0, "[1]", 300 * CLOCK_SECOND, NOT_READY},
+    {"a load that is about to begin is one", WORKER_DOWN, NOW, 0, "[1]", 300 * CLOCK_SECOND, NOT_READY},
+    {"as long as a load may take", WORKER_STARTING, 0, 7 * CLOCK_SECOND, "[1]", 7 * CLOCK_SECOND, NOT_READY},
+    {"but not less than it may take to arrive", WORKER_STARTING, 0, CLOCK_MS, "[1]", CLOCK_SECOND, NOT_READY},
+    {"who says nothing does not", WORKER_STARTING, 0, 0, "", CLOCK_SECOND, TOO_LATE("0")},
+    {"nor who says half of it", WORKER_STARTING, 0, 0, "[1", CLOCK_SECOND, TOO_LATE("2")},
+    {"while all are busy, who says nothing has its time", WORKER_READY, 0, 0, "", CLOCK_SECOND, TOO_LATE("0")},
+    {"and who says half of it", WORKER_READY, 0, 0, "{\"half", CLOCK_SECOND, TOO_LATE("6")},
 };
 
-static void how_long_without_a_worker(void **state)
+static void everybody_waits_for_a_time(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof patience_rows / sizeof patience_rows[0]; i++) {
         const struct patience_row *row = &patience_rows[i];
-        supervisor.alone_since = NOW;
+        supervisor.alone_since = row->state == WORKER_READY ? CLOCK_NEVER : NOW;
         worker.state = row->state;
         worker.spawn_at = row->spawn_at;
         options.startup_timeout = row->startup_timeout;
@@ -281,15 +290,168 @@ static void how_long_without_a_worker(void **state)
         size_t size = client_read(client, reply, sizeof reply - 1);
         assert_true(size < sizeof reply);
         reply[size] = '\0';
-        assert_string_equal(reply, "{\"error\":\"server_error\",\"message\":\"no worker was ready in time\"}");
+        if (strcmp(reply, row->reply) != 0) {
+            fail_msg("%s: %s", row->name, reply);
+        }
         close(client);
+    }
+}
+
+static void a_request_for_health_that_is_not_complete_is_told_in_its_own_form(void **state)
+{
+    (void)state;
+    char reply[512];
+    int client = come("GET /heal");
+    desk_accept(&supervisor);
+    (void)desk_tend(&supervisor, NOW);
+    supervisor.orphans.since[0] = NOW;
+    (void)desk_tend(&supervisor, NOW + CLOCK_SECOND);
+    assert_true(client_read(client, reply, sizeof reply) != (size_t)-1);
+    assert_non_null(strstr(reply, "HTTP/1.1 408 "));
+    close(client);
+}
+
+static void a_client_that_is_gone_takes_no_place(void **state)
+{
+    (void)state;
+    close(come(""));
+    desk_accept(&supervisor);
+    (void)desk_tend(&supervisor, NOW);
+    assert_int_equal(supervisor.orphans.count, 0);
+    assert_int_equal(empty_queue(), 0);
+}
+
+struct way_row {
+    const char *name;
+    const char *message;
+    uint64_t age;
+    const char *reply; /* what it is told when another one comes; NULL: it stays */
+};
+
+static const struct way_row way_rows[] = {
+    {"silent", "", 250 * CLOCK_MS, "connection_error"},
+    {"silent, but it has only just come", "", 50 * CLOCK_MS, NULL},
+    {"slow", "[1", 1100 * CLOCK_MS, "connection_error"},
+    {"slow, in HTTP", "POST /invoke HTTP/1.1\r\n", 1100 * CLOCK_MS, "HTTP/1.1 408 "},
+    {"it may still be on its way", "[1", 500 * CLOCK_MS, NULL},
+    {"a request", "[1]", 100 * CLOCK_SECOND, NULL},
+};
+
+static void when_it_is_full_who_says_nothing_gives_way(void **state)
+{
+    (void)state;
+    while (supervisor.queue_send >= 0 && control_send(supervisor.queue_send, CONTROL_CONNECTION, NULL, 0) == 0) {
+    } /* nothing can be handed on */
+    for (size_t i = 0; i < sizeof way_rows / sizeof way_rows[0]; i++) {
+        const struct way_row *row = &way_rows[i];
+        char reply[512];
+        int client = come(row->message);
+        (void)desk_tend(&supervisor, NOW);
+        desk_accept(&supervisor);
+        (void)desk_tend(&supervisor, NOW);
+        assert_int_equal(supervisor.orphans.count, 1);
+        supervisor.orphans.since[0] = clock_now() - row->age;
+        supervisor.orphans.numbers_end = 1; /* one is as many as there may be */
+        int other = come("[2]");
+        desk_accept(&supervisor);
+        if (listener_is_waiting(&supervisor.listener) != (row->reply == NULL)) {
+            fail_msg("%s: not so", row->name);
+        }
+        assert_int_equal(supervisor.orphans.count, 1);
+        if (row->reply != NULL) {
+            assert_true(client_read(client, reply, sizeof reply) != (size_t)-1);
+            assert_non_null(strstr(reply, row->reply));
+        } else {
+            assert_false(supervisor.desk_open); /* it would be woken all the time */
+            int accepted = listener_accept(&supervisor.listener);
+            close(accepted);
+        }
+        close(client);
+        close(other);
+        fd_close(&supervisor.orphans.fds[0]);
+        supervisor.orphans.count = 0;
+        supervisor.orphans.numbers_end = 0;
+        supervisor.desk_opens_at = 0;
+    }
+}
+
+/* ETOOMANYREFS and the like: the workers are idle, and take from the backlog. */
+static void who_cannot_be_handed_on_is_told_in_time_and_followed_by_nobody(void **state)
+{
+    (void)state;
+    char reply[512];
+    int queue = supervisor.queue_send;
+    supervisor.queue_send = -1;
+    int clients[] = {come(""), come("[1]")};
+    desk_accept(&supervisor);
+    (void)desk_tend(&supervisor, NOW);
+    assert_int_equal(supervisor.orphans.count, 2);
+    int next = come("[2]");
+    desk_accept(&supervisor);
+    assert_true(listener_is_waiting(&supervisor.listener));
+    assert_false(supervisor.desk_open);
+    worker.page->turns++; /* it gets on */
+    (void)desk_tend(&supervisor, NOW);
+    supervisor.orphans.since[0] = supervisor.orphans.since[1] = NOW;
+    supervisor.stuck_since = NOW;
+    (void)desk_tend(&supervisor, NOW + CLOCK_SECOND - 1);
+    assert_int_equal(supervisor.orphans.count, 2);
+    (void)desk_tend(&supervisor, NOW + CLOCK_SECOND);
+    assert_int_equal(supervisor.orphans.count, 0);
+    assert_true(client_read(clients[0], reply, sizeof reply) != (size_t)-1);
+    assert_non_null(strstr(reply, "connection_error"));
+    assert_true(client_read(clients[1], reply, sizeof reply) != (size_t)-1);
+    assert_non_null(strstr(reply, "server_error"));
+    assert_non_null(strstr(reply, "could not be handed to a worker"));
+    supervisor.queue_send = queue;
+    close(clients[0]);
+    close(clients[1]);
+    close(next);
+}
+
+static void a_full_queue_is_no_reason_while_all_are_busy(void **state)
+{
+    (void)state;
+    while (control_send(supervisor.queue_send, CONTROL_CONNECTION, NULL, 0) == 0) {
+    }
+    int client = come("[1]");
+    desk_accept(&supervisor);
+    for (uint64_t now = NOW; now < NOW + 10 * CLOCK_SECOND; now += CLOCK_SECOND) {
+        (void)desk_tend(&supervisor, now);
+    }
+    assert_int_equal(supervisor.orphans.count, 1);
+    close(client);
+}
+
+static void while_all_are_full_of_clients_it_is_open_too(void **state)
+{
+    (void)state;
+    worker.page->busy = worker.page->running = 0;
+    uint64_t now = NOW + 10 * CLOCK_SECOND;
+    for (int full = 0; full < 3; full++) {
+        worker.page->full = full % 2 != 0 ? FULL_OF_CLIENTS : FULL_NOT;
+        worker.page->turns++; /* its loop goes round all the same */
+        tick_wake(&supervisor, now);
+        (void)tick(&supervisor, now);
+        (void)desk_tend(&supervisor, now);
+        assert_int_equal(supervisor.desk_open, full % 2);
+        now += CLOCK_SECOND;
+        worker.page->turns++;
+        (void)desk_tend(&supervisor, now);
+        assert_int_equal(supervisor.desk_open, full % 2);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DESK_TEST(how_long_without_a_worker),
+        DESK_TEST(everybody_waits_for_a_time),
+        DESK_TEST(a_request_for_health_that_is_not_complete_is_told_in_its_own_form),
+        DESK_TEST(a_client_that_is_gone_takes_no_place),
+        DESK_TEST(when_it_is_full_who_says_nothing_gives_way),
+        DESK_TEST(who_cannot_be_handed_on_is_told_in_time_and_followed_by_nobody),
+        DESK_TEST(a_full_queue_is_no_reason_while_all_are_busy),
+        DESK_TEST(while_all_are_full_of_clients_it_is_open_too),
         DESK_TEST(while_nobody_gets_on_it_takes_who_comes),
         DESK_TEST(a_full_queue_is_not_a_want_of_workers),
         DESK_TEST(once_a_worker_gets_on_it_takes_nobody),
