@@ -188,7 +188,7 @@ _check_interpreter()
 _asya = _load()
 del _IMAGES, _TEXTS
 loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
-HandlerTimeout, ClientGone, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.context
+HandlerTimeout, ClientGone, ShuttingDown, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.ShuttingDown, _asya.context
 
 if __name__ == "__main__":
     sys.modules["asya_runtime"] = sys.modules["__main__"]  # the handler's `import asya_runtime` is this module

@@ -11,6 +11,7 @@
 
 static PyObject *timeout_class;
 static PyObject *gone_class;
+static PyObject *stopping_class;
 static struct call *first;
 
 uint32_t active_reason(const struct call *call)
@@ -21,7 +22,10 @@ uint32_t active_reason(const struct call *call)
     return atomic_load_explicit(&call->slot->reason, memory_order_relaxed);
 }
 
-static PyObject *class_of(uint32_t reason) { return reason == CANCEL_TIMEOUT ? timeout_class : gone_class; }
+static PyObject *class_of(uint32_t reason)
+{
+    return reason == CANCEL_TIMEOUT ? timeout_class : reason == CANCEL_STOPPING ? stopping_class : gone_class;
+}
 
 bool active_is_obeyed(const struct call *call)
 {
@@ -36,8 +40,9 @@ bool active_is_obeyed(const struct call *call)
 /* Raises the exception here. */
 static bool raise_here(uint32_t reason)
 {
-    PyErr_SetString(class_of(reason), reason == CANCEL_TIMEOUT ? "the function ran longer than ASYA_HANDLER_TIMEOUT"
-                                                               : "the client closed its connection");
+    PyErr_SetString(class_of(reason), reason == CANCEL_TIMEOUT    ? "the function ran longer than ASYA_HANDLER_TIMEOUT"
+                                      : reason == CANCEL_STOPPING ? "the runtime stops: ASYA_GRACE_PERIOD is over"
+                                                                  : "the client closed its connection");
     return false;
 }
 
@@ -135,20 +140,21 @@ struct call *active_here(void)
 
 static PyMethodDef on_cancel_method = {"on_cancel", on_cancel, METH_VARARGS, NULL};
 
+/* One reference for the module, one for us. */
+static bool add_class(PyObject *module, const char *name, PyObject **ret_class)
+{
+    char full[64];
+    (void)PyOS_snprintf(full, sizeof full, "asya_runtime.%s", name);
+    *ret_class = PyErr_NewException(full, PyExc_BaseException, NULL);
+    Py_XINCREF(*ret_class);
+    return *ret_class != NULL && PyModule_AddObject(module, name, *ret_class) == 0;
+}
+
 int active_add_exceptions(PyObject *module)
 {
-    timeout_class = PyErr_NewException("asya_runtime.HandlerTimeout", PyExc_BaseException, NULL);
-    gone_class = PyErr_NewException("asya_runtime.ClientGone", PyExc_BaseException, NULL);
-    if (timeout_class == NULL || gone_class == NULL) {
-        return -1;
-    }
-    Py_INCREF(timeout_class); /* one for the module, one for us */
-    Py_INCREF(gone_class);
-    if (PyModule_AddObject(module, "HandlerTimeout", timeout_class) != 0 ||
-        PyModule_AddObject(module, "ClientGone", gone_class) != 0) {
-        return -1;
-    }
-    return 0;
+    bool added = add_class(module, "HandlerTimeout", &timeout_class) && add_class(module, "ClientGone", &gone_class) &&
+                 add_class(module, "ShuttingDown", &stopping_class);
+    return added ? 0 : -1;
 }
 
 static void (*python_handler)(int);

@@ -19,7 +19,8 @@
 
 #include "python/call.h"
 
-/* Makes the exception classes HandlerTimeout and ClientGone and adds them to `module`. 0, or -1 with an exception. */
+/* Makes the exception classes HandlerTimeout, ClientGone and ShuttingDown and adds them to `module`. 0, or -1 with an
+ * exception. */
 int active_add_exceptions(PyObject *module);
 
 /* In a worker: installs the signal handlers, and has crashes and STACK_SIGNAL write the Python stacks to `stack`, which

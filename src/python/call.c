@@ -58,7 +58,7 @@ static void write_failure(struct call *call, bool before_call)
 {
     struct reply *reply = call->reply;
     report_write(call->protocol, before_call, call->failure, &reply->body);
-    reply->status = before_call ? 400 : 500;
+    reply->status = before_call ? 400 : call->failure->category == ERR_SERVER ? 503 : 500;
     reply->succeeded = false;
     if (call->streaming) {
         (void)stream_send(call, "error", &reply->body);
@@ -150,12 +150,18 @@ PyObject *call_function(struct call *call)
 
 bool call_end_function(struct call *call, PyObject *result, const struct error *err, PyObject **ret_result)
 {
-    if (active_remove(call) == CANCEL_TIMEOUT) { /* whatever it returned or raised: it was asked to stop for this */
-        struct error timeout;
+    uint32_t reason = active_remove(call);
+    bool is_stopped = reason == CANCEL_STOPPING && call->told && result == NULL;
+    if (reason == CANCEL_TIMEOUT || is_stopped) { /* whatever it raised, or returned too late: it was asked to stop */
+        struct error asked;
         PyErr_Clear();
         Py_XDECREF(result);
-        cancel_timeout_error(&timeout, call->binding->timeout);
-        call_fail_error(call, &timeout, false);
+        if (is_stopped) {
+            cancel_stopping_error(&asked);
+        } else {
+            cancel_timeout_error(&asked, call->binding->timeout);
+        }
+        call_fail_error(call, &asked, false);
         return false;
     }
     if (result == NULL) {

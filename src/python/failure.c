@@ -191,6 +191,7 @@ static struct known_exception known_exception_of(const struct error *err)
     static const struct known_exception json = KNOWN("json.decoder.JSONDecodeError", "ValueError\0Exception");
     static const struct known_exception encoding = KNOWN("UnicodeDecodeError", "UnicodeError\0ValueError\0Exception");
     static const struct known_exception memory = KNOWN("MemoryError", "Exception");
+    static const struct known_exception server = KNOWN("RuntimeError", "Exception");
     switch (err->category) {
     case ERR_EMPTY:
     case ERR_JSON:
@@ -199,6 +200,8 @@ static struct known_exception known_exception_of(const struct error *err)
         return encoding;
     case ERR_MEMORY:
         return memory;
+    case ERR_SERVER:
+        return server;
     default:
         return (struct known_exception)KNOWN(err->type, "Exception");
     }

@@ -8,3 +8,8 @@ void cancel_timeout_error(struct error *err, uint64_t limit)
         err, "HandlerTimeout", "the function did not finish within %llu.%03llu s (ASYA_HANDLER_TIMEOUT)",
         (unsigned long long)(limit / CLOCK_SECOND), (unsigned long long)(limit % CLOCK_SECOND / CLOCK_MS));
 }
+
+void cancel_stopping_error(struct error *err)
+{
+    error_set(err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
+}

@@ -17,4 +17,7 @@ enum { STACK_SIGNAL = 60, CANCEL_SIGNAL = 61 };
 /* The reply to a request that ran longer than `limit` nanoseconds: processing_error, type HandlerTimeout. */
 void cancel_timeout_error(struct error *err, uint64_t limit);
 
+/* The reply to a request that does not finish before the runtime ends: server_error. */
+void cancel_stopping_error(struct error *err);
+
 #endif

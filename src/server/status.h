@@ -46,7 +46,7 @@ enum fullness {
 };
 
 /* Why a request is to be cancelled. */
-enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE };
+enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE, CANCEL_STOPPING };
 
 struct status_slot {
     _Atomic uint32_t state;    /* a word as above. WAITING, RUNNING and STREAMING are left by compare-and-exchange: one

@@ -43,7 +43,7 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
     struct error err;
     cause_error(cause, &err);
     if (supervisor->is_over_time) {
-        error_set(&err, ERR_SERVER, 0, "the runtime is shutting down and this request did not finish in time");
+        cancel_stopping_error(&err);
     }
     struct error late;
     cancel_timeout_error(&late, supervisor->options->handler_timeout);

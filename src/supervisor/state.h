@@ -21,7 +21,8 @@ struct supervisor {
     enum phase phase;
     int exit_code;
     bool is_quiet;     /* the start failed, and its cause is logged already */
-    bool is_over_time; /* the grace period is over: what still runs is answered with server_error */
+    bool is_softened;  /* the grace period ends: functions that run were asked to stop */
+    bool is_over_time; /* and what is left is ended: what still runs is answered with server_error */
     bool rss_warned;   /* a fresh worker exceeds max_rss: it was said */
     bool desk_open;    /* the listening socket is ours to accept from */
     bool all_busy;     /* at the last tick no worker got on, and none has since */
@@ -97,6 +98,9 @@ uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint6
 /* When a process that was asked to end is killed: in a second, or where the runtime stops with what is left of the
  * grace period (stop.c). */
 uint64_t stop_term(const struct supervisor *supervisor, uint64_t now);
+
+/* While the runtime stops: does what the end of the grace period asks for; returns when it is to be called again. */
+uint64_t stop_tend(struct supervisor *supervisor, uint64_t now);
 
 /* The stop is over time: every worker is killed, and what still runs is answered with server_error (stop.c). */
 void stop_now(struct supervisor *supervisor, const char *reason);

@@ -1,16 +1,26 @@
-/* The end: who is being served, or has connected, is answered first; then the workers go. */
+/*
+ * The end: who is being served, or has connected, is answered first; then the workers go.
+ *
+ *   SIGTERM             what runs may finish, who waits is answered
+ *   the last second     functions that still run are asked to stop, as at a time limit: `finally`, `atexit`, the end of
+ * a of the grace        stream have their turn. A tenth of the grace period where that is shorter its last quarter
+ * SIGTERM to the workers' process groups the end             SIGKILL, and server_error for whoever still waits
+ */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/log.h"
 #include "server/control.h"
 #include "supervisor/readyfile.h"
 #include "supervisor/state.h"
+#include "supervisor/watch.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 
-#define TERM_TIME (1 * CLOCK_SECOND) /* between SIGTERM and SIGKILL */
+#define TERM_TIME     (1 * CLOCK_SECOND) /* between SIGTERM and SIGKILL */
+#define SOFT_TIME     (1 * CLOCK_SECOND) /* for functions that were asked to stop, SIGTERM included */
+#define LOOK_INTERVAL (20 * CLOCK_MS)    /* between looks whether one has begun that was not asked yet */
 
 static void stop_kill_all(struct supervisor *supervisor)
 {
@@ -21,11 +31,11 @@ static void stop_kill_all(struct supervisor *supervisor)
 
 uint64_t stop_term(const struct supervisor *supervisor, uint64_t now)
 {
-    if (supervisor->is_over_time) {
-        return now;
-    }
     uint64_t term = clock_after(now, TERM_TIME);
-    return supervisor->phase == PHASE_STOPPING ? clock_earlier(term, supervisor->kill_at) : term;
+    if (supervisor->phase != PHASE_STOPPING) {
+        return term;
+    }
+    return supervisor->kill_at == CLOCK_NEVER ? now : clock_earlier(term, supervisor->kill_at);
 }
 
 void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit_code)
@@ -62,6 +72,58 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
             }
         }
     }
+}
+
+/* Functions that run are told that the end is near. */
+static void soften(struct supervisor *supervisor, uint64_t left)
+{
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        running += worker->state == WORKER_STOPPING ? watch_ask_to_stop(worker) : 0;
+    }
+    if (!supervisor->is_softened && running > 0) {
+        log_warning("the grace period (ASYA_GRACE_PERIOD) is over in %llu ms: %u requests that run are asked to stop",
+                    (unsigned long long)(left / CLOCK_MS), running);
+    }
+    supervisor->is_softened = true;
+}
+
+/* Whoever has not obeyed, and the children of the functions. */
+static void terminate(struct supervisor *supervisor)
+{
+    supervisor->is_over_time = true;
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (supervisor->workers[i].pid > 0) {
+            remains_terminate(supervisor->workers[i].pid);
+        }
+    }
+}
+
+uint64_t stop_tend(struct supervisor *supervisor, uint64_t now)
+{
+    uint64_t end = supervisor->kill_at;
+    uint64_t tenth = supervisor->options->grace_period / 10;
+    uint64_t soft = tenth < SOFT_TIME ? tenth : SOFT_TIME;
+    if (end == CLOCK_NEVER) {
+        return end;
+    }
+    if (end <= now) {
+        stop_now(supervisor, "the grace period is over (ASYA_GRACE_PERIOD)");
+        return CLOCK_NEVER;
+    }
+    if (now < end - soft) {
+        return end - soft;
+    }
+    soften(supervisor, end - now);
+    uint64_t terminate_at = end - soft / 4;
+    if (now < terminate_at) {
+        return clock_earlier(clock_after(now, LOOK_INTERVAL), terminate_at);
+    }
+    if (!supervisor->is_over_time) {
+        terminate(supervisor);
+    }
+    return clock_earlier(clock_after(now, LOOK_INTERVAL), end);
 }
 
 void stop_now(struct supervisor *supervisor, const char *reason)

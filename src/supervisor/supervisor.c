@@ -34,10 +34,7 @@ static bool is_any_alive(const struct supervisor *supervisor)
 /* While the runtime stops: whoever waits is handed over, and the grace period ends. */
 static uint64_t expire_stopping(struct supervisor *supervisor, uint64_t now)
 {
-    if (supervisor->kill_at <= now) {
-        stop_now(supervisor, "the grace period is over (ASYA_GRACE_PERIOD)");
-    }
-    uint64_t next = clock_earlier(supervisor->kill_at, tick(supervisor, now));
+    uint64_t next = clock_earlier(stop_tend(supervisor, now), tick(supervisor, now));
     if (supervisor_count(supervisor, WORKER_STOPPING) > 0) {
         next = clock_earlier(next, desk_hand_over(supervisor, now));
     }

@@ -183,3 +183,21 @@ void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX /
         }
     }
 }
+
+uint32_t watch_ask_to_stop(const struct worker *worker)
+{
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        struct status_slot *slot = &worker->page->slots[i];
+        enum slot_state state = slot_state(slot);
+        if (state != SLOT_RUNNING && state != SLOT_STREAMING && state != SLOT_ANSWERED) {
+            continue;
+        }
+        running++;
+        uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+        if (atomic_load_explicit(&slot->cancel, memory_order_relaxed) != sequence) {
+            cancel(worker, slot, sequence, CANCEL_STOPPING);
+        }
+    }
+    return running;
+}

@@ -29,4 +29,8 @@ uint64_t watch_worker(struct worker *worker, const struct options *options, uint
 /* Sets the bit of each place whose request had run into its time limit when last looked at. */
 void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
 
+/* The runtime stops: asks each function that runs, and was not asked for another reason, to end. Returns how many of
+ * the worker's requests run. */
+uint32_t watch_ask_to_stop(const struct worker *worker);
+
 #endif

@@ -2,11 +2,12 @@
 import os
 import signal
 import sys
+import threading
 import time
 
 import pytest
 
-from harness import processes
+from harness import processes, protocols
 
 pytestmark = pytest.mark.supervised
 
@@ -104,3 +105,126 @@ def test_a_stop_waits_a_second_for_it_and_no_longer(runtime, place):
         assert server.stop() == 0
         assert 0.9 < time.monotonic() - started < 8
         assert not processes.alive(child)
+
+
+# -- the end of the grace period ---------------------------------------------------------------------------------------
+
+ASKED = """
+import asyncio, atexit, os, time
+atexit.register(lambda: open("left", "w").close())
+def cleaned():
+    open("cleaned", "w").close()
+def process(payload):
+    try:
+        while True:
+            open("up", "w").close()
+            time.sleep(0.01)
+    finally:
+        cleaned()
+async def task(payload):
+    try:
+        open("up", "w").close()
+        await asyncio.sleep(60)
+    finally:
+        cleaned()
+def stream(payload):
+    try:
+        while True:
+            open("up", "w").close()
+            yield 1
+            time.sleep(0.01)
+    finally:
+        cleaned()
+async def tasks(payload):
+    try:
+        while True:
+            open("up", "w").close()
+            yield 1
+            await asyncio.sleep(0.01)
+    finally:
+        cleaned()
+def ready(payload):
+    import asya_runtime
+    try:
+        open("up", "w").close()
+        time.sleep(60)
+    except asya_runtime.ShuttingDown:
+        cleaned()
+        return "what there is"
+"""
+GRACE = {"ASYA_GRACE_PERIOD": "3"}
+SOFT = ["WARNING .*asked to stop", "WARNING .*server_error"]
+
+
+def up(place):
+    return processes.eventually((place / "up").exists)
+
+
+@pytest.fixture
+def asked(tmp_path):
+    (tmp_path / "asked.py").write_text(ASKED)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name, concurrency", [("process", 1), ("process", 3), ("task", 1), ("task", 3)])
+def test_at_the_end_of_the_grace_period_a_function_may_clean_up(runtime, asked, name, concurrency):
+    env = {**GRACE, "ASYA_CONCURRENCY": concurrency}
+    with runtime("asked:" + name, cwd=asked, env=env, allow_log=SOFT) as server:
+        with server.connect() as connection:
+            connection.send(b"1 ")
+            assert up(asked)
+            started = time.monotonic()
+            server.kill(signal.SIGTERM)
+            assert connection.reply()["error"] == "server_error"
+        assert server.wait() == 0
+        assert time.monotonic() - started > 2, "not before the end is near"
+        assert (asked / "cleaned").exists() and (asked / "left").exists()
+
+
+@pytest.mark.parametrize("name, concurrency", [("stream", 1), ("stream", 3), ("tasks", 1)])
+def test_a_stream_ends_with_an_error_and_done(runtime, asked, name, concurrency):
+    env = {**GRACE, "ASYA_CONCURRENCY": concurrency}
+    with runtime("asked:" + name, cwd=asked, env=env, allow_log=SOFT) as server:
+        with protocols.Stream(server.path, protocols.hops(1)) as stream:
+            assert up(asked)
+            server.kill(signal.SIGTERM)
+            events = list(stream)
+        assert [event[0] for event in events[-2:]] == ["error", "done"]
+        assert "shutting down" in events[-2][1]["details"]["message"]
+        assert server.wait() == 0
+        assert (asked / "cleaned").exists() and (asked / "left").exists()
+
+
+def test_in_http_it_is_503(runtime, asked):
+    with runtime("asked", cwd=asked, env=GRACE, allow_log=SOFT) as server:
+        replies = []
+        client = threading.Thread(target=lambda: replies.append(protocols.invoke(server.path, protocols.hops(1))))
+        client.start()
+        assert up(asked)
+        assert server.stop() == 0
+        client.join()
+        status, body = replies[0]
+        assert status == 503 and body["details"]["type"] == "RuntimeError", replies
+
+
+def test_what_a_function_returns_when_it_is_asked_counts(runtime, asked):
+    with runtime("asked:ready", cwd=asked, env=GRACE, allow_log=SOFT) as server:
+        with server.connect() as connection:
+            connection.send(b"1 ")
+            assert up(asked)
+            server.kill(signal.SIGTERM)
+            assert connection.reply()["result"] == "what there is"
+        assert server.wait() == 0
+
+
+def test_who_waits_behind_it_is_answered_as_well(runtime, asked):
+    with runtime("asked", cwd=asked, env=GRACE, allow_log=SOFT) as server:
+        waiting = [server.connect() for _ in range(5)]
+        for connection in waiting:
+            connection.send(b"1 ")
+        assert up(asked)
+        server.kill(signal.SIGTERM)
+        for connection in waiting:
+            assert connection.reply()["error"] == "server_error"
+            connection.close()
+        assert server.wait() == 0

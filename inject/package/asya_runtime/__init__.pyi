@@ -19,6 +19,9 @@ class HandlerTimeout(BaseException):
 class ClientGone(BaseException):
     """Raised in a function whose client has gone away, where ASYA_CANCEL_ON_DISCONNECT is set."""
 
+class ShuttingDown(BaseException):
+    """Raised in a function that still runs when the last second of ASYA_GRACE_PERIOD begins."""
+
 @type_check_only
 class Context:
     """What is known of one request. Strings are "" and dicts {} where there is nothing."""
