@@ -72,6 +72,7 @@ int main(int count, char **arguments)
             (void)fprintf(stderr, "asya-echo: cannot make slots, page or keeper\n");
             return EXIT_INTERNAL;
         }
+        status_reset(status);
     }
     struct server_config config = {.listener = listener.fd,
                                    .control = control,

@@ -201,7 +201,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     }
     struct error err;
     error_set_processing(&err, "WorkerCrashed", "the worker process was killed");
-    struct rescued rescued = rescue_slots(worker.park.receive, worker.park.count, &page, &orphans, &err);
+    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
+    rescue_slots(&rescue, worker.park.receive, worker.park.count);
+    struct rescued rescued = rescue.done;
     if (rescued.answered + rescued.handed_on + rescued.partial > SLOTS * PARK_GROUP ||
         orphans.count != rescued.handed_on) {
         abort();

@@ -89,16 +89,32 @@ static bool is_in_service(const struct conn *conn)
            ((conn->state == CONN_STREAMING || conn->state == CONN_FLUSHING) && !conn->stream_is_over);
 }
 
+/* False with errno where there is no memory to watch it. What else may be said is of descriptors that are not ours any
+ * more. */
+static bool change_events(struct conn *conn, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = conn};
+    int operation = conn->events == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    if (epoll_ctl(conn->host->epoll, operation, conn->fd, &event) == 0) {
+        conn->events = events;
+        return true;
+    }
+    if (errno != ENOMEM && errno != ENOSPC) {
+        status_give_up(conn->host->page);
+    }
+    return false;
+}
+
 void conn_close(struct conn *conn)
 {
     struct conn_host *host = conn->host;
     if (conn->events != 0) { /* not left to close(): a copy of the descriptor would keep it there */
-        (void)epoll_ctl(host->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
+        (void)change_events(conn, 0);
     }
     list_remove(&host->lists[conn->state], conn);
     bool is_ours = !conn->handed_on && !slot_is_answered(conn) && slot_claim(conn);
     if (is_ours) {
-        (void)hangup(&conn->fd);
+        conn_end_if_tampered(host, -hangup(&conn->fd));
     } else {
         fd_close(&conn->fd);
     }
@@ -113,13 +129,7 @@ void conn_close(struct conn *conn)
 
 void conn_watch(struct conn *conn, uint32_t events)
 {
-    if (conn->events == events) {
-        return;
-    }
-    struct epoll_event event = {.events = events, .data.ptr = conn};
-    int operation = conn->events == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
-    if (epoll_ctl(conn->host->epoll, operation, conn->fd, &event) == 0) {
-        conn->events = events;
+    if (conn->events == events || change_events(conn, events)) {
         return;
     }
     log_error("server_error: cannot watch a connection: %s", strerror(errno));
@@ -133,7 +143,11 @@ void conn_watch(struct conn *conn, uint32_t events)
 bool conn_is_hung_up(const struct conn *conn)
 {
     struct pollfd look = {.fd = conn->fd};
-    return poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
+    bool found = poll(&look, 1, 0) == 1;
+    if (found && (look.revents & POLLNVAL) != 0) {
+        status_give_up(conn->host->page);
+    }
+    return found && (look.revents & POLLHUP) != 0;
 }
 
 static void drain(struct conn *conn)
@@ -182,15 +196,17 @@ static void next_request(struct conn *conn)
     conn->data = NULL;
     intake_begin(conn);
     conn_enter(conn, CONN_READING);
-    slot_set(conn, conn->in.size > 0 ? SLOT_READING : SLOT_WAITING);
+    slot_renew(conn, conn->in.size > 0 ? conn->in.data : NULL);
 }
+
+bool conn_is_kept(const struct conn *conn) { return conn->keep_alive && !conn->refused && !conn->peer_done; }
 
 void conn_finish(struct conn *conn)
 {
     if (conn->refused && !conn->peer_done && shutdown(conn->fd, SHUT_WR) == 0) {
         conn_enter(conn, CONN_DRAINING);
         drain(conn);
-    } else if (conn->keep_alive && !conn->refused && !conn->peer_done) {
+    } else if (conn_is_kept(conn)) {
         next_request(conn);
     } else {
         conn_close(conn);
@@ -224,7 +240,7 @@ void conn_refuse_http(struct conn *conn, unsigned status, const struct error *er
     conn->keep_alive = false;
     conn->head_size = 0;
     conn->refused = err->category != ERR_CONNECTION; /* who is late has had its time */
-    slot_set(conn, SLOT_REPLYING);
+    slot_reply(conn);
     conn_enter(conn, CONN_WRITING);
     if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
         output_reply(conn, &out);
@@ -402,7 +418,7 @@ void conn_turn_away(const struct conn_host *host, int fd)
     log_error("out_of_memory: no memory or no descriptor for a connection");
 }
 
-struct conn *conn_accept(struct conn_host *host, int fd)
+struct conn *conn_accept(struct conn_host *host, int fd, bool kept)
 {
     struct conn *conn = host->spare;
     if (conn != NULL) {
@@ -418,6 +434,7 @@ struct conn *conn_accept(struct conn_host *host, int fd)
     conn->host = host;
     conn->fd = fd;
     conn->slot = NO_SLOT;
+    conn->served = kept ? 1 : 0;
     conn->in = buffer_make(INTAKE_LIMIT(host->max_message));
     conn->out = buffer_make(REPLY_LIMIT);
     conn->deadline = clock_after(clock_now(), host->read_timeout);

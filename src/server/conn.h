@@ -74,6 +74,7 @@ struct conn {
     bool keep_alive;     /* another request may follow the reply */
     bool gone;           /* a stream's client is gone */
     bool stream_is_over; /* what is left of a stream is only to be sent */
+    enum slot_then then; /* what it is once all that is to be sent is out */
     uint32_t served;     /* requests answered on it before this one */
     size_t seen;         /* bytes of this request that have arrived */
     union {
@@ -147,9 +148,9 @@ struct conn_host {
 
 /* ---- for server.c ----------------------------------------------------------------------------------------------- */
 
-/* Takes over `fd`, a non-blocking CLOEXEC stream socket. Nothing is read from it yet. NULL if there is no memory: it is
- * answered and closed. */
-struct conn *conn_accept(struct conn_host *host, int fd);
+/* Takes over `fd`, a non-blocking CLOEXEC stream socket. Nothing is read from it yet. `kept`: another worker has
+ * answered a request on it, and it is between two. NULL if there is no memory: it is answered and closed. */
+struct conn *conn_accept(struct conn_host *host, int fd, bool kept);
 
 /* There is no memory even for the connection's state, or no descriptor to keep it: a reply that needs none, in the form
  * that what has arrived asks for. Closes `fd`. */
@@ -208,6 +209,9 @@ void conn_refuse(struct conn *conn, const struct error *err);
 
 /* Likewise with an HTTP status that the category does not tell. */
 void conn_refuse_http(struct conn *conn, unsigned status, const struct error *err);
+
+/* It stays open behind the reply, for a next request. */
+bool conn_is_kept(const struct conn *conn);
 
 /* The reply is out, or there is nobody to take it: the next request, draining, or the end. */
 void conn_finish(struct conn *conn);

@@ -14,6 +14,8 @@ enum control_type {
     CONTROL_SLOTS,    /* worker: the attached descriptors are the receiving ends of further parking slots */
     CONTROL_TRIM,     /* worker: slots beyond PARK_KEPT are empty and closed here; close their receiving ends */
     CONTROL_CONNECTION, /* supervisor, in the queue all workers share: serve the attached connection */
+    CONTROL_KEPT_ALIVE, /* likewise: requests were answered on it before, it is an HTTP connection between two of them
+                         */
     CONTROL_RETIRE,     /* worker: I have served my ASYA_MAX_REQUESTS; supervisor: accept no more, finish, end */
     CONTROL_WATCH,      /* worker: a request runs and nobody looks at the page (status_page.watched was 0), or the loop
                          * turns and somebody waits for that (status_page.awaited was set) */

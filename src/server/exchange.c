@@ -47,7 +47,7 @@ static bool is_chunked(const struct conn *conn) { return conn->http.request.mino
 /* Sends what conn->out holds as far as the client takes it; the rest waits for the client. False if it is gone. */
 static bool push(struct conn *conn)
 {
-    switch (output_push(conn, (struct view){(const char *)conn->out.data, conn->out.size})) {
+    switch (output_stream(conn)) {
     case OUTPUT_SENT:
         buffer_reset(&conn->out, SCRATCH_SIZE);
         conn->sent = 0;
@@ -74,7 +74,7 @@ static bool push(struct conn *conn)
 
 bool exchange_stream(struct conn *conn)
 {
-    if (conn->protocol != PROTOCOL_HTTP || conn->state != CONN_RUNNING || !slot_leave(conn, SLOT_STREAMING)) {
+    if (conn->protocol != PROTOCOL_HTTP || conn->state != CONN_RUNNING || slot_is_answered(conn)) {
         conn->gone = conn->protocol == PROTOCOL_HTTP;
         return false;
     }
@@ -88,8 +88,19 @@ bool exchange_stream(struct conn *conn)
         conn->gone = true;
         return false;
     }
+    slot_set_chunked(conn, is_chunked(conn));
+    conn->then = THEN_EVENT;
     conn_enter(conn, CONN_FLUSHING); /* push() moves it on */
     return push(conn);
+}
+
+/* What a stream lacks behind this event. */
+static enum slot_then after_event(struct view name)
+{
+    if (view_is(name, "done")) {
+        return THEN_END;
+    }
+    return view_is(name, "error") ? THEN_DONE : THEN_EVENT;
 }
 
 bool exchange_event(struct conn *conn, struct view name, struct view json)
@@ -113,6 +124,7 @@ bool exchange_event(struct conn *conn, struct view name, struct view json)
         log_error("out_of_memory: no memory for an event of %zu bytes", json.size);
         return false;
     }
+    conn->then = after_event(name);
     return push(conn);
 }
 
@@ -140,9 +152,10 @@ void exchange_stream_end(struct conn *conn, bool complete)
 {
     struct conn_host *host = conn->host;
     struct view end = http1_stream_end(is_chunked(conn));
-    bool whole = slot_leave(conn, SLOT_SENT) && complete && !conn->gone &&
-                 buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && push(conn);
     conn->stream_is_over = true;
+    conn->then = THEN_CLOSED;
+    bool whole = slot_leave(conn, SLOT_REPLYING) && complete && !conn->gone &&
+                 buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && push(conn);
     if (conn->fd < 0) {
         host->running--;
         conn_released(host);

@@ -15,11 +15,6 @@ void http_begin(struct conn *conn)
     conn->http.has_head = false;
 }
 
-static bool is(struct view path, const char *wanted)
-{
-    return path.size == strlen(wanted) && memcmp(path.data, wanted, path.size) == 0;
-}
-
 static void write_head(struct conn *conn, unsigned status, size_t size, const char *allow)
 {
     struct http1_response response = {.status = status,
@@ -50,7 +45,7 @@ static void answer_fixed(struct conn *conn, const unsigned char *message, size_t
         memcpy(bytes + used, body, strlen(body));
         used += strlen(body);
     }
-    slot_set(conn, SLOT_REPLYING);
+    slot_reply(conn);
     output_small(conn, (struct view){bytes, used});
 }
 
@@ -76,7 +71,7 @@ static enum wire_step route(struct conn *conn, const unsigned char *message, siz
     const struct http1_request *request = &conn->http.request;
     struct view path = http1_view(message, request->path);
     bool reads = request->method == HTTP1_GET || request->method == HTTP1_HEAD;
-    if (is(path, "/healthz")) {
+    if (view_is(path, "/healthz")) {
         if (!reads) {
             answer_fixed(conn, message, size, 405, "GET, HEAD", "{\"error\":\"method_not_allowed\"}");
         } else if (conn->host->draining) {
@@ -86,7 +81,7 @@ static enum wire_step route(struct conn *conn, const unsigned char *message, siz
         }
         return WIRE_BAD;
     }
-    if (!is(path, "/invoke")) {
+    if (!view_is(path, "/invoke")) {
         answer_fixed(conn, message, size, 404, NULL, "{\"error\":\"not_found\"}");
         return WIRE_BAD;
     }

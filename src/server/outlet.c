@@ -6,6 +6,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+void outlet_begin(struct status_slot *slot) { atomic_store_explicit(&slot->left, LEFT_ALL, memory_order_relaxed); }
+
+static void note(struct status_slot *slot, uint32_t left, enum slot_then then)
+{
+    atomic_store_explicit(&slot->left, left, memory_order_relaxed);
+    atomic_store_explicit(&slot->then, (uint8_t)then, memory_order_relaxed);
+}
+
 /* Not through libc: musl's sendmmsg() is a loop of sendmsg(). */
 static long send_marked(struct status_outlet *outlet, int fd)
 {
@@ -25,8 +33,9 @@ static ssize_t send_plainly(int fd, const struct msghdr *message)
     return sent;
 }
 
-/* Without the system call the reply counts as begun before it is. */
-static ssize_t send_unmarked(struct status_slot *slot, int fd, const struct msghdr *message)
+/* Without the system call a reply counts as begun, and not whole, before it is. */
+static ssize_t send_unmarked(struct status_slot *slot, uint32_t left, enum slot_then then, int fd,
+                             const struct msghdr *message)
 {
     static bool told;
     if (!told) {
@@ -34,47 +43,60 @@ static ssize_t send_unmarked(struct status_slot *slot, int fd, const struct msgh
         log_warning("sendmmsg is not allowed here: a worker that dies while it sends a reply may leave its client "
                     "without one");
     }
-    (void)slot_move(slot, SLOT_REPLYING, SLOT_SENT);
+    uint32_t before = atomic_load_explicit(&slot->left, memory_order_relaxed);
+    atomic_store_explicit(&slot->left, left, memory_order_release);
     ssize_t sent = send_plainly(fd, message);
-    if (sent <= 0) {
-        int error = errno;
-        (void)slot_move(slot, SLOT_SENT, SLOT_REPLYING);
-        errno = error;
+    if (sent > 0) {
+        note(slot, left - (uint32_t)sent, then);
+    } else {
+        atomic_store_explicit(&slot->left, before, memory_order_relaxed);
     }
     return sent;
 }
 
-ssize_t outlet_send(struct status_page *page, uint32_t slot, int fd, struct iovec *parts, size_t count)
+ssize_t outlet_send(struct status_page *page, uint32_t slot, enum slot_then then, int fd, struct iovec *parts,
+                    size_t count)
 {
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
     if (page == NULL || slot >= SLOTS_MAX) {
         return send_plainly(fd, &message);
     }
+    uint32_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        left += (uint32_t)parts[i].iov_len;
+    }
     static bool missing;
     if (missing) {
-        return send_unmarked(&page->slots[slot], fd, &message);
+        return send_unmarked(&page->slots[slot], left, then, fd, &message);
     }
     struct status_outlet *outlet = &page->outlet;
     outlet->message = (struct mmsghdr){.msg_hdr = message, .msg_len = OUTLET_UNSENT};
+    outlet->left = left;
+    outlet->then = (uint8_t)then;
     atomic_store_explicit(&outlet->slot, slot, memory_order_release);
     long done = send_marked(outlet, fd);
     int error = errno;
     ssize_t sent = done == 1 ? (ssize_t)outlet->message.msg_len : -1;
     if (sent > 0) {
-        (void)slot_move(&page->slots[slot], SLOT_REPLYING, SLOT_SENT);
+        note(&page->slots[slot], left - (uint32_t)sent, then);
     }
     atomic_store_explicit(&outlet->slot, OUTLET_NO_SLOT, memory_order_release);
     if (done < 0 && (error == ENOSYS || error == EPERM)) {
         missing = true;
-        return send_unmarked(&page->slots[slot], fd, &message);
+        return send_unmarked(&page->slots[slot], left, then, fd, &message);
     }
     errno = error;
     return sent;
 }
 
-bool outlet_has_sent(const struct status_page *page, uint32_t slot)
+struct outlet_progress outlet_progress(const struct status_page *page, uint32_t slot)
 {
     const struct status_outlet *outlet = &page->outlet;
-    return atomic_load_explicit(&outlet->slot, memory_order_acquire) == slot &&
-           outlet->message.msg_len != OUTLET_UNSENT && outlet->message.msg_len > 0;
+    uint32_t sent = outlet->message.msg_len;
+    if (atomic_load_explicit(&outlet->slot, memory_order_acquire) == slot && sent > 0 && sent <= outlet->left) {
+        return (struct outlet_progress){outlet->left - sent, (enum slot_then)outlet->then};
+    }
+    const struct status_slot *known = &page->slots[slot];
+    return (struct outlet_progress){atomic_load_explicit(&known->left, memory_order_relaxed),
+                                    (enum slot_then)atomic_load_explicit(&known->then, memory_order_relaxed)};
 }

@@ -1,10 +1,16 @@
 /*
- * The outlet: sending a reply so that the supervisor knows afterwards whether a byte of it went out.
+ * The outlet: sending a reply so that the supervisor knows afterwards how much of it went out, to the byte.
  *
  * A worker may be killed between the system call that sends and any mark it could set. So the kernel sets the mark:
  * sendmmsg() writes the bytes it has sent into msg_len of its argument, which lies in the status page, before it
- * returns to the process, and a signal, SIGKILL as well, ends a process only there. Costs 0.2 us more than send(); a
- * pipe and splice(), which would tell the same, 1.5 us (docs/decisions/0011-connections-of-a-dead-worker.md).
+ * returns to the process, and a signal, SIGKILL as well, ends a process only there. Beside it stands what is given to
+ * the kernel, and what the connection becomes if it takes all of that; the slot keeps both from one send to the next:
+ *
+ *   outlet: left, then    outlet: slot    sendmmsg    slot: left, then    outlet: no slot
+ *   |--- the slot tells ----------------------------|--- the outlet does: left - msg_len ---|--- the slot tells again
+ *
+ * Costs 0.2 us more than send(); a pipe and splice(), which would tell the same, 1.5 us
+ * (docs/decisions/0011-connections-of-a-dead-worker.md).
  */
 #ifndef ASYA_SERVER_OUTLET_H
 #define ASYA_SERVER_OUTLET_H
@@ -16,12 +22,23 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* Sends parts[0..count) on `fd` as far as they go without waiting. `slot`, whose state is REPLYING, becomes SENT when a
- * byte is out; NULL, or a page that is NULL: nobody looks. Returns the bytes sent, or -1 with errno as sendmsg() does;
- * EINTR is not returned. */
-ssize_t outlet_send(struct status_page *page, uint32_t slot, int fd, struct iovec *parts, size_t count);
+/* Before the first send of a reply: not one byte of it is out. */
+void outlet_begin(struct status_slot *slot);
 
-/* For the supervisor, once the worker is dead: has a byte gone out of the reply whose slot is REPLYING? */
-bool outlet_has_sent(const struct status_page *page, uint32_t slot);
+/* Sends parts[0..count), which is all that is to go out by now, on `fd` as far as it goes without waiting, and notes in
+ * `slot`, whose state is REPLYING or PUSHING, how much is left; if nothing is, the connection is `then`. A slot beyond
+ * SLOTS_MAX, or a page that is NULL: nobody looks. Returns the bytes sent, or -1 with errno as sendmsg() does; EINTR is
+ * not returned. */
+ssize_t outlet_send(struct status_page *page, uint32_t slot, enum slot_then then, int fd, struct iovec *parts,
+                    size_t count);
+
+struct outlet_progress {
+    uint32_t left;       /* bytes to go of what has begun to go out; LEFT_ALL: nothing of the reply has */
+    enum slot_then then; /* what the connection is if nothing is left. Not one of them where the page was overwritten */
+};
+
+/* For the supervisor, once the worker sends nothing on this connection any more: it is dead, or the slot's state is one
+ * in which it does not. */
+struct outlet_progress outlet_progress(const struct status_page *page, uint32_t slot);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "server/outlet.h"
+#include "server/slot.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,7 +31,7 @@ static ssize_t send_from(struct conn *conn, struct view body)
         parts[count].iov_len = body.size - skip;
         memcpy(&parts[count++].iov_base, &from, sizeof from); /* the interface knows no const */
     }
-    return outlet_send(conn->host->page, conn->slot, conn->fd, parts, count);
+    return outlet_send(conn->host->page, conn->slot, conn->then, conn->fd, parts, count);
 }
 
 enum output_step output_push(struct conn *conn, struct view body)
@@ -51,6 +52,18 @@ enum output_step output_push(struct conn *conn, struct view body)
     return OUTPUT_SENT;
 }
 
+enum output_step output_stream(struct conn *conn)
+{
+    if (!conn->stream_is_over && !slot_leave(conn, SLOT_PUSHING)) {
+        return OUTPUT_FAILED;
+    }
+    enum output_step step = output_push(conn, buffer_view(&conn->out));
+    if (!conn->stream_is_over) {
+        slot_set(conn, SLOT_STREAMING);
+    }
+    return step;
+}
+
 static void client_gone(struct conn *conn)
 {
     if (conn->seen == 0) {
@@ -61,9 +74,19 @@ static void client_gone(struct conn *conn)
     conn_close(conn);
 }
 
+/* As conn_finish() will have it. */
+static enum slot_then after_reply(const struct conn *conn)
+{
+    if (!conn_is_kept(conn)) {
+        return THEN_CLOSED;
+    }
+    return conn->in.size > conn->request_end ? THEN_TAKEN : THEN_UNREAD;
+}
+
 void output_reply(struct conn *conn, struct buffer *body)
 {
     conn->sent = 0;
+    conn->then = after_reply(conn);
     switch (output_push(conn, buffer_view(body))) {
     case OUTPUT_SENT: /* the common case: the buffer stays where it is */
         conn_finish(conn);
@@ -85,6 +108,7 @@ void output_small(struct conn *conn, struct view bytes)
 {
     conn->sent = 0;
     conn->head_size = 0;
+    conn->then = after_reply(conn);
     if (output_push(conn, bytes) == OUTPUT_SENT) {
         conn_finish(conn);
     } else {
@@ -117,11 +141,12 @@ static void resume_stream(struct conn *conn, enum output_step step)
 
 void output_resume(struct conn *conn)
 {
-    enum output_step step = output_push(conn, buffer_view(&conn->out));
+    bool streams = conn->state == CONN_FLUSHING;
+    enum output_step step = streams ? output_stream(conn) : output_push(conn, buffer_view(&conn->out));
     if (step == OUTPUT_WAITING) {
         return;
     }
-    if (conn->state == CONN_FLUSHING) {
+    if (streams) {
         resume_stream(conn, step);
     } else if (step == OUTPUT_SENT) {
         conn_finish(conn);

@@ -10,7 +10,7 @@ enum output_step {
     OUTPUT_FAILED,  /* the client is gone; nothing was logged or closed */
 };
 
-/* Sends conn->head and `body` from conn->sent on. */
+/* Sends conn->head and `body` from conn->sent on, after which the connection is conn->then. */
 enum output_step output_push(struct conn *conn, struct view body);
 
 /* Sends conn->head and `body` as the whole reply, then goes on with conn_finish(). What the client does not take now is
@@ -19,6 +19,10 @@ void output_reply(struct conn *conn, struct buffer *body);
 
 /* Likewise for a few bytes, head included, that a client takes at once or never. */
 void output_small(struct conn *conn, struct view bytes);
+
+/* Sends what is pending of a stream, conn->out. While the service has it, it fails where the supervisor has ended the
+ * stream meanwhile. */
+enum output_step output_stream(struct conn *conn);
 
 /* The client can take more of a reply or stream that waits. */
 void output_resume(struct conn *conn);

@@ -167,14 +167,14 @@ static void pause_accepting(struct server *server, int error)
 
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
 
-static void take_in(struct server *server, int fd)
+static void take_in(struct server *server, int fd, bool kept)
 {
     if (fd_raise(&fd) < 0) { /* all numbers above are taken, and the function has closed this one */
         conn_turn_away(&server->host, fd);
         fd_plug_standard();
         return;
     }
-    struct conn *conn = conn_accept(&server->host, fd);
+    struct conn *conn = conn_accept(&server->host, fd, kept);
     if (conn != NULL) {
         server->fresh[server->fresh_count++] = conn;
     }
@@ -186,7 +186,7 @@ static enum accepted accept_one(struct server *server)
     int fd = accept4(server->config->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         if (peer_admit(&fd, server->config->allowed_uids)) {
-            take_in(server, fd);
+            take_in(server, fd, false);
         }
         return ACCEPTED;
     }
@@ -235,8 +235,9 @@ static enum accepted take_one(struct server *server)
         return status == -EPROTO ? ACCEPTED : ACCEPT_EMPTY; /* EPROTO: the function wrote to it */
     }
     uint32_t used = 0;
-    if (message.type == CONTROL_CONNECTION && message.count == 1 && fds[0] >= 0) {
-        take_in(server, fds[used++]);
+    bool kept = message.type == CONTROL_KEPT_ALIVE;
+    if ((kept || message.type == CONTROL_CONNECTION) && message.count == 1 && fds[0] >= 0) {
+        take_in(server, fds[used++], kept);
     }
     for (; used < message.count; used++) {
         fd_close(&fds[used]);

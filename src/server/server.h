@@ -16,9 +16,10 @@
 #include <stdint.h>
 
 struct server_config {
-    int listener;           /* non-blocking; borrowed; CONTROL_LISTENER puts another socket at this number */
-    int control;            /* the worker's end of its control channel, or -1; borrowed */
-    int queue;              /* connections the supervisor hands on (CONTROL_CONNECTION); 0 or less: none; borrowed */
+    int listener; /* non-blocking; borrowed; CONTROL_LISTENER puts another socket at this number */
+    int control;  /* the worker's end of its control channel, or -1; borrowed */
+    int queue;    /* connections the supervisor hands on (CONTROL_CONNECTION, CONTROL_KEPT_ALIVE); 0 or less: none;
+                     borrowed */
     size_t max_message;     /* bytes of a request */
     uint64_t read_timeout;  /* ns for a whole request */
     uint64_t write_timeout; /* ns for a whole reply */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/control.h"
+#include "server/outlet.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -57,7 +58,8 @@ static void enter(struct conn *conn)
     uint32_t count = atomic_load_explicit(&slot->state, memory_order_relaxed) >> SLOT_STATE_BITS;
     set_lead(host, conn->slot, NOT_PARKED);
     atomic_store_explicit(&slot->fd, conn->fd, memory_order_relaxed);
-    atomic_store_explicit(&slot->protocol, (uint16_t)host->protocol, memory_order_relaxed);
+    atomic_store_explicit(&slot->protocol, (uint16_t)conn->protocol, memory_order_relaxed);
+    atomic_store_explicit(&slot->kept, conn->served > 0, memory_order_relaxed);
     slot->first = FIRST_NONE;
     atomic_store_explicit(&slot->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
 }
@@ -211,9 +213,15 @@ static void ask_to_watch(const struct conn_host *host)
     }
 }
 
+/* A byte was taken, also where it is the one that says that none was: no message begins with either. */
+static void note_first(struct status_slot *slot, unsigned char first)
+{
+    slot->first = first == FIRST_NONE ? FIRST_NONE - 1 : first;
+}
+
 ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size)
 {
-    struct status_slot *slot = conn->protocol == PROTOCOL_AUTO ? find(conn) : NULL;
+    struct status_slot *slot = conn->seen == 0 ? find(conn) : NULL;
     if (slot == NULL) {
         return recv(conn->fd, bytes, size, MSG_DONTWAIT);
     }
@@ -222,8 +230,39 @@ ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size)
     ssize_t got = recvmsg(conn->fd, &header, MSG_DONTWAIT);
     if (got > 0) {
         bytes[0] = slot->first;
+        note_first(slot, bytes[0]);
     }
     return got;
+}
+
+void slot_renew(const struct conn *conn, const unsigned char *first)
+{
+    struct status_slot *slot = find(conn);
+    if (slot != NULL) {
+        atomic_store_explicit(&slot->kept, 1, memory_order_relaxed);
+        slot->first = FIRST_NONE;
+        if (first != NULL) {
+            note_first(slot, *first);
+        }
+        slot_set(conn, first != NULL ? SLOT_READING : SLOT_WAITING);
+    }
+}
+
+void slot_reply(const struct conn *conn)
+{
+    struct status_slot *slot = find(conn);
+    if (slot != NULL) {
+        outlet_begin(slot);
+        slot_set(conn, SLOT_REPLYING);
+    }
+}
+
+void slot_set_chunked(const struct conn *conn, bool chunked)
+{
+    struct status_slot *slot = find(conn);
+    if (slot != NULL) {
+        atomic_store_explicit(&slot->unchunked, !chunked, memory_order_relaxed);
+    }
 }
 
 void slot_set_protocol(const struct conn *conn)
@@ -238,6 +277,7 @@ struct status_slot *slot_run(const struct conn *conn)
 {
     struct status_slot *slot = find(conn);
     if (slot != NULL) {
+        outlet_begin(slot);
         atomic_store_explicit(&slot->since, clock_now(), memory_order_relaxed);
         atomic_store_explicit(&slot->sequence, conn->sequence, memory_order_relaxed);
         atomic_store_explicit(&slot->state, word_with(slot, SLOT_RUNNING), memory_order_release);

@@ -4,7 +4,12 @@
  * Whatever the moment of a death, the supervisor finds each connection in the state it was in:
  *
  *   accept -> slot_enter -> slot_claim -> read -> slot_run -> slot_leave -> send -> close -> slot_vacate
- *   unread   WAITING       READING               RUNNING     REPLYING      SENT            FREE
+ *   unread   WAITING       READING               RUNNING     REPLYING             \          FREE
+ *               ^                                                                  slot_renew
+ *               +--- or READING, where a part of the next request is here already ------+
+ *
+ * A state says what is about to be done. Between it and the next one it is the kernel that says how far that has come:
+ * whether a byte was read (status_slot.first), and how much was sent (outlet.h).
  */
 #ifndef ASYA_SERVER_SLOT_H
 #define ASYA_SERVER_SLOT_H
@@ -36,21 +41,30 @@ bool slot_claim(const struct conn *conn);
 
 void slot_set(const struct conn *conn, enum slot_state state);
 
-/* Reads as recv() without waiting. The kernel writes the first byte of a connection into its slot: it tells the
- * protocol, and with it the form of a reply, even if the process comes to nothing more. */
+/* Reads as recv() without waiting. The kernel writes the first byte of a request into the slot: that it was taken, and
+ * on a new connection the protocol, with it the form of a reply, is known even if the process comes to nothing more. */
 ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size);
 
 /* The client's protocol is known: the form in which the supervisor would answer. */
 void slot_set_protocol(const struct conn *conn);
 
+/* A request was answered and another may follow: READING if `first`, its first byte, is here already, else WAITING. */
+void slot_renew(const struct conn *conn, const unsigned char *first);
+
+/* A reply of our own begins: REPLYING. */
+void slot_reply(const struct conn *conn);
+
 /* The function is called now: writes since and sequence, then RUNNING. Returns the slot for the request, or NULL. */
 struct status_slot *slot_run(const struct conn *conn);
 
-/* From RUNNING or STREAMING to `state`. False if the supervisor has answered or cut it in the meantime: then nothing
- * may be sent. */
+/* From RUNNING or STREAMING to `state`, REPLYING or PUSHING. False if the supervisor has answered or ended it in the
+ * meantime: then nothing may be sent. */
 bool slot_leave(const struct conn *conn, enum slot_state state);
 
-/* The supervisor has answered the request, or cut its stream. */
+/* How a stream begins: its client knows chunks, or does not. */
+void slot_set_chunked(const struct conn *conn, bool chunked);
+
+/* The supervisor has answered the request, or ended its stream. */
 bool slot_is_answered(const struct conn *conn);
 
 #endif

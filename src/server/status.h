@@ -18,16 +18,32 @@
 
 enum { SLOTS_MAX = 1024 }; /* connections a worker holds at once, at most */
 
+/* What the worker is about to do. What has been done, at whatever moment it dies, the kernel writes: `first` says
+ * whether a byte was read, `left` and the outlet how much was sent. The worker sends in REPLYING and PUSHING alone, and
+ * the supervisor after it has changed RUNNING or STREAMING to ANSWERED: never both.
+ *
+ * The values are far from each other and from what memory is filled with, in four bits at least: a stray write makes
+ * none of them a state, and an overwritten slot is told from a free one. */
 enum slot_state {
-    SLOT_FREE,
-    SLOT_WAITING,   /* connected; not one byte was taken from it: it can be handed on as it is */
-    SLOT_READING,   /* part of the request was taken from the socket */
-    SLOT_RUNNING,   /* the function works on it */
-    SLOT_REPLYING,  /* the reply goes out now: page.outlet tells whether a byte of it has */
-    SLOT_SENT,      /* a byte of the reply has gone out: nothing may be added */
-    SLOT_STREAMING, /* a stream of events has begun: it can be cut, not added to */
-    SLOT_ANSWERED,  /* the supervisor has answered instead, or cut the stream; the function still runs */
-    SLOT_TAKEN,     /* the supervisor has taken the connection, unread, from WAITING: the worker closes its copy */
+    SLOT_FREE = 0x0F,
+    SLOT_WAITING = 0x3C,   /* not one byte of a request was taken from it: it can be handed on as it is */
+    SLOT_READING = 0x66,   /* a request is being read; while `first` is FIRST_NONE no byte of it was taken */
+    SLOT_RUNNING = 0x69,   /* the function works on it */
+    SLOT_REPLYING = 0x96,  /* the reply goes out, or what is left of it waits for the client */
+    SLOT_STREAMING = 0x99, /* the reply is a stream of events, and nothing of it goes out at this moment */
+    SLOT_PUSHING = 0xC3,   /* likewise, and something may */
+    SLOT_ANSWERED = 0xCC,  /* the supervisor has answered instead, or ended the stream; the function still runs */
+    SLOT_TAKEN = 0xF0, /* the supervisor has taken the connection, unread, from WAITING: the worker closes its copy */
+};
+
+/* What a connection is once all that has begun to go out is out. */
+enum slot_then {
+    THEN_CLOSED,
+    THEN_UNREAD, /* kept for a next request, of which nothing was taken: as WAITING */
+    THEN_TAKEN,  /* kept, and a part of the next request came with this one: as READING */
+    THEN_EVENT,  /* in a stream, between two events */
+    THEN_DONE,   /* in a stream that lacks the event `done` and its end */
+    THEN_END,    /* in a stream that lacks its end */
 };
 
 /* The state stands in the low bits of a word; above it counts how often the slot was given to a connection, so that a
@@ -50,13 +66,18 @@ enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE, CANCEL_STOPPING };
 
 struct status_slot {
     _Atomic uint32_t state;    /* a word as above. WAITING, RUNNING and STREAMING are left by compare-and-exchange: one
-                                * side reads, answers or cuts, once */
+                                * side reads, answers or sends, once */
     _Atomic int32_t fd;        /* the connection's number in the worker's table; -1 once that is closed */
+    _Atomic uint32_t left;     /* bytes still to go of what has begun to go out, as of the last send; LEFT_ALL: not one
+                                * byte of the reply is out. outlet_progress() reads it */
     _Atomic uint16_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
-    uint8_t first;             /* the first byte read, which the kernel writes (slot_receive); FIRST_NONE before. It is
-                                * looked at when the worker is dead */
     _Atomic uint16_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
     _Atomic uint16_t lead;     /* the slot the connection is parked in; NOT_PARKED */
+    uint8_t first;             /* the first byte of the request, which the kernel writes as it is read (slot_receive);
+                                * FIRST_NONE before. It is looked at when the worker is dead */
+    _Atomic uint8_t then;      /* enum slot_then, as of the last send: once `left` is 0 */
+    _Atomic uint8_t kept;      /* a request was answered on the connection: who sends no other wants no reply */
+    _Atomic uint8_t unchunked; /* of a stream: its client knows no chunks, it ends with the connection */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
     _Atomic uint64_t cancel;   /* written by the supervisor: the sequence to cancel */
@@ -64,6 +85,7 @@ struct status_slot {
 
 #define NOT_PARKED UINT16_MAX
 #define FIRST_NONE UINT8_MAX /* begins no message */
+#define LEFT_ALL   UINT32_MAX
 
 #define OUTLET_NO_SLOT UINT32_MAX
 #define OUTLET_UNSENT  UINT32_MAX
@@ -72,7 +94,9 @@ struct status_slot {
 
 /* What the worker sends now (server/outlet.h). */
 struct status_outlet {
-    _Atomic uint32_t slot;  /* whose reply it is; OUTLET_NO_SLOT between replies */
+    _Atomic uint32_t slot;  /* whose reply it is; OUTLET_NO_SLOT between two sends */
+    uint32_t left;          /* bytes that are given to the kernel now */
+    uint8_t then;           /* enum slot_then, once all of them are out */
     struct mmsghdr message; /* its msg_len is the kernel's to write: bytes sent, OUTLET_UNSENT before */
 };
 
@@ -93,6 +117,9 @@ struct status_page {
     struct status_outlet outlet;
     struct status_slot slots[SLOTS_MAX];
 };
+
+/* A page on which nothing has happened. */
+void status_reset(struct status_page *page);
 
 static inline enum slot_state slot_state(const struct status_slot *slot)
 {

@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/glance.h"
+#include "server/hangup.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -188,7 +189,7 @@ static uint64_t accept_all(struct supervisor *supervisor, uint64_t now)
     int connection = 0;
     while (!is_stopped_up(supervisor) && make_room(supervisor, now, &sent_away) &&
            (connection = listener_accept(&supervisor->listener)) >= 0) {
-        (void)orphans_add(&supervisor->orphans, connection, now);
+        (void)orphans_add(&supervisor->orphans, connection, false, now);
         take_on(supervisor, supervisor->orphans.count - 1, now);
     }
     if (sent_away > 0) {
@@ -234,8 +235,9 @@ static uint64_t attend(struct supervisor *supervisor, uint64_t now)
         if (orphans->wants[i] == WANTS_HEALTH || orphans->wants[i] == WANTS_NOTHING) {
             if (orphans->wants[i] == WANTS_HEALTH) {
                 rescue_health(fd_take(&orphans->fds[i]), is_ready);
+            } else {
+                (void)hangup(&orphans->fds[i]);
             }
-            fd_close(&orphans->fds[i]);
             orphans_remove(orphans, i);
             continue;
         }
@@ -339,8 +341,8 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
             orphans_dismiss(orphans, i, 0, &err);
             requests++;
         } else {
+            incomplete += !orphans->kept[i] || orphans->wants[i] != WANTS_SILENT; /* else it has only been idle */
             dismiss_incomplete(supervisor, i);
-            incomplete++;
         }
     }
     if (requests > 0) {

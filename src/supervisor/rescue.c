@@ -17,29 +17,67 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 128 }; /* every byte escaped, and the frame around it */
+enum { REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512 }; /* every byte escaped, and the frames around it */
 
-/* Writes the reply and closes. Nothing here waits: a fresh connection's buffer takes a reply of this size. */
-void rescue_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
+/* Nothing here waits: a fresh connection's buffer takes bytes of this size. */
+static bool send_all(int connection, const struct buffer *out)
 {
-    unsigned char bytes[REPLY_SIZE];
-    protocol = glance_protocol(connection, protocol);
-    struct buffer out = {.data = bytes, .capacity = sizeof bytes, .limit = sizeof bytes}; /* never grows: no malloc */
-    bool sent = reply_failure_http(&out, protocol, status, err) == BUFFER_OK;
-    for (size_t done = 0; sent && done < out.size;) {
-        ssize_t count = send(connection, out.data + done, out.size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+    bool sent = true;
+    for (size_t done = 0; sent && done < out->size;) {
+        ssize_t count = send(connection, out->data + done, out->size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
         sent = count > 0 || (count < 0 && errno == EINTR);
         done += count > 0 ? (size_t)count : 0;
     }
-    if (!sent) {
+    return sent;
+}
+
+/* A buffer that never grows: no malloc. */
+static struct buffer fixed_buffer(unsigned char bytes[REPLY_SIZE])
+{
+    return (struct buffer){.data = bytes, .capacity = REPLY_SIZE, .limit = REPLY_SIZE};
+}
+
+static void send_last(int connection, const struct buffer *out, enum buffer_status status)
+{
+    if (status != BUFFER_OK || !send_all(connection, out)) {
         log_client("server_error", "a reply could not be sent: %s", strerror(errno));
     }
     (void)hangup(&connection);
 }
 
+void rescue_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
+{
+    unsigned char bytes[REPLY_SIZE];
+    struct buffer out = fixed_buffer(bytes);
+    enum buffer_status written = reply_failure_http(&out, glance_protocol(connection, protocol), status, err);
+    send_last(connection, &out, written);
+}
+
 void rescue_answer(int connection, enum protocol protocol, const struct error *err)
 {
     rescue_answer_http(connection, protocol, 0, err);
+}
+
+bool rescue_end_stream(int connection, const struct status_page *page, uint32_t slot, const struct error *err)
+{
+    struct outlet_progress progress = outlet_progress(page, slot);
+    if (progress.left == LEFT_ALL) {
+        rescue_answer(connection, PROTOCOL_HTTP, err);
+        return true;
+    }
+    struct reply_stream_end lacks = {.error = progress.then == THEN_EVENT,
+                                     .done = progress.then == THEN_EVENT || progress.then == THEN_DONE,
+                                     .chunked =
+                                         atomic_load_explicit(&page->slots[slot].unchunked, memory_order_relaxed) == 0};
+    if (progress.left > 0 || (!lacks.done && progress.then != THEN_END)) {
+        (void)hangup(&connection);
+        return false;
+    }
+    unsigned char bytes[REPLY_SIZE];
+    struct buffer out = fixed_buffer(bytes);
+    enum buffer_status status = reply_stream_end(&out, lacks, err);
+    send_last(connection, &out, status);
+    return true;
 }
 
 bool orphans_have_room(const struct orphans *orphans)
@@ -53,12 +91,13 @@ bool orphans_have_room(const struct orphans *orphans)
     return orphans->count < ORPHANS_MAX;
 }
 
-bool orphans_add(struct orphans *orphans, int connection, uint64_t now)
+bool orphans_add(struct orphans *orphans, int connection, bool kept, uint64_t now)
 {
     if (!orphans_have_room(orphans)) {
         return false;
     }
     orphans->fds[orphans->count] = connection;
+    orphans->kept[orphans->count] = kept;
     orphans->wants[orphans->count] = WANTS_UNSEEN;
     orphans->since[orphans->count++] = now;
     return true;
@@ -68,21 +107,33 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
 {
     uint32_t behind = orphans->count - index - 1;
     memmove(orphans->fds + index, orphans->fds + index + 1, behind * sizeof orphans->fds[0]);
+    memmove(orphans->kept + index, orphans->kept + index + 1, behind * sizeof orphans->kept[0]);
     memmove(orphans->since + index, orphans->since + index + 1, behind * sizeof orphans->since[0]);
     memmove(orphans->wants + index, orphans->wants + index + 1, behind * sizeof orphans->wants[0]);
     orphans->count--;
 }
 
-static void hand_on_or_refuse(struct orphans *orphans, int connection, enum protocol protocol, struct rescued *rescued)
+/* One that nobody has read from. One that was kept alive and has not begun its next request wants no answer. */
+static void answer_unread(int connection, bool kept, enum protocol protocol, unsigned status, const struct error *err)
 {
-    if (orphans_add(orphans, connection, clock_now())) {
-        rescued->handed_on++;
+    char byte;
+    if (kept && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+        (void)hangup(&connection);
+    } else {
+        rescue_answer_http(connection, kept ? PROTOCOL_HTTP : protocol, status, err);
+    }
+}
+
+static void hand_on_or_refuse(struct rescue *rescue, int connection, bool kept)
+{
+    if (orphans_add(rescue->orphans, connection, kept, clock_now())) {
+        rescue->done.handed_on++;
         return;
     }
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the worker died and too many requests wait for the next one; send it again");
-    rescue_answer(connection, protocol, &err);
-    rescued->partial++;
+    answer_unread(connection, kept, rescue->orphans->protocol, 0, &err);
+    rescue->done.partial++;
 }
 
 static void answer_partial(int connection, enum protocol protocol, struct rescued *rescued)
@@ -103,40 +154,59 @@ static enum protocol protocol_of(const struct status_slot *slot)
 
 static bool has_bit(const uint64_t *bits, uint32_t index) { return (bits[index / 64] >> index % 64 & 1) != 0; }
 
+/* A reply, or a stream, was going out. */
+static void end_reply(struct rescue *rescue, int connection, uint32_t index, const struct error *err)
+{
+    struct outlet_progress progress = outlet_progress(rescue->page, index);
+    enum protocol protocol = protocol_of(&rescue->page->slots[index]);
+    if (progress.left == LEFT_ALL) {
+        rescue_answer(connection, protocol, err);
+        rescue->done.answered++;
+    } else if (progress.left == 0 && progress.then == THEN_UNREAD) {
+        hand_on_or_refuse(rescue, connection, true);
+    } else if (progress.left == 0 && progress.then == THEN_TAKEN) {
+        answer_partial(connection, protocol, &rescue->done);
+    } else if (rescue_end_stream(connection, rescue->page, index, err)) {
+        rescue->done.answered++;
+    }
+}
+
 /* Deals with the connection that had this slot. */
 static void deal_with(struct rescue *rescue, int connection, uint32_t index)
 {
     const struct status_slot *slot = &rescue->page->slots[index];
-    struct rescued *rescued = &rescue->done;
-    enum protocol protocol = protocol_of(slot);
-    rescued->found[index / 64] |= UINT64_C(1) << index % 64;
+    const struct error *err = has_bit(rescue->overdue, index) ? rescue->late : rescue->died;
+    bool kept = atomic_load_explicit(&slot->kept, memory_order_relaxed) != 0;
+    rescue->done.found[index / 64] |= UINT64_C(1) << index % 64;
     switch (slot_state(slot)) {
     case SLOT_WAITING:
-        hand_on_or_refuse(rescue->orphans, connection, protocol, rescued);
+        hand_on_or_refuse(rescue, connection, kept);
         return;
     case SLOT_READING:
-        answer_partial(connection, protocol, rescued);
+        if (slot->first == FIRST_NONE) {
+            hand_on_or_refuse(rescue, connection, kept);
+        } else {
+            answer_partial(connection, protocol_of(slot), &rescue->done);
+        }
+        return;
+    case SLOT_REPLYING:
+    case SLOT_STREAMING:
+    case SLOT_PUSHING:
+        end_reply(rescue, connection, index, err);
         return;
     case SLOT_FREE: /* answered and closed, and killed before it had emptied the slot */
-    case SLOT_SENT:
-    case SLOT_STREAMING:
     case SLOT_ANSWERED:
         (void)hangup(&connection);
         return;
     case SLOT_TAKEN:
         fd_close(&connection);
         return;
-    case SLOT_REPLYING:
-        if (outlet_has_sent(rescue->page, index)) {
-            (void)hangup(&connection);
-            return;
-        }
-        break;
-    default: /* SLOT_RUNNING, or a page that was overwritten: one reply too many beats none */
-        break;
+    case SLOT_RUNNING:
+    default: /* a page that was overwritten: one reply too many beats none */
+        rescue_answer(connection, protocol_of(slot), err);
+        rescue->done.answered++;
+        return;
     }
-    rescue_answer(connection, protocol, has_bit(rescue->overdue, index) ? rescue->late : rescue->died);
-    rescued->answered++;
 }
 
 void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count)
@@ -169,7 +239,7 @@ void rescue_kept(struct rescue *rescue, struct kept *kept)
         int connection = fd_take(&kept->fds[i]);
         uint32_t slot = find_slot(rescue->page, kept->numbers[i]);
         if (slot == SLOTS_MAX && !unlisted) {
-            hand_on_or_refuse(rescue->orphans, connection, rescue->orphans->protocol, &rescue->done);
+            hand_on_or_refuse(rescue, connection, false);
         } else if (slot == SLOTS_MAX) {
             (void)hangup(&connection); /* how far its request had come is not known: a second reply would be worse */
         } else if (has_bit(rescue->done.found, slot)) {
@@ -195,13 +265,14 @@ bool rescue_from_keeper(struct rescue *rescue, int channel)
 
 void orphans_dismiss(struct orphans *orphans, uint32_t index, unsigned status, const struct error *err)
 {
-    rescue_answer_http(orphans->fds[index], orphans->protocol, status, err);
+    answer_unread(orphans->fds[index], orphans->kept[index], orphans->protocol, status, err);
     orphans_remove(orphans, index);
 }
 
 int orphans_queue(struct orphans *orphans, uint32_t index, int queue)
 {
-    int status = control_send(queue, CONTROL_CONNECTION, &orphans->fds[index], 1);
+    enum control_type type = orphans->kept[index] ? CONTROL_KEPT_ALIVE : CONTROL_CONNECTION;
+    int status = control_send(queue, type, &orphans->fds[index], 1);
     if (status < 0) {
         return status;
     }
@@ -222,8 +293,9 @@ void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)
         if (status <= 0) {
             return;
         }
+        bool kept = message.type == CONTROL_KEPT_ALIVE;
         for (uint32_t i = 0; i < message.count; i++) {
-            if (i > 0 || !park_is_connection(fds[i]) || !orphans_add(orphans, fds[i], now)) {
+            if (i > 0 || !park_is_connection(fds[i]) || !orphans_add(orphans, fds[i], kept, now)) {
                 fd_close(&fds[i]);
             }
         }
@@ -252,8 +324,7 @@ void rescue_health(int connection, bool ready)
 void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err)
 {
     while (orphans->count > 0) {
-        orphans->count--;
-        rescue_answer(orphans->fds[orphans->count], orphans->protocol, err);
+        orphans_dismiss(orphans, orphans->count - 1, 0, err);
     }
     int connection;
     while (listener->fd >= 0 && (connection = listener_accept(listener)) >= 0) {

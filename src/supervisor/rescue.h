@@ -34,14 +34,16 @@ struct orphans {
     uint32_t count;
     int fds[ORPHANS_MAX];
     uint64_t since[ORPHANS_MAX]; /* clock_now() when it came here; oldest first */
+    bool kept[ORPHANS_MAX];      /* between two requests of HTTP */
     enum wants wants[ORPHANS_MAX];
 };
 
 /* False if there are as many as there may be, or as the table of descriptors allows. */
 bool orphans_have_room(const struct orphans *orphans);
 
-/* Takes over `connection`. False if there is no room: it stays the caller's. */
-bool orphans_add(struct orphans *orphans, int connection, uint64_t now);
+/* Takes over `connection`; `kept`: it is an HTTP connection on which requests were answered before. False if there is
+ * no room: it stays the caller's. */
+bool orphans_add(struct orphans *orphans, int connection, bool kept, uint64_t now);
 
 /* Forgets number `index`, whose connection is somebody else's now. */
 void orphans_remove(struct orphans *orphans, uint32_t index);
@@ -64,7 +66,8 @@ struct rescue {
 };
 
 /* Empties the worker's slots, whose receiving ends are `receive_ends[0..count)`. A request that was running, or whose
- * reply had not begun to go out, is answered; one whose reply had is closed; an unread one goes to the orphans. */
+ * reply had not begun to go out, is answered; a reply that had is cut, or if it was whole the connection is what it
+ * would have become; a stream is ended; an unread connection goes to the orphans. */
 void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count);
 
 /* The same for the connections that the worker's keeper has found in its table and that were not in a parking slot. One
@@ -82,10 +85,17 @@ void rescue_answer(int connection, enum protocol protocol, const struct error *e
 /* Likewise, with an HTTP status that the category does not tell; 0: the category's. */
 void rescue_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err);
 
+/* Ends the stream of the connection that had this slot of `page`, and closes it. Where nothing of it is out, `err` is
+ * the reply; where all that is out is whole, the event `error` with `err` and the event `done` follow, as far as they
+ * are not out already; where it ends within an event it is cut: then false. The worker must be dead or have been kept
+ * from sending: see outlet_progress. */
+bool rescue_end_stream(int connection, const struct status_page *page, uint32_t slot, const struct error *err);
+
 /* Answers a request for health and closes. */
 void rescue_health(int connection, bool ready);
 
-/* Answers number `index` with `err`, and forgets it. `status` is the one of HTTP; 0: as the category says. */
+/* Answers number `index` with `err`, and forgets it. `status` is the one of HTTP; 0: as the category says. One that was
+ * kept alive for a next request and has not begun it wants no answer: it is closed. */
 void orphans_dismiss(struct orphans *orphans, uint32_t index, unsigned status, const struct error *err);
 
 /* Puts orphan `index` into the queue the workers take from. Returns 0; or -errno, and it stays: -EAGAIN for a full

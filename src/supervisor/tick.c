@@ -79,7 +79,8 @@ static void take_back(struct supervisor *supervisor, struct worker *worker, bool
         if (connection >= 0 && (all || is_readable(connection)) &&
             atomic_compare_exchange_strong_explicit(&slot->state, &word, word - SLOT_WAITING + SLOT_TAKEN,
                                                     memory_order_acq_rel, memory_order_acquire)) {
-            (void)orphans_add(&supervisor->orphans, fd_take(&connection), clock_now());
+            bool kept = atomic_load_explicit(&slot->kept, memory_order_relaxed) != 0;
+            (void)orphans_add(&supervisor->orphans, fd_take(&connection), kept, clock_now());
         }
     }
 }

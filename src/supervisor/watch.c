@@ -4,7 +4,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/cancel.h"
-#include "server/hangup.h"
 #include "supervisor/rescue.h"
 
 #include <poll.h>
@@ -17,6 +16,7 @@
 #define TERM_AFTER      (1 * CLOCK_SECOND)
 #define KILL_AFTER      (2 * CLOCK_SECOND)
 #define SHARED_INTERVAL (100 * CLOCK_MS) /* between looks whether other requests of the worker still run */
+#define PUSH_INTERVAL   (2 * CLOCK_MS)   /* between attempts to answer for a worker that sends at this moment */
 #define GONE_INTERVAL   (100 * CLOCK_MS) /* between looks at a running request's client */
 
 enum { STAGES = 5, ANSWERED_STAGE = 3 }; /* from there on the process itself is dealt with */
@@ -29,31 +29,33 @@ static void cancel(const struct worker *worker, struct status_slot *slot, uint64
     (void)kill(worker->pid, CANCEL_SIGNAL);
 }
 
-/* Answers in the worker's stead, or cuts a stream. Only one side can: whoever changes the state. The connection is had
+/* Answers in the worker's stead, or ends a stream. Only one side can: whoever changes the state. The connection is had
  * before that, and the slot's word counts its connections: once the state has changed it is this one, and the worker,
- * which may let go at any moment, has left it open for the reply. */
-static void take_over(const struct worker *worker, uint32_t index, const struct options *options)
+ * which may let go at any moment, has left it open for the reply. False at a moment in which the worker sends: that is
+ * no longer than a system call, unless the process stands still in it. */
+static bool take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
     struct status_slot *slot = &worker->page->slots[index];
     uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
     enum slot_state state = SLOT_STATE(word);
     enum protocol protocol = (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
     if (state != SLOT_RUNNING && state != SLOT_STREAMING) {
-        return;
+        return state != SLOT_PUSHING;
     }
     FD_SCOPED int connection = worker_peek(worker, index);
     if (connection < 0 || /* not parked: the worker's to answer, or its keeper's once it is dead */
         !atomic_compare_exchange_strong_explicit(&slot->state, &word, word - (uint32_t)state + SLOT_ANSWERED,
                                                  memory_order_acq_rel, memory_order_acquire)) {
-        return;
-    }
-    if (state == SLOT_STREAMING) {
-        (void)hangup(&connection); /* its client sees that it was cut */
-        return;
+        return slot_state(slot) != SLOT_PUSHING;
     }
     struct error err = {0};
     cancel_timeout_error(&err, options->handler_timeout);
-    rescue_answer(fd_take(&connection), protocol, &err);
+    if (state == SLOT_STREAMING) {
+        (void)rescue_end_stream(fd_take(&connection), worker->page, index, &err);
+    } else {
+        rescue_answer(fd_take(&connection), protocol, &err);
+    }
+    return true;
 }
 
 static void log_overrun(struct worker *worker, const struct options *options)
@@ -69,6 +71,12 @@ static void log_overrun(struct worker *worker, const struct options *options)
                     stack[0] != '\0' ? stack : "no stack could be had: the process does not take signals");
 }
 
+/* The function runs, and its client waits for what comes of it. */
+static bool is_open(enum slot_state state)
+{
+    return state == SLOT_RUNNING || state == SLOT_STREAMING || state == SLOT_PUSHING;
+}
+
 /* Another request of the same worker runs within its own limit: it is not to die for this one. */
 static bool is_shared(const struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
 {
@@ -76,8 +84,7 @@ static bool is_shared(const struct worker *worker, uint32_t index, const struct 
         const struct status_slot *slot = &worker->page->slots[i];
         enum slot_state state = slot_state(slot);
         uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
-        if (i != index && (state == SLOT_RUNNING || state == SLOT_STREAMING) && since <= now &&
-            now - since < options->handler_timeout) {
+        if (i != index && is_open(state) && since <= now && now - since < options->handler_timeout) {
             return true;
         }
     }
@@ -104,7 +111,10 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
             log_overrun(worker, options);
             break;
         case 2:
-            take_over(worker, index, options);
+            if (!take_over(worker, index, options) && clock_after(deadline, TERM_AFTER) > now) {
+                overrun->stage--;
+                return clock_after(now, PUSH_INTERVAL);
+            }
             break;
         case 3:
             (void)kill(worker->pid, SIGTERM);
@@ -131,7 +141,7 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
     struct overrun *overrun = &worker->overruns[index];
     enum slot_state state = slot_state(slot);
     uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
-    bool open = state == SLOT_RUNNING || state == SLOT_STREAMING;
+    bool open = is_open(state);
     bool running = open || state == SLOT_ANSWERED;
     if (overrun->stage == 1 && (!running || sequence != overrun->sequence)) {
         log_overrun(worker, options); /* it obeyed before its line was written */

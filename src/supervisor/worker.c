@@ -44,7 +44,7 @@ int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
         worker_ended(worker);
         return status;
     }
-    memset(worker->page, 0, sizeof *worker->page);
+    status_reset(worker->page);
     memset(worker->overruns, 0, sizeof worker->overruns);
     worker->stack = stack[0];
     ends.stack = stack[1];

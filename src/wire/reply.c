@@ -149,6 +149,40 @@ enum buffer_status reply_failure(struct buffer *out, enum protocol protocol, con
     return reply_failure_http(out, protocol, 0, err);
 }
 
+/* Puts what stands before the data of an event, which is out->data[at..out->size), there, and what stands behind it. */
+static enum buffer_status close_event(struct buffer *out, size_t at, const char *name, bool chunked)
+{
+    char begin[HTTP1_EVENT_BEGIN_SIZE];
+    size_t data_size = out->size - at;
+    size_t begin_size = http1_event_begin(name, data_size, chunked, begin);
+    struct view end = http1_event_end(chunked);
+    enum buffer_status status = buffer_reserve(out, begin_size + end.size);
+    if (status != BUFFER_OK) {
+        return status;
+    }
+    memmove(out->data + at + begin_size, out->data + at, data_size);
+    memcpy(out->data + at, begin, begin_size);
+    out->size += begin_size;
+    return buffer_append(out, end.data, end.size);
+}
+
+enum buffer_status reply_stream_end(struct buffer *out, struct reply_stream_end lacks, const struct error *err)
+{
+    out->size = 0;
+    enum buffer_status status = BUFFER_OK;
+    if (lacks.error) {
+        status = write_details(out, PROTOCOL_HTTP, err);
+        status = status == BUFFER_OK ? close_event(out, 0, "error", lacks.chunked) : status;
+    }
+    size_t at = out->size;
+    if (status == BUFFER_OK && lacks.done) {
+        status = append(out, "{}");
+        status = status == BUFFER_OK ? close_event(out, at, "done", lacks.chunked) : status;
+    }
+    struct view end = http1_stream_end(lacks.chunked);
+    return status == BUFFER_OK ? buffer_append(out, end.data, end.size) : status;
+}
+
 #define NO_MEMORY "no memory left to answer this message"
 #define FRAMED_NO_MEMORY                                                                                               \
     "[{\"error\":\"processing_error\",\"details\":{\"message\":\"" NO_MEMORY                                           \

@@ -17,6 +17,8 @@
 #include "base/view.h"
 #include "wire/protocol.h"
 
+#include <stdbool.h>
+
 enum { REPLY_TEXT_MAX = 8192 }; /* bytes of TEXT before escaping */
 
 /* Opens a success reply; the caller appends the JSON of the result, then calls reply_success_end. */
@@ -34,6 +36,15 @@ enum buffer_status reply_failure(struct buffer *out, enum protocol protocol, con
 /* Likewise, with an HTTP status that the category does not tell; 0: the category's. */
 enum buffer_status reply_failure_http(struct buffer *out, enum protocol protocol, unsigned status,
                                       const struct error *err);
+
+/* What ends a stream of events in the place of whoever began it: the event `error` with `err`, the event `done`, and
+ * the end. Replaces the content of `out`. */
+struct reply_stream_end {
+    bool error;   /* with that event; without, it was sent before */
+    bool done;    /* likewise */
+    bool chunked; /* as http1_event_begin has it */
+};
+enum buffer_status reply_stream_end(struct buffer *out, struct reply_stream_end lacks, const struct error *err);
 
 /* A whole reply that needs no memory, for when there is none: static storage. */
 struct view reply_out_of_memory(enum protocol protocol);

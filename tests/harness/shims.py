@@ -1,7 +1,11 @@
 """Libraries that stand before libc in the runtime under test (tests/shims)."""
 import mmap
+import os
+import signal
 import struct
+import threading
 
+from . import processes
 from .runtime import REPOSITORY
 
 FOLDER = REPOSITORY / "build/release/tests/shims"
@@ -28,3 +32,29 @@ class Shared:
 
     def __setitem__(self, index, value):
         struct.pack_into("=q", self._map, 8 * index, value)
+
+
+BEFORE_SEND, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ = range(1, 6)
+
+
+class Moments:
+    """A process under the shim of this name stands still at a moment of the test's choice, and is killed there."""
+
+    def __init__(self, path):
+        self._shared = Shared(path, 3)
+        self.env = preloaded("moments", ASYA_TEST_MOMENTS=path)
+
+    def stop_at(self, kind, count=1):
+        """From now on: at the moment of this kind, the first or a later one."""
+        self._shared[2] = 0
+        self._shared[1] = kind
+        self._shared[0] = count
+
+    def kill(self):
+        """Once it stands there."""
+        assert processes.eventually(lambda: self._shared[2]), "nobody came to that moment"
+        os.kill(self._shared[2], signal.SIGKILL)
+
+    def kill_behind(self):
+        """The same while the test does something else."""
+        threading.Thread(target=self.kill, daemon=True).start()

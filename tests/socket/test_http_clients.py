@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from harness import shims
 from harness.protocols import HttpConnection, Stream, hops
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -17,6 +18,23 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is no
 def serving(runtime):
     with runtime("counting:count", allow_log=["ERROR", "WARNING", "Traceback", "  "]) as server:
         yield server
+
+
+@pytest.fixture
+def cutting(runtime, tmp_path):
+    """Its worker is killed when the third event of a stream, a long one, is out in part."""
+    moments = shims.Moments(tmp_path / "moments")
+    with runtime("counting:count", env=moments.env, allow_log=["ERROR", "WARNING"]) as server:
+        moments.stop_at(shims.BEHIND_SEND, 4)
+        moments.kill_behind()
+        yield server
+
+
+CUT = {"count": 3, "last": 1 << 22}
+
+
+def names(text):
+    return [name for name, _ in parse_events(text)]
 
 
 def frames(events):
@@ -66,10 +84,19 @@ def test_http_client_reads_a_stream(serving):
         assert frames(list(stream)) == [{"n": n} for n in range(100)]
 
 
-def test_http_client_has_an_error_for_a_stream_that_was_cut(serving):
-    with Stream(serving.path, hops({"count": 3, "die": True})) as stream:
+def test_http_client_has_an_error_for_a_stream_that_was_cut(cutting):
+    with Stream(cutting.path, hops(CUT)) as stream:
         with pytest.raises(http.client.IncompleteRead):
             stream.response.read()
+
+
+DIED = ["downstream"] * 3 + ["error", "done"]
+
+
+def test_http_client_reads_that_the_worker_died(serving):
+    with Stream(serving.path, hops({"count": 3, "die": True})) as stream:
+        events = list(stream)
+        assert [name for name, _ in events] == DIED and events[3][1]["details"]["type"] == "WorkerCrashed"
 
 
 # -- curl -----------------------------------------------------------------------------------------------------------------
@@ -126,11 +153,17 @@ def test_curl_reads_a_stream(serving, version):
 
 
 @needs_curl
-def test_curl_has_an_error_for_a_stream_that_was_cut(serving):
+def test_curl_has_an_error_for_a_stream_that_was_cut(cutting):
+    done = curl(cutting.path, "--no-buffer", "--data-binary", "@-", "http://localhost/invoke", data=json.dumps(hops(CUT)).encode())
+    assert done.returncode == 18, done.stderr  # a partial transfer
+    assert done.stdout.count(b"event: downstream") == 3
+
+
+@needs_curl
+def test_curl_reads_that_the_worker_died(serving):
     done = curl(serving.path, "--no-buffer", "--data-binary", "@-", "http://localhost/invoke",
                 data=json.dumps(hops({"count": 3, "die": True})).encode())
-    assert done.returncode == 18, done  # a partial transfer
-    assert done.stdout.count(b"event: downstream") == 3
+    assert (done.returncode, names(done.stdout.decode())) == (0, DIED)
 
 
 @needs_curl
@@ -190,8 +223,10 @@ async function main() {
     replies.push(await call(body, {headers: {"Content-Length": body.length, Expect: "100-continue"}}));
   } else if (what === "stream") {
     replies.push(await call(message({count: 50})));
-  } else {
+  } else if (what === "die") {
     replies.push(await call(message({count: 3, die: true})));
+  } else {
+    replies.push(await call(message({count: 3, last: 1 << 22})));
   }
   console.log(JSON.stringify({replies, sockets: sockets.size}));
   agent.destroy();
@@ -232,7 +267,13 @@ def test_node_reads_a_stream(serving, tmp_path):
 
 
 @needs_node
-def test_node_has_an_error_for_a_stream_that_was_cut(serving, tmp_path):
-    [reply], _ = node(serving.path, "cut", tmp_path)
+def test_node_has_an_error_for_a_stream_that_was_cut(cutting, tmp_path):
+    [reply], _ = node(cutting.path, "cut", tmp_path)
     assert reply.get("aborted") is True
     assert reply["text"].count("event: downstream") == 3
+
+
+@needs_node
+def test_node_reads_that_the_worker_died(serving, tmp_path):
+    [reply], _ = node(serving.path, "die", tmp_path)
+    assert (reply["status"], names(reply["text"])) == (200, DIED)

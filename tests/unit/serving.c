@@ -145,6 +145,7 @@ struct serving *serving_make(uint32_t slots)
         control_pair(&serving->queue, &serving->worker_queue) != 0 || park_grow(&serving->park, slots) != 0) {
         die("serving");
     }
+    status_reset(&serving->page);
     serving->page.watched = 1; /* else it would be asked for, among what the tests wait for */
     serving->config =
         (struct server_config){.listener = serving->listener.fd,

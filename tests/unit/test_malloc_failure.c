@@ -444,13 +444,14 @@ static void use_slots(struct listener *listener)
     error_set_processing(&err, "WorkerCrashed", "the worker died");
     (void)park_grow(&slots, 4);
     int clients[4];
+    static const uint32_t states[4] = {SLOT_FREE, SLOT_WAITING, SLOT_READING, SLOT_RUNNING};
     for (uint32_t i = 0; i < 4; i++) {
         int pair[2] = {-1, -1};
         (void)!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
         (void)park_one(&slots, i, pair[1]);
         fd_close(&pair[1]);
         clients[i] = pair[0];
-        page.slots[i].state = i;
+        page.slots[i].state = states[i];
     }
     struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
     rescue_slots(&rescue, slots.receive, slots.count);

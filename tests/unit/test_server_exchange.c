@@ -615,7 +615,7 @@ static void each_event_arrives_before_the_next_is_sent(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     int fd = begin_stream(serving);
-    assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_STREAMING);
+    serving_await_slot(serving, 0, SLOT_STREAMING);
     for (int i = 0; i < 100; i++) {
         char json[32];
         char wanted[64];

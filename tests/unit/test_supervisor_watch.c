@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "server/cancel.h"
 #include "supervisor/watch.h"
+#include "wire/protocol.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,6 +176,41 @@ static void a_function_that_obeys_keeps_its_worker(void **state)
     assert_int_equal(worker.page->slots[2].cancel, 6);
 }
 
+static void a_stream_over_its_time_is_ended_and_never_while_its_worker_sends(void **state)
+{
+    (void)state;
+    struct status_slot *slot = &worker.page->slots[2];
+    slot->state = SLOT_PUSHING;
+    slot->protocol = PROTOCOL_HTTP;
+    slot->left = 0;
+    slot->then = THEN_EVENT;
+    (void)watch_worker(&worker, &options, LATE);
+    assert_int_equal(slot->cancel, 5); /* as for any other */
+    uint64_t next = watch_worker(&worker, &options, LATE + ANSWER);
+    assert_string_equal(heard(), "");
+    assert_true(next > LATE + ANSWER && next < LATE + ANSWER + 20 * CLOCK_MS); /* it is looked again soon */
+    slot->state = SLOT_STREAMING;
+    (void)watch_worker(&worker, &options, next);
+    assert_int_equal(slot->state, SLOT_ANSWERED);
+    const char *reply = heard();
+    assert_non_null(strstr(reply, "event: error\ndata: {\"error\":\"processing_error\""));
+    assert_non_null(strstr(reply, "HandlerTimeout"));
+    assert_string_equal(reply + strlen(reply) - 5, "0\r\n\r\n");
+}
+
+static void a_worker_that_stands_still_as_it_sends_is_killed_all_the_same(void **state)
+{
+    (void)state;
+    worker.page->slots[2].state = SLOT_PUSHING;
+    for (uint64_t now = LATE; now < LATE + 3 * CLOCK_SECOND; now += 10 * CLOCK_MS) {
+        (void)watch_worker(&worker, &options, now);
+    }
+    assert_string_equal(heard(), ""); /* its connection is dealt with once it is dead */
+    int status;
+    assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
+    worker.pid = 0;
+}
+
 static void an_overrun_is_one_line_in_the_log(void **state)
 {
     (void)state;
@@ -231,8 +267,9 @@ static void a_page_that_lies_costs_its_own_worker_at_most(void **state)
 {
     (void)state;
     static const uint64_t numbers[] = {0, 1, SINCE, LATE, LATE + 1, UINT64_MAX - 1, UINT64_MAX, 1ULL << 63};
-    static const uint32_t states[] = {SLOT_FREE,     SLOT_WAITING, SLOT_RUNNING, SLOT_REPLYING,
-                                      SLOT_ANSWERED, 77,           UINT32_MAX};
+    static const uint32_t states[] = {
+        SLOT_FREE, SLOT_WAITING, SLOT_RUNNING, SLOT_REPLYING, SLOT_STREAMING, SLOT_ANSWERED, SLOT_PUSHING,
+        0,         77,           UINT32_MAX};
     enum { NUMBERS = sizeof numbers / sizeof numbers[0], STATES = sizeof states / sizeof states[0] };
     for (size_t i = 0; i < (size_t)NUMBERS * NUMBERS * STATES; i++) {
         for (size_t k = 0; k < SLOTS_MAX; k += 7) {
@@ -314,6 +351,8 @@ int main(void)
         WATCH_TEST(the_stages_follow_each_other),
         WATCH_TEST(a_supervisor_that_slept_does_all_that_is_due_once),
         WATCH_TEST(a_function_that_obeys_keeps_its_worker),
+        WATCH_TEST(a_stream_over_its_time_is_ended_and_never_while_its_worker_sends),
+        WATCH_TEST(a_worker_that_stands_still_as_it_sends_is_killed_all_the_same),
         WATCH_TEST(an_overrun_is_one_line_in_the_log),
         WATCH_TEST(without_a_limit_a_function_may_run_for_ever),
         WATCH_TEST(a_client_that_went_away_cancels_its_request),
