@@ -26,7 +26,7 @@ static const struct command commands[] = {
      "  probe [--readiness | --liveness | --startup] [--timeout SECONDS]\n"
      "                         ask a running runtime how it is: exit code 0 or 1, and one line\n"},
     {"configmap", configmap_run,
-     "  configmap [--name NAME] [--namespace NAMESPACE]\n"
+     "  configmap [--name NAME] [--namespace NAMESPACE] [--machine x86_64|aarch64|all]\n"
      "                         print this file as a Kubernetes ConfigMap, for `kubectl apply -f -`\n"},
 };
 

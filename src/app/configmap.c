@@ -1,25 +1,26 @@
 #include "app/configmap.h"
 
 #include "app/output.h"
+#include "app/single_file.h"
 #include "base/buffer.h"
 #include "base/exits.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/view.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
-
-/* Kubernetes takes at most 1 MiB in a ConfigMap; the build refuses a file of 240 KB. */
-enum { FILE_MAX = 1 << 20, READ_STEP = 1 << 16 };
+#include <sys/utsname.h>
 
 enum { LABEL_MAX = 63, SUBDOMAIN_MAX = 253 };
+
+/* `kubectl apply` keeps a copy of the object in an annotation, and all annotations may have so many bytes. A quotation
+ * mark or a backslash of the file takes two in it. */
+enum { ANNOTATION_MAX = 262144, ANNOTATION_RESERVE = 6144 };
 
 struct request {
     const char *name;
     const char *namespace; /* NULL for none */
+    const char *machine;   /* whose image is printed: one of single_file.h, or "all" */
 };
 
 static bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -41,6 +42,11 @@ static bool is_name(const char *text, bool may_have_dots)
     return true;
 }
 
+static bool is_machine(const char *text)
+{
+    return strcmp(text, "x86_64") == 0 || strcmp(text, "aarch64") == 0 || strcmp(text, "all") == 0;
+}
+
 static bool read_arguments(struct request *request, int count, const char *const *arguments)
 {
     for (int i = 0; i < count; i++) {
@@ -49,51 +55,12 @@ static bool read_arguments(struct request *request, int count, const char *const
             request->name = arguments[++i];
         } else if (!is_last && strcmp(arguments[i], "--namespace") == 0 && is_name(arguments[i + 1], false)) {
             request->namespace = arguments[++i];
+        } else if (!is_last && strcmp(arguments[i], "--machine") == 0 && is_machine(arguments[i + 1])) {
+            request->machine = arguments[++i];
         } else {
             log_error("configmap: bad argument '%s'%s%s; usage: asya_runtime.py configmap [--name NAME] "
-                      "[--namespace NAMESPACE]",
+                      "[--namespace NAMESPACE] [--machine x86_64|aarch64|all]",
                       arguments[i], is_last ? "" : " ", is_last ? "" : arguments[i + 1]);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Reads the whole file. Returns 0 or -errno; -EFBIG for more than FILE_MAX. */
-static int read_file(const char *path, struct buffer *file)
-{
-    FD_SCOPED int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return -errno;
-    }
-    for (;;) {
-        enum buffer_status status = buffer_reserve(file, READ_STEP);
-        if (status != BUFFER_OK) {
-            return status == BUFFER_LIMIT ? -EFBIG : -ENOMEM;
-        }
-        ssize_t got = read(fd, file->data + file->size, READ_STEP);
-        if (got == 0) {
-            return 0;
-        }
-        if (got > 0) {
-            file->size += (size_t)got;
-        } else if (errno != EINTR) {
-            return -errno;
-        }
-    }
-}
-
-/* Whether these bytes are the single file as it was built: what the bundle puts into it, lines of printable ASCII, one
- * newline at the end. Only so is a YAML literal block the same bytes. */
-static bool is_single_file(const struct buffer *file)
-{
-    static const char start[] = "#!/usr/bin/env python3\n\"\"\"Asya runtime " ASYA_VERSION ":";
-    if (file->size < sizeof start || memcmp(file->data, start, sizeof start - 1) != 0 ||
-        file->data[file->size - 1] != '\n' || file->data[file->size - 2] == '\n') {
-        return false;
-    }
-    for (size_t i = 0; i < file->size; i++) {
-        if (file->data[i] != '\n' && (file->data[i] < ' ' || file->data[i] > '~')) {
             return false;
         }
     }
@@ -131,20 +98,43 @@ static bool write_configmap(const struct request *request, const struct buffer *
            write_block(file);
 }
 
+/* Leaves in the file the image that is asked for. Without a word: all, if kubectl can keep a copy of that, else this
+ * machine's own. What follows from the choice goes to standard error. */
+static bool choose_image(const struct request *request, struct buffer *file)
+{
+    struct utsname host;
+    const char *machine = request->machine;
+    bool fits = file->size + ANNOTATION_RESERVE <= ANNOTATION_MAX;
+    if (machine == NULL && !fits && single_file_images(file) > 1 && uname(&host) == 0) {
+        machine = host.machine;
+        log_warning(
+            "configmap: with the image for %s alone, so that `kubectl apply` can keep a copy; for a cluster with "
+            "both kinds of processors: --machine all, and `kubectl apply --server-side`",
+            machine);
+    } else if (!fits && machine != NULL && strcmp(machine, "all") == 0) {
+        log_warning("configmap: too large for the copy that `kubectl apply` keeps: use `kubectl apply --server-side`");
+    }
+    if (machine == NULL || strcmp(machine, "all") == 0 || single_file_keep_image(file, machine)) {
+        return true;
+    }
+    log_error("configmap: this file has no image for %s", machine);
+    return false;
+}
+
 int configmap_run(const char *program, int count, const char *const *arguments)
 {
     struct request request = {.name = "asya-runtime"};
     if (!read_arguments(&request, count, arguments)) {
         return EXIT_OPTION;
     }
-    struct buffer file = buffer_make(FILE_MAX + READ_STEP);
-    int status = read_file(program, &file);
+    struct buffer file = buffer_make(SINGLE_FILE_MAX);
+    int status = single_file_read(program, &file);
     bool written = false;
     if (status < 0) {
         log_error("configmap: cannot read this program's own file '%s': %s", program, strerror(-status));
-    } else if (!is_single_file(&file)) {
+    } else if (!single_file_is_whole(&file)) {
         log_error("configmap: '%s' is not the single file asya_runtime.py as it was built; run that one", program);
-    } else {
+    } else if (choose_image(&request, &file)) {
         written = write_configmap(&request, &file);
         if (!written) {
             log_error("configmap: cannot write: %s", strerror(errno));

@@ -1,6 +1,8 @@
 """`asya_runtime.py configmap`: the file prints itself, byte for byte, within what Kubernetes and kubectl take."""
 import hashlib
 import json
+import platform
+import re
 import shutil
 import subprocess
 
@@ -18,14 +20,43 @@ def configmap(*arguments, program=RUNTIME, cwd=None):
 
 
 def test_it_is_a_configmap_with_exactly_this_file():
-    ended = configmap()
-    assert ended.returncode == 0 and ended.stderr == b""
+    ended = configmap("--machine", "all")
+    assert ended.returncode == 0
     document = yaml.safe_load(ended.stdout)
     assert document["data"]["asya_runtime.py"].encode() == RUNTIME.read_bytes()
     assert (document["apiVersion"], document["kind"]) == ("v1", "ConfigMap")
     assert document["metadata"]["name"] == "asya-runtime" and "namespace" not in document["metadata"]
     version = subprocess.run([PYTHON, str(RUNTIME), "--version"], capture_output=True, text=True, env={}, check=True)
     assert document["metadata"]["labels"]["app.kubernetes.io/version"] == version.stdout.split()[1]
+
+
+def images_of(text):
+    return {machine for machine in ("x86_64", "aarch64") if re.search('^    "%s": [(]' % machine, text, re.M)}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_one_machine_has_its_own_image_alone(machine):
+    ended = configmap("--machine", machine)
+    text = yaml.safe_load(ended.stdout)["data"]["asya_runtime.py"]
+    whole = RUNTIME.read_text()
+    if machine not in images_of(whole):
+        assert ended.returncode == 1 and b"no image for " + machine.encode() in ended.stderr
+        return
+    assert ended.returncode == 0 and ended.stderr == b"" and images_of(text) == {machine}
+    assert all(line in whole for line in text.splitlines()), "nothing but the other image is taken out"
+
+
+def test_without_a_choice_it_is_what_kubectl_can_keep_a_copy_of():
+    ended = configmap()
+    text = yaml.safe_load(ended.stdout)["data"]["asya_runtime.py"]
+    assert ended.returncode == 0 and platform.machine() in images_of(text)
+    assert (b"--machine all" in ended.stderr) == (text != RUNTIME.read_text()), "what was left out is said"
+
+
+def test_all_images_say_how_to_apply_them():
+    ended = configmap("--machine", "all")
+    assert ended.returncode == 0 and images_of(ended.stdout.decode().replace("\n    ", "\n")) == images_of(RUNTIME.read_text())
+    assert (b"--server-side" in ended.stderr) == (RUNTIME.stat().st_size > 256000)
 
 
 def test_what_was_printed_runs(short_folder):
@@ -51,7 +82,8 @@ def test_names_that_kubernetes_refuses_are_refused(name):
     assert b"usage: asya_runtime.py configmap" in ended.stderr and ended.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--namespace", "a.b"], ["--namespace", "a" * 64], ["--name"], ["--bogus", "x"], ["x"]])
+@pytest.mark.parametrize("arguments", [["--namespace", "a.b"], ["--namespace", "a" * 64], ["--name"], ["--bogus", "x"], ["x"],
+                                       ["--machine"], ["--machine", "riscv64"]])
 def test_a_wrong_argument_gives_a_usage_line(arguments):
     ended = configmap(*arguments)
     assert ended.returncode == 64 and ended.stdout == b"" and b"usage: asya_runtime.py configmap" in ended.stderr
@@ -100,14 +132,16 @@ def test_kubectl_apply_can_keep_it_in_an_annotation():
     assert size < ANNOTATION_LIMIT, size
 
 
-def test_kubectl_itself_keeps_it_in_an_annotation():
+def test_kubectl_itself_keeps_it_in_an_annotation(short_folder):
     """With the annotation written by kubectl, and not as we think it would be."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed")
-    ended = subprocess.run(["kubectl", "create", "configmap", "asya-runtime", "--from-file=asya_runtime.py=%s" % RUNTIME,
+    chosen = short_folder / "asya_runtime.py"
+    chosen.write_text(yaml.safe_load(configmap().stdout)["data"]["asya_runtime.py"])
+    ended = subprocess.run(["kubectl", "create", "configmap", "asya-runtime", "--from-file=asya_runtime.py=%s" % chosen,
                             "--dry-run=client", "--save-config", "--output=json"], capture_output=True, check=True)
     document = json.loads(ended.stdout)
     kept = document["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
     digest = hashlib.sha256(json.loads(kept)["data"]["asya_runtime.py"].encode()).hexdigest()
-    assert digest == hashlib.sha256(RUNTIME.read_bytes()).hexdigest()
+    assert digest == hashlib.sha256(chosen.read_bytes()).hexdigest()
     assert sum(len(key) + len(value.encode()) for key, value in document["metadata"]["annotations"].items()) < ANNOTATION_LIMIT
