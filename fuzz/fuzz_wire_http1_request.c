@@ -119,7 +119,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         require(memcmp(&whole.request, &bytewise.request, sizeof whole.request) == 0);
         require(whole.request.head_size <= size);
         check_span(&whole.request, whole.request.path);
-        check_span(&whole.request, whole.request.content_type);
+        check_span(&whole.request, whole.request.content_encoding);
         check_span(&whole.request, whole.request.request_id);
         check_span(&whole.request, whole.request.traceparent);
         read_again(data, &whole.request);

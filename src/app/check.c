@@ -83,7 +83,7 @@ int check_run(const char *program, int count, const char *const *arguments)
     resources_limit(&options);
     PyObject *function;
     PyObject *owner = NULL;
-    int code = handler_load(options.process_module, &function, &owner);
+    int code = handler_load(&options, &function, &owner);
     if (code != EXIT_OK) {
         return code;
     }

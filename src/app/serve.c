@@ -109,7 +109,7 @@ static int load(const struct options *options, struct binding *binding, PyObject
         log_warning("ASYA_PROCESS_MODULE is not set: every message is echoed");
         return EXIT_OK;
     }
-    int code = handler_load(options->process_module, &binding->function, ret_owner);
+    int code = handler_load(options, &binding->function, ret_owner);
     if (code == EXIT_OK && typed_converter(binding->function, &binding->converter) != 0) {
         code = handler_fail("resolving the annotations of", options->process_module);
     }
@@ -228,7 +228,7 @@ bool serve_prepare(struct options *ret_options)
 {
     struct error err;
     if (!options_load(ret_options, &err) ||
-        (ret_options->process_module[0] != '\0' && !handler_check_name(ret_options->process_module, &err))) {
+        (ret_options->process_module[0] != '\0' && !handler_check_name(ret_options, &err))) {
         log_error("%s", err.text);
         return false;
     }

@@ -7,9 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_WORD, KIND_SWITCH, KIND_MEMORY, KIND_UIDS };
+
+/* A word that a setting takes, in upper or lower case, and what the field, an unsigned, becomes. */
+struct word {
+    const char *text;
+    unsigned value;
+    bool is_alias; /* taken as Asya's own runtime takes it, and not offered in messages */
+};
 
 struct option {
     const char *name;
@@ -19,8 +27,7 @@ struct option {
     uint64_t most;
     const char *fallback;
     const char *help;
-    const char
-        *words; /* KIND_WORD: what may stand there, as the message says it; the field is the index, an unsigned */
+    const struct word *words; /* KIND_WORD: what may stand there; ends with a NULL */
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -28,6 +35,32 @@ struct option {
 /* A span of 100 days is longer than any deadline; sizes stay below what the first byte of a length prefix can say. */
 enum { LONGEST_SPAN_SECONDS = 8640000 };
 #define LARGEST_MESSAGE UINT64_C(150000000)
+
+#define WORD(text, value)                                                                                              \
+    {                                                                                                                  \
+        text, value, false                                                                                             \
+    }
+#define ALIAS(text, value)                                                                                             \
+    {                                                                                                                  \
+        text, value, true                                                                                              \
+    }
+#define WORDS_END                                                                                                      \
+    {                                                                                                                  \
+        NULL, 0, false                                                                                                 \
+    }
+
+static const struct word protocols[] = {WORD("auto", 0), WORD("raw", 1), WORD("framed", 2), WORD("http", 3), WORDS_END};
+static const struct word modes[] = {WORD("payload", HANDLER_PAYLOAD), WORD("envelope", HANDLER_ENVELOPE), WORDS_END};
+static const struct word argument_types[] = {WORD("payload", HANDLER_PAYLOAD), WORD("message", HANDLER_ENVELOPE),
+                                             WORDS_END};
+static const struct word formats[] = {WORD("text", LOG_TEXT), WORD("json", LOG_JSON), WORDS_END};
+static const struct word levels[] = {
+    WORD("DEBUG", LOG_LEVEL_DEBUG),  WORD("INFO", LOG_LEVEL_INFO),     WORD("WARNING", LOG_LEVEL_WARNING),
+    WORD("ERROR", LOG_LEVEL_ERROR),  ALIAS("WARN", LOG_LEVEL_WARNING), ALIAS("CRITICAL", LOG_LEVEL_ERROR),
+    ALIAS("FATAL", LOG_LEVEL_ERROR), ALIAS("NOTSET", LOG_LEVEL_DEBUG), WORDS_END};
+static const struct word switches[] = {WORD("true", 1), WORD("false", 0), ALIAS("1", 1),
+                                       ALIAS("0", 0),   ALIAS("yes", 1),  ALIAS("no", 0),
+                                       ALIAS("on", 1),  ALIAS("off", 0),  WORDS_END};
 
 static const struct option table[] = {
     {"ASYA_SOCKET_PATH", KIND_TEXT, FIELD(socket_path), 0, 0, "/tmp/sockets/app.sock",
@@ -44,14 +77,13 @@ static const struct option table[] = {
     {"ASYA_CONCURRENCY", KIND_COUNT, FIELD(concurrency), 1, CONCURRENCY_MAX, "1",
      "requests at once per worker: threads for a plain function, tasks on one event loop for an async one", NULL},
     {"ASYA_PROTOCOL", KIND_WORD, FIELD(protocol), 0, 0, "auto",
-     "auto (the first byte tells), raw (bare JSON), framed (length prefix) or http", "auto, raw, framed or http"},
+     "auto (the first byte tells), raw (bare JSON), framed (length prefix) or http", protocols},
     {"ASYA_ENABLE_VALIDATION", KIND_SWITCH, FIELD(enable_validation), 0, 0, "true",
      "check route, headers and id of a message that has them: true or false", NULL},
     {"ASYA_HANDLER_MODE", KIND_WORD, FIELD(handler_mode), 0, 0, "payload",
-     "what the function takes and gives: payload, or envelope (the whole message; length prefix only)",
-     "payload or envelope"},
+     "what the function takes and gives: payload, or envelope (the whole message; length prefix only)", modes},
     {"ASYA_HANDLER_ARG_TYPE", KIND_WORD, FIELD(handler_argument), 0, 0, "payload",
-     "the older name of ASYA_HANDLER_MODE: payload or message", "payload or message"},
+     "the older name of ASYA_HANDLER_MODE: payload or message", argument_types},
     {"ASYA_READ_TIMEOUT", KIND_SECONDS, FIELD(read_timeout), 1, 0, "30", "seconds for a whole request to arrive", NULL},
     {"ASYA_WRITE_TIMEOUT", KIND_SECONDS, FIELD(write_timeout), 1, 0, "30", "seconds for a whole reply to be taken",
      NULL},
@@ -73,9 +105,8 @@ static const struct option table[] = {
      "user ids that may connect, separated by commas (the runtime's own always may); unset: anybody whom the socket's "
      "mode lets in",
      NULL},
-    {"ASYA_LOG_LEVEL", KIND_WORD, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR",
-     "DEBUG, INFO, WARNING or ERROR"},
-    {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", "text or json"},
+    {"ASYA_LOG_LEVEL", KIND_WORD, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR", levels},
+    {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", formats},
     {"ASYA_HANDLER", KIND_TEXT, FIELD(handler), 0, 0, "",
      "the function as newer Asya versions name it: pkg.module.func or pkg.module.Class.method", NULL},
     {"ASYA_SOCKET_DIR", KIND_TEXT, FIELD(socket_dir), 0, 0, "",
@@ -102,6 +133,35 @@ static bool parse_number(const char *text, uint64_t *ret_value)
         }
     }
     *ret_value = value;
+    return true;
+}
+
+/* Bytes: a number, or one with Ki, Mi or Gi behind it (powers of 1024, as Kubernetes writes them). */
+static bool parse_bytes(const char *text, uint64_t *ret_bytes)
+{
+    static const struct {
+        const char *suffix;
+        unsigned shift;
+    } units[] = {{"Ki", 10}, {"Mi", 20}, {"Gi", 30}};
+    char digits[24];
+    size_t size = strlen(text);
+    unsigned shift = 0;
+    if (size == 0 || size >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text, size + 1);
+    for (size_t i = 0; size > 2 && i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(digits + size - 2, units[i].suffix) == 0) {
+            digits[size - 2] = '\0';
+            shift = units[i].shift;
+            break;
+        }
+    }
+    uint64_t number;
+    if (!parse_number(digits, &number) || number > UINT64_MAX >> shift) {
+        return false;
+    }
+    *ret_bytes = number << shift;
     return true;
 }
 
@@ -143,7 +203,7 @@ static bool parse_memory(const char *text, struct option_memory *ret_memory)
         digits[size - 1] = '\0';
     }
     uint64_t number;
-    if (!parse_number(digits, &number) || (is_share && (number < 1 || number > 100))) {
+    if (is_share ? !parse_number(digits, &number) || number < 1 || number > 100 : !parse_bytes(digits, &number)) {
         return false;
     }
     *ret_memory = (struct option_memory){.bytes = is_share ? 0 : number, .percent = is_share ? number : 0};
@@ -199,35 +259,27 @@ static bool parse_mode(const char *text, int *ret_mode)
     return true;
 }
 
-static bool parse_word(const char *text, const char *const *words, size_t count, size_t *ret_index)
+static const struct word *find_word(const char *text, const struct word *words)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(text, words[i]) == 0) {
-            *ret_index = i;
-            return true;
+    for (; words->text != NULL; words++) {
+        if (strcasecmp(text, words->text) == 0) {
+            return words;
         }
     }
-    return false;
+    return NULL;
 }
 
-/* The place of `text` in a list written as "a, b or c". */
-static bool find_word(const char *text, const char *words, unsigned *ret_place)
+/* The words that are offered, as "a, b or c". */
+static void list_words(const struct word *words, char *target, size_t size)
 {
-    size_t size = strlen(text);
-    unsigned place = 0;
-    for (const char *next = words; size > 0; place++) {
-        size_t length = strcspn(next, ", ");
-        if (length == size && memcmp(next, text, size) == 0) {
-            *ret_place = place;
-            return true;
-        }
-        next += length;
-        if (*next == '\0') {
-            return false;
-        }
-        next += strncmp(next, " or ", 4) == 0 ? 4 : 2;
+    size_t used = 0;
+    target[0] = '\0';
+    for (; words->text != NULL && !words->is_alias && used < size; words++) {
+        bool is_last = words[1].text == NULL || words[1].is_alias;
+        const char *before = used == 0 ? "" : is_last ? " or " : ", ";
+        int length = snprintf(target + used, size - used, "%s%s", before, words->text);
+        used += length > 0 ? (size_t)length : 0;
     }
-    return false;
 }
 
 static bool bad(struct error *err, const struct option *option, const char *text, const char *wanted)
@@ -242,20 +294,19 @@ static bool store(struct options *options, const struct option *option, const ch
 {
     void *field = (char *)options + option->offset;
     uint64_t number = 0;
-    size_t index = 0;
-    unsigned word = 0;
-    static const char *const switches[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
+    const struct word *word;
     switch (option->kind) {
     case KIND_TEXT:
         memcpy(field, &text, sizeof text);
         return true;
     case KIND_BYTES:
     case KIND_COUNT:
-        if (!parse_number(text, &number) || number < option->least || number > option->most) {
+        if (!(option->kind == KIND_BYTES ? parse_bytes(text, &number) : parse_number(text, &number)) ||
+            number < option->least || number > option->most) {
             char wanted[128];
             (void)snprintf(wanted, sizeof wanted, "a whole number%s from %llu to %llu",
-                           option->kind == KIND_BYTES ? " of bytes" : "", (unsigned long long)option->least,
-                           (unsigned long long)option->most);
+                           option->kind == KIND_BYTES ? " of bytes, like 1048576 or 1Mi," : "",
+                           (unsigned long long)option->least, (unsigned long long)option->most);
             return bad(err, option, text, wanted);
         }
         memcpy(field, &number, sizeof number);
@@ -270,7 +321,8 @@ static bool store(struct options *options, const struct option *option, const ch
         return true;
     case KIND_MEMORY:
         if (!parse_memory(text, field)) {
-            return bad(err, option, text, "a number of bytes, or a share of the container's limit from 1% to 100%");
+            return bad(err, option, text,
+                       "a number of bytes (512Mi), or a share of the container's limit from 1% to 100%");
         }
         return true;
     case KIND_UIDS:
@@ -279,48 +331,23 @@ static bool store(struct options *options, const struct option *option, const ch
         }
         return true;
     case KIND_SWITCH:
-        if (!parse_word(text, switches, sizeof switches / sizeof switches[0], &index)) {
+        word = find_word(text, switches);
+        if (word == NULL) {
             return bad(err, option, text, "true or false");
         }
-        *(bool *)field = index % 2 == 1;
+        *(bool *)field = word->value == 1;
         return true;
     case KIND_WORD:
-        if (!find_word(text, option->words, &word)) {
-            return bad(err, option, text, option->words);
+        word = find_word(text, option->words);
+        if (word == NULL) {
+            char wanted[64];
+            list_words(option->words, wanted, sizeof wanted);
+            return bad(err, option, text, wanted);
         }
-        memcpy(field, &word, sizeof word);
+        memcpy(field, &word->value, sizeof word->value);
         return true;
     }
     return error_set(err, ERR_SERVER, 0, "%s is of no known kind", option->name);
-}
-
-/* ASYA_HANDLER separates everything by dots: the module ends where the first name that starts with an upper-case
- * letter begins, else before the last name. Written as the module:name form. */
-static bool compose_module(struct options *options, struct error *err)
-{
-    const char *handler = options->handler;
-    if (strlen(handler) >= sizeof options->composed_module) {
-        return error_set(err, ERR_SERVER, 0, "ASYA_HANDLER is longer than %zu bytes",
-                         sizeof options->composed_module - 1);
-    }
-    text_copy(options->composed_module, sizeof options->composed_module, handler);
-    options->process_module = options->composed_module;
-    if (strchr(handler, ':') != NULL) {
-        return true;
-    }
-    char *split = strrchr(options->composed_module, '.');
-    for (char *dot = strchr(options->composed_module, '.'); dot != NULL; dot = strchr(dot + 1, '.')) {
-        if (dot[1] >= 'A' && dot[1] <= 'Z') {
-            split = dot;
-            break;
-        }
-    }
-    if (split == NULL) {
-        return error_set(err, ERR_SERVER, 0,
-                         "ASYA_HANDLER is '%s', should be pkg.module.func or pkg.module.Class.method", handler);
-    }
-    *split = ':';
-    return true;
 }
 
 static bool compose(char *target, size_t size, const char *folder, const char *name, struct error *err)
@@ -332,18 +359,58 @@ static bool compose(char *target, size_t size, const char *folder, const char *n
     return true;
 }
 
+/* A variable that is set to nothing: a template whose value is missing. An echo in its place would pass every message
+ * on as if it had been processed. */
+static bool is_set_empty(const char *name)
+{
+    const char *text = getenv(name);
+    return text != NULL && text[0] == '\0';
+}
+
+/* Which variable names the function, and in which form. */
+static bool resolve_function(struct options *options, struct error *err)
+{
+    options->function_variable = "ASYA_PROCESS_MODULE";
+    if (options->process_module[0] != '\0') {
+        return true;
+    }
+    if (options->handler[0] != '\0') {
+        options->process_module = options->handler;
+        options->function_variable = "ASYA_HANDLER";
+        options->is_dotted = strchr(options->handler, ':') == NULL;
+        return true;
+    }
+    const char *empty = is_set_empty("ASYA_HANDLER")          ? "ASYA_HANDLER"
+                        : is_set_empty("ASYA_PROCESS_MODULE") ? "ASYA_PROCESS_MODULE"
+                                                              : NULL;
+    return empty == NULL ||
+           error_set(err, ERR_SERVER, 0, "%s is set but empty: name the function, or unset it to echo every message",
+                     empty);
+}
+
+/* Spellings of other programs, which would make folders of odd names below the working directory. */
+static bool check_path_spelling(const char *path, struct error *err)
+{
+    const char *colon = strrchr(path, ':');
+    const char *wanted = NULL;
+    if (strstr(path, "://") != NULL) {
+        wanted = "a path without a scheme, like /tmp/sockets/app.sock";
+    } else if (path[0] == '~' || path[0] == '$') {
+        wanted = "a path as it is (nothing expands ~ or $ here), like /tmp/sockets/app.sock";
+    } else if (strchr(path, '/') == NULL && colon != NULL && colon[1] != '\0' &&
+               strspn(colon + 1, "0123456789") == strlen(colon + 1)) {
+        wanted = "the path of a Unix socket, like /tmp/sockets/app.sock; the runtime listens on no port";
+    }
+    return wanted == NULL || error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_PATH is '%.200s', should be %s", path, wanted);
+}
+
 /* The defaults that change when the names of newer Asya versions are used (wire contract, section 4). */
 static bool resolve(struct options *options, struct error *err)
 {
-    const char *module = getenv("ASYA_PROCESS_MODULE");
-    if (module != NULL && module[0] == '\0' && options->handler[0] == '\0') {
-        return error_set(err, ERR_SERVER, 0,
-                         "ASYA_PROCESS_MODULE is set but empty: name the function, or unset it to echo every message");
-    }
-    bool newer = options->handler[0] != '\0' || options->socket_dir[0] != '\0' || options->socket_name[0] != '\0';
-    if (options->handler[0] != '\0' && (module == NULL || module[0] == '\0') && !compose_module(options, err)) {
+    if (!resolve_function(options, err) || !check_path_spelling(options->socket_path, err)) {
         return false;
     }
+    bool newer = options->handler[0] != '\0' || options->socket_dir[0] != '\0' || options->socket_name[0] != '\0';
     options->ready_file = "";
     const char *path = getenv("ASYA_SOCKET_PATH");
     if (newer && (path == NULL || path[0] == '\0')) {

@@ -40,7 +40,10 @@ struct option_uids {
 struct options {
     const char *socket_path;           /* absolute or relative, checked when the socket is made */
     const char *ready_file;            /* "" for none */
-    const char *process_module;        /* "" for the echo function */
+    const char *process_module;        /* names the function; "" for the echo function */
+    const char *function_variable;     /* the variable that names it */
+    bool is_dotted;                    /* all its names are separated by dots (ASYA_HANDLER): where the module ends
+                                        * is found by importing */
     uint64_t max_message_size;         /* bytes */
     int socket_mode;                   /* permission bits or SOCKET_MODE_UMASK */
     uint64_t read_timeout;             /* nanoseconds for a whole request */
@@ -69,7 +72,6 @@ struct options {
     const char *socket_mode_text;
     char composed_path[OPTION_PATH_SIZE];
     char composed_ready[OPTION_PATH_SIZE];
-    char composed_module[OPTION_PATH_SIZE];
 };
 
 /* Fills `ret_options` from the environment. Returns false with ERR_SERVER and a text that names the variable, its

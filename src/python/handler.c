@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "python/failure.h"
+#include "python/signature.h"
 
 #include <string.h>
 
@@ -30,20 +31,48 @@ static const char *skip_names(const char *text, int most)
     }
 }
 
-bool handler_check_name(const char *name, struct error *err)
+/* A file's name in the place of a module's: "handler.py", "./app/handler.py:process". */
+static bool is_file(const char *name)
 {
+    size_t size = strcspn(name, ":");
+    return memchr(name, '/', size) != NULL || (size > 3 && memcmp(name + size - 3, ".py", 3) == 0);
+}
+
+static bool refuse_file(const struct options *options, const char *shown, struct error *err)
+{
+    const char *name = options->process_module;
+    size_t size = strcspn(name, ":");
+    const char *function = name[size] == ':' ? name + size : "";
+    size_t start = size;
+    while (start > 0 && name[start - 1] != '/') {
+        start--;
+    }
+    size -= size > 3 && memcmp(name + size - 3, ".py", 3) == 0 ? 3 : 0;
+    return error_set(err, ERR_SERVER, 0,
+                     "%s is '%s', which is a file: write '%.*s%.100s', with its folder on PYTHONPATH",
+                     options->function_variable, shown, (int)(size > start ? size - start : 0), name + start, function);
+}
+
+bool handler_check_name(const struct options *options, struct error *err)
+{
+    const char *name = options->process_module;
+    char shown[128];
+    text_copy(shown, sizeof shown, name);
+    if (is_file(name)) {
+        return refuse_file(options, shown, err);
+    }
     const char *rest = skip_names(name, HANDLER_NAME_MAX);
+    bool is_module_alone = rest != NULL && *rest == '\0' && strchr(name, '.') == NULL;
     if (rest != NULL && *rest == ':') {
         rest = skip_names(rest + 1, 2);
     }
-    if (rest != NULL && *rest == '\0' && strlen(name) <= HANDLER_NAME_MAX) {
+    if (rest != NULL && *rest == '\0' && strlen(name) <= HANDLER_NAME_MAX && !(options->is_dotted && is_module_alone)) {
         return true;
     }
-    char shown[128];
-    text_copy(shown, sizeof shown, name);
-    return error_set(err, ERR_SERVER, 0,
-                     "ASYA_PROCESS_MODULE is '%s'%s, should be pkg.module:name, pkg.module or pkg.module:Class.method",
-                     shown, strlen(name) >= sizeof shown ? "..." : "");
+    return error_set(err, ERR_SERVER, 0, "%s is '%s'%s, should be %s", options->function_variable, shown,
+                     strlen(name) >= sizeof shown ? "..." : "",
+                     options->is_dotted ? "pkg.module.func or pkg.module.Class.method"
+                                        : "pkg.module:name, pkg.module or pkg.module:Class.method");
 }
 
 /* Calls a method without arguments on sys.NAME, where that is possible. */
@@ -138,8 +167,23 @@ int handler_fail(const char *doing, const char *name)
     return code;
 }
 
+/* "handler.process" where it is handler that has a `process`: true, and what to write instead. */
+static bool find_in_parent(const char *module, char *target, size_t size)
+{
+    text_copy(target, size, module);
+    char *dot = strrchr(target, '.');
+    if (dot == NULL) {
+        return false;
+    }
+    *dot = '\0';
+    PyObject *parent = PyDict_GetItemString(PyImport_GetModuleDict(), target); /* borrowed; imported on the way */
+    bool found = parent != NULL && PyObject_HasAttrString(parent, dot + 1) != 0;
+    *dot = ':';
+    return found;
+}
+
 /* Why the import failed, in one line; the exit code that says the same. */
-static int log_import_failure(const struct raised *raised, const char *module)
+static int log_import_failure(const struct raised *raised, const char *module, const char *variable)
 {
     char text[TEXT_SIZE];
     char first[TEXT_SIZE];
@@ -154,23 +198,24 @@ static int log_import_failure(const struct raised *raised, const char *module)
     }
     if (is(raised, PyExc_ModuleNotFoundError)) {
         attribute_text(raised->value, "name", first, sizeof first);
-        if (first[0] != '\0' && is_module_or_parent(first, module)) {
-            log_error(
-                "module '%s' of ASYA_PROCESS_MODULE was not found: put its folder on PYTHONPATH, or start in it%s",
-                first, strchr(module, '.') != NULL ? " (packages need their parent folder there)" : "");
-        } else {
+        if (first[0] == '\0' || !is_module_or_parent(first, module)) {
             log_error("module '%s' imports '%s', which was not found: %s", module, first, text);
+        } else if (find_in_parent(module, second, sizeof second)) {
+            log_error("there is no module '%s', but its parent has that name: write %s=%s", module, variable, second);
+        } else {
+            log_error("module '%s' of %s was not found: put its folder on PYTHONPATH, or start in it%s", first,
+                      variable, strchr(module, '.') != NULL ? " (packages need their parent folder there)" : "");
         }
         return EXIT_NO_MODULE;
     }
     return log_other(raised, "importing", module);
 }
 
-static int fail_import(const char *module)
+static int fail_import(const char *module, const char *variable)
 {
     struct raised raised = raised_take();
     raised_print(&raised);
-    int code = log_import_failure(&raised, module);
+    int code = log_import_failure(&raised, module, variable);
     raised_done(&raised);
     return code;
 }
@@ -202,7 +247,36 @@ static void list_callables(PyObject *object, char *target, size_t size)
     Py_XDECREF(names);
 }
 
-static int fail_attribute(PyObject *owner, const char *owner_name, const char *name)
+/* Names that are near, by difflib, as "a, b"; "" if none is. */
+static void list_near(PyObject *object, const char *name, char *target, size_t size)
+{
+    target[0] = '\0';
+    PyObject *difflib = PyImport_ImportModule("difflib");
+    PyObject *names = PyObject_Dir(object);
+    PyObject *near =
+        difflib != NULL && names != NULL ? PyObject_CallMethod(difflib, "get_close_matches", "sO", name, names) : NULL;
+    PyObject *comma = near != NULL ? PyUnicode_FromString(", ") : NULL;
+    PyObject *joined = comma != NULL ? PyUnicode_Join(comma, near) : NULL;
+    if (joined != NULL) {
+        (void)failure_text_of(joined, target, size);
+    }
+    PyErr_Clear();
+    Py_XDECREF(joined);
+    Py_XDECREF(comma);
+    Py_XDECREF(near);
+    Py_XDECREF(names);
+    Py_XDECREF(difflib);
+}
+
+/* What is looked up: "name" or "Class.method", in `module`, as `variable` says. */
+struct wanted {
+    PyObject *module;
+    const char *module_name;
+    const char *path;
+    const char *variable;
+};
+
+static int fail_attribute(const struct wanted *wanted, PyObject *owner, const char *owner_name, const char *name)
 {
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
         return handler_fail("looking up", name);
@@ -211,8 +285,17 @@ static int fail_attribute(PyObject *owner, const char *owner_name, const char *n
     raised_print(&raised);
     raised_done(&raised);
     char names[512];
-    list_callables(owner, names, sizeof names);
-    log_error("'%s' has no attribute '%s'; callables there: %s", owner_name, name, names[0] != '\0' ? names : "none");
+    char file[TEXT_SIZE];
+    attribute_text(wanted->module, "__file__", file, sizeof file);
+    list_near(owner, name, names, sizeof names);
+    bool is_near = names[0] != '\0';
+    if (!is_near) {
+        list_callables(owner, names, sizeof names);
+    }
+    log_error("%s names '%s', but '%s' has no attribute '%s'; %s %s; module '%s' was loaded from %s", wanted->variable,
+              wanted->path, owner_name, name,
+              is_near ? "near to it:" : "callables there:", names[0] != '\0' ? names : "none", wanted->module_name,
+              file[0] != '\0' ? file : "no file");
     return EXIT_NO_ATTRIBUTE;
 }
 
@@ -251,20 +334,18 @@ static bool is_callable_instance(PyObject *object)
     return code != NULL;
 }
 
-/* Follows "name" or "Class.method" from the module. New references in `*ret_function` and `*ret_owner` (may be NULL).
- */
-static int resolve(PyObject *module, const char *module_name, const char *path, PyObject **ret_function,
-                   PyObject **ret_owner)
+/* The object that `name` ends at, and, in `*ret_owner`, the instance it belongs to (or NULL). New references. */
+static int resolve(const struct wanted *wanted, PyObject **ret_function, PyObject **ret_owner)
 {
     char name[HANDLER_NAME_MAX + 1];
-    text_copy(name, sizeof name, path);
+    text_copy(name, sizeof name, wanted->path);
     char *method = strchr(name, '.');
     if (method != NULL) {
         *method++ = '\0';
     }
-    PyObject *found = PyObject_GetAttrString(module, name);
+    PyObject *found = PyObject_GetAttrString(wanted->module, name);
     if (found == NULL) {
-        return fail_attribute(module, module_name, name);
+        return fail_attribute(wanted, wanted->module, wanted->module_name, name);
     }
     PyObject *owner = NULL;
     if (method != NULL) {
@@ -279,7 +360,7 @@ static int resolve(PyObject *module, const char *module_name, const char *path, 
         }
         found = PyObject_GetAttrString(owner, method);
         if (found == NULL) {
-            code = fail_attribute(owner, name, method);
+            code = fail_attribute(wanted, owner, name, method);
             Py_DECREF(owner);
             return code;
         }
@@ -287,34 +368,81 @@ static int resolve(PyObject *module, const char *module_name, const char *path, 
         owner = found;
         Py_INCREF(owner);
     }
-    if (!PyCallable_Check(found)) {
-        char type[ERROR_TYPE_SIZE];
-        PyObject *class = PyObject_Type(found);
-        attribute_text(class, "__name__", type, sizeof type);
-        Py_XDECREF(class);
-        Py_DECREF(found);
-        Py_XDECREF(owner);
-        log_error("'%s' of module '%s' is a %s, which cannot be called", path, module_name, type);
-        return EXIT_NOT_CALLABLE;
-    }
     *ret_function = found;
     *ret_owner = owner;
     return EXIT_OK;
 }
 
-int handler_load(const char *name, PyObject **ret_function, PyObject **ret_owner)
+/* Whether it can be called with one argument, the payload; if not, a line says what it is. */
+static int check_callable(const struct wanted *wanted, PyObject *function)
 {
-    char module_name[HANDLER_NAME_MAX + 1];
-    text_copy(module_name, sizeof module_name, name);
-    char *path = strchr(module_name, ':');
-    if (path != NULL) {
-        *path++ = '\0';
+    char reason[TEXT_SIZE];
+    if (signature_takes_payload(function, wanted->path, reason, sizeof reason)) {
+        return EXIT_OK;
     }
-    PyObject *module = PyImport_ImportModule(module_name);
-    if (module == NULL) {
-        return fail_import(module_name);
+    log_error("'%s' of module '%s' %s", wanted->path, wanted->module_name, reason);
+    return EXIT_NOT_CALLABLE;
+}
+
+/* Whether the exception that is set says that there is no module of just this name. */
+static bool is_missing(const char *module)
+{
+    if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
+        return false;
     }
-    int code = resolve(module, module_name, path != NULL ? path : "process", ret_function, ret_owner);
-    Py_DECREF(module);
+    struct raised raised = raised_take();
+    char name[HANDLER_NAME_MAX + 1];
+    attribute_text(raised.value, "name", name, sizeof name);
+    PyErr_Restore(raised.type, raised.value, raised.traceback);
+    return strcmp(name, module) == 0;
+}
+
+/* Imports the module of `name` and cuts the name in two: "module\0path". Of a dotted name the longest part that is a
+ * module counts, as Asya's own runtime has it; what follows is one name or two. New reference, or NULL with the
+ * exception. */
+static PyObject *import_longest(char *name, bool is_dotted, const char **ret_path)
+{
+    char *split = strchr(name, ':');
+    *ret_path = "process";
+    if (!is_dotted) {
+        if (split != NULL) {
+            *split = '\0';
+            *ret_path = split + 1;
+        }
+        return PyImport_ImportModule(name);
+    }
+    split = strrchr(name, '.');
+    *split = '\0';
+    *ret_path = split + 1;
+    PyObject *module = PyImport_ImportModule(name);
+    char *earlier = strrchr(name, '.');
+    if (module == NULL && earlier != NULL && is_missing(name)) {
+        PyErr_Clear();
+        *split = '.';
+        *earlier = '\0';
+        *ret_path = earlier + 1;
+        module = PyImport_ImportModule(name);
+    }
+    return module;
+}
+
+int handler_load(const struct options *options, PyObject **ret_function, PyObject **ret_owner)
+{
+    char name[HANDLER_NAME_MAX + 1];
+    text_copy(name, sizeof name, options->process_module);
+    struct wanted wanted = {.module_name = name, .variable = options->function_variable};
+    wanted.module = import_longest(name, options->is_dotted, &wanted.path);
+    if (wanted.module == NULL) {
+        return fail_import(name, wanted.variable);
+    }
+    int code = resolve(&wanted, ret_function, ret_owner);
+    if (code == EXIT_OK) {
+        code = check_callable(&wanted, *ret_function);
+        if (code != EXIT_OK) {
+            Py_CLEAR(*ret_function);
+            Py_CLEAR(*ret_owner);
+        }
+    }
+    Py_DECREF(wanted.module);
     return code;
 }

@@ -1,9 +1,13 @@
 #include "python/typed.h"
 
+#include "base/log.h"
+#include "python/failure.h"
 #include "python/glue.h"
 #include "python/shape.h"
 
 #include <stdbool.h>
+
+enum { REASON_SIZE = 512 };
 
 /* Whether any parameter is annotated: most functions need not be looked at more closely. */
 static bool is_annotated(PyObject *function)
@@ -35,6 +39,13 @@ int typed_converter(PyObject *function, PyObject **ret_converter)
     }
     Py_DECREF(inner);
     Py_XDECREF(names);
+    if (converter != NULL && PyUnicode_Check(converter)) {
+        char reason[REASON_SIZE];
+        (void)failure_text_of(converter, reason, sizeof reason);
+        log_warning("%s", reason);
+        Py_CLEAR(converter);
+        return 0;
+    }
     if (converter == Py_None) {
         Py_CLEAR(converter);
         return 0;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { FIXED_BODY_MAX = 64 };
+enum { FIXED_BODY_MAX = 96 };
 
 void http_begin(struct conn *conn)
 {
@@ -52,10 +52,25 @@ static void answer_fixed(struct conn *conn, const unsigned char *message, size_t
 static void refuse(struct conn *conn, const struct http1_error *http)
 {
     struct error err;
-    error_set(&err, http->status == 413 ? ERR_TOO_LARGE : ERR_VALIDATION, http->offset,
-              "malformed HTTP request: %s (byte %zu)", http->text, http->offset);
+    if (http->status == 413) {
+        error_set(&err, ERR_TOO_LARGE, http->offset, "the body is larger than %zu bytes (ASYA_MAX_MESSAGE_SIZE)",
+                  conn->host->max_message);
+    } else {
+        error_set(&err, ERR_VALIDATION, http->offset, "malformed HTTP request: %s (byte %zu)", http->text,
+                  http->offset);
+    }
     conn->keep_alive = false;
     conn_refuse_http(conn, http->status, &err);
+}
+
+/* RFC 9110, section 15.5.16. Nothing is unpacked here: a small body could become a large message. */
+static void refuse_encoding(struct conn *conn, struct view encoding)
+{
+    struct error err;
+    error_set(&err, ERR_VALIDATION, 0, "Content-Encoding is '%.*s': only an unpacked body can be read",
+              (int)(encoding.size < 64 ? encoding.size : 64), encoding.data);
+    conn->keep_alive = false;
+    conn_refuse_http(conn, 415, &err);
 }
 
 /* Sends "100 Continue" where the client waits for it. A client that takes no 25 bytes gets no reply either. */
@@ -82,7 +97,8 @@ static enum wire_step route(struct conn *conn, const unsigned char *message, siz
         return WIRE_BAD;
     }
     if (!view_is(path, "/invoke")) {
-        answer_fixed(conn, message, size, 404, NULL, "{\"error\":\"not_found\"}");
+        answer_fixed(conn, message, size, 404, NULL,
+                     "{\"error\":\"not_found\",\"message\":\"there are POST /invoke and GET /healthz\"}");
         return WIRE_BAD;
     }
     if (request->method != HTTP1_POST) {
@@ -93,6 +109,10 @@ static enum wire_step route(struct conn *conn, const unsigned char *message, siz
         struct http1_error err;
         (void)http1_refuse(&err, 400, request->head_size, "the request has no body");
         refuse(conn, &err);
+        return WIRE_BAD;
+    }
+    if (request->content_encoding.size > 0) {
+        refuse_encoding(conn, http1_view(message, request->content_encoding));
         return WIRE_BAD;
     }
     if (request->expect_continue && size == request->head_size && !invite_body(conn)) {

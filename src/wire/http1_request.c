@@ -14,7 +14,7 @@ enum field {
     FIELD_TRANSFER_ENCODING,
     FIELD_CONNECTION,
     FIELD_EXPECT,
-    FIELD_CONTENT_TYPE,
+    FIELD_CONTENT_ENCODING,
     FIELD_REQUEST_ID,
     FIELD_TRACEPARENT,
     FIELD_COUNT,
@@ -31,7 +31,7 @@ static const struct view field_names[FIELD_COUNT] = {
     [FIELD_TRANSFER_ENCODING] = NAME("transfer-encoding"),
     [FIELD_CONNECTION] = NAME("connection"),
     [FIELD_EXPECT] = NAME("expect"),
-    [FIELD_CONTENT_TYPE] = NAME("content-type"),
+    [FIELD_CONTENT_ENCODING] = NAME("content-encoding"),
     [FIELD_REQUEST_ID] = NAME("x-request-id"),
     [FIELD_TRACEPARENT] = NAME("traceparent"),
 };
@@ -293,8 +293,10 @@ static enum wire_step take_value(struct http1_request *request, enum field field
     case FIELD_EXPECT:
         take_expect(request, value);
         break;
-    case FIELD_CONTENT_TYPE:
-        take_first(&request->content_type, value);
+    case FIELD_CONTENT_ENCODING:
+        if (!equals(value, "identity")) {
+            take_first(&request->content_encoding, value);
+        }
         break;
     case FIELD_REQUEST_ID:
         take_first(&request->request_id, value);

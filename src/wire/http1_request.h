@@ -45,13 +45,14 @@ struct http1_request {
 
     /* valid on WIRE_DONE */
     enum http1_body body;
-    bool keep_alive;                /* the client can take another reply on this connection */
-    bool expect_continue;           /* it waits for "100 Continue" before it sends the body */
-    uint64_t content_length;        /* for HTTP1_BODY_LENGTH, at most the limit; else 0 */
-    uint32_t head_size;             /* bytes up to the body */
-    struct http1_span content_type; /* these three are empty if absent; of repeated ones the first */
-    struct http1_span request_id;   /* X-Request-ID */
-    struct http1_span traceparent;  /* W3C Trace Context */
+    bool keep_alive;                    /* the client can take another reply on this connection */
+    bool expect_continue;               /* it waits for "100 Continue" before it sends the body */
+    uint64_t content_length;            /* for HTTP1_BODY_LENGTH, at most the limit; else 0 */
+    uint32_t head_size;                 /* bytes up to the body */
+    struct http1_span content_encoding; /* other than identity; these three are empty if absent; of repeated ones the
+                                         * first */
+    struct http1_span request_id;       /* X-Request-ID */
+    struct http1_span traceparent;      /* W3C Trace Context */
 
     /* private */
     uint64_t limit;   /* bytes of body */

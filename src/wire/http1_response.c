@@ -20,6 +20,7 @@ static const struct {
     {405, "HTTP/1.1 405 Method Not Allowed\r\n"},
     {408, "HTTP/1.1 408 Request Timeout\r\n"},
     {413, "HTTP/1.1 413 Content Too Large\r\n"},
+    {415, "HTTP/1.1 415 Unsupported Media Type\r\n"},
     {417, "HTTP/1.1 417 Expectation Failed\r\n"},
     {503, "HTTP/1.1 503 Service Unavailable\r\n"},
     {505, "HTTP/1.1 505 HTTP Version Not Supported\r\n"},

@@ -1,5 +1,6 @@
 """`asya_runtime.py check`: what a start would find, and the exit code it would end with, without a socket."""
 import os
+import re
 import subprocess
 
 import pytest
@@ -16,9 +17,6 @@ class Order:
 
 def typed(order: Order):
     return order.number
-
-def misspelt(order: "Oder"):
-    return order
 
 def plain(payload: dict) -> dict:
     return payload
@@ -81,13 +79,123 @@ def test_it_says_what_was_found(short_folder, name, found):
     assert not os.path.exists(short_folder / "run")
 
 
-def test_an_annotation_that_cannot_be_resolved_is_found(refuse, short_folder):
+ANNOTATED = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from nowhere import Frame
+
+def first(payload: Frame): return payload
+def second(payload: dict, frame: Frame = None): return payload
+def returned(payload: dict) -> Frame: return payload
+"""
+
+
+@pytest.mark.parametrize("name, warned", [("first", True), ("second", False), ("returned", False)])
+def test_an_annotation_for_type_checkers_alone_is_no_refusal(runtime, short_folder, name, warned):
+    """Only the first parameter's annotation is of use, and where it cannot be resolved payloads stay as they are."""
+    (short_folder / "annotated.py").write_text(ANNOTATED)
+    ended = check(short_folder, ASYA_PROCESS_MODULE="annotated:" + name)
+    assert ended.returncode == 0 and ("cannot be resolved" in ended.stderr) == warned
+    expected = ["WARNING .*'payload' cannot be resolved .*Frame"] if warned else []
+    with runtime("annotated:" + name, env={"PYTHONPATH": str(short_folder)}, expect_log=expected) as server:
+        assert server.result({"a": 1}) == {"a": 1}
+
+
+SIGNATURES = """
+import functools
+
+def none(): return 1
+def two(event, context): return 1
+def three(a, b, c, d=1): return 1
+def keyword(payload, *, flag): return 1
+def keywords(**payload): return 1
+class Counter:
+    def method(payload): return 1
+    def nothing(): return 1
+    def __call__(self, payload): return 1
+    @staticmethod
+    def static(): return 1
+partial = functools.partial(three, b=1)
+
+def fits(payload): return 1
+def fits_default(payload=None): return 1
+def fits_more(payload, model=None, *rest, flag=False, **others): return 1
+def fits_rest(*payload): return 1
+@functools.lru_cache()
+def fits_wrapped(payload): return 1
+class Fit:
+    def method(self, payload): return 1
+    def rest(*payload): return 1
+    @staticmethod
+    def static(payload): return 1
+    @classmethod
+    def klass(cls, payload): return 1
+    def __call__(self, payload): return 1
+fits_instance = Fit()
+fits_partial = functools.partial(two, context=1)
+fits_first = functools.partial(two, 1)
+fits_builtin = len
+"""
+
+
+@pytest.mark.parametrize("name, reason", [
+    ("none", "takes no argument"), ("two", "needs 2 arguments, .*give 'context' a default"),
+    ("three", "needs 3 arguments, .*give 'b' and those after it a default"), ("keyword", "the keyword argument 'flag'"),
+    ("keywords", "takes keyword arguments only"), ("Counter.method", r"\(self, payload\)"),
+    ("Counter.nothing", r"\(self, payload\)"), ("Counter.static", "takes no argument"),
+    ("Counter", "is a class, .*'Counter.__call__'"), ("partial", "cannot be called with one argument")])
+def test_what_cannot_be_called_with_a_payload_is_refused(refuse, short_folder, name, reason):
+    (short_folder / "signatures.py").write_text(SIGNATURES)
+    ended = check(short_folder, ASYA_PROCESS_MODULE="signatures:" + name)
+    assert ended.returncode == 68 and re.search(reason, ended.stderr), ended.stderr
+    refusal = refuse("signatures:" + name, env={"PYTHONPATH": str(short_folder)})
+    assert refusal.code == 68 and refusal.cause in ended.stderr
+
+
+@pytest.mark.parametrize("name", [
+    "fits", "fits_default", "fits_more", "fits_rest", "fits_wrapped", "Fit.method", "Fit.rest", "Fit.static", "Fit.klass",
+    "Fit.__call__", "fits_instance", "fits_partial", "fits_first", "fits_builtin"])
+def test_what_can_be_called_with_a_payload_is_taken(short_folder, name):
+    (short_folder / "signatures.py").write_text(SIGNATURES)
+    ended = check(short_folder, ASYA_PROCESS_MODULE="signatures:" + name)
+    assert ended.returncode == 0, ended.stderr
+
+
+TREE = {"tree/__init__.py": "", "tree/models/__init__.py": "", "tree/models/cats.py": """
+def process(payload): return 1
+class lower:
+    def method(self, payload): return 1
+class Upper:
+    def method(self, payload): return 1
+"""}
+
+
+@pytest.mark.parametrize("name", ["tree.models.cats.process", "tree.models.cats.lower.method", "tree.models.cats.Upper.method"])
+def test_a_name_of_dots_is_split_where_the_module_ends(short_folder, name):
+    for path, text in TREE.items():
+        (short_folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (short_folder / path).write_text(text)
+    ended = check(short_folder, ASYA_HANDLER=name)
+    assert ended.returncode == 0 and ended.stdout.startswith(name + " is a "), ended.stderr
+
+
+@pytest.mark.parametrize("settings, code, words", [
+    ({"ASYA_HANDLER": ".process"}, 64, ["ASYA_HANDLER is '.process'", "pkg.module.func"]),
+    ({"ASYA_HANDLER": "process"}, 64, ["ASYA_HANDLER is 'process'", "pkg.module.func"]),
+    ({"ASYA_HANDLER": "shapes.plain.x"}, 67, ["ASYA_HANDLER", "'plain' has no attribute 'x'"]),
+    ({"ASYA_HANDLER": "nowhere.at.all"}, 66, ["ASYA_HANDLER", "'nowhere'"]),
+    ({"ASYA_PROCESS_MODULE": "shapes.plain"}, 66, ["write ASYA_PROCESS_MODULE=shapes:plain"]),
+    ({"ASYA_PROCESS_MODULE": "shapes.py:plain"}, 64, ["is a file: write 'shapes:plain', with its folder on PYTHONPATH"]),
+    ({"ASYA_PROCESS_MODULE": "./app/shapes.py"}, 64, ["is a file: write 'shapes'"]),
+    ({"ASYA_PROCESS_MODULE": "shapes:plian"}, 67, ["near to it: plain", "loaded from", "shapes.py"]),
+    ({"ASYA_HANDLER": ""}, 64, ["ASYA_HANDLER is set but empty"])])
+def test_a_wrong_name_says_what_to_write(short_folder, settings, code, words):
     (short_folder / "shapes.py").write_text(SHAPES)
-    ended = check(short_folder, ASYA_PROCESS_MODULE="shapes:misspelt")
-    refusal = refuse("shapes:misspelt", env={"PYTHONPATH": str(short_folder)})
-    assert ended.returncode == refusal.code == 71
-    [cause] = [line for line in ended.stderr.splitlines() if " ERROR " in line]
-    assert cause.partition(" ERROR ")[2] == refusal.cause
+    ended = check(short_folder, **settings)
+    assert ended.returncode == code, ended.stderr
+    for word in words:
+        assert word in ended.stderr.splitlines()[-1]
 
 
 def test_it_finds_a_module_in_the_working_directory_as_a_start_does(short_folder):

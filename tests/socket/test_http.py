@@ -60,7 +60,7 @@ def payload_of(response):
 def counting(runtime):
     """A function that counts its calls, and the limit the malformed requests are written for."""
     env = {"ASYA_MAX_MESSAGE_SIZE": str(http_malformed.LIMIT), "ASYA_PROTOCOL": "http"}
-    with runtime("answers:count", env=env, allow_log=["WARNING .*(malformed HTTP|like this)"]) as server:
+    with runtime("answers:count", env=env, allow_log=["WARNING .*(malformed HTTP|message_too_large|Content-Encoding|like this)"]) as server:
         yield server
         status, body = invoke(server.path, hops("report"))
         assert status == 200 and body["frames"][0]["payload"] == 0, "a malformed request reached the function"
@@ -187,20 +187,30 @@ def get(path, target, method="GET"):
     return response.status, response.getheader("Allow"), json.loads(body) if body else None
 
 
+NOT_FOUND = {"error": "not_found", "message": "there are POST /invoke and GET /healthz"}
 PATHS = {
     "health": ("GET", "/healthz", 200, None, {"status": "ready"}),
     "the head of health": ("HEAD", "/healthz", 200, None, None),
     "health by POST": ("POST", "/healthz", 405, "GET, HEAD", {"error": "method_not_allowed"}),
     "the function by GET": ("GET", "/invoke", 405, "POST", {"error": "method_not_allowed"}),
     "the function by DELETE": ("DELETE", "/invoke", 405, "POST", {"error": "method_not_allowed"}),
-    "another path": ("POST", "/other", 404, None, {"error": "not_found"}),
-    "the root": ("GET", "/", 404, None, {"error": "not_found"}),
+    "another path": ("POST", "/other", 404, None, NOT_FOUND),
+    "the root": ("GET", "/", 404, None, NOT_FOUND),
 }
 
 
 @pytest.mark.parametrize("method, target, status, allow, body", PATHS.values(), ids=PATHS)
 def test_path(echo, method, target, status, allow, body):
     assert get(echo.path, target, method) == (status, allow, body)
+
+
+@pytest.mark.parametrize("coding, status", [("gzip", 415), ("br, gzip", 415), ("identity", 200), ("IDENTITY", 200)])
+def test_a_body_that_is_packed_is_415(echoing, coding, status):
+    with echoing.watched(expect_log=["WARNING .*Content-Encoding"] if status == 415 else []):
+        got, reply = invoke(echoing.path, hops({"a": 1}), {"Content-Encoding": coding})
+    assert got == status
+    if status == 415:
+        assert reply["error"] == "msg_parsing_error" and "'%s'" % coding in reply["details"]["message"]
 
 
 # -- trouble --------------------------------------------------------------------------------------------------------------

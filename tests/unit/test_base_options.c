@@ -96,6 +96,9 @@ static const struct number_row number_rows[] = {
     {"a function of 1.25 seconds", "ASYA_HANDLER_TIMEOUT", "1.25", FIELD(handler_timeout), CLOCK_SECOND * 5 / 4},
     {"replacement after a thousand", "ASYA_MAX_REQUESTS", "1000", FIELD(max_requests), 1000},
     {"replacement never", "ASYA_MAX_REQUESTS", "0", FIELD(max_requests), 0},
+    {"a message size in Ki", "ASYA_MAX_MESSAGE_SIZE", "64Ki", FIELD(max_message_size), 65536},
+    {"a message size in Mi", "ASYA_MAX_MESSAGE_SIZE", "20Mi", FIELD(max_message_size), 20 << 20},
+    {"memory in Gi", "ASYA_MEMORY_LIMIT", "2Gi", FIELD(memory_limit.bytes), UINT64_C(2) << 30},
     {"memory in bytes", "ASYA_MAX_RSS", "1073741824", FIELD(max_rss.bytes), 1073741824},
     {"memory as a share", "ASYA_MAX_RSS", "80%", FIELD(max_rss.percent), 80},
     {"memory as the smallest share", "ASYA_MEMORY_LIMIT", "1%", FIELD(memory_limit.percent), 1},
@@ -147,14 +150,16 @@ static void user_ids_are_read_in_their_order(void **state)
 
 struct bad_row {
     const char *variable;
-    const char *values[24];
+    const char *values[32];
 };
 
 #define NO_NUMBERS                                                                                                     \
     "-1", "+1", "1e9", "99999999999999999999", "18446744073709551616", " 10", "10 ", "0x10", "ten", "1,5", "\n1"
 
 static const struct bad_row bad_rows[] = {
-    {"ASYA_MAX_MESSAGE_SIZE", {"", "0", "150000001", "4294967296", "1.5", "10M", "1%", NO_NUMBERS}},
+    {"ASYA_MAX_MESSAGE_SIZE",
+     {"", "0", "150000001", "4294967296", "1.5", "10M", "1%", "Ki", "1KiB", "1ki", "1 Mi", "1.5Mi", "1Ti",
+      "17179869184Gi", NO_NUMBERS}},
     {"ASYA_WORKERS", {"0", "65", "4294967297", "1.5", NO_NUMBERS}},
     {"ASYA_MAX_REQUESTS", {"1.5", NO_NUMBERS}},
     {"ASYA_READ_TIMEOUT", {"0", "0.0", "0.0000000001", "8640001", ".5", "1.2.3", "1s", "nan", "inf", NO_NUMBERS}},
@@ -167,9 +172,9 @@ static const struct bad_row bad_rows[] = {
     {"ASYA_ALLOWED_UIDS",
      {",", "0,", ",0", "0,,1", "0 1", "0, 1", "-1", "root", "4294967295", "4294967296", "99999999999999999999", "1;2",
       "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32"}},
-    {"ASYA_CANCEL_ON_DISCONNECT", {"maybe", "2", "TRUE", "true "}},
-    {"ASYA_LOG_LEVEL", {"info", "TRACE", "INFO ", "4"}},
-    {"ASYA_LOG_FORMAT", {"JSON", "logfmt", "text "}},
+    {"ASYA_CANCEL_ON_DISCONNECT", {"maybe", "2", "tru", "true "}},
+    {"ASYA_LOG_LEVEL", {"TRACE", "INFO ", "4", "inf"}},
+    {"ASYA_LOG_FORMAT", {"logfmt", "text "}},
     {"ASYA_SOCKET_CHMOD",
      {"0o", "o660", "0x1b0", "888", "0668", "1777", "01000", "rw-rw----", "-1", " 660", "0o0o660"}},
 };
@@ -242,7 +247,24 @@ static void words_are_told_apart(void **state)
         assert_true(load_one("ASYA_LOG_LEVEL", levels[i], &err));
         assert_int_equal(options.log_level, i);
     }
+    static const struct {
+        const char *text;
+        enum log_level level;
+    } others[] = {{"debug", LOG_LEVEL_DEBUG},  {"Info", LOG_LEVEL_INFO},      {"WARN", LOG_LEVEL_WARNING},
+                  {"warn", LOG_LEVEL_WARNING}, {"critical", LOG_LEVEL_ERROR}, {"FATAL", LOG_LEVEL_ERROR}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) { /* as Asya's own runtime takes them */
+        assert_true(load_one("ASYA_LOG_LEVEL", others[i].text, &err));
+        assert_int_equal(options.log_level, others[i].level);
+    }
+    assert_true(load_one("ASYA_ENABLE_VALIDATION", "False", &err));
+    assert_false(options.enable_validation);
+    assert_true(load_one("ASYA_ENABLE_VALIDATION", "TRUE", &err));
+    assert_true(options.enable_validation);
+    assert_true(load_one("ASYA_HANDLER_ARG_TYPE", "Message", &err));
+    assert_int_equal(options.handler_mode, HANDLER_ENVELOPE);
     assert_true(load_one("ASYA_LOG_FORMAT", "json", &err));
+    assert_int_equal(options.log_format, LOG_JSON);
+    assert_true(load_one("ASYA_LOG_FORMAT", "JSON", &err));
     assert_int_equal(options.log_format, LOG_JSON);
     assert_true(load_one("ASYA_LOG_FORMAT", "text", &err));
     assert_int_equal(options.log_format, LOG_TEXT);
@@ -270,19 +292,19 @@ static const struct name_row name_rows[] = {
     {"a module alone", {"ASYA_PROCESS_MODULE=pkg.mod:f"}, OLD_SOCKET, "", 0660, "pkg.mod:f"},
     {"a socket path alone", {"ASYA_SOCKET_PATH=/run/a.sock"}, "/run/a.sock", "", 0660, ""},
     {"an empty socket path is the default", {"ASYA_SOCKET_PATH="}, OLD_SOCKET, "", 0660, ""},
-    {"a function by the newer name", {"ASYA_HANDLER=pkg.mod.func"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:func"},
-    {"a function in a module without package", {"ASYA_HANDLER=mod.func"}, NEW_SOCKET, NEW_READY, 0666, "mod:func"},
-    {"a method", {"ASYA_HANDLER=pkg.mod.Class.method"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:Class.method"},
+    {"a function by the newer name", {"ASYA_HANDLER=pkg.mod.func"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod.func"},
+    {"a function in a module without package", {"ASYA_HANDLER=mod.func"}, NEW_SOCKET, NEW_READY, 0666, "mod.func"},
+    {"a method", {"ASYA_HANDLER=pkg.mod.Class.method"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod.Class.method"},
     {"a method of a class in a plain module",
      {"ASYA_HANDLER=mod.Class.method"},
      NEW_SOCKET,
      NEW_READY,
      0666,
-     "mod:Class.method"},
-    {"a function named like a class", {"ASYA_HANDLER=pkg.mod.Build"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:Build"},
-    {"underscores and digits in names", {"ASYA_HANDLER=_p1.m_2.f_3"}, NEW_SOCKET, NEW_READY, 0666, "_p1.m_2:f_3"},
+     "mod.Class.method"},
+    {"a function named like a class", {"ASYA_HANDLER=pkg.mod.Build"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod.Build"},
+    {"underscores and digits in names", {"ASYA_HANDLER=_p1.m_2.f_3"}, NEW_SOCKET, NEW_READY, 0666, "_p1.m_2.f_3"},
     {"the newer name in the older form", {"ASYA_HANDLER=pkg.mod:func"}, NEW_SOCKET, NEW_READY, 0666, "pkg.mod:func"},
-    {"an empty newer name is none", {"ASYA_HANDLER="}, OLD_SOCKET, "", 0660, ""},
+    {"an empty newer name beside a module", {"ASYA_HANDLER=", "ASYA_PROCESS_MODULE=m"}, OLD_SOCKET, "", 0660, "m"},
     {"both names: the module's own wins",
      {"ASYA_HANDLER=a.b", "ASYA_PROCESS_MODULE=c:d"},
      NEW_SOCKET,
@@ -294,7 +316,7 @@ static const struct name_row name_rows[] = {
      NEW_SOCKET,
      NEW_READY,
      0666,
-     "a:b"},
+     "a.b"},
     {"a folder alone", {"ASYA_SOCKET_DIR=/run/x"}, "/run/x/asya-runtime.sock", "/run/x/runtime-ready", 0666, ""},
     {"a socket's name alone", {"ASYA_SOCKET_NAME=s.sock"}, "/var/run/asya/s.sock", NEW_READY, 0666, ""},
     {"folder and name",
@@ -321,13 +343,13 @@ static const struct name_row name_rows[] = {
      NEW_SOCKET,
      NEW_READY,
      0640,
-     "a:b"},
+     "a.b"},
     {"an empty mode is the umask with newer names too",
      {"ASYA_HANDLER=a.b", "ASYA_SOCKET_CHMOD="},
      NEW_SOCKET,
      NEW_READY,
      SOCKET_MODE_UMASK,
-     "a:b"},
+     "a.b"},
 };
 
 static void names_choose_socket_ready_file_mode_and_module(void **state)
@@ -347,28 +369,57 @@ static void names_choose_socket_ready_file_mode_and_module(void **state)
     }
 }
 
-static void a_handler_without_a_module_is_refused(void **state)
+static void a_function_that_is_set_but_empty_is_refused(void **state)
 {
     (void)state;
-    struct error err = {0};
-    assert_false(load_one("ASYA_HANDLER", "func", &err));
-    assert_int_equal(err.category, ERR_SERVER);
-    assert_non_null(strstr(err.text, "ASYA_HANDLER is 'func'"));
+    static const char *const variables[] = {"ASYA_PROCESS_MODULE", "ASYA_HANDLER"};
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        struct error err = {0};
+        assert_false(load_one(variables[i], "", &err));
+        assert_non_null(strstr(err.text, variables[i]));
+        assert_non_null(strstr(err.text, "set but empty"));
+    }
 }
 
-static void a_module_that_is_set_but_empty_is_refused(void **state)
+static void the_variable_that_names_the_function_is_known(void **state)
 {
     (void)state;
-    struct error err = {0};
-    assert_false(load_one("ASYA_PROCESS_MODULE", "", &err));
-    assert_non_null(strstr(err.text, "ASYA_PROCESS_MODULE"));
+    struct error err;
+    assert_true(load_one("ASYA_HANDLER", "a.b.c", &err));
+    assert_string_equal(options.function_variable, "ASYA_HANDLER");
+    assert_true(options.is_dotted);
+    assert_true(load_one("ASYA_HANDLER", "a.b:c", &err));
+    assert_false(options.is_dotted);
+    assert_true(load_one("ASYA_PROCESS_MODULE", "a.b", &err));
+    assert_string_equal(options.function_variable, "ASYA_PROCESS_MODULE");
+    assert_false(options.is_dotted);
+}
+
+static void paths_as_other_programs_spell_them_are_refused(void **state)
+{
+    (void)state;
+    static const char *const refused[] = {"unix:///tmp/x.sock", "unix://x",       "~/x.sock", "$HOME/x.sock",
+                                          "${DIR}/x",           "localhost:8080", ":8080",    "0.0.0.0:80"};
+    static const char *const taken[] = {"/tmp/a:80", "x.sock", "./~x", "/a/$b", "a:b", "/tmp/x:y"};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        struct error err = {0};
+        if (load_one("ASYA_SOCKET_PATH", refused[i], &err) || strstr(err.text, "should be") == NULL) {
+            fail_msg("'%s': %s", refused[i], err.text);
+        }
+    }
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        struct error err = {0};
+        if (!load_one("ASYA_SOCKET_PATH", taken[i], &err)) {
+            fail_msg("'%s': %s", taken[i], err.text);
+        }
+    }
 }
 
 static void paths_too_long_to_compose_are_refused(void **state)
 {
     (void)state;
     char value[OPTION_PATH_SIZE + 8];
-    static const char *const variables[] = {"ASYA_SOCKET_DIR", "ASYA_SOCKET_NAME", "ASYA_HANDLER"};
+    static const char *const variables[] = {"ASYA_SOCKET_DIR", "ASYA_SOCKET_NAME"};
     memset(value, 'a', sizeof value - 1);
     value[sizeof value - 1] = '\0';
     for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
@@ -420,8 +471,9 @@ int main(void)
         DESCRIPTOR_TEST(the_socket_mode_is_octal_in_three_spellings),
         DESCRIPTOR_TEST(words_are_told_apart),
         DESCRIPTOR_TEST(names_choose_socket_ready_file_mode_and_module),
-        DESCRIPTOR_TEST(a_handler_without_a_module_is_refused),
-        DESCRIPTOR_TEST(a_module_that_is_set_but_empty_is_refused),
+        DESCRIPTOR_TEST(a_function_that_is_set_but_empty_is_refused),
+        DESCRIPTOR_TEST(the_variable_that_names_the_function_is_known),
+        DESCRIPTOR_TEST(paths_as_other_programs_spell_them_are_refused),
         DESCRIPTOR_TEST(paths_too_long_to_compose_are_refused),
         DESCRIPTOR_TEST(the_help_names_every_variable_once_a_line),
     };

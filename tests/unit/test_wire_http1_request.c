@@ -29,7 +29,7 @@ struct head_row {
     uint64_t length;
     bool closes;
     bool expects;
-    const char *content_type; /* these three: NULL for none */
+    const char *content_encoding; /* these three: NULL for none */
     const char *request_id;
     const char *traceparent;
 };
@@ -110,8 +110,9 @@ static const struct head_row head_rows[] = {
     {"a value of bytes above 0x7F and tabs", POST "X-A: \xC3\xA4\t\xFF\r\n\r\n", "/invoke", HTTP1_POST, .minor = 1},
     {"an empty value", POST "X-A:\r\nX-B: \r\n\r\n", "/invoke", HTTP1_POST, .minor = 1},
     {"what the log wants to know",
-     POST "X-Request-ID:  r 1 \r\ntraceparent: 00-1-2-01\r\nContent-Type: application/json\r\n\r\n", "/invoke",
-     HTTP1_POST, .minor = 1, .request_id = "r 1", .traceparent = "00-1-2-01", .content_type = "application/json"},
+     POST "X-Request-ID:  r 1 \r\ntraceparent: 00-1-2-01\r\nContent-Encoding: gzip\r\n\r\n", "/invoke", HTTP1_POST,
+     .minor = 1, .request_id = "r 1", .traceparent = "00-1-2-01", .content_encoding = "gzip"},
+    {"a body as it is", POST "content-encoding: Identity\r\n\r\n", "/invoke", HTTP1_POST, .minor = 1},
     {"of repeated fields the first", POST "x-request-id: a\r\nX-Request-Id: b\r\n\r\n", "/invoke", HTTP1_POST,
      .minor = 1, .request_id = "a"},
     {"names that only begin like known ones", POST "Content-Lengths: x\r\nHosts: a b\r\nTransfer-Encodin: x\r\n\r\n",
@@ -138,7 +139,7 @@ static void check_request(const struct head_row *row, const unsigned char *messa
                  request->keep_alive, request->expect_continue, request->head_size);
     }
     check_span(row, message, "the path", request->path, row->path);
-    check_span(row, message, "the content type", request->content_type, row->content_type);
+    check_span(row, message, "the content type", request->content_encoding, row->content_encoding);
     check_span(row, message, "the request id", request->request_id, row->request_id);
     check_span(row, message, "the traceparent", request->traceparent, row->traceparent);
 }

@@ -13,14 +13,24 @@ MISSING = inspect.Parameter.empty
 
 
 def converter_of(function, inner):
-    """None where the annotation asks for nothing. `inner` is the function that carries the annotations."""
+    """None where the annotation asks for nothing, a str that says why it cannot be resolved, or the converter.
+
+    `inner` is the function that carries the annotations. Only that of the first parameter is looked at: others may name
+    what exists for type checkers alone (imports under TYPE_CHECKING).
+    """
     parameters = [
         parameter for parameter in inspect.signature(function).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     if not parameters or parameters[0].annotation is MISSING:
         return None
-    annotation = typing.get_type_hints(inner).get(parameters[0].name, MISSING)
+    name = parameters[0].name
+    holder = type("holder", (), {"__annotations__": {name: parameters[0].annotation}})
+    try:
+        annotation = typing.get_type_hints(holder, getattr(inner, "__globals__", {}))[name]
+    except Exception as error:
+        return "the annotation of '%s' cannot be resolved (%s: %s): payloads are passed as they are" % (
+            name, type(error).__name__, error)
     if not _asks(annotation):
         return None
     build = _builder(annotation)
