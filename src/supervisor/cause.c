@@ -41,6 +41,8 @@ void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE])
 {
     if (cause->out_of_memory) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by the kernel for want of memory (OOM)");
+    } else if (cause->lost) {
+        (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed and does not end (frozen, traced, or waiting in the kernel)");
     } else if (cause->signal != 0) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by signal %d (%s)%s", cause->signal,
                        signal_name(cause->signal), cause->core ? ", core dumped" : "");
@@ -59,7 +61,7 @@ void cause_error(const struct cause *cause, struct error *err)
         error_set(err, ERR_MEMORY, 0, "the worker process %s while it served this request", text);
         return;
     }
-    bool crashed = cause->signal != 0 || (cause->own && cause->status == EXIT_TAMPERED);
+    bool crashed = cause->lost || cause->signal != 0 || (cause->own && cause->status == EXIT_TAMPERED);
     error_set_processing(err, crashed ? "WorkerCrashed" : "WorkerExited",
                          "the worker process %s while it served this request", text);
 }

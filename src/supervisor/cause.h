@@ -12,6 +12,7 @@ struct cause {
     int signal;         /* the signal that killed it, or 0 */
     int status;         /* its exit status where signal is 0 */
     bool own;           /* the runtime chose that status, not the function (status_note_exit) */
+    bool lost;          /* it has not ended: the kernel does not let it (worker.h) */
     bool core;          /* it left a core dump */
     bool out_of_memory; /* the kernel's OOM killer took it, by the cgroup's own count */
     uint64_t peak_rss;  /* bytes; 0 if unknown */

@@ -1,6 +1,7 @@
 /* Reaping: learns of workers that have ended, stopped or gone on. */
 #include "base/clock.h"
 #include "base/exits.h"
+#include "base/log.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -50,6 +51,23 @@ static void reap_bury(struct supervisor *supervisor, pid_t pid)
         if (code != EXIT_OK) {
             supervisor_stop(supervisor, "the function cannot be loaded", code);
         }
+    }
+}
+
+void reap_lost(struct supervisor *supervisor, struct worker *worker)
+{
+    struct cause cause = {.lost = true};
+    log_error(
+        "worker %u, pid %d, was killed and does not end: it is frozen, traced, or waits in the kernel. It is left "
+        "behind",
+        worker->index, (int)worker->pid);
+    supervisor_listen_to(supervisor, worker);
+    remains_terminate(worker->pid);
+    remains_add(&supervisor->remains, worker->pid, stop_term(supervisor, clock_now()));
+    int code = restart_after_death(supervisor, worker, &cause);
+    worker_lose(worker);
+    if (code != EXIT_OK) {
+        supervisor_stop(supervisor, "the function cannot be loaded", code);
     }
 }
 

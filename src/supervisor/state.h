@@ -89,6 +89,9 @@ void signals_read(struct supervisor *supervisor);
 /* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper (reap.c). */
 void reap(struct supervisor *supervisor);
 
+/* A worker that was killed does not end: what would follow its death follows now (reap.c). */
+void reap_lost(struct supervisor *supervisor, struct worker *worker);
+
 /* Forks a worker (spawn.c). In the child this returns with is_worker set, after its life. */
 void spawn(struct supervisor *supervisor, struct worker *worker);
 

@@ -77,7 +77,7 @@ static uint64_t tend_stopping(struct supervisor *supervisor, struct worker *work
     return supervisor->phase == PHASE_SERVING ? clock_earlier(next, replace_tend(supervisor, worker, now)) : next;
 }
 
-uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint64_t now)
+static uint64_t tend_by_state(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     switch (worker->state) {
     case WORKER_DOWN:
@@ -89,4 +89,14 @@ uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint6
     default:
         return tend_stopping(supervisor, worker, now);
     }
+}
+
+uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint64_t now)
+{
+    uint64_t next = CLOCK_NEVER;
+    if (worker_is_lost(worker, now, &next)) {
+        reap_lost(supervisor, worker);
+        return now;
+    }
+    return clock_earlier(next, tend_by_state(supervisor, worker, now));
 }

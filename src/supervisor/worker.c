@@ -12,17 +12,39 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define LOST_AFTER (1 * CLOCK_SECOND) /* SIGKILL, without a death */
+
 enum { STACK_ROUNDS = 256 }; /* a whole pipe twice over: a process that writes for ever does not hold us */
+
+static struct status_page *make_page(void)
+{
+    void *page = mmap(NULL, sizeof(struct status_page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return page != MAP_FAILED ? page : NULL;
+}
 
 int worker_init(struct worker *worker, uint32_t index)
 {
-    *worker = (struct worker){.index = index, .control = -1, .stack = -1, .keeper = -1, .replaces = WORKER_NONE};
-    void *page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) {
-        return -errno;
+    *worker = (struct worker){
+        .index = index, .control = -1, .stack = -1, .keeper = -1, .replaces = WORKER_NONE, .killed_at = CLOCK_NEVER};
+    worker->page = make_page();
+    return worker->page != NULL ? 0 : -errno;
+}
+
+bool worker_is_lost(const struct worker *worker, uint64_t now, uint64_t *next)
+{
+    uint64_t deadline = clock_after(worker->killed_at, LOST_AFTER);
+    bool is_lost = worker->pid > 0 && deadline <= now;
+    *next = worker->pid > 0 && !is_lost ? clock_earlier(*next, deadline) : *next;
+    return is_lost;
+}
+
+void worker_lose(struct worker *worker)
+{
+    struct status_page *page = make_page();
+    if (page != NULL) { /* else the next one shares it with a process that does not run */
+        (void)munmap(worker->page, sizeof *worker->page);
+        worker->page = page;
     }
-    worker->page = page;
-    return 0;
 }
 
 int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
@@ -72,7 +94,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->timed_out = worker->due = worker->stopped = worker->wedged = false;
     worker->grown = worker->looked_at = worker->large = worker->terminated = false;
     worker->progress = 0;
-    worker->deaf_at = worker->kill_at = CLOCK_NEVER;
+    worker->deaf_at = worker->kill_at = worker->killed_at = CLOCK_NEVER;
     worker->oom_known = cgroup_oom_kills(&worker->oom_kills);
 }
 
@@ -140,9 +162,12 @@ int worker_peek(const struct worker *worker, uint32_t slot)
     return lead < worker->park.count ? park_peek(worker->park.receive[lead], slot) : -EAGAIN;
 }
 
-void worker_kill(const struct worker *worker, int signal)
+void worker_kill(struct worker *worker, int signal)
 {
     if (worker->pid > 0) {
+        if (signal == SIGKILL && worker->killed_at == CLOCK_NEVER) {
+            worker->killed_at = clock_now();
+        }
         (void)kill(worker->pid, signal); /* not reaped yet, so the number is still its own */
     }
 }

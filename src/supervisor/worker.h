@@ -4,6 +4,10 @@
  *   DOWN --spawn--> STARTING --CONTROL_READY--> READY --drain--> STOPPING
  *     ^                |                          |                 |
  *     +----------------+------- it died ----------+-----------------+
+ *
+ * A process that was sent SIGKILL and has not ended a second later is as good as dead: it is frozen, traced, or waits
+ * in the kernel for a device, and no instruction of its program will run again. It is left behind, its place is DOWN,
+ * and nobody waits for it: neither its clients, nor its successor, nor a stop.
  */
 #ifndef ASYA_SUPERVISOR_WORKER_H
 #define ASYA_SUPERVISOR_WORKER_H
@@ -52,6 +56,7 @@ struct worker {
     bool wedged;              /* a function does not stop, and others run beside it: to be replaced */
     bool stopped;             /* by SIGSTOP or the like */
     uint64_t deaf_at;         /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
+    uint64_t killed_at;       /* when SIGKILL was sent first; or CLOCK_NEVER */
     bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT */
     struct status_page *page; /* shared with the process; lives as long as the supervisor */
     int stack;                /* where the process writes its Python stacks; -1 while DOWN */
@@ -114,6 +119,13 @@ int worker_peek(const struct worker *worker, uint32_t slot);
 void worker_read_stack(const struct worker *worker, char *text, size_t size);
 
 /* Signals the process. What else is in its process group has its time once it is dead (remains.h). */
-void worker_kill(const struct worker *worker, int signal);
+void worker_kill(struct worker *worker, int signal);
+
+/* Whether it was killed and has not ended in the time that takes. `*next` is set to when to ask again, if that is
+ * earlier. */
+bool worker_is_lost(const struct worker *worker, uint64_t now, uint64_t *next);
+
+/* It is left behind: what its process still holds is not shared with the next one. */
+void worker_lose(struct worker *worker);
 
 #endif

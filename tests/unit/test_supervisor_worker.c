@@ -251,6 +251,27 @@ static void who_writes_stacks_for_ever_does_not_hold_the_supervisor(void **state
     close(ends[1]);
 }
 
+static void who_was_killed_and_has_not_ended_is_left_behind(void **state)
+{
+    (void)state;
+    assert_int_equal(worker_init(&worker, 0), 0);
+    const uint64_t now = 100 * CLOCK_SECOND;
+    uint64_t next = CLOCK_NEVER;
+    worker.pid = 1;
+    assert_false(worker_is_lost(&worker, now, &next));
+    assert_int_equal(next, CLOCK_NEVER);
+    worker.killed_at = now;
+    assert_false(worker_is_lost(&worker, now + CLOCK_SECOND - 1, &next));
+    assert_int_equal(next, now + CLOCK_SECOND);
+    assert_true(worker_is_lost(&worker, now + CLOCK_SECOND, &next));
+    worker.pid = 0; /* it has ended */
+    assert_false(worker_is_lost(&worker, now + CLOCK_SECOND, &next));
+    worker.page->requests = 7;
+    worker_lose(&worker);
+    assert_int_equal(worker.page->requests, 0); /* the next one has another page */
+    free_page();
+}
+
 /* What else is in its group has its time once it is dead (remains). */
 static void a_kill_is_for_the_process(void **state)
 {
@@ -299,6 +320,7 @@ int main(void)
         DESCRIPTOR_TEST(slots_leave_the_last_descriptors_free),
         DESCRIPTOR_TEST(stacks_are_read_as_text_and_long_ones_cut),
         DESCRIPTOR_TEST(who_writes_stacks_for_ever_does_not_hold_the_supervisor),
+        DESCRIPTOR_TEST(who_was_killed_and_has_not_ended_is_left_behind),
         DESCRIPTOR_TEST(a_kill_is_for_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
