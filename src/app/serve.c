@@ -10,6 +10,7 @@
 #include "python/fork.h"
 #include "python/handler.h"
 #include "python/life.h"
+#include "python/log.h"
 #include "python/loop.h"
 #include "python/pool.h"
 #include "python/shape.h"
@@ -167,6 +168,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .keeper = seat->keeper,
                                      .park = seat->park};
     fork_install(let_go);
+    function_log_install(options->log_level, options->log_format);
     int code = load(options, binding, &owner);
     if (code == EXIT_OK) {
         code = prepare(options, binding);

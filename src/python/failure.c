@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "python/log.h"
 
 #include <string.h>
 
@@ -126,7 +127,16 @@ static void format_traceback(PyObject *type, PyObject *value, PyObject *tracebac
     Py_XDECREF(module);
 }
 
-static void log_failure(const struct log_request *request, bool expected, const struct failure *failure)
+/* Borrowed; value and traceback may be NULL. */
+struct raised {
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+};
+
+/* The runtime's line, and, for a failure of the function's, a record of its own logging. */
+static void log_failure(const struct log_request *request, bool expected, const struct failure *failure,
+                        const struct raised *raised)
 {
     enum log_level level = expected                              ? LOG_LEVEL_DEBUG
                            : failure->category == ERR_VALIDATION ? LOG_LEVEL_WARNING
@@ -136,6 +146,9 @@ static void log_failure(const struct log_request *request, bool expected, const 
                         failure->text_size < 300 ? (int)failure->text_size : 300, failure->text);
     text_trim_partial(message);
     log_about(level, request, message, failure->traceback);
+    if (!expected) {
+        function_log_raised(level, message, raised->type, raised->value, raised->traceback);
+    }
 }
 
 void failure_take(const struct log_request *request, bool expected, struct failure *ret_failure)
@@ -168,7 +181,7 @@ void failure_take(const struct log_request *request, bool expected, struct failu
     }
     format_traceback(type, value != NULL ? value : Py_None, traceback != NULL ? traceback : Py_None, failure->traceback,
                      sizeof failure->traceback);
-    log_failure(request, expected, failure);
+    log_failure(request, expected, failure, &(struct raised){type, value, traceback});
     Py_XDECREF(traceback);
     Py_XDECREF(value);
     Py_XDECREF(type);

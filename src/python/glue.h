@@ -7,6 +7,7 @@
 
 #include <Python.h>
 
+extern const char glue_log[];   /* the function's own logging */
 extern const char glue_loop[];  /* asyncio */
 extern const char glue_typed[]; /* payloads by annotation */
 

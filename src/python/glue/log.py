@@ -1,0 +1,75 @@
+"""What a function logs with `logging` appears in the runtime's log, in its format and at its level.
+
+This is done as the handler of last resort, so that whatever the function configures itself (basicConfig, dictConfig, a
+handler of a library's) takes its place, as in any other program. LEVEL, a name, and JSON are set from outside.
+"""
+import sys
+import time
+
+
+def spec_of_logging():
+    """How to import `logging`: as without us, and configured afterwards."""
+    for finder in sys.meta_path:
+        spec = finder.find_spec("logging", None) if hasattr(finder, "find_spec") else None
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                configure()
+
+            spec.loader.exec_module = exec_module
+            return spec
+    return None
+
+
+def configure():
+    import logging
+
+    class LastResort(logging.Handler):
+        def emit(self, record):
+            if record.name != "asya_runtime":  # what the function raises has its line already
+                try:
+                    sys.stderr.write(line_of(record) + "\n")
+                except Exception:
+                    self.handleError(record)
+
+    if not logging.root.handlers:
+        logging.root.setLevel(LEVEL)
+    logging.lastResort = LastResort()
+
+
+def request_id():
+    context = sys.modules["asya_runtime"].context() if "asya_runtime" in sys.modules else None
+    return getattr(context, "id", "")
+
+
+def line_of(record):
+    """One record: an object a line, or text whose further lines are indented, so that none looks like one of its own."""
+    import logging
+
+    stack = logging.Formatter().formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+    stack += ("\n" if stack else "") + record.stack_info if record.stack_info else ""
+    when = "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)), record.created % 1 * 1000)
+    message, name = record.getMessage(), request_id()
+    if JSON:
+        members = {"time": when, "level": record.levelname, "request_id": name, "logger": record.name, "message": message,
+                   "stack": stack}
+        return sys.modules["asya_runtime"].dumps({key: value for key, value in members.items() if value}).decode()
+    text = "%s %s %s%s: %s" % (when, record.levelname, "[%s] " % name if name else "", record.name, message)
+    text = "\n    ".join((text + "\n" + stack if stack else text).splitlines())
+    return "".join(char if char >= " " and not "\x7f" <= char <= "\x9f" or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
+def report_error(line, raised):
+    """An exception that the function did not catch, as a record: error trackers listen to these."""
+    import logging
+
+    logging.getLogger("asya_runtime").error("%s", line, exc_info=raised)
+
+
+def report_warning(line, raised):
+    """The same for a ValueError, which is the sender's fault."""
+    import logging
+
+    logging.getLogger("asya_runtime").warning("%s", line, exc_info=raised)

@@ -1,0 +1,119 @@
+#include "python/log.h"
+
+#include "python/glue.h"
+
+#include <string.h>
+
+static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+
+static PyObject *names; /* what python/glue/log.py defines, once it has run */
+static PyObject *finder;
+static enum log_level wanted_level;
+static enum log_format wanted_format;
+
+/* Runs the glue, once. Borrowed, or NULL with an exception. */
+static PyObject *glue_names(void)
+{
+    if (names != NULL) {
+        return names;
+    }
+    PyObject *made = PyDict_New();
+    PyObject *level = PyUnicode_FromString(level_names[wanted_level]);
+    bool ready = made != NULL && level != NULL && PyDict_SetItemString(made, "LEVEL", level) == 0 &&
+                 PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0 &&
+                 glue_run(glue_log, "asya_runtime log", made) == 0;
+    Py_XDECREF(level);
+    if (!ready) {
+        Py_XDECREF(made);
+        return NULL;
+    }
+    names = made;
+    return names;
+}
+
+/* Calls what the glue defines. New reference, or NULL with an exception. */
+static PyObject *glue_call(const char *name, PyObject *first, PyObject *second)
+{
+    PyObject *all = glue_names();
+    PyObject *function = all != NULL ? PyDict_GetItemString(all, name) : NULL;
+    return function != NULL ? PyObject_CallFunctionObjArgs(function, first, second, NULL) : NULL;
+}
+
+static void forget_finder(void)
+{
+    PyObject *path = PySys_GetObject("meta_path"); /* borrowed */
+    PyObject *done = path != NULL && finder != NULL ? PyObject_CallMethod(path, "remove", "O", finder) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_CLEAR(finder);
+}
+
+/* find_spec(name, path, target=None): nothing is ours to find but the moment in which `logging` is imported. */
+static PyObject *find_spec(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *name = PyTuple_Size(arguments) > 0 ? PyTuple_GetItem(arguments, 0) : NULL; /* borrowed */
+    if (name != NULL && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "logging") == 0) {
+        forget_finder();
+        PyObject *spec = glue_call("spec_of_logging", NULL, NULL);
+        if (spec != NULL) {
+            return spec;
+        }
+        PyErr_Clear();
+    }
+    PyErr_Clear();
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+static PyMethodDef find_spec_method = {"find_spec", find_spec, METH_VARARGS, NULL};
+
+/* An object with the one method a finder needs; sys.implementation is of the class that makes such. */
+static bool install_finder(void)
+{
+    PyObject *path = PySys_GetObject("meta_path");         /* borrowed */
+    PyObject *example = PySys_GetObject("implementation"); /* borrowed */
+    PyObject *method = PyCFunction_New(&find_spec_method, NULL);
+    PyObject *made =
+        method != NULL && example != NULL ? PyObject_CallFunctionObjArgs((PyObject *)Py_TYPE(example), NULL) : NULL;
+    bool installed = made != NULL && PyObject_SetAttrString(made, "find_spec", method) == 0 && path != NULL &&
+                     PyList_Check(path) && PyList_Insert(path, 0, made) == 0;
+    Py_XDECREF(method);
+    if (!installed) {
+        Py_XDECREF(made);
+        return false;
+    }
+    finder = made;
+    return true;
+}
+
+static bool is_imported(void) { return PyDict_GetItemString(PyImport_GetModuleDict(), "logging") != NULL; }
+
+void function_log_install(enum log_level level, enum log_format format)
+{
+    wanted_level = level;
+    wanted_format = format;
+    if (is_imported()) { /* by something that runs before us, as sitecustomize */
+        PyObject *done = glue_call("configure", NULL, NULL);
+        Py_XDECREF(done);
+    } else {
+        (void)install_finder();
+    }
+    PyErr_Clear();
+}
+
+void function_log_raised(enum log_level level, const char *line, PyObject *type, PyObject *value, PyObject *traceback)
+{
+    if (type == NULL || value == NULL || !is_imported()) {
+        return;
+    }
+    PyObject *raised = Py_BuildValue("(OOO)", type, value, traceback != NULL ? traceback : Py_None);
+    PyObject *text = PyUnicode_DecodeUTF8(line, (Py_ssize_t)strlen(line), "replace");
+    PyObject *done = raised != NULL && text != NULL
+                         ? glue_call(level == LOG_LEVEL_ERROR ? "report_error" : "report_warning", text, raised)
+                         : NULL;
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(text);
+    Py_XDECREF(raised);
+}

@@ -1,0 +1,114 @@
+"""What a function logs with `logging` is in the runtime's log, unless the function configures logging itself."""
+import json
+
+import pytest
+
+from harness.protocols import hops, invoke
+
+LOGS = '''
+import logging
+log = logging.getLogger("shop")
+
+def process(payload):
+    if payload == "raise":
+        raise RuntimeError("boom")
+    if payload == "refuse":
+        raise ValueError("not for sale")
+    log.debug("in detail")
+    log.info("first line\\nsecond \\x1b[31mline")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.exception("caught")
+    return payload
+'''
+
+CONFIGURED = LOGS + '''
+logging.basicConfig(format="MINE %(levelname)s %(message)s")
+'''
+
+LATE = '''
+def process(payload):
+    import logging
+    logging.getLogger("late").info("hello")
+    return payload
+'''
+
+TRACKED = LOGS + '''
+class Tracker(logging.Handler):
+    events = []
+    def emit(self, record):
+        if record.exc_info:
+            self.events.append([record.name, record.levelname, type(record.exc_info[1]).__name__])
+
+logging.getLogger().addHandler(Tracker())
+
+def events(payload):
+    return Tracker.events if payload == "events" else process(payload)
+'''
+
+
+@pytest.fixture
+def logging_in(runtime, short_folder):
+    def start(code, handler="function:process", **settings):
+        (short_folder / "function.py").write_text(code)
+        return runtime(handler, env={"PYTHONPATH": str(short_folder), **settings}, allow_log=[""])
+
+    return start
+
+
+@pytest.mark.parametrize("level, seen", [("DEBUG", {"DEBUG", "INFO", "ERROR"}), ("INFO", {"INFO", "ERROR"}), ("ERROR", {"ERROR"})])
+def test_records_have_time_level_request_and_logger(logging_in, level, seen):
+    with logging_in(LOGS, ASYA_LOG_LEVEL=level) as server:
+        assert invoke(server.path, {**hops(1), "id": "order-7"})[0] == 200
+        server.wait_for_log(r"caught")
+        lines = [line for line in server.logs() if "shop: " in line.text]
+        assert {line.level for line in lines} == seen
+        assert all("[order-7] shop: " in line.text for line in lines)
+
+
+def test_further_lines_of_a_record_are_no_lines_of_the_log(logging_in):
+    with logging_in(LOGS) as server:
+        server.result(1)
+        server.wait_for_log("ZeroDivisionError: division")
+        text = server.log_text()
+        assert "shop: first line\n    second \\x1b[31mline\n" in text, "indented, and no control character is raw"
+        assert "\n    ZeroDivisionError: division by zero\n" in text
+
+
+def test_in_a_json_log_a_record_is_an_object(logging_in):
+    with logging_in(LOGS, ASYA_LOG_FORMAT="json") as server:
+        assert invoke(server.path, {**hops(1), "id": "order-7"})[0] == 200
+        server.wait_for_log("caught")
+        records = [json.loads(line) for line in server.log_text().splitlines()]
+        [info] = [record for record in records if record["message"].startswith("first line")]
+        assert (info["level"], info["logger"], info["request_id"]) == ("INFO", "shop", "order-7")
+        [caught] = [record for record in records if record["message"] == "caught"]
+        assert caught["stack"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_what_the_function_configures_itself_counts(logging_in):
+    with logging_in(CONFIGURED) as server:
+        server.result(1)
+        server.wait_for_log("^MINE ERROR caught")
+        assert "shop: " not in server.log_text()
+
+
+def test_logging_that_is_first_imported_in_a_request_counts(logging_in):
+    with logging_in(LATE) as server:
+        server.result(1)
+        [line] = server.wait_for_log("late: hello")
+        assert line.level == "INFO"
+
+
+def test_an_exception_is_a_record_once_and_a_line_once(logging_in):
+    with logging_in(TRACKED, "function:events") as server:
+        server.call("raise")
+        server.call("refuse")
+        assert server.result("events") == [["asya_runtime", "ERROR", "RuntimeError"], ["asya_runtime", "WARNING", "ValueError"]]
+        assert server.log_text().count("processing_error: RuntimeError: boom") == 1
+
+
+def test_without_logging_nothing_of_it_is_imported(logging_in):
+    with logging_in("import sys\ndef process(payload): return 'logging' in sys.modules\n") as server:
+        assert server.result(1) is False
