@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "python/memory.h"
 #include "supervisor/cgroup.h"
 
 #include <Python.h>
@@ -31,10 +32,15 @@ static void limit_memory(const struct options *options)
     if (bytes == 0) {
         return;
     }
-    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+    /* the soft limit alone: programs that the function starts are given the hard one (python/memory.h) */
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    (void)getrlimit(RLIMIT_DATA, &limit);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
     if (setrlimit(RLIMIT_DATA, &limit) != 0) {
         log_warning("ASYA_MEMORY_LIMIT has no effect: %s", strerror(errno));
+        return;
     }
+    memory_free_programs();
 }
 
 /* A little above the supervisor's, so that the kernel picks the worker; not so much that it would pick this container

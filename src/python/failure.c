@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "python/log.h"
+#include "python/memory.h"
 
 #include <string.h>
 
@@ -102,6 +103,22 @@ static bool is_accelerator_memory(const char *type, const char *text)
            strstr(text, "HIP out of memory") != NULL;
 }
 
+/* A thread that could not be started because its stack did not fit: Python says only that it could not. */
+static bool is_stack_memory(PyObject *type, const struct failure *failure)
+{
+    return PyErr_GivenExceptionMatches(type, PyExc_RuntimeError) != 0 &&
+           strstr(failure->text, "can't start new thread") != NULL && memory_lacks_stack();
+}
+
+static void name_memory_limit(struct failure *failure)
+{
+    static const char reason[] = ": its stack does not fit into ASYA_MEMORY_LIMIT";
+    if (failure->text_size + sizeof reason <= sizeof failure->text) {
+        memcpy(failure->text + failure->text_size, reason, sizeof reason);
+        failure->text_size += sizeof reason - 1;
+    }
+}
+
 /* The traceback as Python prints it, its end if it is too long. */
 static void format_traceback(PyObject *type, PyObject *value, PyObject *traceback, char *target, size_t size)
 {
@@ -174,6 +191,9 @@ void failure_take(const struct log_request *request, bool expected, struct failu
     }
     if (PyErr_GivenExceptionMatches(type, PyExc_MemoryError) || is_accelerator_memory(failure->type, failure->text)) {
         failure->category = ERR_MEMORY;
+    } else if (is_stack_memory(type, failure)) {
+        failure->category = ERR_MEMORY;
+        name_memory_limit(failure);
     } else if (PyErr_GivenExceptionMatches(type, PyExc_ValueError)) {
         failure->category = ERR_VALIDATION;
     } else {

@@ -53,3 +53,35 @@ def test_a_memory_limit_makes_exhaustion_an_error_of_the_request(runtime):
             assert server.call("return len(bytearray(1 << 30))")["error"] == "out_of_memory"
         assert server.result("return 1") == 1
         assert server.worker_pids() == workers
+
+
+PROGRAM = """
+import os, subprocess, sys
+code = "bytearray(300 << 20)"
+if payload_how == "subprocess": return subprocess.run([sys.executable, "-c", code]).returncode
+if payload_how == "posix_spawn":
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ)
+    return os.waitpid(pid, 0)[1]
+import multiprocessing
+process = multiprocessing.get_context("spawn").Process(target=bytearray, args=(300 << 20,))
+process.start()
+process.join()
+return process.exitcode
+"""
+
+
+@pytest.mark.parametrize("how", ["subprocess", "posix_spawn", "multiprocessing"])
+def test_the_memory_limit_is_the_workers_not_its_programs(runtime, how):
+    env = {"ASYA_MEMORY_LIMIT": "256Mi"}
+    with runtime("snippets:run", env=env, allow_log=["ERROR .*out_of_memory"], worker_children=True,
+                 worker_descriptors=True) as server:
+        assert server.result(PROGRAM.replace("payload_how", repr(how))) == 0
+        assert server.call("return len(bytearray(300 << 20))")["error"] == "out_of_memory", "the worker keeps its limit"
+
+
+def test_threads_whose_stacks_do_not_fit_are_out_of_memory(runtime):
+    code = ("import threading, time\nfor _ in range(60):\n    threading.Thread(target=time.sleep, args=(0.5,)).start()\n"
+            "return threading.active_count()")
+    with runtime("snippets:run", env={"ASYA_MEMORY_LIMIT": "256Mi"}, allow_log=["ERROR .*out_of_memory"]) as server:
+        reply = server.call(code)
+        assert reply["error"] == "out_of_memory" and "ASYA_MEMORY_LIMIT" in reply["message"]

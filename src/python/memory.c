@@ -1,0 +1,81 @@
+#include "python/memory.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <Python.h>
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Calls the function it stands for (`self`) with the soft limit lifted. Both functions keep the GIL until the child is
+ * there, so no other thread's call comes between; for these microseconds the worker itself has no limit. */
+static PyObject *call_without_limit(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    struct rlimit limit;
+    bool lifted = getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != limit.rlim_max;
+    struct rlimit free = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    lifted = lifted && setrlimit(RLIMIT_DATA, &free) == 0;
+    PyObject *result = PyObject_Call(self, arguments, keywords);
+    if (lifted && setrlimit(RLIMIT_DATA, &limit) != 0) {
+        log_error("ASYA_MEMORY_LIMIT could not be set again after a program was started");
+    }
+    return result;
+}
+
+static PyMethodDef call_method = {"call_without_limit", (PyCFunction)(void (*)(void))call_without_limit,
+                                  METH_VARARGS | METH_KEYWORDS, NULL};
+
+static bool wrap(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *original = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
+    PyObject *wrapper = original != NULL ? PyCFunction_New(&call_method, original) : NULL;
+    bool wrapped = wrapper != NULL && PyObject_SetAttrString(module, name, wrapper) == 0;
+    PyErr_Clear();
+    Py_XDECREF(wrapper);
+    Py_XDECREF(original);
+    Py_XDECREF(module);
+    return wrapped;
+}
+
+void memory_free_programs(void)
+{
+    if (!wrap("_posixsubprocess", "fork_exec")) {
+        log_warning("programs that the function starts have ASYA_MEMORY_LIMIT too");
+    }
+    (void)wrap("os", "posix_spawn"); /* since 3.8 */
+    (void)wrap("os", "posix_spawnp");
+}
+
+/* Bytes of data and stack, as RLIMIT_DATA counts them: the sixth number of /proc/self/statm. 0 if unknown. */
+static uint64_t data_size(void)
+{
+    char text[128];
+    FD_SCOPED int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    text[got > 0 ? got : 0] = '\0';
+    const char *next = text;
+    for (int field = 1; field < 6 && *next != '\0'; next++) {
+        field += *next == ' ';
+    }
+    uint64_t pages = 0;
+    for (; *next >= '0' && *next <= '9'; next++) {
+        pages = pages * 10 + (uint64_t)(*next - '0');
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+bool memory_lacks_stack(void)
+{
+    struct rlimit data;
+    struct rlimit stack;
+    if (getrlimit(RLIMIT_DATA, &data) != 0 || getrlimit(RLIMIT_STACK, &stack) != 0 || data.rlim_cur == RLIM_INFINITY) {
+        return false;
+    }
+    uint64_t size = stack.rlim_cur == RLIM_INFINITY ? (uint64_t)8 << 20 : stack.rlim_cur;
+    uint64_t used = data_size();
+    return used > 0 && used + size > data.rlim_cur;
+}
