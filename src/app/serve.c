@@ -14,6 +14,7 @@
 #include "python/loop.h"
 #include "python/pool.h"
 #include "python/shape.h"
+#include "python/stdio.h"
 #include "python/typed.h"
 #include "server/belongings.h"
 #include "server/control.h"
@@ -54,23 +55,6 @@ static void add_working_directory(void)
     Py_XDECREF(os);
 }
 
-/* What the function prints appears line by line, also in a pipe. */
-static void set_line_buffering(void)
-{
-    PyObject *out = PySys_GetObject("stdout"); /* borrowed */
-    PyObject *reconfigure = out != NULL && out != Py_None ? PyObject_GetAttrString(out, "reconfigure") : NULL;
-    PyObject *none = reconfigure != NULL ? PyTuple_New(0) : NULL;
-    PyObject *how = none != NULL ? PyDict_New() : NULL;
-    if (how != NULL && PyDict_SetItemString(how, "line_buffering", Py_True) == 0) {
-        PyObject *done = PyObject_Call(reconfigure, none, how);
-        Py_XDECREF(done);
-    }
-    PyErr_Clear(); /* a stream without it stays as it is */
-    Py_XDECREF(how);
-    Py_XDECREF(none);
-    Py_XDECREF(reconfigure);
-}
-
 /* The function reads no terminal: descriptor 0 is /dev/null. */
 static void close_input(void)
 {
@@ -83,21 +67,10 @@ static void close_input(void)
     }
 }
 
-static void flush(const char *stream)
-{
-    PyObject *object = PySys_GetObject(stream); /* borrowed */
-    if (object != NULL && object != Py_None) {
-        PyObject *result = PyObject_CallMethod(object, "flush", NULL);
-        Py_XDECREF(result);
-    }
-    PyErr_Clear();
-}
-
 /* A start that has failed: without finalising, since threads the module has started could hold that up for ever. */
 static void give_up(const struct worker_seat *seat, int code)
 {
-    flush("stdout");
-    flush("stderr");
+    stdio_flush();
     status_note_exit(seat->page, code);
     log_finish();
     _exit(code);
@@ -157,7 +130,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
 {
     const struct options *options = context;
     close_input();
-    set_line_buffering();
+    stdio_install();
     struct binding *binding = make_binding(options);
     PyObject *owner = NULL;
     resources_limit(options);

@@ -18,7 +18,8 @@ static PyObject *after_in_child(PyObject *self, PyObject *arguments)
         active_wake(NULL);
         hook_let_go(serving);
     }
-    Py_RETURN_NONE;
+    Py_INCREF(Py_None);
+    return Py_None;
 }
 
 static PyMethodDef method = {"after_in_child", after_in_child, METH_NOARGS, NULL};
