@@ -13,13 +13,17 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 /* listen() is capped by net.core.somaxconn, so this asks for whatever that allows. */
 enum { BACKLOG = 65535 };
 
-enum { REFUSED_MAX = 256 }; /* peers turned away in one call */
+enum {
+    REFUSED_MAX = 256,      /* peers turned away in one call */
+    ACCEPT_PATIENCE = 1000, /* microseconds in accept(), where the socket is not what it was made */
+};
 
 static int fail(struct error *err, int code, const char *what, const char *path)
 {
@@ -211,6 +215,11 @@ static int open_socket(struct listener *listener, struct error *err)
     FD_SCOPED int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(err, EXIT_SOCKET, "cannot make a socket for", listener->path);
+    }
+    /* The function may make it blocking, for all who share it: then nobody sleeps in accept() for longer than this. */
+    struct timeval patience = {.tv_usec = ACCEPT_PATIENCE};
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+        return fail(err, EXIT_SOCKET, "cannot limit the time of accepting from", listener->path);
     }
     /* bind() gives the file the socket's own mode less the umask: so the mode has no window */
     if (listener->mode != SOCKET_MODE_UMASK && fchmod(fd, (mode_t)listener->mode) != 0) {
