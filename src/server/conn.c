@@ -560,15 +560,6 @@ uint64_t conn_expire(struct conn_host *host, uint64_t now)
 /* Nothing of a request has come. */
 static bool is_silent(const struct conn *conn) { return conn->seen == 0 && conn->in.size == 0; }
 
-struct conn *conn_find_idle(const struct conn_host *host)
-{
-    struct conn *conn = host->lists[CONN_READING].first;
-    while (conn != NULL && !(conn->served > 0 && is_silent(conn))) {
-        conn = conn->next;
-    }
-    return conn;
-}
-
 uint32_t conn_count_begun(const struct conn_host *host)
 {
     uint32_t silent = 0;

@@ -22,6 +22,8 @@
  *
  * A connection whose request arrives in one piece never enters the epoll set: accept, read, answer, write, close.
  *
+ * While a worker has no room for one more, the oldest in READING give way (server/room.h).
+ *
  * Files: conn (life, deadlines, events), slot (parking, status), intake (bytes to requests), http (heads and routes),
  * output (replies to bytes), exchange (what the service does later).
  */
@@ -164,9 +166,6 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events);
 
 /* Acts on deadlines that have passed. Returns the next one. */
 uint64_t conn_expire(struct conn_host *host, uint64_t now);
-
-/* The connection that has been idle longest of those kept alive for a next request, or NULL. */
-struct conn *conn_find_idle(const struct conn_host *host);
 
 /* Connections whose request has begun to arrive, or whose reply is not out yet, or that are not parked. */
 uint32_t conn_count_begun(const struct conn_host *host);

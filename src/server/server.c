@@ -6,10 +6,13 @@
 #include "server/conn.h"
 #include "server/control.h"
 #include "server/peer.h"
+#include "server/room.h"
 #include "server/slot.h"
+#include "server/spare.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,34 +29,46 @@ enum {
     SLOTS_STEP = 32,   /* parking slots made at once when they run out */
 };
 
-#define PAUSE_ON_SHORTAGE (50 * CLOCK_MS)  /* before accept is tried again when descriptors or memory ran out */
-#define TRIM_AFTER        (500 * CLOCK_MS) /* idle, before spare slots are closed */
-#define REST_OF_REQUEST   (25 * CLOCK_MS)  /* for the rest of a request that has begun to arrive */
-#define SILENT_LINGER     (250 * CLOCK_MS) /* at a stop, a client that has sent nothing may still begin */
+#define PAUSE_ON_SHORTAGE                                                                                              \
+    (50 * CLOCK_MS) /* before accept is tried again when places, descriptors or memory ran out                         \
+                     */
+#define STARVED_AFTER                                                                                                  \
+    (1 * CLOCK_SECOND) /* without descriptors because of the function, before it asks to be replaced */
+#define TRIM_AFTER      (500 * CLOCK_MS) /* idle, before spare slots are closed */
+#define REST_OF_REQUEST (25 * CLOCK_MS)  /* for the rest of a request that has begun to arrive */
+#define SILENT_LINGER   (250 * CLOCK_MS) /* at a stop, a client that has sent nothing may still begin */
 
 struct server {
     const struct server_config *config;
     struct conn_host host;
-    bool accepting; /* the listener is in the epoll set */
-    bool shortage_logged;
-    uint64_t grow_at;           /* no new slots before; 0: the last could be made */
-    uint64_t trim_at;           /* when spare slots are closed; CLOCK_NEVER while busy */
-    uint64_t resume_at;         /* when to accept again; CLOCK_NEVER while accepting or full */
+    struct file_identity listener;
     const struct conn *awaited; /* the rest of its request is about to come; accepting pauses until resume_at for it */
     struct conn *fresh[PARK_GROUP]; /* accepted, and not begun to read */
+    uint64_t grow_at;               /* no new slots before; 0: the last could be made */
+    uint64_t trim_at;               /* when spare slots are closed; CLOCK_NEVER while busy */
+    uint64_t resume_at;             /* when to accept again; CLOCK_NEVER while accepting or busy */
+    uint64_t starving_since;    /* since when no connection could be had, for what the function holds; CLOCK_NEVER */
+    uint64_t dismiss_at;        /* when silent clients are sent away; CLOCK_NEVER unless draining */
+    uint64_t deadline;          /* of the earliest thing that waits for a time */
+    uint64_t looked;            /* when the sockets were looked at last */
+    struct spare spare;         /* RLIMIT_NOFILE at the start */
+    uint64_t descriptors_begun; /* so many were open then */
+    enum fullness full;         /* as on the page */
     uint32_t fresh_count;
     uint32_t group;      /* how many are accepted before the first is read */
     uint32_t until_look; /* connections until it is looked how many wait */
+    uint32_t taken;      /* by the last take_batch() */
+    int wake;            /* an eventfd */
+    bool accepting;      /* the listener is in the epoll set, and the queue */
+    bool has_queue;      /* the supervisor may hand on connections */
+    bool shortage_logged;
+    bool starved; /* STARVED_AFTER is over: the supervisor was told */
     bool draining;
-    uint64_t dismiss_at; /* when silent clients are sent away; CLOCK_NEVER unless draining */
-    bool retiring;       /* accepts no more; the next worker takes what nobody has read */
+    bool retiring; /* accepts no more; the next worker takes what nobody has read */
     bool asked_to_retire;
     bool stopped;
-    int wake;          /* an eventfd */
-    uint64_t deadline; /* of the earliest thing that waits for a time */
-    uint64_t looked;   /* when the sockets were looked at last */
-    bool turning;      /* in server_turn() */
-    bool left;         /* this is a child's copy */
+    bool turning; /* in server_turn() */
+    bool left;    /* this is a child's copy */
 };
 
 /* Tags in epoll_data that are not connections. */
@@ -72,7 +87,7 @@ static void set_accepting(struct server *server, bool accepting)
     int queue = server->config->queue;
     struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &listener_tag};
     struct epoll_event queued = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &queue_tag};
-    if (accepting && (queue <= 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, queue, &queued) == 0) &&
+    if (accepting && (!server->has_queue || epoll_ctl(epoll, EPOLL_CTL_ADD, queue, &queued) == 0) &&
         epoll_ctl(epoll, EPOLL_CTL_ADD, server->config->listener, &event) == 0) {
         return;
     }
@@ -81,7 +96,7 @@ static void set_accepting(struct server *server, bool accepting)
         server->accepting = false;
         server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
     }
-    if (queue > 0) {
+    if (server->has_queue) {
         (void)epoll_ctl(epoll, EPOLL_CTL_DEL, queue, NULL);
     }
     (void)epoll_ctl(epoll, EPOLL_CTL_DEL, server->config->listener, NULL);
@@ -102,14 +117,29 @@ static bool has_place(const struct conn_host *host)
     return host->count < SLOTS_MAX && (host->page == NULL || host->free_count > 0);
 }
 
-/* No more connections now: there are as many as can be parked, or, where others could take them, as many requests as
- * the service holds at once. A worker that is alone takes them in spite of that: it can tell who is to wait from who
- * asks for its health. */
-static bool is_full(const struct server *server)
+/* Where others could take them: the service has as many requests as it holds at once. A worker that is alone takes
+ * connections in spite of that: it can tell who is to wait from who asks for its health. */
+static bool is_busy(const struct server *server)
 {
     const struct conn_host *host = &server->host;
-    return (!has_place(host) && conn_find_idle(host) == NULL) ||
-           (host->running >= host->concurrency && !server->config->alone);
+    return host->running >= host->concurrency && !server->config->alone;
+}
+
+/* Whether the supervisor should accept in its place, for what reason. */
+static void set_full(struct server *server, enum fullness full)
+{
+    struct status_page *page = server->config->page;
+    if (server->full == full) {
+        return;
+    }
+    server->full = full;
+    if (page == NULL) {
+        return;
+    }
+    atomic_store_explicit(&page->full, full, memory_order_seq_cst);
+    if (full != FULL_NOT && server->config->control >= 0) {
+        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* the channel is full: it wakes anyway */
+    }
 }
 
 /* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
@@ -157,15 +187,92 @@ static uint64_t trim_slots(struct server *server, uint64_t now)
     return CLOCK_NEVER;
 }
 
-/* accept failed for want of descriptors or memory: the backlog keeps the clients until some are back. */
+/* Most of the descriptors there were for connections are the function's, or it has lowered RLIMIT_NOFILE. */
+static bool has_taken_descriptors(const struct server *server)
+{
+    const struct park *park = server->config->park;
+    uint64_t slots = park != NULL && park->count > PARK_KEPT ? park->count - PARK_KEPT : 0;
+    uint64_t own = server->host.count + 2 * slots;
+    return sysconf(_SC_OPEN_MAX) < (long)server->spare.limit ||
+           server->descriptors_begun + 2 * own < server->spare.limit;
+}
+
+/* There is no descriptor, and nobody gives way. Where that is the function's doing and lasts, a fresh worker is needed:
+ * nothing else brings back what it holds. */
+static void note_starving(struct server *server, int error)
+{
+    uint64_t now = clock_now();
+    if (error != EMFILE || !has_taken_descriptors(server)) {
+        server->starving_since = CLOCK_NEVER;
+    } else if (server->starving_since == CLOCK_NEVER) {
+        server->starving_since = now;
+    } else if (!server->starved && now - server->starving_since >= STARVED_AFTER && server->config->control >= 0) {
+        server->starved = control_send(server->config->control, CONTROL_STARVED, NULL, 0) == 0;
+    }
+}
+
+/* No place, no descriptor, no memory for one more: the backlog keeps the clients until there is, or the supervisor
+ * takes them. `error` is 0 for a place. */
 static void pause_accepting(struct server *server, int error)
 {
-    log_once(server, "accepting pauses", error);
+    if (error != 0) {
+        log_once(server, "accepting pauses", error);
+    }
+    note_starving(server, error);
     set_accepting(server, false);
+    set_full(server, server->starved ? FULL_STARVED : FULL_FOR_NOW);
     server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
 }
 
+static bool make_place(struct server *server)
+{
+    const struct conn_host *host = &server->host;
+    struct conn *conn;
+    for (int i = 0; i < PARK_GROUP && !has_place(host) && (conn = room_find(host, clock_now())) != NULL; i++) {
+        room_vacate(conn); /* the place is free once all are closed that were parked together */
+    }
+    return has_place(host);
+}
+
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
+
+/* Who gives way so that a connection can be had in spite of `error`, or NULL: under a limit that the function has
+ * lowered, a number beyond it is of no use. */
+static struct conn *find_in_the_way(const struct server *server, int error)
+{
+    struct conn *conn = room_find(&server->host, clock_now());
+    return conn != NULL && error == EMFILE && conn->fd >= sysconf(_SC_OPEN_MAX) ? NULL : conn;
+}
+
+/* Whether a function has shut down what all who serve share. Such a socket says for ever that somebody is there, and
+ * there is not, until the supervisor makes another. */
+static bool is_shut(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLRDHUP};
+    return poll(&look, 1, 0) == 1 && (look.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
+/* Somebody is there to be accepted or received. Not known where the function has forbidden to ask. */
+static bool is_waiting(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    return poll(&look, 1, 0) != 0 && !is_shut(fd);
+}
+
+/* Descriptors or memory ran out, which the kernel says before it looks whether somebody is there on `fd`. */
+static enum accepted give_way(struct server *server, int fd, int error)
+{
+    if (!is_waiting(fd)) {
+        return ACCEPT_EMPTY;
+    }
+    struct conn *conn = find_in_the_way(server, error);
+    if (conn != NULL) {
+        room_vacate(conn);
+        return ACCEPTED; /* nobody yet: it is tried again */
+    }
+    pause_accepting(server, error);
+    return ACCEPT_PAUSED;
+}
 
 static void take_in(struct server *server, int fd, bool kept)
 {
@@ -180,11 +287,27 @@ static void take_in(struct server *server, int fd, bool kept)
     }
 }
 
+/* Whether the function has closed the listening socket or put another file at its number. */
+static bool is_listener_gone(const struct server *server)
+{
+    struct file_identity found;
+    return fd_stat(server->config->listener, &found) < 0 || !file_identity_equal(&found, &server->listener);
+}
+
+static enum accepted cannot_accept(struct server *server, int error)
+{
+    if (is_listener_gone(server)) {
+        status_give_up(server->config->page);
+    }
+    return give_way(server, server->config->listener, error);
+}
+
 static enum accepted accept_one(struct server *server)
 {
     grow_slots(server);
     int fd = accept4(server->config->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
+        server->starving_since = CLOCK_NEVER;
         if (peer_admit(&fd, server->config->allowed_uids)) {
             take_in(server, fd, false);
         }
@@ -196,38 +319,36 @@ static enum accepted accept_one(struct server *server)
         return ACCEPTED;
     case EAGAIN:
         return ACCEPT_EMPTY;
-    case EBADF:
-    case ENOTSOCK:
-    case EINVAL:
-        status_give_up(server->config->page); /* the function closed or replaced the listening socket */
     default:
-        pause_accepting(server, errno);
-        return ACCEPT_PAUSED;
+        return cannot_accept(server, errno);
     }
 }
 
-/* Whether one more descriptor can be had, above the standard ones. 0 or -errno. */
-static int find_descriptor(void)
+/* What lies in the queue, as control_receive(). */
+static int receive_handed_on(const struct server *server, int spare, struct control_message *message, int *fds)
 {
-    int found = eventfd(0, EFD_CLOEXEC);
-    int status = found < 0 ? -errno : fd_raise(&found);
-    fd_close(&found);
+    bool lent = spare_lend(&server->spare, spare);
+    int status = control_receive(server->config->queue, message, fds);
+    if (lent) {
+        spare_take_back(&server->spare);
+    }
     return status;
 }
 
-/* The same from the queue of those the supervisor hands on. Unlike accept, receiving without a descriptor to spare
- * takes the message and loses the connection: it is looked before. */
+/* The same from the queue of those the supervisor hands on. */
 static enum accepted take_one(struct server *server)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
     grow_slots(server);
-    int status = find_descriptor();
-    if (status < 0) {
-        pause_accepting(server, -status);
-        return ACCEPT_PAUSED;
+    if (!server->has_queue) {
+        return ACCEPT_EMPTY;
     }
-    status = server->config->queue > 0 ? control_receive(server->config->queue, &message, fds) : -EAGAIN;
+    int spare = spare_find();
+    if (spare < 0) {
+        return give_way(server, server->config->queue, -spare);
+    }
+    int status = receive_handed_on(server, spare, &message, fds);
     if (status == -EBADF || status == -ENOTSOCK) {
         status_give_up(server->config->page);
     }
@@ -354,20 +475,27 @@ static bool begin(struct server *server)
 static enum accepted accept_some(struct server *server, enum accepted (*take)(struct server *server), uint32_t size,
                                  uint32_t *ret_taken)
 {
-    struct conn_host *host = &server->host;
+    const struct server_config *config = server->config;
     for (uint32_t i = 0; i < size; i++) {
-        if (is_full(server) || server->retiring) {
-            set_accepting(server, false); /* until a connection closes */
+        if (is_busy(server) || server->retiring) {
+            set_accepting(server, false); /* until a request ends */
             return ACCEPT_PAUSED;
         }
-        if (!has_place(host)) {
-            conn_close(conn_find_idle(host)); /* its client may connect again */
+        if (!has_place(&server->host)) {
+            if (!is_waiting(take == take_one ? config->queue : config->listener)) {
+                return ACCEPT_EMPTY; /* nobody gives way to nobody */
+            }
+            if (!make_place(server)) {
+                pause_accepting(server, 0);
+                return ACCEPT_PAUSED;
+            }
         }
         enum accepted accepted = take(server);
-        if (accepted != ACCEPTED) {
-            return accepted;
+        if (accepted == ACCEPTED) {
+            ++*ret_taken;
+            continue;
         }
-        ++*ret_taken;
+        return accepted;
     }
     return ACCEPTED;
 }
@@ -376,7 +504,8 @@ static enum accepted accept_some(struct server *server, enum accepted (*take)(st
 static bool take_batch(struct server *server, enum accepted (*take)(struct server *server))
 {
     enum accepted accepted = ACCEPTED;
-    for (uint32_t all = 0, taken; all < ACCEPT_BATCH && accepted == ACCEPTED; all += taken) {
+    server->taken = 0;
+    for (uint32_t taken; server->taken < ACCEPT_BATCH && accepted == ACCEPTED; server->taken += taken) {
         uint32_t size = group_size(server);
         taken = 0;
         accepted = accept_some(server, take, size, &taken);
@@ -396,7 +525,7 @@ static void replace_listener(struct server *server, int fd)
         (void)begin(server);
     }
     set_accepting(server, false);
-    if (dup3(fd, server->config->listener, O_CLOEXEC) < 0) {
+    if (dup3(fd, server->config->listener, O_CLOEXEC) < 0 || fd_stat(fd, &server->listener) < 0) {
         log_error("server_error: the new listening socket cannot be used: %s", strerror(errno));
         server->stopped = true; /* a new worker inherits it */
     }
@@ -440,11 +569,16 @@ static void obey(struct server *server)
 static void dispatch(struct server *server, const struct epoll_event *event)
 {
     if (event->data.ptr == &listener_tag) {
-        (void)take_batch(server, accept_one);
+        if (take_batch(server, accept_one) && server->taken == 0 && is_shut(server->config->listener)) {
+            pause_accepting(server, EPIPE);
+        }
         return;
     }
     if (event->data.ptr == &queue_tag) {
-        (void)take_batch(server, take_one);
+        if (take_batch(server, take_one) && server->taken == 0 && is_shut(server->config->queue)) {
+            (void)epoll_ctl(server->host.epoll, EPOLL_CTL_DEL, server->config->queue, NULL);
+            server->has_queue = false; /* nothing comes that way any more */
+        }
         return;
     }
     if (event->data.ptr == &control_tag) {
@@ -495,17 +629,34 @@ static void end_wait(struct server *server)
     }
 }
 
+/* After a pause for want of something: is it there, or would somebody give way? Else the pause goes on. */
+static bool can_take(struct server *server)
+{
+    int spare = spare_find();
+    int error = is_shut(server->config->listener) ? EPIPE : spare < 0 ? -spare : 0;
+    if (error != EPIPE && ((error == 0 && has_place(&server->host)) || find_in_the_way(server, error) != NULL)) {
+        return true;
+    }
+    pause_accepting(server, error);
+    return false;
+}
+
 static void resume(struct server *server, uint64_t now)
 {
     const struct conn *awaited = server->awaited;
     if (awaited != NULL && (awaited->fd < 0 || awaited->state != CONN_READING || server->resume_at <= now)) {
         end_wait(server); /* its rest has come, or takes its time */
     }
-    if (!server->accepting && !is_full(server) && !server->retiring &&
-        (server->resume_at == CLOCK_NEVER || server->resume_at <= now)) {
-        server->resume_at = CLOCK_NEVER;
-        set_accepting(server, true);
+    if (server->accepting || server->retiring || is_busy(server) ||
+        (server->resume_at != CLOCK_NEVER && server->resume_at > now)) {
+        return;
     }
+    if (server->full != FULL_NOT && !can_take(server)) {
+        return;
+    }
+    server->resume_at = CLOCK_NEVER;
+    set_full(server, FULL_NOT);
+    set_accepting(server, true);
 }
 
 /* Between turns, too, the service ends requests: then the listener is wanted again, and a deadline for a client that
@@ -567,6 +718,11 @@ static bool start(struct server *server, struct error *err)
     if (host->epoll < 0 || server->wake < 0) {
         return error_set(err, ERR_SERVER, 0, "epoll_create1 or eventfd: %s", strerror(errno));
     }
+    if (fd_stat(config->listener, &server->listener) < 0) {
+        return error_set(err, ERR_SERVER, 0, "the function has closed the listening socket as it was loaded");
+    }
+    spare_keep(&server->spare);
+    server->descriptors_begun = (uint64_t)server->wake + 1; /* the lowest number that was free, but for holes */
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &wake_tag};
     if (epoll_ctl(host->epoll, EPOLL_CTL_ADD, server->wake, &event) != 0) {
         return error_set(err, ERR_SERVER, 0, "cannot watch the wake-up descriptor: %s", strerror(errno));
@@ -587,8 +743,9 @@ struct server *server_open(const struct server_config *config, struct error *err
         return NULL;
     }
     server->config = config;
+    server->has_queue = config->queue > 0;
     server->group = 1;
-    server->deadline = server->resume_at = server->dismiss_at = server->trim_at = CLOCK_NEVER;
+    server->deadline = server->resume_at = server->dismiss_at = server->trim_at = server->starving_since = CLOCK_NEVER;
     struct conn_host *host = &server->host;
     host->epoll = server->wake = -1;
     host->max_message = config->max_message;

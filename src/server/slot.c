@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "server/control.h"
 #include "server/outlet.h"
+#include "server/room.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -111,9 +112,12 @@ void slot_park(struct conn_host *host)
     if (count == 0 || park_together(host, host->unparked, count) == 0) {
         return;
     }
-    for (uint32_t i = 0; i < count; i++) { /* there may be room for some */
-        int status = park_together(host, &host->unparked[i], 1);
-        if (status < 0) {
+    for (uint32_t i = 0; i < count; i++) { /* there may be room for some, or as soon as an idle one gives way */
+        struct conn *conn = host->unparked[i];
+        int status = 0;
+        while (conn->fd >= 0 && (status = park_together(host, &conn, 1)) < 0 && room_vacate_idle(host)) {
+        }
+        if (conn->fd >= 0 && status < 0) {
             log_warning("a connection could not be parked (%s): if the function closes it, its client gets no reply",
                         strerror(-status));
         }

@@ -51,14 +51,13 @@ enum slot_then {
 enum { SLOT_STATE_BITS = 8 };
 #define SLOT_STATE(word) ((word) & ((UINT32_C(1) << SLOT_STATE_BITS) - 1))
 
-/* Why a worker takes no more connections though it may be idle. Set and cleared by the worker; when it is set the
- * worker also sends CONTROL_WATCH, so that the supervisor looks at once. */
+/* Why a worker accepts no more connections though it may be idle. When it is set the worker also sends CONTROL_WATCH,
+ * so that the supervisor looks at once. */
 enum fullness {
     FULL_NOT,
-    FULL_OF_CLIENTS, /* silent or slow ones have its places or descriptors; one gives way as soon as it has had its
-                        time, and who is put into the queue is taken then: it is ready, and the supervisor accepts
-                        beside it */
-    FULL_STARVED, /* its function has taken the descriptors (CONTROL_STARVED): it takes nobody, and is to be replaced */
+    FULL_FOR_NOW, /* no place, descriptor or memory for one more, and nobody gives way yet, or no listening socket:
+                     tried again every 50 ms. It is ready: who lies in the queue is taken as soon as somebody can be */
+    FULL_STARVED, /* its function holds the descriptors (CONTROL_STARVED): it takes nobody, and is to be replaced */
 };
 
 /* Why a request is to be cancelled. */

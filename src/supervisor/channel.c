@@ -29,6 +29,14 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
     }
 }
 
+static void channel_worker_starved(struct supervisor *supervisor, struct worker *worker)
+{
+    log_error("worker %u, pid %d, can take no more connections: its function holds all descriptors that RLIMIT_NOFILE "
+              "allows, or has lowered that; look for files and sockets it does not close, with ls -l /proc/%d/fd",
+              worker->index, (int)worker->pid, (int)worker->pid);
+    replace_worker(supervisor, worker, "its function has used up the descriptors");
+}
+
 /* Reads what a worker has to say. A worker that talks nonsense on the channel is not trusted any further. */
 void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
 {
@@ -56,6 +64,8 @@ void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
             tick_wake(supervisor, clock_now());
         } else if (message.type == CONTROL_RETIRE && message.count == 0) {
             replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
+        } else if (message.type == CONTROL_STARVED && message.count == 0) {
+            channel_worker_starved(supervisor, worker);
         } else if (message.type == CONTROL_TRIM && message.count == 0) {
             park_trim(&worker->park, PARK_KEPT);
         } else if (message.type == CONTROL_SLOTS) {

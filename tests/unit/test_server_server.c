@@ -249,6 +249,39 @@ static void a_new_listener_takes_the_place_of_a_lost_one(void **state)
     close(first);
 }
 
+/* It cannot be had back, and ending for it would cost what runs. */
+static void a_listener_that_was_shut_down_is_waited_for(void **state)
+{
+    (void)state;
+    capture_begin();
+    struct serving *serving = serving_make(4);
+    int first = dup(serving->listener.fd); /* the one it was started with stays the caller's */
+    serving->config.listener = first;
+    serving_start(serving);
+    int begun = client_connect(serving);
+    assert_true(client_send(begun, "[1", 2));
+    serving_await_slot(serving, 0, SLOT_READING);
+    assert_int_equal(shutdown(first, SHUT_RDWR), 0);
+    for (int i = 0; i < 5000 && atomic_load(&serving->page.full) == FULL_NOT; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(atomic_load(&serving->page.full), FULL_FOR_NOW); /* the supervisor is to look */
+    assert_int_equal(unlink(serving->path), 0);
+    int old = -1;
+    struct error err;
+    assert_int_equal(listener_renew(&serving->listener, &old, &err), LISTENER_RENEWED);
+    close(old);
+    assert_int_equal(control_send(serving->control, CONTROL_LISTENER, &serving->listener.fd, 1), 0);
+    int client = client_connect(serving);
+    assert_true(client_send(client, "[2]", 3));
+    assert_answered(client, OK("[2]"));
+    assert_true(client_send(begun, "]", 1));
+    assert_answered(begun, OK("[1]"));
+    assert_true(serving_stop(serving));
+    close(first);
+    (void)capture_end();
+}
+
 /* ---- slots ------------------------------------------------------------------------------------------------------ */
 
 static void more_slots_are_made_and_told_when_they_run_out(void **state)
@@ -745,6 +778,7 @@ int main(void)
         DESCRIPTOR_TEST(a_connection_handed_over_is_served),
         DESCRIPTOR_TEST(a_message_it_does_not_know_costs_nothing),
         DESCRIPTOR_TEST(a_new_listener_takes_the_place_of_a_lost_one),
+        DESCRIPTOR_TEST(a_listener_that_was_shut_down_is_waited_for),
         DESCRIPTOR_TEST(more_slots_are_made_and_told_when_they_run_out),
         DESCRIPTOR_TEST(who_waits_is_parked_together_before_the_function_is_called),
         DESCRIPTOR_TEST(a_group_keeps_its_places_until_its_last_connection_is_closed),

@@ -429,7 +429,7 @@ static void while_all_are_full_of_clients_it_is_open_too(void **state)
     worker.page->busy = worker.page->running = 0;
     uint64_t now = NOW + 10 * CLOCK_SECOND;
     for (int full = 0; full < 3; full++) {
-        worker.page->full = full % 2 != 0 ? FULL_OF_CLIENTS : FULL_NOT;
+        worker.page->full = full % 2 != 0 ? FULL_FOR_NOW : FULL_NOT;
         worker.page->turns++; /* its loop goes round all the same */
         tick_wake(&supervisor, now);
         (void)tick(&supervisor, now);

@@ -1,0 +1,94 @@
+#include "server/room.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define SILENT_TIME (250 * CLOCK_MS)   /* for a client to say something, once others need its place */
+#define SLOW_TIME   (1 * CLOCK_SECOND) /* for a request to arrive, likewise; and once more if some of it is unread */
+
+enum { LOOKS_MAX = 16 }; /* connections asked whether something is unread, in one search: the next round reads them */
+
+/* In the order in which they give way. */
+enum room_class { ROOM_IDLE, ROOM_SILENT, ROOM_SLOW, ROOM_CLASSES };
+
+static enum room_class class_of(const struct conn *conn)
+{
+    if (conn->seen > 0 || conn->in.size > 0) {
+        return ROOM_SLOW;
+    }
+    return conn->served > 0 ? ROOM_IDLE : ROOM_SILENT;
+}
+
+/* Since when it waits: its list is in this order. */
+static uint64_t age_of(const struct conn *conn, uint64_t now)
+{
+    uint64_t since = conn->deadline - conn->host->read_timeout;
+    return now > since ? now - since : 0;
+}
+
+/* What it has sent, its end included, and nobody has read. Not poll(), which a function can forbid by RLIMIT_NOFILE. */
+static bool has_unread(const struct conn *conn)
+{
+    char byte;
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+static bool gives_way(const struct conn *conn, enum room_class class, uint64_t now, uint32_t *looks)
+{
+    static const uint64_t times[ROOM_CLASSES] = {0, SILENT_TIME, SLOW_TIME};
+    uint64_t age = age_of(conn, now);
+    if (age < times[class]) {
+        return false;
+    }
+    if (class == ROOM_SLOW && age >= 2 * SLOW_TIME) {
+        return true;
+    }
+    if (*looks == LOOKS_MAX) {
+        return false;
+    }
+    ++*looks;
+    return !has_unread(conn);
+}
+
+struct conn *room_find(const struct conn_host *host, uint64_t now)
+{
+    struct conn *found = NULL;
+    enum room_class best = ROOM_CLASSES;
+    uint32_t looks = 0;
+    for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL && best != ROOM_IDLE; conn = conn->next) {
+        enum room_class class = class_of(conn);
+        if (class < best && gives_way(conn, class, now, &looks)) {
+            best = class;
+            found = conn;
+        }
+    }
+    return found;
+}
+
+void room_vacate(struct conn *conn)
+{
+    if (class_of(conn) != ROOM_IDLE) {
+        struct error err;
+        error_set(
+            &err, ERR_CONNECTION, 0,
+            "the request was not complete after %llu ms, and others need its place: so many clients are connected "
+            "that the oldest incomplete one gives way; %zu bytes arrived",
+            (unsigned long long)(age_of(conn, clock_now()) / CLOCK_MS), conn->seen);
+        conn_refuse_http(conn, 408, &err);
+    }
+    if (conn->fd >= 0) { /* a reply that cannot be sent at once would keep the place */
+        conn_close(conn);
+    }
+}
+
+bool room_vacate_idle(const struct conn_host *host)
+{
+    struct conn *conn = room_find(host, 0); /* at that time all others have just come */
+    if (conn == NULL) {
+        return false;
+    }
+    conn_close(conn);
+    return true;
+}

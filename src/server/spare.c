@@ -1,0 +1,69 @@
+#include "server/spare.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { KEPT = 8 }; /* as many threads of the function may take one in the same moment */
+
+/* As the kernel has it. */
+struct limit {
+    uint64_t soft;
+    uint64_t hard;
+};
+
+static bool get(struct limit *ret_limit) { return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, NULL, ret_limit) == 0; }
+
+static bool set(const struct limit *limit) { return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, limit, NULL) == 0; }
+
+/* To `soft`, below the hard limit as that is now: the function may have changed it. */
+static bool move(uint64_t soft)
+{
+    struct limit limit;
+    if (!get(&limit) || soft > limit.hard) {
+        return false;
+    }
+    limit.soft = soft;
+    return set(&limit);
+}
+
+void spare_keep(struct spare *ret_spare)
+{
+    struct limit limit;
+    *ret_spare = (struct spare){0};
+    if (!get(&limit)) {
+        return; /* a sandbox that forbids it */
+    }
+    ret_spare->limit = limit.soft;
+    ret_spare->is_kept = limit.soft <= limit.hard - KEPT && limit.hard >= KEPT;
+    if (!ret_spare->is_kept && limit.soft > 8L * KEPT) {
+        ret_spare->is_kept = move(limit.soft - KEPT);
+        ret_spare->limit -= ret_spare->is_kept ? KEPT : 0;
+    }
+}
+
+int spare_find(void)
+{
+    int found = eventfd(0, EFD_CLOEXEC);
+    int number = found < 0 ? -errno : fd_raise(&found);
+    number = number == 0 ? found : number;
+    fd_close(&found);
+    return number;
+}
+
+bool spare_lend(const struct spare *spare, int number)
+{
+    return spare->is_kept && (uint64_t)number + KEPT >= spare->limit && move(spare->limit + KEPT);
+}
+
+void spare_take_back(const struct spare *spare)
+{
+    if (!move(spare->limit)) {
+        return; /* the function has lowered the hard limit meanwhile: it is lower already */
+    }
+}
