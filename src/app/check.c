@@ -6,6 +6,7 @@
 #include "base/exits.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/unknown.h"
 #include "python/handler.h"
 #include "python/typed.h"
 
@@ -76,6 +77,7 @@ int check_run(const char *program, int count, const char *const *arguments)
     if (!serve_prepare(&options)) {
         return EXIT_OPTION;
     }
+    unknown_warn();
     if (options.process_module[0] == '\0') {
         output_print("ASYA_PROCESS_MODULE is not set: every message would be echoed\n");
         return EXIT_OK;

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/unknown.h"
 #include "python/active.h"
 #include "python/answer.h"
 #include "python/fork.h"
@@ -229,6 +230,7 @@ int serve(void)
     if (!serve_prepare(&options)) {
         return EXIT_OPTION;
     }
+    unknown_warn();
     warn_of_state_proxy();
     if (malloc_trim != NULL) { /* what unpacking the image took, before a fork doubles it: 0.2 MB */
         (void)malloc_trim(0);

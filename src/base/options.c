@@ -455,6 +455,8 @@ bool options_load(struct options *ret_options, struct error *err)
     return resolve(ret_options, err);
 }
 
+const char *options_name(size_t index) { return index < OPTION_COUNT ? table[index].name : NULL; }
+
 void options_print_help(void)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -81,6 +82,9 @@ bool options_load(struct options *ret_options, struct error *err);
 /* Seconds as digits with an optional fraction ("30", "0.25") to nanoseconds; finer digits are dropped. Returns false
  * and writes nothing for anything else, or for more than 100 days. Pure. */
 bool options_parse_seconds(const char *text, uint64_t *ret_span);
+
+/* The name of the setting at `index` in the table; NULL behind the last. */
+const char *options_name(size_t index);
 
 /* Writes the table of variables for --help to standard output. */
 void options_print_help(void);

@@ -227,3 +227,11 @@ def test_wrong_arguments_and_settings_are_refused(short_folder):
     assert ended.returncode == 64 and "usage: asya_runtime.py check" in ended.stderr
     ended = check(short_folder, ASYA_WORKERS="0")
     assert ended.returncode == 64 and "ASYA_WORKERS" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_misspelt_setting_is_warned_of(runtime, short_folder):
+    ended = check(short_folder, ASYA_WORKER="2", ASYA_HANDLER_RESIZE="x", ASYA_RABBITMQ_URL="amqp://user:secret@host")
+    assert ended.returncode == 0 and "did you mean ASYA_WORKERS?" in ended.stderr
+    assert ended.stderr.count("WARNING") == 1 and "secret" not in ended.stderr
+    with runtime("answers:echo", env={"ASYA_WORKER": "2"}, expect_log=["WARNING .*ASYA_WORKER .*did you mean ASYA_WORKERS"]):
+        pass

@@ -66,7 +66,7 @@ class Runtime:
         self.env = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self._home), "LANG": "C.UTF-8",
             "TMPDIR": str(self._home), "PYTHONPATH": str(HANDLERS), "PYTHONDONTWRITEBYTECODE": "1",
-            "ASYA_SOCKET_PATH": self.path, "ASYA_TEST_MARK": self.mark,
+            "ASYA_SOCKET_PATH": self.path, "TEST_MARK": self.mark,
         }
         if handler is not None:
             self.env["ASYA_PROCESS_MODULE"] = handler
