@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <sys/epoll.h>
 
+enum { LISTEN_MAX = 1024 }; /* the kernel's usual limit for what is not received yet lets some 300 of ours in */
+
 #define DEAF_TIME (1 * CLOCK_SECOND) /* for a worker whose channel has ended to end itself */
 
 static void channel_worker_ready(struct supervisor *supervisor, struct worker *worker)
@@ -31,53 +33,70 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
 
 static void channel_worker_starved(struct supervisor *supervisor, struct worker *worker)
 {
+    if (worker->state != WORKER_READY || worker->due) {
+        return;
+    }
     log_error("worker %u, pid %d, can take no more connections: its function holds all descriptors that RLIMIT_NOFILE "
               "allows, or has lowered that; look for files and sockets it does not close, with ls -l /proc/%d/fd",
               worker->index, (int)worker->pid, (int)worker->pid);
     replace_worker(supervisor, worker, "its function has used up the descriptors");
 }
 
-/* Reads what a worker has to say. A worker that talks nonsense on the channel is not trusted any further. */
+static void channel_obey(struct supervisor *supervisor, struct worker *worker, const struct control_message *message,
+                         int *fds)
+{
+    if (message->type == CONTROL_READY && message->count == 0) {
+        channel_worker_ready(supervisor, worker);
+    } else if (message->type == CONTROL_WATCH && message->count == 0) {
+        tick_wake(supervisor, clock_now());
+    } else if (message->type == CONTROL_RETIRE && message->count == 0) {
+        replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
+    } else if (message->type == CONTROL_STARVED && message->count == 0) {
+        channel_worker_starved(supervisor, worker);
+    } else if (message->type == CONTROL_TRIM && message->count == 0) {
+        park_trim(&worker->park, PARK_KEPT);
+    } else if (message->type == CONTROL_SLOTS) {
+        if (worker_add_slots(worker, fds, message->count, supervisor->numbers_end) < message->count &&
+            log_pass(LOG_LEVEL_WARNING, "parking slots")) {
+            log_warning("worker %u: no descriptors are left here for more parking slots (RLIMIT_NOFILE): clients "
+                        "whose connections its function closes get no reply",
+                        worker->index);
+        }
+    } else {
+        for (uint32_t i = 0; i < message->count; i++) {
+            fd_close(&fds[i]);
+        }
+    }
+}
+
+/* The channel has ended, or has carried what no worker of ours sends: that one is not trusted any further. */
+static void channel_end(struct supervisor *supervisor, struct worker *worker, int status)
+{
+    (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
+    if (status == -EPROTO) {
+        log_error("worker %u sent an invalid control message and is replaced", worker->index);
+        worker_kill(worker, SIGKILL);
+    }
+    if (worker->state == WORKER_READY) { /* at the end of the channel SIGCHLD says the rest; or it does not */
+        worker->deaf_at = clock_after(clock_now(), DEAF_TIME);
+    }
+}
+
+/* A worker may have more to say without end: what is left after LISTEN_MAX messages has its turn in the next round. Of
+ * a dead worker's, which fit into the channel, none is left. */
 void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
-    int status;
-    while (worker->control >= 0 && (status = control_receive(worker->control, &message, fds)) != -EAGAIN) {
-        if (status == -ENOMEM || status == -ENOBUFS) {
-            return; /* the message is still there, and will be read when there is memory */
+    for (int i = 0; i < LISTEN_MAX && worker->control >= 0; i++) {
+        int status = control_receive(worker->control, &message, fds);
+        if (status == -EAGAIN || status == -ENOMEM || status == -ENOBUFS) {
+            return; /* none, or it is still there and will be read when there is memory */
         }
         if (status <= 0) {
-            (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
-            if (status == -EPROTO) {
-                log_error("worker %u sent an invalid control message and is replaced", worker->index);
-                worker_kill(worker, SIGKILL);
-            }
-            if (worker->state == WORKER_READY) { /* at the end of the channel SIGCHLD says the rest; or it does not */
-                worker->deaf_at = clock_after(clock_now(), DEAF_TIME);
-            }
+            channel_end(supervisor, worker, status);
             return;
         }
-        if (message.type == CONTROL_READY && message.count == 0) {
-            channel_worker_ready(supervisor, worker);
-        } else if (message.type == CONTROL_WATCH) {
-            tick_wake(supervisor, clock_now());
-        } else if (message.type == CONTROL_RETIRE && message.count == 0) {
-            replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
-        } else if (message.type == CONTROL_STARVED && message.count == 0) {
-            channel_worker_starved(supervisor, worker);
-        } else if (message.type == CONTROL_TRIM && message.count == 0) {
-            park_trim(&worker->park, PARK_KEPT);
-        } else if (message.type == CONTROL_SLOTS) {
-            if (worker_add_slots(worker, fds, message.count, supervisor->numbers_end) < message.count) {
-                log_warning("worker %u: no descriptors are left here for more parking slots (RLIMIT_NOFILE): clients "
-                            "whose connections its function closes get no reply",
-                            worker->index);
-            }
-        } else {
-            for (uint32_t i = 0; i < message.count; i++) {
-                fd_close(&fds[i]);
-            }
-        }
+        channel_obey(supervisor, worker, &message, fds);
     }
 }
