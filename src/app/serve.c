@@ -184,9 +184,37 @@ static int worker_run(void *context, const struct worker_seat *seat)
     return EXIT_OK;
 }
 
+/* Threads that were started before us (sitecustomize, an agent, a debugger) stand still in the supervisor, which never
+ * gives the GIL away but where a fork's hooks wait (decision 0017). Each would ask for it every 5 ms: not even for that
+ * are they to wake up. While hooks run the interval is the usual one, or the supervisor would wait as long for the GIL.
+ */
+static double usual_interval;
+
+#define LONG_INTERVAL 3600.0 /* seconds */
+
+static void set_switch_interval(double seconds)
+{
+    PyObject *sys = PyImport_ImportModule("sys");
+    PyObject *done = sys != NULL ? PyObject_CallMethod(sys, "setswitchinterval", "d", seconds) : NULL;
+    PyErr_Clear(); /* it stays as it is */
+    Py_XDECREF(done);
+    Py_XDECREF(sys);
+}
+
+static void find_switch_interval(void)
+{
+    PyObject *sys = PyImport_ImportModule("sys");
+    PyObject *found = sys != NULL ? PyObject_CallMethod(sys, "getswitchinterval", NULL) : NULL;
+    usual_interval = found != NULL ? PyFloat_AsDouble(found) : 0.005;
+    PyErr_Clear();
+    Py_XDECREF(found);
+    Py_XDECREF(sys);
+}
+
 static void before_fork(void *context)
 {
     (void)context;
+    set_switch_interval(usual_interval);
     PyOS_BeforeFork();
 }
 
@@ -197,6 +225,7 @@ static void after_fork(void *context, bool in_child)
         PyOS_AfterFork_Child();
     } else {
         PyOS_AfterFork_Parent();
+        set_switch_interval(LONG_INTERVAL);
     }
 }
 
@@ -237,5 +266,8 @@ int serve(void)
     }
     struct worker_hooks hooks = {
         .context = &options, .before_fork = before_fork, .after_fork = after_fork, .run = worker_run};
-    return supervisor_run(&options, &hooks);
+    find_switch_interval();
+    int code = supervisor_run(&options, &hooks);
+    set_switch_interval(usual_interval);
+    return code;
 }
