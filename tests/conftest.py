@@ -7,6 +7,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -16,6 +17,8 @@ from harness import rows
 from harness import runtime as harness
 
 sys.path.append(str(harness.RUNTIME.parent))  # `import asya_runtime`; PYTHONPATH comes first
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup; what inherits that does not obey it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.setrecursionlimit(5000)  # messages of the greatest allowed depth are compared with json, pytest is deep itself
 
 

@@ -1,18 +1,56 @@
-/* The signals that the supervisor obeys. */
+/*
+ * The signals that the supervisor obeys.
+ *
+ * Handlers note them and write to a descriptor that the loop waits for. Blocked signals and a signalfd would do only as
+ * long as no other thread exists: one that somebody started before us (sitecustomize, an agent, a debugger) has them
+ * unblocked, the kernel gives SIGTERM to it, and that ends the process, or SIGCHLD, and that is lost. A handler runs in
+ * whichever thread. In ours the signals stay blocked but for the wait in the loop, so that no other system call is
+ * interrupted, and none is handled between a fork and the moment the new process has its own handlers again.
+ *
+ * Deaths are looked for once a second as well, whoever has taken SIGCHLD (decision 0017).
+ */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "supervisor/state.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-static void signals_handle(struct supervisor *supervisor, const struct signalfd_siginfo *info)
+/* Deaths are looked for so long after the last look, if the loop turns then, as it does once a second while it serves;
+ * else it is made to turn. */
+#define REAP_AFTER (1 * CLOCK_SECOND)
+#define REAP_LATE  (2 * CLOCK_SECOND)
+
+static const int watched[] = {SIGCHLD, SIGTERM, SIGINT,  SIGQUIT,   SIGHUP,  SIGUSR1,
+                              SIGUSR2, SIGALRM, SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR}; /* the last six: ignored */
+
+enum { WATCHED_COUNT = sizeof watched / sizeof watched[0] };
+
+static struct sigaction inherited[WATCHED_COUNT];
+static _Atomic uint32_t noted; /* a bit for each signal that came */
+static _Atomic int wake = -1;  /* supervisor.signals, for the handler */
+
+/* In any thread, at any time. */
+static void signals_note(int number)
 {
-    switch (info->ssi_signo) {
+    int kept = errno;
+    uint64_t one = 1;
+    atomic_fetch_or(&noted, UINT32_C(1) << number);
+    if (write(atomic_load(&wake), &one, sizeof one) < 0) {
+        errno = kept; /* it is readable already, or the supervisor is through */
+    }
+    errno = kept;
+}
+
+static void signals_handle(struct supervisor *supervisor, int number)
+{
+    switch (number) {
     case SIGCHLD:
         reap(supervisor);
         return;
@@ -29,9 +67,9 @@ static void signals_handle(struct supervisor *supervisor, const struct signalfd_
     case SIGHUP:
         if (supervisor->phase != PHASE_STOPPING) {
             supervisor_stop(supervisor,
-                            info->ssi_signo == SIGTERM  ? "SIGTERM"
-                            : info->ssi_signo == SIGINT ? "SIGINT"
-                                                        : "SIGQUIT or SIGHUP",
+                            number == SIGTERM  ? "SIGTERM"
+                            : number == SIGINT ? "SIGINT"
+                                               : "SIGQUIT or SIGHUP",
                             EXIT_OK);
         } else if (supervisor->kill_at != CLOCK_NEVER) {
             stop_now(supervisor, "a second signal");
@@ -42,37 +80,86 @@ static void signals_handle(struct supervisor *supervisor, const struct signalfd_
     }
 }
 
-void signals_read(struct supervisor *supervisor)
+int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline)
 {
-    struct signalfd_siginfo info;
-    while (read(supervisor->signals, &info, sizeof info) == (ssize_t)sizeof info) {
-        signals_handle(supervisor, &info);
+    sigset_t open = supervisor->inherited_mask;
+    for (size_t i = 0; i < WATCHED_COUNT; i++) {
+        sigdelset(&open, watched[i]); /* whoever started us may have blocked them */
+    }
+    uint64_t next = clock_earlier(deadline, clock_after(supervisor->reaped_at, REAP_LATE));
+    return epoll_pwait(supervisor->epoll, events, count, clock_timeout(clock_now(), next), &open);
+}
+
+void signals_drain(const struct supervisor *supervisor)
+{
+    uint64_t told;
+    (void)!read(supervisor->signals, &told, sizeof told); /* what came is in `noted` */
+}
+
+void signals_obey(struct supervisor *supervisor, uint64_t now)
+{
+    uint32_t came = atomic_exchange(&noted, 0);
+    if (now >= clock_after(supervisor->reaped_at, REAP_AFTER)) {
+        came |= UINT32_C(1) << SIGCHLD;
+        supervisor->reaped_at = now;
+    }
+    for (int number = 1; came != 0; number++, came >>= 1) {
+        if ((came & 2) != 0) {
+            signals_handle(supervisor, number);
+        }
+    }
+}
+
+/* In this order: whoever is told by a signal finds the descriptor, and the mask. */
+static void signals_install(struct supervisor *supervisor)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < WATCHED_COUNT; i++) {
+        sigaddset(&set, watched[i]);
+    }
+    (void)sigprocmask(SIG_BLOCK, &set, &supervisor->inherited_mask); /* fails for no argument of this kind */
+    atomic_store(&wake, supervisor->signals);
+    for (size_t i = 0; i < WATCHED_COUNT; i++) {
+        struct sigaction action = {.sa_handler = signals_note, .sa_flags = SA_RESTART | SA_ONSTACK};
+        (void)sigaction(watched[i], NULL, &inherited[i]);
+        /* Whatever was inherited: with SIGCHLD ignored no death could be learnt, and who wants us to end must not be
+         * ignored. But SIGHUP stays so, which is what nohup is for. */
+        if (watched[i] != SIGHUP || inherited[i].sa_handler != SIG_IGN) {
+            (void)sigaction(watched[i], &action, NULL);
+        }
+        if (watched[i] == SIGCHLD && inherited[i].sa_handler == SIG_IGN) {
+            inherited[i].sa_handler = SIG_DFL; /* the function's subprocesses could not be waited for either */
+        }
     }
 }
 
 bool signals_watch(struct supervisor *supervisor)
 {
-    static const int watched[] = {SIGCHLD, SIGTERM, SIGINT,  SIGQUIT,   SIGHUP,  SIGUSR1,
-                                  SIGUSR2, SIGALRM, SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR}; /* the last six: ignored */
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof watched / sizeof watched[0]; i++) {
-        sigaddset(&set, watched[i]);
-    }
-    if (sigprocmask(SIG_BLOCK, &set, &supervisor->inherited_mask) != 0) {
-        return false;
-    }
-    supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    supervisor->signals = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     supervisor->epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    return supervisor->signals >= 0 && supervisor->epoll >= 0 &&
-           epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->signals, &event) == 0;
+    if (supervisor->signals < 0 || supervisor->epoll < 0 ||
+        epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->signals, &event) != 0) {
+        fd_close(&supervisor->signals);
+        fd_close(&supervisor->epoll);
+        return false;
+    }
+    signals_install(supervisor);
+    return true;
 }
 
-/* After a start that has failed. */
-void signals_unwatch(struct supervisor *supervisor)
+void signals_close(struct supervisor *supervisor)
 {
-    fd_close(&supervisor->epoll);
+    atomic_store(&wake, -1);
     fd_close(&supervisor->signals);
+    fd_close(&supervisor->epoll);
+}
+
+void signals_restore(const struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < WATCHED_COUNT; i++) {
+        (void)sigaction(watched[i], &inherited[i], NULL);
+    }
     (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
 }

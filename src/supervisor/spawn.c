@@ -16,8 +16,7 @@
 /* In the new process: lets go of everything that is the supervisor's, or another worker's. */
 static void spawn_let_go(struct supervisor *supervisor, struct worker *worker)
 {
-    fd_close(&supervisor->epoll);
-    fd_close(&supervisor->signals);
+    signals_close(supervisor);
     listener_forget(&supervisor->listener);
     for (uint32_t i = 0; i < supervisor->orphans.count; i++) {
         fd_close(&supervisor->orphans.fds[i]);
@@ -46,13 +45,13 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
     /* Not before: the keeper shares this table, and would wait for ever for the end of a channel whose other end is in
      * it. Not after the hook: what Python writes to memory would be the keeper's to keep. */
     int status = keeper_start(ends->keeper, supervisor->listener.fd);
+    signals_restore(supervisor); /* the hook runs what modules have registered, which may start threads */
     supervisor->hooks->after_fork(supervisor->hooks->context, true);
     if (status < 0) {
         log_warning("worker %u has no keeper (%s): a connection it has only just accepted is lost if it is killed",
                     worker->index, strerror(-status));
     }
     descriptors_for_worker(supervisor);
-    (void)sigprocmask(SIG_SETMASK, &supervisor->inherited_mask, NULL);
     struct worker_seat seat = {.index = worker->index,
                                .listener = supervisor->listener.fd,
                                .control = ends->control,

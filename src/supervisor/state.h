@@ -10,6 +10,7 @@
 #include "supervisor/supervisor.h"
 
 #include <signal.h>
+#include <sys/epoll.h>
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING };
 
@@ -28,8 +29,9 @@ struct supervisor {
     bool all_busy;     /* at the last tick no worker got on, and none has since */
     struct listener listener;
     int epoll;
-    int signals;
+    int signals; /* an eventfd: readable when one has come */
     sigset_t inherited_mask;
+    uint64_t reaped_at;    /* when deaths were looked for, though no SIGCHLD came */
     uint64_t next_check;   /* of the socket's file and the workers' memory */
     uint64_t give_up_at;   /* while the socket's file is gone and cannot be put back; 0: it is there */
     uint64_t kill_at;      /* the end of the grace period; CLOCK_NEVER before the stop, and once it is over */
@@ -79,12 +81,17 @@ void socket_file_publish(struct supervisor *supervisor);
 /* Looks, once a second, whether the socket's file is still there and ours, and puts it back. */
 void socket_file_check(struct supervisor *supervisor, uint64_t now);
 
-/* Signals come through a descriptor in the epoll set, which is made here too (signals.c). False with errno if that
- * cannot be had. signals_unwatch: undoes it, after a start that has failed. signals_read: obeys those that have come.
- */
+/* Signals (signals.c): signals_watch makes their descriptor and the epoll set it is in, and installs the handlers;
+ * false with errno, and nothing done, if that cannot be had. signals_wait waits for events, for signals and until
+ * `deadline`, as epoll_wait does, and is the only place where a signal is taken. signals_obey does what they ask for,
+ * and reaps once a second; signals_drain makes the descriptor wait again. signals_close closes both descriptors;
+ * signals_restore puts the interpreter's handlers and mask back. */
 bool signals_watch(struct supervisor *supervisor);
-void signals_unwatch(struct supervisor *supervisor);
-void signals_read(struct supervisor *supervisor);
+int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline);
+void signals_obey(struct supervisor *supervisor, uint64_t now);
+void signals_drain(const struct supervisor *supervisor);
+void signals_close(struct supervisor *supervisor);
+void signals_restore(const struct supervisor *supervisor);
 
 /* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper (reap.c). */
 void reap(struct supervisor *supervisor);

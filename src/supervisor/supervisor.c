@@ -74,16 +74,16 @@ static void loop(struct supervisor *supervisor)
     while (!is_over(supervisor)) {
         uint64_t now = clock_now();
         log_tend(now);
+        signals_obey(supervisor, now);
         uint64_t deadline = expire(supervisor, now);
         if (is_over(supervisor)) {
             return;
         }
-        int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX,
-                               clock_timeout(clock_now(), clock_earlier(deadline, log_due())));
+        int count = signals_wait(supervisor, events, EVENTS_MAX, clock_earlier(deadline, log_due()));
         for (int i = 0; i < count; i++) {
             struct worker *worker = events[i].data.ptr;
             if (worker == NULL) {
-                signals_read(supervisor);
+                signals_drain(supervisor);
             } else if (events[i].data.ptr == &supervisor->listener) {
                 desk_accept(supervisor);
             } else if (worker->control >= 0) {
@@ -141,8 +141,7 @@ static void finish(struct supervisor *supervisor)
         orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, clock_now());
     } while (supervisor->orphans.count > 0);
     listener_close(&supervisor->listener);
-    fd_close(&supervisor->epoll);
-    fd_close(&supervisor->signals);
+    signals_close(supervisor);
     fd_close(&supervisor->queue_send);
     fd_close(&supervisor->queue_receive);
     if (!supervisor->is_quiet) {
@@ -161,17 +160,16 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->hooks = hooks;
     supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = -1;
     struct error err;
-    int code = EXIT_INTERNAL;
     if (!signals_watch(supervisor)) { /* first: a signal that ends us now would leave the socket's files behind */
         log_error("the supervisor cannot start: %s", strerror(errno));
-    } else {
-        code = listener_open(&supervisor->listener, options->socket_path, options->socket_mode, &err);
-        if (code != EXIT_OK) {
-            log_error("%s", err.text);
-        }
+        free(supervisor);
+        return EXIT_INTERNAL;
     }
+    int code = listener_open(&supervisor->listener, options->socket_path, options->socket_mode, &err);
     if (code != EXIT_OK) {
-        signals_unwatch(supervisor);
+        log_error("%s", err.text);
+        signals_close(supervisor);
+        signals_restore(supervisor);
         free(supervisor);
         return code;
     }
