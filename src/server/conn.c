@@ -485,12 +485,39 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events)
     intake_run(conn);
 }
 
+/* Nothing of a request has come. */
+static bool is_silent(const struct conn *conn) { return conn->seen == 0 && conn->in.size == 0; }
+
+/* Kept alive, and not used again. */
+static bool is_idle(const struct conn *conn) { return conn->served > 0 && is_silent(conn); }
+
+/* A request may arrive at any moment. On a Unix socket there is one behind which nothing can, while what came before it
+ * is still there to be read: no client has sent a request in vain. */
+void conn_part(struct conn *conn)
+{
+    char byte;
+    if (!slot_claim(conn)) {
+        conn_close(conn); /* the supervisor has taken it over */
+        return;
+    }
+    if (shutdown(conn->fd, SHUT_RD) != 0) {
+        conn_end_if_tampered(conn->host, errno);
+    }
+    if (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->parting = true;
+    conn_enter(conn, CONN_READING); /* it is not late */
+    intake_run(conn);
+}
+
 static void expire_request(struct conn *conn)
 {
     const struct conn_host *host = conn->host;
     struct error err;
-    if (conn->served > 0 && conn->seen == 0) { /* kept alive, and not used again */
-        conn_close(conn);
+    if (is_idle(conn)) {
+        conn_part(conn);
         return;
     }
     error_set(&err, ERR_CONNECTION, 0,
@@ -557,9 +584,6 @@ uint64_t conn_expire(struct conn_host *host, uint64_t now)
     return next;
 }
 
-/* Nothing of a request has come. */
-static bool is_silent(const struct conn *conn) { return conn->seen == 0 && conn->in.size == 0; }
-
 uint32_t conn_count_begun(const struct conn_host *host)
 {
     uint32_t silent = 0;
@@ -569,18 +593,23 @@ uint32_t conn_count_begun(const struct conn_host *host)
     return host->count - silent;
 }
 
+static struct conn *find_silent(const struct conn_host *host)
+{
+    struct conn *conn = host->lists[CONN_READING].first;
+    while (conn != NULL && !is_silent(conn)) {
+        conn = conn->next;
+    }
+    return conn;
+}
+
 void conn_dismiss_silent(struct conn_host *host)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
-    struct conn *next;
-    for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = next) {
-        next = conn->next;
-        if (!is_silent(conn)) {
-            continue;
-        }
-        if (conn->served > 0) {
-            conn_close(conn);
+    struct conn *conn;
+    while ((conn = find_silent(host)) != NULL) { /* neither leaves it in that list, silent */
+        if (is_idle(conn)) {
+            conn_part(conn);
         } else {
             conn_refuse(conn, &err);
         }

@@ -74,6 +74,7 @@ struct conn {
     bool handed_on;      /* its duplicate goes to another worker: it is closed here, and lives on */
     bool refused;        /* answered before its request was taken whole: drain before closing */
     bool keep_alive;     /* another request may follow the reply */
+    bool parting;        /* none may, since nothing more is let in */
     bool gone;           /* a stream's client is gone */
     bool stream_is_over; /* what is left of a stream is only to be sent */
     enum slot_then then; /* what it is once all that is to be sent is out */
@@ -183,6 +184,10 @@ void conn_host_done(struct conn_host *host);
 
 /* To another state, with that state's deadline. */
 void conn_enter(struct conn *conn, enum conn_state state);
+
+/* Ends a kept connection that is between two requests: what its client has sent by now is answered first, and what it
+ * sends from now on fails there. */
+void conn_part(struct conn *conn);
 
 /* Waits for `events`; 0: for none. A connection that cannot be watched would never be heard of again: it is closed, or,
  * while the service has it, marked as gone. */

@@ -162,7 +162,7 @@ enum wire_step http_feed(struct conn *conn, unsigned char *message, size_t *size
         }
         conn->http.has_head = true;
         conn->http.chunked = http1_chunked_make(conn->host->max_message);
-        conn->keep_alive = conn->http.request.keep_alive && !conn->host->closing;
+        conn->keep_alive = conn->http.request.keep_alive && !conn->host->closing && !conn->parting;
         if (route(conn, message, *size) == WIRE_BAD) {
             return WIRE_BAD;
         }

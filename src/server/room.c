@@ -69,15 +69,16 @@ struct conn *room_find(const struct conn_host *host, uint64_t now)
 
 void room_vacate(struct conn *conn)
 {
-    if (class_of(conn) != ROOM_IDLE) {
-        struct error err;
-        error_set(
-            &err, ERR_CONNECTION, 0,
-            "the request was not complete after %llu ms, and others need its place: so many clients are connected "
-            "that the oldest incomplete one gives way; %zu bytes arrived",
-            (unsigned long long)(age_of(conn, clock_now()) / CLOCK_MS), conn->seen);
-        conn_refuse_http(conn, 408, &err);
+    if (class_of(conn) == ROOM_IDLE) {
+        conn_part(conn);
+        return;
     }
+    struct error err;
+    error_set(&err, ERR_CONNECTION, 0,
+              "the request was not complete after %llu ms, and others need its place: so many clients are connected "
+              "that the oldest incomplete one gives way; %zu bytes arrived",
+              (unsigned long long)(age_of(conn, clock_now()) / CLOCK_MS), conn->seen);
+    conn_refuse_http(conn, 408, &err);
     if (conn->fd >= 0) { /* a reply that cannot be sent at once would keep the place */
         conn_close(conn);
     }
@@ -89,6 +90,6 @@ bool room_vacate_idle(const struct conn_host *host)
     if (conn == NULL) {
         return false;
     }
-    conn_close(conn);
+    conn_part(conn);
     return true;
 }

@@ -19,7 +19,7 @@
 /* Who would give way now; NULL: nobody. */
 struct conn *room_find(const struct conn_host *host, uint64_t now);
 
-/* Answers and closes it. */
+/* Answers and closes it. Who is idle, and has sent its next request at this moment, is served and closed later. */
 void room_vacate(struct conn *conn);
 
 /* Closes the oldest that is idle. False if there is none. */

@@ -117,6 +117,9 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
 static void answer_unread(int connection, bool kept, enum protocol protocol, unsigned status, const struct error *err)
 {
     char byte;
+    if (kept) { /* nothing more comes: who has sent nothing has nothing to wait for */
+        (void)shutdown(connection, SHUT_RD);
+    }
     if (kept && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
         (void)hangup(&connection);
     } else {

@@ -7,8 +7,10 @@
 #include "serving.h"
 
 #include "base/clock.h"
+#include "server/conn.h"
 #include "server/control.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -780,6 +782,52 @@ static void a_drain_closes_who_is_idle_and_answers_who_is_not(void **state)
     (void)capture_end();
 }
 
+struct parting {
+    int client;
+    const char *sent;
+};
+
+/* Between the two no other client is heard: as if the time had passed at this moment. */
+static void send_and_part(struct serving *serving, void *argument)
+{
+    const struct parting *parting = argument;
+    assert_true(client_send(parting->client, parting->sent, strlen(parting->sent)));
+    conn_part(serving->held[serving->held_count - 1].conn);
+}
+
+static void an_idle_connection_that_ends_answers_what_has_just_come(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sent;
+        int status; /* 0: only the end */
+    } rows[] = {{"", 0}, {WITH(3, "[2]"), 200}, {WITH(3, "[2]") WITH(3, "[3]"), 200}, {"POST /inv", 400}};
+    capture_begin();
+    struct serving *serving = serving_make(4);
+    serving_start(serving);
+    for (uint32_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int fd = client_connect(serving);
+        http_client_begin(&client_memory, fd);
+        assert_true(client_send(fd, WITH(7, "\"later\""), sizeof WITH(7, "\"later\"") - 1));
+        serving_await_held(serving, i + 1);
+        serving_complete(serving, i);
+        assert_true(http_client_read(&client_memory, false, &response_memory));
+        assert_false(response_memory.close);
+        serving_do(serving, send_and_part, &(struct parting){fd, rows[i].sent});
+        if (rows[i].status != 0) {
+            assert_true(http_client_read(&client_memory, false, &response_memory));
+            assert_int_equal(response_memory.status, rows[i].status);
+            assert_true(response_memory.close);
+        }
+        assert_true(http_client_ends(&client_memory));
+        assert_int_equal(send(fd, "P", 1, MSG_NOSIGNAL), -1); /* what would be in vain fails */
+        assert_int_equal(errno, EPIPE);
+        close(fd);
+    }
+    assert_true(serving_stop(serving));
+    (void)capture_end();
+}
+
 static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(void **state)
 {
     (void)state;
@@ -886,6 +934,7 @@ int main(void)
         DESCRIPTOR_TEST(a_slow_reader_of_a_large_reply_keeps_its_connection),
         DESCRIPTOR_TEST(who_does_not_read_its_response_is_closed_at_the_deadline),
         DESCRIPTOR_TEST(a_drain_closes_who_is_idle_and_answers_who_is_not),
+        DESCRIPTOR_TEST(an_idle_connection_that_ends_answers_what_has_just_come),
         DESCRIPTOR_TEST(an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires),
         DESCRIPTOR_TEST(a_connection_that_was_taken_back_is_left_alone),
         DESCRIPTOR_TEST(slots_follow_a_connection_from_request_to_request),
