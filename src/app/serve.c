@@ -107,10 +107,11 @@ static int prepare(const struct options *options, struct binding *binding)
     return status == 0 ? EXIT_OK : handler_fail("preparing", options->process_module);
 }
 
-static struct binding *make_binding(const struct options *options)
+static struct binding *make_binding(const struct options *options, const struct worker_seat *seat)
 {
     static struct binding binding; /* one a process; too large for a stack frame */
     binding.pid = getpid();
+    binding.page = PARKING ? seat->page : NULL;
     binding.timeout = options->handler_timeout;
     binding.concurrency = (uint32_t)options->concurrency;
     binding.validate = options->enable_validation;
@@ -132,7 +133,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     const struct options *options = context;
     close_input();
     stdio_install();
-    struct binding *binding = make_binding(options);
+    struct binding *binding = make_binding(options, seat);
     PyObject *owner = NULL;
     resources_limit(options);
     active_install(seat->stack);
@@ -176,8 +177,11 @@ static int worker_run(void *context, const struct worker_seat *seat)
         status_note_exit(seat->page, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
+    life_note(binding->page, "what the function has to close");
     life_end(binding, owner);
+    life_note(binding->page, "tasks and executors of the event loop");
     loop_close();
+    life_note_leftovers(binding->page);
     Py_XDECREF(owner);
     Py_CLEAR(binding->converter);
     Py_CLEAR(binding->function);

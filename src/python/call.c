@@ -106,6 +106,16 @@ static bool convert(struct call *call)
     return true;
 }
 
+/* For the supervisor, which writes the line if the worker does not come to it. The envelope's is the one that others
+ * know the message by. */
+static void note_id(const struct call *call)
+{
+    struct view id = text_of(call->envelope.id);
+    if (call->slot != NULL && call->binding->page != NULL && id.size > 0) {
+        status_note_id(call->binding->page, call->slot, id);
+    }
+}
+
 bool call_open(struct call *call, const unsigned char *message, size_t size)
 {
     struct binding *binding = call->binding;
@@ -120,6 +130,7 @@ bool call_open(struct call *call, const unsigned char *message, size_t size)
         call_fail(call, binding->validate);
         return false;
     }
+    note_id(call);
     return convert(call);
 }
 

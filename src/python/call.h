@@ -30,16 +30,17 @@ enum call_place {
 
 /* What all calls of a worker share. */
 struct binding {
-    PyObject *function;     /* owned; NULL for the echo function */
-    PyObject *converter;    /* owned: payload -> typed payload (python/typed.h); NULL: as it is */
-    struct server *server;  /* while serving */
-    PyThreadState *thread;  /* the main thread's, while the GIL is released */
-    uint64_t timeout;       /* ASYA_HANDLER_TIMEOUT in ns */
-    uint32_t concurrency;   /* ASYA_CONCURRENCY */
-    pid_t pid;              /* ours: a function that forks must not answer twice */
-    bool validate;          /* ASYA_ENABLE_VALIDATION */
-    bool whole;             /* ASYA_HANDLER_MODE=envelope: the function gets the message, not the payload */
-    struct failure failure; /* of calls in the main thread; memory reserved beforehand */
+    PyObject *function;       /* owned; NULL for the echo function */
+    PyObject *converter;      /* owned: payload -> typed payload (python/typed.h); NULL: as it is */
+    struct server *server;    /* while serving */
+    struct status_page *page; /* where requests are named; NULL: nobody watches */
+    PyThreadState *thread;    /* the main thread's, while the GIL is released */
+    uint64_t timeout;         /* ASYA_HANDLER_TIMEOUT in ns */
+    uint32_t concurrency;     /* ASYA_CONCURRENCY */
+    pid_t pid;                /* ours: a function that forks must not answer twice */
+    bool validate;            /* ASYA_ENABLE_VALIDATION */
+    bool whole;               /* ASYA_HANDLER_MODE=envelope: the function gets the message, not the payload */
+    struct failure failure;   /* of calls in the main thread; memory reserved beforehand */
 };
 
 struct handle;

@@ -7,10 +7,11 @@
 
 #include <Python.h>
 
-extern const char glue_log[];   /* the function's own logging */
-extern const char glue_loop[];  /* asyncio */
-extern const char glue_stdio[]; /* standard output and error */
-extern const char glue_typed[]; /* payloads by annotation */
+extern const char glue_leftovers[]; /* what the end of the interpreter waits for */
+extern const char glue_log[];       /* the function's own logging */
+extern const char glue_loop[];      /* asyncio */
+extern const char glue_stdio[];     /* standard output and error */
+extern const char glue_typed[];     /* payloads by annotation */
 
 /* Runs a source with `names` (borrowed) as its globals. 0, or -1 with an exception. */
 int glue_run(const char *source, const char *title, PyObject *names);

@@ -1,6 +1,8 @@
 #include "python/life.h"
 
 #include "base/exits.h"
+#include "base/text.h"
+#include "python/glue.h"
 #include "python/handler.h"
 #include "python/loop.h"
 #include "python/shape.h"
@@ -49,6 +51,33 @@ int life_begin(struct binding *binding, PyObject *owner)
         return handler_fail("calling", "setup");
     }
     return EXIT_OK;
+}
+
+void life_note(struct status_page *page, const char *what)
+{
+    if (page != NULL) {
+        text_copy(page->waits_for, sizeof page->waits_for, what);
+    }
+}
+
+void life_note_leftovers(struct status_page *page)
+{
+    char text[STATUS_TEXT_SIZE] = "";
+    PyObject *names = PyDict_New();
+    PyObject *builtins = names != NULL ? PyImport_ImportModule("builtins") : NULL;
+    PyObject *found = NULL;
+    if (builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
+        glue_run(glue_leftovers, "asya_runtime leftovers", names) == 0) {
+        found = PyObject_CallFunctionObjArgs(PyDict_GetItemString(names, "leftovers"), NULL);
+    }
+    if (found != NULL) {
+        (void)failure_text_of(found, text, sizeof text);
+    }
+    PyErr_Clear();
+    Py_XDECREF(found);
+    Py_XDECREF(builtins);
+    Py_XDECREF(names);
+    life_note(page, text[0] != '\0' ? text : "what it has registered with atexit");
 }
 
 void life_end(struct binding *binding, PyObject *owner)

@@ -20,4 +20,9 @@ int life_begin(struct binding *binding, PyObject *owner);
 /* What these raise is logged: nobody waits for it. */
 void life_end(struct binding *binding, PyObject *owner);
 
+/* Notes on the page (may be NULL) what the end of this process waits for from now on, for the line that says so if it
+ * takes too long. life_note_leftovers: what the interpreter will wait for. */
+void life_note(struct status_page *page, const char *what);
+void life_note_leftovers(struct status_page *page);
+
 #endif

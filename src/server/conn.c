@@ -323,6 +323,9 @@ static struct request begin_request(struct conn *conn, const unsigned char *mess
     if (host->page != NULL) {
         atomic_store_explicit(&host->page->requests, request.sequence, memory_order_relaxed);
         request.slot = slot_run(conn);
+        if (request.id.size > 0 && request.slot != NULL) {
+            status_note_id(host->page, request.slot, request.id);
+        }
     }
     return request;
 }

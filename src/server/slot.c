@@ -284,6 +284,7 @@ struct status_slot *slot_run(const struct conn *conn)
         outlet_begin(slot);
         atomic_store_explicit(&slot->since, clock_now(), memory_order_relaxed);
         atomic_store_explicit(&slot->sequence, conn->sequence, memory_order_relaxed);
+        slot->id_size = 0;
         atomic_store_explicit(&slot->state, word_with(slot, SLOT_RUNNING), memory_order_release);
         ask_to_watch(conn->host);
     }

@@ -9,6 +9,7 @@
 #define ASYA_SERVER_STATUS_H
 
 #include "base/exits.h"
+#include "base/view.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -77,10 +78,13 @@ struct status_slot {
     _Atomic uint8_t then;      /* enum slot_then, as of the last send: once `left` is 0 */
     _Atomic uint8_t kept;      /* a request was answered on the connection: who sends no other wants no reply */
     _Atomic uint8_t unchunked; /* of a stream: its client knows no chunks, it ends with the connection */
+    uint8_t id_size;           /* bytes of page.ids that name the request; 0: it has no name */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
     _Atomic uint64_t cancel;   /* written by the supervisor: the sequence to cancel */
 };
+
+enum { STATUS_ID_MAX = 64, STATUS_TEXT_SIZE = 128 };
 
 #define NOT_PARKED UINT16_MAX
 #define FIRST_NONE UINT8_MAX /* begins no message */
@@ -114,7 +118,11 @@ struct status_page {
     _Atomic uint32_t closing;  /* the supervisor will tell it to end: no connection is kept alive */
     _Atomic uint32_t own_exit; /* status_note_exit */
     struct status_outlet outlet;
+    char waits_for[STATUS_TEXT_SIZE]; /* what keeps a worker that has nothing more to serve: for a line of the log */
     struct status_slot slots[SLOTS_MAX];
+    char ids[SLOTS_MAX][STATUS_ID_MAX]; /* by slot: what the client calls the request, cut; for lines of the log. Apart
+                                         * from the slots, which are looked through often. Not cleared for a new
+                                         * process: id_size is */
 };
 
 /* A page on which nothing has happened. */
@@ -154,6 +162,9 @@ static inline bool status_has_noted_exit(const struct status_page *page, int cod
 {
     return atomic_load_explicit(&page->own_exit, memory_order_acquire) == (OWN_EXIT | (uint32_t)code);
 }
+
+/* Notes what the request that runs in `slot` is called; in the worker, by whoever serves it. */
+void status_note_id(struct status_page *page, struct status_slot *slot, struct view id);
 
 /* Ends the worker: the function has closed or replaced descriptors of the runtime. */
 _Noreturn static inline void status_give_up(struct status_page *page)

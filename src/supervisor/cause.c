@@ -43,6 +43,9 @@ void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE])
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by the kernel for want of memory (OOM)");
     } else if (cause->lost) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed and does not end (frozen, traced, or waiting in the kernel)");
+    } else if (cause->overran && (cause->signal == SIGTERM || cause->signal == SIGKILL)) {
+        (void)snprintf(text, CAUSE_TEXT_SIZE,
+                       "was ended because a function did not stop at its time limit (ASYA_HANDLER_TIMEOUT)");
     } else if (cause->signal != 0) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by signal %d (%s)%s", cause->signal,
                        signal_name(cause->signal), cause->core ? ", core dumped" : "");

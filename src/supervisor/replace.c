@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/control.h"
+#include "supervisor/running.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -39,13 +40,9 @@ static void retire(struct supervisor *supervisor, struct worker *worker)
 /* It has begun to read a request that is not answered to its end. */
 static bool holds_request(const struct worker *worker)
 {
-    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        enum slot_state state = slot_state(&worker->page->slots[i]);
-        if (state != SLOT_FREE && state != SLOT_WAITING && state != SLOT_TAKEN) {
-            return true;
-        }
-    }
-    return false;
+    struct running running = {0};
+    running_add(&running, worker->page);
+    return running.count + running.partial > 0;
 }
 
 /* Requests have the time that ASYA_HANDLER_TIMEOUT gives them, whatever it is. What else keeps the process has the
@@ -62,10 +59,11 @@ uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint
     if (worker->kill_at <= now && !worker->terminated) {
         worker->terminated = true;
         worker->kill_at = clock_after(now, KILL_AFTER);
-        log_warning("worker %u, pid %d, was replaced, holds no request, and has not ended within %llu ms "
-                    "(ASYA_GRACE_PERIOD): it is ended",
-                    worker->index, (int)worker->pid,
-                    (unsigned long long)(supervisor->options->grace_period / CLOCK_MS));
+        char text[HOLDUP_TEXT_SIZE];
+        running_describe_holdup(worker->page, text);
+        log_warning("worker %u, pid %d, was replaced %llu ms ago (ASYA_GRACE_PERIOD) and %s: it is ended",
+                    worker->index, (int)worker->pid, (unsigned long long)(supervisor->options->grace_period / CLOCK_MS),
+                    text);
         worker_kill(worker, SIGTERM);
     } else if (worker->kill_at <= now) {
         worker->kill_at = clock_after(now, KILL_AFTER);

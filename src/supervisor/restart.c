@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "supervisor/cgroup.h"
+#include "supervisor/running.h"
 #include "supervisor/state.h"
 #include "supervisor/watch.h"
 
@@ -29,11 +30,17 @@ uint64_t restart_delay(uint32_t failures)
     return delay < BACKOFF_LONGEST ? delay : BACKOFF_LONGEST;
 }
 
+/* What is said about a death beside its cause. */
+struct obituary {
+    struct running running; /* the requests it had */
+    struct rescued rescued; /* and what became of their connections */
+};
+
 /* The kernel's OOM killer sends SIGKILL and counts; only both together say it was the one. */
 static void judge_memory(struct worker *worker, struct cause *cause)
 {
     uint64_t kills;
-    if (cause->signal == SIGKILL && worker->oom_known && cgroup_oom_kills(&kills)) {
+    if (cause->signal == SIGKILL && !worker->overran && worker->oom_known && cgroup_oom_kills(&kills)) {
         cause->out_of_memory = kills > worker->oom_kills;
     }
 }
@@ -60,26 +67,26 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
     return rescue.done;
 }
 
-static void log_death(const struct worker *worker, const struct cause *cause, const struct rescued *rescued,
+static void log_death(const struct worker *worker, const struct cause *cause, const struct obituary *obituary,
                       const char *next)
 {
+    const struct rescued *rescued = &obituary->rescued;
     char text[CAUSE_TEXT_SIZE];
-    char line[512];
+    char names[RUNNING_TEXT_SIZE];
+    char line[512 + RUNNING_TEXT_SIZE];
     char stack[LOG_LINE_SIZE];
     cause_describe(cause, text);
+    running_describe(&obituary->running, names);
     uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
     (void)snprintf(line, sizeof line,
                    "worker %u, pid %d, %s after %llu requests, peak memory %llu MiB; "
-                   "%u answered for it, %u handed on, %u to be sent again; %s",
+                   "%u answered for it%s, %u handed on, %u to be sent again; %s",
                    worker->index, (int)worker->pid, text, (unsigned long long)requests,
-                   (unsigned long long)(cause->peak_rss >> 20), rescued->answered, rescued->handed_on, rescued->partial,
-                   next);
+                   (unsigned long long)(cause->peak_rss >> 20), rescued->answered, names, rescued->handed_on,
+                   rescued->partial, next);
     worker_read_stack(worker, stack, sizeof stack);
-    if (stack[0] != '\0') {
-        log_with_detail(LOG_LEVEL_ERROR, line, stack);
-    } else {
-        log_error("%s", line);
-    }
+    struct log_request about = running_about(&obituary->running);
+    log_about(LOG_LEVEL_ERROR, &about, line, stack[0] != '\0' ? stack : NULL);
 }
 
 static int start_failure_code(const struct worker *worker, const struct cause *cause)
@@ -153,7 +160,7 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
 
 /* It died while serving. One that had answered something, or lived long, is replaced at once. */
 static void after_crash(struct supervisor *supervisor, struct worker *worker, const struct cause *cause,
-                        const struct rescued *rescued)
+                        const struct obituary *obituary)
 {
     uint64_t now = clock_now();
     uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
@@ -169,19 +176,22 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     if (!worker->vacant) {
         (void)snprintf(next, sizeof next, "a new one starts in %llu ms", (unsigned long long)(delay / CLOCK_MS));
     }
-    log_death(worker, cause, rescued, next);
+    log_death(worker, cause, obituary, next);
 }
 
 int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
 {
     int code = EXIT_OK;
+    struct obituary obituary = {0};
+    cause->overran = worker->overran;
     judge_memory(worker, cause);
     cause->own = cause->signal == 0 && status_has_noted_exit(worker->page, cause->status);
-    struct rescued rescued = answer_parked(supervisor, worker, cause);
+    running_add(&obituary.running, worker->page);
+    obituary.rescued = answer_parked(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
     if (supervisor->phase == PHASE_STOPPING) {
         if (!clean && !supervisor->is_over_time && worker->state == WORKER_STOPPING) {
-            log_death(worker, cause, &rescued, "the runtime is stopping");
+            log_death(worker, cause, &obituary, "the runtime is stopping");
         }
     } else if (worker->state == WORKER_STARTING) {
         code = after_failed_start(supervisor, worker, cause);
@@ -189,7 +199,7 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
         worker->failures = 0;
         worker->spawn_at = clock_now();
     } else {
-        after_crash(supervisor, worker, cause, &rescued);
+        after_crash(supervisor, worker, cause, &obituary);
     }
     worker_ended(worker);
     if (supervisor->phase == PHASE_SERVING) {

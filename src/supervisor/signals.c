@@ -57,6 +57,9 @@ static void signals_handle(struct supervisor *supervisor, int number)
     case SIGUSR1:
         for (uint32_t i = 0; i < supervisor->worker_count; i++) {
             const struct worker *worker = &supervisor->workers[i];
+            if (worker->state == WORKER_DOWN) {
+                continue; /* the place of a replacement */
+            }
             log_info("worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
                      (unsigned long long)atomic_load(&worker->page->requests), atomic_load(&worker->page->holding));
         }

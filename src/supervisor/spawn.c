@@ -62,7 +62,8 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                                .page = worker->page};
     supervisor->is_worker = true;
     supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
-    worker_ends_done(ends);
+    fd_close(&ends->control); /* not where stacks are written: they tell what holds up the end of the interpreter */
+    fd_close(&ends->keeper);
     fd_close(&supervisor->queue_receive);
     park_done(&worker->park);
     fd_close(&supervisor->listener.fd);

@@ -9,13 +9,16 @@
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/log.h"
+#include "server/cancel.h"
 #include "server/control.h"
 #include "supervisor/readyfile.h"
+#include "supervisor/running.h"
 #include "supervisor/state.h"
 #include "supervisor/watch.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #define TERM_TIME     (1 * CLOCK_SECOND) /* between SIGTERM and SIGKILL */
@@ -74,17 +77,38 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     }
 }
 
-/* Functions that run are told that the end is near. */
+/* What runs in all workers. */
+static struct running stop_running(const struct supervisor *supervisor)
+{
+    struct running running = {0};
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        if (supervisor->workers[i].pid > 0) {
+            running_add(&running, supervisor->workers[i].page);
+        }
+    }
+    return running;
+}
+
+/* Functions that run are told that the end is near. A worker that has nothing to run is asked where it stands. */
 static void soften(struct supervisor *supervisor, uint64_t left)
 {
-    uint32_t running = 0;
+    struct running running = stop_running(supervisor);
+    if (!supervisor->is_softened && running.count > 0) {
+        char names[RUNNING_TEXT_SIZE];
+        char line[256 + RUNNING_TEXT_SIZE];
+        running_describe(&running, names);
+        (void)snprintf(
+            line, sizeof line,
+            "the grace period (ASYA_GRACE_PERIOD) is over in %llu ms: %u requests that run are asked to stop%s",
+            (unsigned long long)(left / CLOCK_MS), running.count, names);
+        struct log_request about = running_about(&running);
+        log_about(LOG_LEVEL_WARNING, &about, line, NULL);
+    }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        running += worker->state == WORKER_STOPPING ? watch_ask_to_stop(worker) : 0;
-    }
-    if (!supervisor->is_softened && running > 0) {
-        log_warning("the grace period (ASYA_GRACE_PERIOD) is over in %llu ms: %u requests that run are asked to stop",
-                    (unsigned long long)(left / CLOCK_MS), running);
+        if (worker->state == WORKER_STOPPING && watch_ask_to_stop(worker) == 0 && !supervisor->is_softened) {
+            (void)kill(worker->pid, STACK_SIGNAL);
+        }
     }
     supervisor->is_softened = true;
 }
@@ -94,9 +118,20 @@ static void terminate(struct supervisor *supervisor)
 {
     supervisor->is_over_time = true;
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        if (supervisor->workers[i].pid > 0) {
-            remains_terminate(supervisor->workers[i].pid);
+        const struct worker *worker = &supervisor->workers[i];
+        if (worker->pid <= 0) {
+            continue;
         }
+        char text[HOLDUP_TEXT_SIZE];
+        char line[128 + HOLDUP_TEXT_SIZE];
+        char stack[LOG_LINE_SIZE];
+        running_describe_holdup(worker->page, text);
+        (void)snprintf(line, sizeof line,
+                       "the grace period (ASYA_GRACE_PERIOD) ends: worker %u, pid %d, %s, and is ended", worker->index,
+                       (int)worker->pid, text);
+        worker_read_stack(worker, stack, sizeof stack);
+        log_with_detail(LOG_LEVEL_WARNING, line, stack[0] != '\0' ? stack : "no stack could be had");
+        remains_terminate(worker->pid);
     }
 }
 
@@ -128,7 +163,13 @@ uint64_t stop_tend(struct supervisor *supervisor, uint64_t now)
 
 void stop_now(struct supervisor *supervisor, const char *reason)
 {
-    log_warning("stopping now: %s; requests that still run are answered with server_error", reason);
+    struct running running = stop_running(supervisor);
+    if (running.count > 0) {
+        log_warning("stopping now: %s; %u requests that still run are answered with server_error", reason,
+                    running.count);
+    } else {
+        log_warning("stopping now: %s", reason);
+    }
     supervisor->kill_at = CLOCK_NEVER;
     supervisor->is_over_time = true;
     stop_kill_all(supervisor);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "supervisor/rescue.h"
+#include "supervisor/running.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -58,7 +59,7 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     return true;
 }
 
-static void log_overrun(struct worker *worker, const struct options *options)
+static void log_overrun(struct worker *worker, uint32_t index, const struct options *options)
 {
     char stack[LOG_LINE_SIZE] = "";
     worker_read_stack(worker, stack, sizeof stack);
@@ -67,8 +68,9 @@ static void log_overrun(struct worker *worker, const struct options *options)
     char line[ERROR_TEXT_SIZE + 64];
     (void)snprintf(line, sizeof line, "worker %u, pid %d: %s; it is asked to stop", worker->index, (int)worker->pid,
                    err.text);
-    log_with_detail(LOG_LEVEL_ERROR, line,
-                    stack[0] != '\0' ? stack : "no stack could be had: the process does not take signals");
+    const struct log_request about = {.id = view_of(worker->late[index])}; /* the slot may have another one by now */
+    log_about(LOG_LEVEL_ERROR, &about, line,
+              stack[0] != '\0' ? stack : "no stack could be had: the process does not take signals");
 }
 
 /* The function runs, and its client waits for what comes of it. */
@@ -104,11 +106,12 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
         }
         switch (overrun->stage++) {
         case 0:
+            running_name(worker->page, index, worker->late[index]);
             (void)kill(worker->pid, STACK_SIGNAL);
             cancel(worker, &worker->page->slots[index], overrun->sequence, CANCEL_TIMEOUT);
             return clock_after(now, LOG_AFTER); /* however late we are: the stack takes a moment to be written */
         case 1:
-            log_overrun(worker, options);
+            log_overrun(worker, index, options);
             break;
         case 2:
             if (!take_over(worker, index, options) && clock_after(deadline, TERM_AFTER) > now) {
@@ -117,7 +120,8 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
             }
             break;
         case 3:
-            (void)kill(worker->pid, SIGTERM);
+            worker->overran = true;
+            worker_kill(worker, SIGTERM);
             break;
         default:
             worker_kill(worker, SIGKILL);
@@ -144,7 +148,7 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
     bool open = is_open(state);
     bool running = open || state == SLOT_ANSWERED;
     if (overrun->stage == 1 && (!running || sequence != overrun->sequence)) {
-        log_overrun(worker, options); /* it obeyed before its line was written */
+        log_overrun(worker, index, options); /* it obeyed before its line was written */
     }
     if (!running) {
         *overrun = (struct overrun){0};
@@ -200,7 +204,7 @@ uint32_t watch_ask_to_stop(const struct worker *worker)
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         struct status_slot *slot = &worker->page->slots[i];
         enum slot_state state = slot_state(slot);
-        if (state != SLOT_RUNNING && state != SLOT_STREAMING && state != SLOT_ANSWERED) {
+        if (!is_open(state) && state != SLOT_ANSWERED) {
             continue;
         }
         running++;

@@ -91,7 +91,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->pid = pid;
     worker->state = WORKER_STARTING;
     worker->started_at = now;
-    worker->timed_out = worker->due = worker->stopped = worker->wedged = false;
+    worker->timed_out = worker->due = worker->stopped = worker->wedged = worker->overran = false;
     worker->grown = worker->looked_at = worker->large = worker->terminated = false;
     worker->progress = 0;
     worker->deaf_at = worker->kill_at = worker->killed_at = CLOCK_NEVER;

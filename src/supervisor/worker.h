@@ -53,6 +53,7 @@ struct worker {
     uint64_t progress;        /* turns and requests at the last tick */
     bool is_still;            /* none since the tick before */
     bool was_full;            /* at the last tick it took no more connections */
+    bool overran;             /* it is ended for a function that does not stop at its time limit */
     bool wedged;              /* a function does not stop, and others run beside it: to be replaced */
     bool stopped;             /* by SIGSTOP or the like */
     uint64_t deaf_at;         /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
@@ -62,7 +63,8 @@ struct worker {
     int stack;                /* where the process writes its Python stacks; -1 while DOWN */
     int keeper;               /* the channel to its keeper; -1 while DOWN */
     struct overrun overruns[SLOTS_MAX];
-    struct park park; /* while the process lives we hold the receiving ends only */
+    char late[SLOTS_MAX][STATUS_ID_MAX + 1]; /* by slot, from stage 1 on: what that request is called */
+    struct park park;                        /* while the process lives we hold the receiving ends only */
 };
 
 /* What is the new process's alone; closed in the supervisor after the fork. */

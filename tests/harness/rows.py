@@ -3,7 +3,7 @@
 A test is named by its file and by how its name begins; rows that a file shows as a whole have "" there."""
 
 ROWS = {
-    "W1": [("test_worker_death", "test_a_kill_from_outside"), ("test_worker_death", "test_every_one_of_many_deaths"),
+    "W1": [("test_log_causes", ""), ("test_worker_death", "test_a_kill_from_outside"), ("test_worker_death", "test_every_one_of_many_deaths"),
            ("test_worker_death", "test_a_worker_killed_while_idle"), ("test_chaos", "")],
     "W2": [("test_worker_death", "test_death_by"), ("test_worker_death", "test_the_log_tells")],
     "W3": [("test_worker_death", "test_death_by"), ("test_exceptions", "test_the_worker_stays_up_after")],

@@ -1,0 +1,77 @@
+#include "supervisor/running.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void running_name(const struct status_page *page, uint32_t slot, char name[STATUS_ID_MAX + 1])
+{
+    size_t size = page->slots[slot].id_size;
+    size = size < STATUS_ID_MAX ? size : STATUS_ID_MAX;
+    memcpy(name, page->ids[slot], size);
+    name[size] = '\0';
+}
+
+static bool is_request(enum slot_state state)
+{
+    return state == SLOT_RUNNING || state == SLOT_STREAMING || state == SLOT_PUSHING || state == SLOT_ANSWERED ||
+           state == SLOT_REPLYING;
+}
+
+void running_add(struct running *running, const struct status_page *page)
+{
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        enum slot_state state = slot_state(&page->slots[i]);
+        running->partial += state == SLOT_READING && page->slots[i].first != FIRST_NONE;
+        if (!is_request(state)) {
+            continue;
+        }
+        running->count++;
+        if (running->named < RUNNING_NAMES) {
+            running_name(page, i, running->names[running->named]);
+            running->named += running->names[running->named][0] != '\0';
+        }
+    }
+}
+
+struct log_request running_about(const struct running *running)
+{
+    bool is_one = running->count == 1 && running->named == 1;
+    return (struct log_request){.id = is_one ? view_of(running->names[0]) : (struct view){0}};
+}
+
+void running_describe(const struct running *running, char text[RUNNING_TEXT_SIZE])
+{
+    size_t used = 0;
+    text[0] = '\0';
+    if (running->count < 2) {
+        return;
+    }
+    for (uint32_t i = 0; i < running->named; i++) {
+        used +=
+            (size_t)snprintf(text + used, RUNNING_TEXT_SIZE - used, "%s%s", i == 0 ? " (" : ", ", running->names[i]);
+    }
+    if (running->named > 0 && running->named < running->count) {
+        used += (size_t)snprintf(text + used, RUNNING_TEXT_SIZE - used, ", %u more", running->count - running->named);
+    }
+    if (running->named > 0) {
+        (void)snprintf(text + used, RUNNING_TEXT_SIZE - used, ")");
+    }
+}
+
+void running_describe_holdup(const struct status_page *page, char text[HOLDUP_TEXT_SIZE])
+{
+    struct running running = {0};
+    char noted[STATUS_TEXT_SIZE];
+    running_add(&running, page);
+    memcpy(noted, page->waits_for, sizeof noted);
+    noted[sizeof noted - 1] = '\0';
+    if (running.count > 0) {
+        (void)snprintf(text, HOLDUP_TEXT_SIZE, "has %u requests that run", running.count);
+    } else if (running.partial > 0) {
+        (void)snprintf(text, HOLDUP_TEXT_SIZE, "waits for the rest of %u requests", running.partial);
+    } else if (noted[0] != '\0') {
+        (void)snprintf(text, HOLDUP_TEXT_SIZE, "has no request any more and waits for %s", noted);
+    } else {
+        (void)snprintf(text, HOLDUP_TEXT_SIZE, "has no request any more, and does not end");
+    }
+}
