@@ -98,10 +98,13 @@ static int prepare(const struct options *options, struct binding *binding)
     if (binding->function == NULL) {
         return EXIT_OK;
     }
-    int status = 0;
-    if (shape_is_async(binding->function)) {
+    int status = scope_begin();
+    if (status == 0) {
+        status = scope_open(&binding->scope);
+    }
+    if (status == 0 && shape_is_async(binding->function)) {
         status = loop_open(binding);
-    } else if (binding->concurrency > 1) {
+    } else if (status == 0 && binding->concurrency > 1) {
         status = pool_start(binding);
     }
     return status == 0 ? EXIT_OK : handler_fail("preparing", options->process_module);

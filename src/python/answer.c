@@ -44,10 +44,19 @@ static enum service_status answer_later(struct call *call, enum shape shape, PyO
     return SERVICE_DONE;
 }
 
-static enum service_status answer_here(struct call *call, const struct request *request)
+/* A call in the main thread. */
+struct turn {
+    struct call call;
+    const struct request *request;
+    enum service_status status;
+};
+
+static void answer_here(void *argument)
 {
-    enum service_status status = SERVICE_DONE;
-    if (call_open(call, request->message, request->size)) {
+    struct turn *turn = argument;
+    struct call *call = &turn->call;
+    turn->status = SERVICE_DONE;
+    if (call_open(call, turn->request->message, turn->request->size)) {
         PyObject *result = call_function(call);
         enum shape shape = result != NULL ? shape_of(result) : SHAPE_VALUE;
         if (shape == SHAPE_VALUE) {
@@ -55,11 +64,10 @@ static enum service_status answer_here(struct call *call, const struct request *
         } else if (shape == SHAPE_GENERATOR) {
             generator_run(call, result);
         } else {
-            status = answer_later(call, shape, result);
+            turn->status = answer_later(call, shape, result);
         }
     }
     call_close(call);
-    return status;
 }
 
 static enum service_status answer(void *context, const struct request *request, struct reply *reply)
@@ -68,16 +76,21 @@ static enum service_status answer(void *context, const struct request *request, 
     if (pool_is_started() && pool_submit(binding, request, reply->body.limit)) {
         return SERVICE_LATER;
     }
-    struct call call;
-    call_make(&call, binding, request, reply);
+    struct turn turn = {.request = request};
+    call_make(&turn.call, binding, request, reply);
     PyEval_RestoreThread(binding->thread);
-    enum service_status status = answer_here(&call, request);
-    binding->thread = PyEval_SaveThread();
-    if (call.streaming) { /* may let the next request in: without the GIL */
-        exchange_stream_end(call.conn, !call.gone);
-        status = SERVICE_LATER;
+    if (binding->function != NULL) {
+        PyObject *scope = scope_run(&binding->scope, answer_here, &turn);
+        Py_XDECREF(scope);
+    } else {
+        answer_here(&turn);
     }
-    return status;
+    binding->thread = PyEval_SaveThread();
+    if (turn.call.streaming) { /* may let the next request in: without the GIL */
+        exchange_stream_end(turn.call.conn, !turn.call.gone);
+        return SERVICE_LATER;
+    }
+    return turn.status;
 }
 
 /* Runs signal handlers the user's module has set, and ours; what they raise has no request to go to. */
@@ -100,6 +113,25 @@ static void interrupted(void *context)
     binding->thread = PyEval_SaveThread();
 }
 
+/* Goes on with a coroutine that a thread's function has returned. Taken over. */
+static void take_coroutine(void *argument)
+{
+    struct call *call = argument;
+    struct binding *binding = call->binding;
+    PyObject *thing = call->returned;
+    call->returned = NULL;
+    if (loop_open(binding) == 0) {
+        loop_take(call, shape_of(thing), thing);
+        return;
+    }
+    Py_DECREF(thing);
+    call_settle(call, NULL);
+    call_close(call);
+    binding->thread = PyEval_SaveThread();
+    call_send(call);
+    PyEval_RestoreThread(binding->thread);
+}
+
 /* A cancellation has come, or threads have something to send, or coroutines for the loop. */
 static void collect(void *context)
 {
@@ -113,18 +145,10 @@ static void collect(void *context)
     PyEval_RestoreThread(binding->thread);
     struct call *call;
     while ((call = pool_take_coroutine()) != NULL) {
-        PyObject *thing = call->returned;
-        call->returned = NULL;
-        if (loop_open(binding) == 0) {
-            loop_take(call, shape_of(thing), thing);
-            continue;
-        }
-        Py_DECREF(thing);
-        call_settle(call, NULL);
-        call_close(call);
-        binding->thread = PyEval_SaveThread();
-        call_send(call);
-        PyEval_RestoreThread(binding->thread);
+        PyObject *scope = call->context;
+        call->context = NULL;
+        scope_run_in(&binding->scope, scope, take_coroutine, call);
+        Py_XDECREF(scope);
     }
     binding->thread = PyEval_SaveThread();
 }

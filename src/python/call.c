@@ -372,6 +372,7 @@ void call_close(struct call *call)
     if (call->kept) {
         Py_CLEAR(call->task);
         Py_CLEAR(call->waiter);
+        Py_CLEAR(call->context);
     }
 }
 

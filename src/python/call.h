@@ -15,6 +15,7 @@
 
 #include "python/envelope.h"
 #include "python/failure.h"
+#include "python/scope.h"
 #include "server/exchange.h"
 #include "server/server.h"
 #include "server/service.h"
@@ -41,6 +42,7 @@ struct binding {
     bool validate;            /* ASYA_ENABLE_VALIDATION */
     bool whole;               /* ASYA_HANDLER_MODE=envelope: the function gets the message, not the payload */
     struct failure failure;   /* of calls in the main thread; memory reserved beforehand */
+    struct scope scope;       /* theirs, too */
 };
 
 struct handle;
@@ -81,6 +83,7 @@ struct call {
     unsigned char *message; /* CALL_THREAD: a copy; and what its function has returned for the loop to run */
     size_t size;
     PyObject *returned;
+    PyObject *context; /* CALL_THREAD: owned; in which it has returned that */
     struct member *member;
     /* what its thread has to say to the thread of the server (python/pool.c); an event, while it waits for the answer
      */

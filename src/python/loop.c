@@ -25,8 +25,6 @@ static struct {
     PyObject *stop;
     PyObject *settle;
     PyObject *rang;
-    PyObject *deliver;
-    PyObject *base_copy;
 } glue;
 
 bool loop_is_open(void) { return names != NULL; }
@@ -115,22 +113,8 @@ static struct call *call_of(PyObject *arguments)
     return call;
 }
 
-static struct call *leaving; /* the call deliver() is called for */
-
-/* Sending a reply may let the next request in, whose function runs then. */
-static PyObject *deliver(PyObject *self, PyObject *arguments)
-{
-    (void)self;
-    (void)arguments;
-    struct call *call = leaving;
-    owner->thread = PyEval_SaveThread();
-    call_send(call);
-    PyEval_RestoreThread(owner->thread);
-    return none();
-}
-
-/* The request is through, within its task: its reply is sent in a context that knows nothing of the task's variables.
- */
+/* The request is through, within its task. Sending its reply may let the next one in, whose function runs then, in a
+ * context of its own. */
 static void end(struct call *call)
 {
     call_close(call);
@@ -138,15 +122,9 @@ static void end(struct call *call)
         call->ended = true; /* loop_take sees to it */
         return;
     }
-    PyObject *context = PyObject_CallFunctionObjArgs(glue.base_copy, NULL);
-    leaving = call;
-    if (context != NULL) {
-        unraisable(PyObject_CallMethod(context, "run", "O", glue.deliver), context);
-        Py_DECREF(context);
-    } else {
-        PyErr_Clear();
-        Py_DECREF(deliver(NULL, NULL));
-    }
+    owner->thread = PyEval_SaveThread();
+    call_send(call);
+    PyEval_RestoreThread(owner->thread);
     rearm();
 }
 
@@ -285,10 +263,10 @@ static bool add_mark(const char *name, PyObject **ret_mark)
 
 static bool add_names(void)
 {
-    static PyMethodDef methods[] = {{"ready", ready, METH_NOARGS, NULL},        {"rang", rang, METH_NOARGS, NULL},
-                                    {"deliver", deliver, METH_NOARGS, NULL},    {"finish", finish, METH_VARARGS, NULL},
-                                    {"fail", fail, METH_VARARGS, NULL},         {"take", take, METH_VARARGS, NULL},
-                                    {"complete", complete, METH_VARARGS, NULL}, {"park", park, METH_VARARGS, NULL}};
+    static PyMethodDef methods[] = {{"ready", ready, METH_NOARGS, NULL},    {"rang", rang, METH_NOARGS, NULL},
+                                    {"finish", finish, METH_VARARGS, NULL}, {"fail", fail, METH_VARARGS, NULL},
+                                    {"take", take, METH_VARARGS, NULL},     {"complete", complete, METH_VARARGS, NULL},
+                                    {"park", park, METH_VARARGS, NULL}};
     PyObject *builtins = PyImport_ImportModule("builtins");
     bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
                  add_mark("WAIT", &wait_mark) && add_mark("STOP", &stop_mark);
@@ -306,8 +284,7 @@ static bool find_names(void)
         PyObject **place;
     } wanted[] = {{"answer", &glue.answer},         {"drive", &glue.drive}, {"wake", &glue.wake},
                   {"cancel", &glue.cancel},         {"stop", &glue.stop},   {"settle", &glue.settle},
-                  {"call_after", &glue.call_after}, {"rang", &glue.rang},   {"deliver", &glue.deliver},
-                  {"base_copy", &glue.base_copy}};
+                  {"call_after", &glue.call_after}, {"rang", &glue.rang}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].place = PyDict_GetItemString(names, wanted[i].name); /* borrowed from `names` */
         if (*wanted[i].place == NULL) {

@@ -13,6 +13,7 @@ struct member {
     struct member *idle;       /* the next idle one */
     struct call *call;         /* given to it */
     PyObject *thread;          /* owned */
+    struct scope scope;
     struct failure failure;
 };
 
@@ -95,11 +96,9 @@ static struct call *next_call(struct member *member, struct call *done)
     return call;
 }
 
-static void run_call(struct member *member, struct call *call)
+static void run_call(void *argument)
 {
-    call->place = CALL_THREAD;
-    call->member = member;
-    call->failure = &member->failure;
+    struct call *call = argument;
     if (call_open(call, call->message, call->size)) {
         PyObject *result = call_function(call);
         switch (result != NULL ? shape_of(result) : SHAPE_VALUE) {
@@ -132,7 +131,15 @@ static PyObject *run_thread(PyObject *self, PyObject *arguments)
         if (call == NULL) {
             Py_RETURN_NONE;
         }
-        run_call(member, call);
+        call->place = CALL_THREAD;
+        call->member = member;
+        call->failure = &member->failure;
+        PyObject *scope = scope_run(&member->scope, run_call, call);
+        if (call->news == NEWS_COROUTINE) {
+            call->context = scope;
+        } else {
+            Py_XDECREF(scope);
+        }
     }
 }
 
@@ -295,7 +302,7 @@ int pool_start(struct binding *binding)
             break;
         }
         (void)PyThread_acquire_lock(member->wakeup, NOWAIT_LOCK);
-        status = start_thread(member, threading, i + 1);
+        status = scope_open(&member->scope) == 0 ? start_thread(member, threading, i + 1) : -1;
         pool.count += status == 0;
     }
     if (status != 0 && PyErr_Occurred() == NULL) {

@@ -1,6 +1,6 @@
 """What asyncio is asked to do in a worker. Run once, when the first coroutine appears.
 
-The runtime puts these names here before: finish, fail, take, complete, park and deliver (what becomes of a request),
+The runtime puts these names here before: finish, fail, take, complete and park (what becomes of a request),
 ready and rang (a turn of the server: its descriptor is readable, or a deadline has come), descriptor, and the two answers
 of take, WAIT and STOP.
 """
@@ -32,7 +32,6 @@ loop = _current()
 request_variable = contextvars.ContextVar("asya_runtime.request")
 _enter = request_variable.set
 CancelledError = asyncio.CancelledError
-base_copy = contextvars.copy_context().copy
 _over = False
 
 
