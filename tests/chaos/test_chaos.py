@@ -21,7 +21,6 @@ def figures_of(script, *words):
     return json.loads(run.stdout[run.stdout.index("{"):run.stdout.rindex("}") + 1])
 
 
-@pytest.mark.xfail(reason="resets after the reply, kept connections and streams at a death: see `make chaos`")
 def test_every_request_has_its_one_reply_while_workers_die():
     seed = os.environ.get("ASYA_TEST_SEED")
     figures = figures_of("run.py", "--short", "--requests", "12000", *(["--seed", seed] if seed else []))
