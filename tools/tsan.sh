@@ -3,7 +3,7 @@
 # beside it. gcc's knows no atomic_thread_fence(); those of the status page are for other processes, which it does not see.
 set -eu
 cd "$(dirname "$0")/.."
-tests=(server_conn server_exchange server_http server_outlet server_server)
+tests=(base_backlog server_conn server_exchange server_http server_outlet server_server)
 tools/build.sh build/tsan -Dfreestanding=false -Db_sanitize=thread -Doptimization=1 -Ddebug=true -Dc_args=-Wno-tsan
 ninja -C build/tsan "${tests[@]/#/tests/unit/test_}" >build/tsan/log || { cat build/tsan/log >&2; exit 1; }
 for name in "${tests[@]}"; do

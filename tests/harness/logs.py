@@ -7,6 +7,10 @@ TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
 
 
+# What log_pass in base/log.h says instead of the lines it does not let through. They come up to a second later.
+LEFT_OUT = re.compile(r"^[^:]+: (\d+) more lines? like this w(?:as|ere) left out$")
+
+
 class LogLine:
     """One line of standard error. `level` is None when it is no line of the log (a traceback, a warning of Python)."""
 
@@ -33,8 +37,8 @@ class LogLine:
 
     @property
     def quiet(self):
-        """Lines nobody needs to declare: the log's INFO and DEBUG."""
-        return self.level in ("INFO", "DEBUG")
+        """Lines nobody needs to declare: the log's INFO and DEBUG, and how many more there were of lines that were judged."""
+        return self.level in ("INFO", "DEBUG") or bool(self.level and LEFT_OUT.match(self.message))
 
 
 def split(data):
@@ -43,9 +47,9 @@ def split(data):
 
 
 def tally(lines, kind):
-    """How many lines "KIND: ..." there are, with those a line says were left out (log_pass in base/log.h)."""
+    """How many lines "KIND: ..." there are, with those that were left out."""
     found = [line.message for line in lines if line.message.startswith(kind + ": ")]
-    left_out = [re.search(r": (\d+) more lines? like this", message) for message in found]
+    left_out = [LEFT_OUT.match(message) for message in found]
     return sum(int(match.group(1)) if match else 1 for match in left_out)
 
 
