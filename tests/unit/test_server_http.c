@@ -694,7 +694,9 @@ static void a_client_may_go_at_any_time(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     size_t first = sizeof WITH(3, "[0]") - 1;
-    for (size_t cut = first; cut <= sizeof sent - 1; cut++) {
+    unsigned gone = 0; /* with part of a request sent */
+    for (size_t cut = first; cut <= sizeof sent - 1;
+         cut += 3, gone++) { /* fewer than the log takes of one kind at once */
         int fd = client_connect(serving);
         http_client_begin(&client_memory, fd);
         assert_true(client_send(fd, sent, cut));
@@ -707,8 +709,8 @@ static void a_client_may_go_at_any_time(void **state)
     close(other);
     assert_true(serving_stop(serving));
     const char *log = capture_end();
-    assert_int_equal(capture_count(log, "\n"), sizeof sent - 1 - first); /* idle ones are not worth a line */
-    assert_int_equal(capture_count(log, "connection_error"), sizeof sent - 1 - first);
+    assert_int_equal(capture_count(log, "\n"), gone - 1); /* the first was idle, which is not worth a line */
+    assert_int_equal(capture_count(log, "connection_error"), gone - 1);
 }
 
 static void a_slow_reader_of_a_large_reply_keeps_its_connection(void **state)
