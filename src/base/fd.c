@@ -40,8 +40,8 @@ int fd_raise_low(int *fd)
 
 int fd_set_nonblocking(int fd)
 {
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+    long flags = syscall(SYS_fcntl, fd, F_GETFL);
+    if (flags < 0 || ((flags & O_NONBLOCK) == 0 && syscall(SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK) < 0)) {
         return -errno;
     }
     return 0;

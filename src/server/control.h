@@ -11,6 +11,8 @@ enum control_type {
     CONTROL_READY = 1, /* worker: the function is loaded, connections are accepted */
     CONTROL_DRAIN,     /* supervisor: answer what is queued, then end */
     CONTROL_LISTENER, /* supervisor: accept from the attached socket as well (it replaces one whose file was removed) */
+    CONTROL_SHUT,     /* worker: the listening socket or the queue was shut down, and others are needed */
+    CONTROL_QUEUE,    /* supervisor: take connections that are handed on from the attached socket from now on */
     CONTROL_SLOTS,    /* worker: the attached descriptors are the receiving ends of further parking slots */
     CONTROL_TRIM,     /* worker: slots beyond PARK_KEPT are empty and closed here; close their receiving ends */
     CONTROL_CONNECTION, /* supervisor, in the queue all workers share: serve the attached connection */

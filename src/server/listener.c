@@ -210,15 +210,31 @@ static int bind_beside(const struct listener *listener, int fd, const char *name
     return status;
 }
 
+/* The function may make it blocking, for all who share it: then nobody sleeps in accept() for longer than this. */
+static int limit_patience(int fd)
+{
+    struct timeval patience = {.tv_usec = ACCEPT_PATIENCE};
+    return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 ? 0 : -errno;
+}
+
+bool listener_mend(const struct listener *listener)
+{
+    (void)fd_set_nonblocking(listener->fd);
+    (void)limit_patience(listener->fd);
+    (void)listen(listener->fd, BACKLOG);
+    struct pollfd look = {.fd = listener->fd, .events = POLLRDHUP};
+    return poll(&look, 1, 0) == 0;
+}
+
 static int open_socket(struct listener *listener, struct error *err)
 {
     FD_SCOPED int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(err, EXIT_SOCKET, "cannot make a socket for", listener->path);
     }
-    /* The function may make it blocking, for all who share it: then nobody sleeps in accept() for longer than this. */
-    struct timeval patience = {.tv_usec = ACCEPT_PATIENCE};
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
+    int limited = limit_patience(fd);
+    if (limited < 0) {
+        errno = -limited;
         return fail(err, EXIT_SOCKET, "cannot limit the time of accepting from", listener->path);
     }
     /* bind() gives the file the socket's own mode less the umask: so the mode has no window */
@@ -295,6 +311,8 @@ int listener_publish(struct listener *listener)
 
 int listener_accept(const struct listener *listener)
 {
+    (void)fd_set_nonblocking(listener->fd);
+    (void)limit_patience(listener->fd);
     for (int refused = 0; refused < REFUSED_MAX;) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {

@@ -52,8 +52,13 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
 /* Renames the socket onto its path. Returns 0 or -errno. */
 int listener_publish(struct listener *listener);
 
+/* The listening socket is shared with the workers, and so with the function, which may change it for all. Makes it
+ * again what it was: non-blocking, with a time for accept() and with its backlog. False if it was shut down: nobody can
+ * connect any more, and it can only be renewed. */
+bool listener_mend(const struct listener *listener);
+
 /* The next queued connection of a peer that is allowed, non-blocking and CLOEXEC, which the caller owns; -errno
- * (-EAGAIN) if there is none. */
+ * (-EAGAIN) if there is none. Never waits, whatever the function has made of the socket before the call. */
 int listener_accept(const struct listener *listener);
 
 /* Somebody is queued. */
@@ -62,9 +67,9 @@ bool listener_is_waiting(const struct listener *listener);
 /* What stands at the path now. */
 enum listener_place listener_check(const struct listener *listener);
 
-/* The socket's file, or its whole folder, was removed: makes and publishes a new one under the same lock. On success
- * `listener` holds the new socket and `*ret_old` the old one, which may still have clients queued and is the caller's
- * to close; on failure, which `err` tells, nothing changes. Single-threaded callers. */
+/* The socket's file, or its whole folder, was removed, or the socket was shut down: makes and publishes a new one under
+ * the same lock. On success `listener` holds the new socket and `*ret_old` the old one, which may still have clients
+ * queued and is the caller's to close; on failure, which `err` tells, nothing changes. Single-threaded callers. */
 enum listener_renewal listener_renew(struct listener *listener, int *ret_old, struct error *err);
 
 /* Removes the socket's file if it is still ours; connections that are queued stay. */

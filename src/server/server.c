@@ -517,11 +517,11 @@ static bool take_batch(struct server *server, enum accepted (*take)(struct serve
     return accepted == ACCEPT_EMPTY;
 }
 
-/* The listener's file was removed and `fd` takes its place. Nobody can connect to the old one any more; who is queued
- * on it is still served, even if that is more than a worker usually holds. */
+/* The listener's file was removed, or it was shut down, and `fd` takes its place. Nobody can connect to the old one any
+ * more; who is queued on it is still served. */
 static void replace_listener(struct server *server, int fd)
 {
-    while (accept_one(server) == ACCEPTED) {
+    while (has_place(&server->host) && accept_one(server) == ACCEPTED) {
         (void)begin(server);
     }
     set_accepting(server, false);
@@ -530,6 +530,19 @@ static void replace_listener(struct server *server, int fd)
         server->stopped = true; /* a new worker inherits it */
     }
     fd_close(&fd);
+    server->resume_at = CLOCK_NEVER;
+}
+
+/* The queue was shut down, and what lay in it is in this one too. */
+static void replace_queue(struct server *server, int fd)
+{
+    set_accepting(server, false);
+    if (server->config->queue > 0 && dup3(fd, server->config->queue, O_CLOEXEC) < 0) {
+        log_error("server_error: the new queue of connections cannot be used: %s", strerror(errno));
+        server->stopped = true; /* a new worker inherits it */
+    }
+    fd_close(&fd);
+    server->has_queue = server->config->queue > 0;
     server->resume_at = CLOCK_NEVER;
 }
 
@@ -556,6 +569,8 @@ static void obey(struct server *server)
             retire(server);
         } else if (message.type == CONTROL_LISTENER && message.count == 1) {
             replace_listener(server, fds[used++]);
+        } else if (message.type == CONTROL_QUEUE && message.count == 1) {
+            replace_queue(server, fds[used++]);
         }
         for (; used < message.count; used++) {
             fd_close(&fds[used]);
@@ -566,10 +581,19 @@ static void obey(struct server *server)
     }
 }
 
+/* The function has shut down the listening socket or the queue, for all who share it: the supervisor makes another. */
+static void tell_shut(const struct server *server)
+{
+    if (server->config->control >= 0) {
+        (void)control_send(server->config->control, CONTROL_SHUT, NULL, 0); /* else it looks in a second */
+    }
+}
+
 static void dispatch(struct server *server, const struct epoll_event *event)
 {
     if (event->data.ptr == &listener_tag) {
         if (take_batch(server, accept_one) && server->taken == 0 && is_shut(server->config->listener)) {
+            tell_shut(server);
             pause_accepting(server, EPIPE);
         }
         return;
@@ -578,6 +602,7 @@ static void dispatch(struct server *server, const struct epoll_event *event)
         if (take_batch(server, take_one) && server->taken == 0 && is_shut(server->config->queue)) {
             (void)epoll_ctl(server->host.epoll, EPOLL_CTL_DEL, server->config->queue, NULL);
             server->has_queue = false; /* nothing comes that way any more */
+            tell_shut(server);
         }
         return;
     }

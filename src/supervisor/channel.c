@@ -49,6 +49,8 @@ static void channel_obey(struct supervisor *supervisor, struct worker *worker, c
         channel_worker_ready(supervisor, worker);
     } else if (message->type == CONTROL_WATCH && message->count == 0) {
         tick_wake(supervisor, clock_now());
+    } else if (message->type == CONTROL_SHUT && message->count == 0) {
+        supervisor->next_check = 0;
     } else if (message->type == CONTROL_RETIRE && message->count == 0) {
         replace_worker(supervisor, worker, "it has served its ASYA_MAX_REQUESTS");
     } else if (message->type == CONTROL_STARVED && message->count == 0) {

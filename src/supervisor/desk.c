@@ -82,6 +82,9 @@ static bool is_handing_on_broken(const struct supervisor *supervisor)
 static bool hand_on(struct supervisor *supervisor, uint32_t index, uint64_t now)
 {
     int status = orphans_queue(&supervisor->orphans, index, supervisor->queue_send);
+    if (status == -EPIPE && queue_renew(supervisor)) {
+        status = orphans_queue(&supervisor->orphans, index, supervisor->queue_send);
+    }
     bool is_stuck = status < 0 && !(status == -EAGAIN && supervisor->all_busy);
     if (is_stuck && supervisor->hand_error == 0) {
         supervisor->stuck_since = now;

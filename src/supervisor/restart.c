@@ -186,6 +186,9 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
     cause->overran = worker->overran;
     judge_memory(worker, cause);
     cause->own = cause->signal == 0 && status_has_noted_exit(worker->page, cause->status);
+    if (cause->own && cause->status == EXIT_TAMPERED) {
+        supervisor->next_check = 0; /* the socket may be shut down: not its successor, too, is to find that */
+    }
     running_add(&obituary.running, worker->page);
     obituary.rescued = answer_parked(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;

@@ -1,4 +1,7 @@
-/* The socket's file and the ready-file: there while the service is, and put back when somebody removes them. */
+/*
+ * The socket's file, the socket, and the ready-file: there while the service is, and put back when somebody removes
+ * them or shuts the socket down. Looked at once a second, and when a worker says that it cannot accept.
+ */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/fd.h"
@@ -43,38 +46,49 @@ void socket_file_publish(struct supervisor *supervisor)
 
 /* It could not be put back. Where room or a right is missing it is tried again for a while: who is connected is served
  * meanwhile, and who is not would not be served by a process that has ended either. */
-static void socket_file_missing(struct supervisor *supervisor, enum listener_renewal renewal, const struct error *err)
+static void socket_file_missing(struct supervisor *supervisor, const char *what, enum listener_renewal renewal,
+                                const struct error *err)
 {
     uint64_t now = clock_now();
     const char *path = supervisor->options->socket_path;
     if (renewal == LISTENER_LOST || (supervisor->give_up_at != 0 && supervisor->give_up_at <= now)) {
-        log_error("%s was removed and cannot be put back: %s", path, err->text);
+        log_error("%s was %s and cannot be put back: %s", path, what, err->text);
         supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
     } else if (supervisor->give_up_at == 0) {
         supervisor->give_up_at = clock_after(now, RENEW_PATIENCE);
-        log_warning("%s was removed and cannot be put back yet: %s; it is tried for %llu s", path, err->text,
+        log_warning("%s was %s and cannot be put back yet: %s; it is tried for %llu s", path, what, err->text,
                     (unsigned long long)(RENEW_PATIENCE / CLOCK_SECOND));
     }
 }
 
-static void socket_file_renew(struct supervisor *supervisor)
+/* Who is queued at the old socket waits at the desk. For whom there is no room there, the workers take from it. */
+static void socket_file_take_queued(struct supervisor *supervisor, int old)
+{
+    const struct listener former = {.fd = old, .allowed_uids = supervisor->listener.allowed_uids};
+    uint64_t now = clock_now();
+    int connection;
+    while (orphans_have_room(&supervisor->orphans) && (connection = listener_accept(&former)) >= 0) {
+        (void)orphans_add(&supervisor->orphans, connection, false, now);
+    }
+}
+
+static void socket_file_renew(struct supervisor *supervisor, const char *what)
 {
     struct error err;
     int old = -1;
     desk_close(supervisor);
     enum listener_renewal renewal = listener_renew(&supervisor->listener, &old, &err);
     if (renewal != LISTENER_RENEWED) {
-        socket_file_missing(supervisor, renewal, &err);
+        socket_file_missing(supervisor, what, renewal, &err);
         return;
     }
     supervisor->give_up_at = 0;
-    log_warning("%s was removed; it has been put back", supervisor->options->socket_path);
+    log_warning("%s was %s; it has been put back", supervisor->options->socket_path, what);
+    socket_file_take_queued(supervisor, old);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        struct worker *worker = &supervisor->workers[i];
+        const struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_STARTING || worker->state == WORKER_READY) {
-            if (control_send(worker->control, CONTROL_LISTENER, &supervisor->listener.fd, 1) < 0) {
-                worker_kill(worker, SIGKILL); /* its successor inherits the new socket */
-            }
+            worker_give(&supervisor->workers[i], CONTROL_LISTENER, supervisor->listener.fd);
         }
     }
     supervisor_show_readiness(supervisor);
@@ -88,12 +102,16 @@ void socket_file_check(struct supervisor *supervisor, uint64_t now)
     }
     supervisor->next_check = clock_after(now, CHECK_INTERVAL);
     replace_check(supervisor);
+    queue_check(supervisor);
     switch (listener_check(&supervisor->listener)) {
     case LISTENER_OURS:
     case LISTENER_UNKNOWN: /* who has its folder open still reaches it, and the next look may tell */
+        if (!listener_mend(&supervisor->listener)) {
+            socket_file_renew(supervisor, "shut down by the function");
+        }
         return;
     case LISTENER_GONE:
-        socket_file_renew(supervisor);
+        socket_file_renew(supervisor, "removed");
         return;
     case LISTENER_TAKEN:
         log_error("something else stands at %s now; it was left alone", supervisor->options->socket_path);

@@ -115,6 +115,12 @@ uint64_t stop_tend(struct supervisor *supervisor, uint64_t now);
 /* The stop is over time: every worker is killed, and what still runs is answered with server_error (stop.c). */
 void stop_now(struct supervisor *supervisor, const char *reason);
 
+/* The queue of connections on their way to whichever worker takes them first (queue.c): makes it, 0 or -errno; makes
+ * another one where the function has shut it down, false if there is no other. queue_check: the same once a second. */
+int queue_make(struct supervisor *supervisor);
+bool queue_renew(struct supervisor *supervisor);
+void queue_check(struct supervisor *supervisor);
+
 /* The overflow desk (desk.c): lets go of the listening socket; takes who is queued there; does what is due and returns
  * when it is to be called again. */
 void desk_close(struct supervisor *supervisor);

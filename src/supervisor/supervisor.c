@@ -116,7 +116,7 @@ static bool prepare(struct supervisor *supervisor)
         log_error("the supervisor cannot start: no memory");
         return false;
     }
-    int made = control_pair(&supervisor->queue_send, &supervisor->queue_receive);
+    int made = queue_make(supervisor);
     if (made < 0) {
         log_error("the supervisor cannot start: %s", strerror(-made));
         return false;

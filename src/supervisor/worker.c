@@ -162,6 +162,14 @@ int worker_peek(const struct worker *worker, uint32_t slot)
     return lead < worker->park.count ? park_peek(worker->park.receive[lead], slot) : -EAGAIN;
 }
 
+void worker_give(struct worker *worker, enum control_type type, int fd)
+{
+    int status = worker->pid > 0 ? control_send(worker->control, type, &fd, 1) : 0;
+    if (status < 0 && status != -EPIPE && status != -ECONNRESET) {
+        worker_kill(worker, SIGKILL);
+    }
+}
+
 void worker_kill(struct worker *worker, int signal)
 {
     if (worker->pid > 0) {

@@ -12,6 +12,7 @@
 #ifndef ASYA_SUPERVISOR_WORKER_H
 #define ASYA_SUPERVISOR_WORKER_H
 
+#include "server/control.h"
 #include "server/park.h"
 #include "server/status.h"
 
@@ -113,6 +114,10 @@ void worker_forget(struct worker *worker);
 /* Takes over the receiving ends of further slots, -1 for one there was no descriptor for. Closes what does not fit, and
  * numbers from `end` on, which are kept free. Returns how many can be used. */
 uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int end);
+
+/* Gives a living process another socket to take connections from. One that cannot be told is killed: its successor
+ * inherits the socket. Not one whose channel has ended, which may still have a reply to send, and is ended anyway. */
+void worker_give(struct worker *worker, enum control_type type, int fd);
 
 /* A duplicate of the connection that has place `slot` on the page, as park_peek gives it. */
 int worker_peek(const struct worker *worker, uint32_t slot);

@@ -620,6 +620,36 @@ static void a_path_of_107_bytes_works_and_of_108_is_refused(void **state)
     }
 }
 
+/* What the function can do to the socket that it shares. */
+static void what_others_made_of_the_socket_is_mended(void **state)
+{
+    (void)state;
+    char path[PATH_SIZE];
+    path_in(path, "app.sock");
+    struct listener listener = open_or_fail(path, 0600);
+    assert_int_equal(listener_publish(&listener), 0);
+    struct timeval none = {0};
+    int shared = dup(listener.fd);
+    assert_int_equal(fcntl(shared, F_SETFL, 0), 0);
+    assert_int_equal(setsockopt(shared, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none), 0);
+    assert_int_equal(listen(shared, 0), 0);
+    assert_int_equal(listener_accept(&listener), -EAGAIN); /* it does not wait */
+    assert_int_equal(fcntl(shared, F_SETFL, 0), 0);
+    assert_true(listener_mend(&listener));
+    assert_true((fcntl(shared, F_GETFL) & O_NONBLOCK) != 0);
+    assert_true(is_served(&listener, path));
+    assert_int_equal(shutdown(shared, SHUT_RD), 0);
+    assert_false(listener_mend(&listener));
+    close(shared);
+    int old = -1;
+    struct error err = {0};
+    assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_RENEWED); /* its file is still there */
+    assert_true(listener_mend(&listener));
+    assert_true(is_served(&listener, path));
+    close(old);
+    listener_close(&listener);
+}
+
 static void missing_folders_are_made(void **state)
 {
     (void)state;
@@ -937,6 +967,7 @@ int main(void)
         LISTENER_TEST(nothing_stands_at_the_path_before_it_is_published),
         LISTENER_TEST(a_start_that_is_given_up_leaves_nothing),
         LISTENER_TEST(the_socket_is_nonblocking_and_closed_on_exec),
+        LISTENER_TEST(what_others_made_of_the_socket_is_mended),
         LISTENER_TEST(accepted_connections_are_nonblocking_and_closed_on_exec),
         LISTENER_TEST(two_hundred_clients_may_queue),
         LISTENER_TEST(the_mode_is_exactly_what_was_asked_for),
