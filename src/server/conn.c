@@ -488,14 +488,18 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events)
     intake_run(conn);
 }
 
-/* Nothing of a request has come. */
-static bool is_silent(const struct conn *conn) { return conn->seen == 0 && conn->in.size == 0; }
+/* Nothing of a request was read. */
+static bool is_unread(const struct conn *conn) { return conn->seen == 0 && conn->in.size == 0; }
+
+/* Nor has one come that is to be the last. */
+static bool is_silent(const struct conn *conn) { return is_unread(conn) && !conn->parting; }
 
 /* Kept alive, and not used again. */
 static bool is_idle(const struct conn *conn) { return conn->served > 0 && is_silent(conn); }
 
 /* A request may arrive at any moment. On a Unix socket there is one behind which nothing can, while what came before it
- * is still there to be read: no client has sent a request in vain. */
+ * is still there to be read: no client has sent a request in vain. It is read when its turn comes: who needs the place
+ * of this one may be about to run a message that lies in the scratch buffer. */
 void conn_part(struct conn *conn)
 {
     char byte;
@@ -511,8 +515,9 @@ void conn_part(struct conn *conn)
         return;
     }
     conn->parting = true;
+    slot_set(conn, SLOT_WAITING);   /* not one byte was taken */
     conn_enter(conn, CONN_READING); /* it is not late */
-    intake_run(conn);
+    conn_watch(conn, EPOLLIN);
 }
 
 static void expire_request(struct conn *conn)
@@ -632,7 +637,7 @@ void conn_round_end(struct conn_host *host)
 void conn_host_done(struct conn_host *host)
 {
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
-        if (is_silent(conn)) {
+        if (is_unread(conn)) {
             conn->slot = NO_SLOT; /* stays parked: it is for the next worker */
             conn->handed_on = true;
         }

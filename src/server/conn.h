@@ -185,8 +185,8 @@ void conn_host_done(struct conn_host *host);
 /* To another state, with that state's deadline. */
 void conn_enter(struct conn *conn, enum conn_state state);
 
-/* Ends a kept connection that is between two requests: what its client has sent by now is answered first, and what it
- * sends from now on fails there. */
+/* Ends a kept connection that is between two requests: what its client has sent by now is answered first, in a later
+ * round, and what it sends from now on fails there. */
 void conn_part(struct conn *conn);
 
 /* Waits for `events`; 0: for none. A connection that cannot be watched would never be heard of again: it is closed, or,

@@ -147,6 +147,11 @@ static void end_of_input(struct conn *conn, const unsigned char *message, size_t
     }
     switch (conn->protocol) {
     case PROTOCOL_HTTP:
+        if (conn->parting) {
+            error_set(&err, ERR_SERVER, size,
+                      "the connection was being closed while this request arrived; it was not run, send it again");
+            break;
+        }
         error_set(&err, size > 0 ? ERR_CONNECTION : ERR_EMPTY, size, "the request ended after %zu bytes", size);
         break;
     case PROTOCOL_FRAMED:
