@@ -1,5 +1,6 @@
 #include "python/pool.h"
 
+#include "base/log.h"
 #include "python/active.h"
 #include "python/generator.h"
 #include "python/shape.h"
@@ -12,7 +13,9 @@ struct member {
     PyThread_type_lock wakeup; /* held while there is nothing to wake up for */
     struct member *idle;       /* the next idle one */
     struct call *call;         /* given to it */
-    PyObject *thread;          /* owned */
+    PyObject *thread;          /* owned; NULL for one that Python did not start */
+    PyThread_type_lock ended;  /* held by such a one until it ends */
+    enum begun { NOT_BEGUN, BEGUN, BEGUN_GREEN } begun;
     struct scope scope;
     struct failure failure;
 };
@@ -25,6 +28,7 @@ struct queue {
 static struct {
     struct member *members; /* `count` of them */
     uint32_t count;
+    unsigned long main;      /* the main thread, as PyThread_get_thread_ident() has it */
     PyThread_type_lock lock; /* of all that follows; never held while Python runs or anything is waited for */
     struct member *idle;     /* the last to become idle comes first: its memory is warm */
     struct queue pending;    /* waits for a thread */
@@ -118,18 +122,16 @@ static void run_call(void *argument)
     call_close(call);
 }
 
-/* What a thread does. `self` is a capsule of its member. */
-static PyObject *run_thread(PyObject *self, PyObject *arguments)
+/* What a thread does until the end. */
+static void serve(struct member *member)
 {
-    (void)arguments;
-    struct member *member = PyCapsule_GetPointer(self, NULL);
     struct call *call = NULL;
     for (;;) {
         PyThreadState *thread = PyEval_SaveThread();
         call = next_call(member, call);
         PyEval_RestoreThread(thread);
         if (call == NULL) {
-            Py_RETURN_NONE;
+            return;
         }
         call->place = CALL_THREAD;
         call->member = member;
@@ -141,6 +143,30 @@ static PyObject *run_thread(PyObject *self, PyObject *arguments)
             Py_XDECREF(scope);
         }
     }
+}
+
+/* What a thread of Python's runs. `self` is a capsule of its member. Where gevent or eventlet has put itself in the
+ * place of threads it is a greenlet of the main thread, which would stand still in here. */
+static PyObject *run_thread(PyObject *self, PyObject *arguments)
+{
+    (void)arguments;
+    struct member *member = PyCapsule_GetPointer(self, NULL);
+    member->begun = PyThread_get_thread_ident() == pool.main ? BEGUN_GREEN : BEGUN;
+    if (member->begun == BEGUN) {
+        serve(member);
+    }
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* What a thread runs that Python did not start. */
+static void run_native(void *argument)
+{
+    struct member *member = argument;
+    PyGILState_STATE state = PyGILState_Ensure();
+    serve(member);
+    PyGILState_Release(state);
+    PyThread_release_lock(member->ended);
 }
 
 /* Tells the thread of the server something about the call, and waits for the answer. */
@@ -262,6 +288,37 @@ struct call *pool_take_coroutine(void)
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 
+enum { BEGIN_LOOKS = 500, BEGIN_MS = 10 };
+
+/* Until it is known what kind of thread has begun: join() lets it run, whichever it is. */
+static int await_begin(struct member *member)
+{
+    for (int i = 0; member->begun == NOT_BEGUN && i < BEGIN_LOOKS; i++) {
+        PyObject *joined = PyObject_CallMethod(member->thread, "join", "d", BEGIN_MS / 1e3);
+        if (joined == NULL) {
+            return -1;
+        }
+        Py_DECREF(joined);
+    }
+    if (member->begun == NOT_BEGUN) {
+        PyErr_SetString(PyExc_RuntimeError, "a thread does not begin to run: is threading patched?");
+        return -1;
+    }
+    return 0;
+}
+
+/* One of the operating system's own, which nothing can have patched. */
+static int start_native(struct member *member)
+{
+    Py_CLEAR(member->thread);
+    member->ended = PyThread_allocate_lock();
+    if (member->ended == NULL) {
+        return -1;
+    }
+    (void)PyThread_acquire_lock(member->ended, NOWAIT_LOCK);
+    return PyThread_start_new_thread(run_native, member) != (unsigned long)-1 ? 0 : -1; /* which means: none */
+}
+
 static int start_thread(struct member *member, PyObject *threading, uint32_t number)
 {
     static PyMethodDef method = {"run", run_thread, METH_NOARGS, NULL};
@@ -274,7 +331,7 @@ static int start_thread(struct member *member, PyObject *threading, uint32_t num
     PyObject *none = keywords != NULL ? PyTuple_New(0) : NULL;
     member->thread = none != NULL ? PyObject_Call(type, none, keywords) : NULL;
     PyObject *started = member->thread != NULL ? PyObject_CallMethod(member->thread, "start", NULL) : NULL;
-    int status = started != NULL ? 0 : -1;
+    int status = started != NULL ? await_begin(member) : -1;
     Py_XDECREF(started);
     Py_XDECREF(none);
     Py_XDECREF(keywords);
@@ -291,6 +348,7 @@ int pool_start(struct binding *binding)
     if (threading == NULL) {
         return -1;
     }
+    pool.main = PyThread_get_thread_ident();
     pool.members = calloc(binding->concurrency, sizeof *pool.members);
     pool.lock = PyThread_allocate_lock();
     int status = pool.members != NULL && pool.lock != NULL ? 0 : -1;
@@ -303,6 +361,12 @@ int pool_start(struct binding *binding)
         }
         (void)PyThread_acquire_lock(member->wakeup, NOWAIT_LOCK);
         status = scope_open(&member->scope) == 0 ? start_thread(member, threading, i + 1) : -1;
+        if (status == 0 && member->begun == BEGUN_GREEN) {
+            status = start_native(member);
+            if (i == 0) {
+                log_info("threads are patched (as gevent does): requests run in the operating system's own");
+            }
+        }
         pool.count += status == 0;
     }
     if (status != 0 && PyErr_Occurred() == NULL) {
@@ -310,6 +374,21 @@ int pool_start(struct binding *binding)
     }
     Py_DECREF(threading);
     return status;
+}
+
+static void join(struct member *member)
+{
+    if (member->thread == NULL) {
+        PyThreadState *thread = PyEval_SaveThread();
+        (void)PyThread_acquire_lock(member->ended, WAIT_LOCK);
+        PyEval_RestoreThread(thread);
+        return;
+    }
+    PyObject *joined = PyObject_CallMethod(member->thread, "join", NULL);
+    if (joined == NULL) {
+        PyErr_WriteUnraisable(member->thread);
+    }
+    Py_XDECREF(joined);
 }
 
 void pool_stop(void)
@@ -328,10 +407,6 @@ void pool_stop(void)
         idle = next;
     }
     for (uint32_t i = 0; i < pool.count; i++) {
-        PyObject *joined = PyObject_CallMethod(pool.members[i].thread, "join", NULL);
-        if (joined == NULL) {
-            PyErr_WriteUnraisable(pool.members[i].thread);
-        }
-        Py_XDECREF(joined);
+        join(&pool.members[i]);
     }
 }

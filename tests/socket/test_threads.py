@@ -176,3 +176,36 @@ def test_a_thread_may_return_a_coroutine(threads):
             assert reply["status"] == "ok"
         for n in range(40):
             assert server.result(n) == {"got": n}
+
+
+# Modules that put greenlets in the place of threads, as gevent and eventlet do: what should run in a thread runs in the
+# one that starts it, at once, or when that waits for something.
+PATCHES = {
+    "at once": "threading.Thread.start = threading.Thread.run\n",
+    "when it is waited for": "threading.Thread.start = lambda self: None\n"
+                             "def join(self, timeout=None):\n"
+                             "    self.joined = getattr(self, 'joined', 0) + 1\n"
+                             "    if self.joined == 2:\n"
+                             "        self.run()\n"
+                             "threading.Thread.join = join\n",
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES)
+def test_real_threads_run_the_function_where_threading_is_patched_to_run(runtime, tmp_path, patch):
+    (tmp_path / "patched.py").write_text("import threading, time\n" + patch + (
+        "def process(payload):\n    time.sleep(0.3)\n    return threading.get_ident()\n"))
+    env = {"ASYA_CONCURRENCY": "4", "PYTHONPATH": tmp_path}
+    with runtime("patched", env=env) as server:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(lambda _: server.result(1), range(4)))) == 4
+        assert server.stop() == 0
+
+
+def test_threads_that_never_begin_end_the_start_with_one_line(refuse, tmp_path):
+    (tmp_path / "patched.py").write_text("import threading\nthreading.Thread.start = lambda self: None\n"
+                                         "threading.Thread.join = lambda self, timeout=None: None\n"
+                                         "def process(payload):\n    return payload\n")
+    refusal = refuse("patched", env={"ASYA_CONCURRENCY": "4", "PYTHONPATH": tmp_path})
+    assert refusal.code == 71
+    assert "patched" in refusal.cause
