@@ -15,8 +15,8 @@
 #define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
 #define BACKOFF_FIRST   (100 * CLOCK_MS)
 #define BACKOFF_LONGEST (10 * CLOCK_SECOND)
-#define REPLACE_AGAIN                                                                                                  \
-    (60 * CLOCK_SECOND) /* after a replacement that could not start: there is no hurry, and a load may cost a lot */
+/* After a replacement that could not start: there is no hurry, and a load may cost a lot. */
+#define REPLACE_AGAIN (60 * CLOCK_SECOND)
 
 uint64_t restart_delay(uint32_t failures)
 {

@@ -46,7 +46,7 @@ REQUESTS_A_LIFE = 60  # with recycling: about as long as a worker lives anyway
 DELAY_ONE_IN = 20  # system calls on connections
 MEMORY_MARGIN = 256 << 10
 
-DEATH = re.compile(r"^(\S+) ERROR worker \d+, pid (\d+), (.*?)(?: \d+)?(?:, core dumped)? after \d+ requests", re.M)
+DEATH = re.compile(r"^(\S+) ERROR (?:\[[^]]*\] )?worker \d+, pid (\d+), (.*?)(?: \d+)?(?:, core dumped)? after \d+ requests", re.M)
 CUT_WITHIN = 3.0  # seconds between a cut and the line about the death that explains it
 BAD = ["lost", "duplicated", "unsolicited", "mispaired", "wrong", "truncated", "reset", "late"]
 GOOD = ["ok", "errors", "cut", "disconnected"]
