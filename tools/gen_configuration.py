@@ -20,7 +20,7 @@ GROUPS = [
     ("How much at once", ["ASYA_WORKERS", "ASYA_CONCURRENCY"]),
     ("Deadlines", ["ASYA_READ_TIMEOUT", "ASYA_WRITE_TIMEOUT", "ASYA_HANDLER_TIMEOUT", "ASYA_STARTUP_TIMEOUT",
                    "ASYA_GRACE_PERIOD", "ASYA_CANCEL_ON_DISCONNECT"]),
-    ("Memory and renewal", ["ASYA_MEMORY_LIMIT", "ASYA_MAX_RSS", "ASYA_MAX_REQUESTS"]),
+    ("Memory and renewal", ["ASYA_MEMORY_LIMIT", "ASYA_MAX_RSS", "ASYA_MAX_REQUESTS", "ASYA_MAX_BUFFERED"]),
     ("Log", ["ASYA_LOG_LEVEL", "ASYA_LOG_FORMAT"]),
 ]
 LINE = re.compile(r"^  (ASYA_\w+) +(.*?)(?: \[([^\]]*)\])?$", re.MULTILINE)

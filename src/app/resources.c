@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "python/memory.h"
+#include "server/conn.h"
 #include "supervisor/cgroup.h"
 
 #include <Python.h>
@@ -15,20 +16,34 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { OOM_SCORE_MORE = 100, OOM_SCORE_MAX = 1000 };
+enum {
+    OOM_SCORE_MORE = 100,
+    OOM_SCORE_MAX = 1000,
+    BUFFERED_PART = 4, /* of a worker's memory, for requests that arrive or wait: the function works with the rest */
+};
+#define BUFFERED_DEFAULT (UINT64_C(256) << 20)
+
+/* A setting in bytes; 0 where it is off, or a share of a limit that cannot be read. */
+static uint64_t bytes_of(const struct option_memory *memory)
+{
+    uint64_t limit;
+    if (memory->percent == 0) {
+        return memory->bytes;
+    }
+    return cgroup_memory_limit(&limit) ? limit / 100 * memory->percent : 0;
+}
+
+static void warn_if_unknown(const struct option_memory *memory, const char *name)
+{
+    if (memory->percent > 0 && bytes_of(memory) == 0) {
+        log_warning("%s is a share, but this container has no memory limit that can be read: it has no effect", name);
+    }
+}
 
 static void limit_memory(const struct options *options)
 {
-    uint64_t bytes = options->memory_limit.bytes;
-    if (options->memory_limit.percent > 0) {
-        uint64_t limit;
-        if (!cgroup_memory_limit(&limit)) {
-            log_warning("ASYA_MEMORY_LIMIT is a share, but this container has no memory limit that can be read: "
-                        "it has no effect");
-            return;
-        }
-        bytes = limit / 100 * options->memory_limit.percent;
-    }
+    uint64_t bytes = bytes_of(&options->memory_limit);
+    warn_if_unknown(&options->memory_limit, "ASYA_MEMORY_LIMIT");
     if (bytes == 0) {
         return;
     }
@@ -114,6 +129,29 @@ static void refuse_privileges(void)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         log_warning("new privileges cannot be refused: %s", strerror(errno));
     }
+}
+
+/* What one worker may use, or 0: its part of the container, or its own limit if that is less. */
+static uint64_t memory_of_worker(const struct options *options)
+{
+    uint64_t container;
+    uint64_t own = bytes_of(&options->memory_limit);
+    uint64_t part = cgroup_memory_limit(&container) ? container / options->workers : 0;
+    return part == 0 || (own > 0 && own < part) ? own : part;
+}
+
+size_t resources_max_buffered(const struct options *options)
+{
+    uint64_t wanted = bytes_of(&options->max_buffered);
+    uint64_t memory = memory_of_worker(options);
+    uint64_t bytes = wanted > 0 ? wanted : memory > 0 ? memory / BUFFERED_PART : BUFFERED_DEFAULT;
+    uint64_t least = 2 * (uint64_t)INTAKE_LIMIT(options->max_message_size);
+    warn_if_unknown(&options->max_buffered, "ASYA_MAX_BUFFERED");
+    if (wanted > 0 && wanted < least) {
+        log_warning("ASYA_MAX_BUFFERED is less than two requests of ASYA_MAX_MESSAGE_SIZE: it is taken as %llu bytes",
+                    (unsigned long long)least);
+    }
+    return (size_t)(bytes > least ? bytes : least);
 }
 
 void resources_limit(const struct options *options)

@@ -101,6 +101,10 @@ static const struct option table[] = {
      "replace a worker whose memory exceeds this: bytes, or a share of the container's limit like 80%; 0: never", NULL},
     {"ASYA_MEMORY_LIMIT", KIND_MEMORY, FIELD(memory_limit), 0, 0, "0",
      "bytes (or share) of data a worker may allocate before it gets MemoryError; 0: no limit", NULL},
+    {"ASYA_MAX_BUFFERED", KIND_MEMORY, FIELD(max_buffered), 0, 0, "0",
+     "bytes (or share) of requests that arrive or wait, in one worker: beyond it large ones are read one after the "
+     "other; 0: a quarter of the memory there is for a worker, 256 MiB where that is not known",
+     NULL},
     {"ASYA_ALLOWED_UIDS", KIND_UIDS, FIELD(allowed_uids), 0, 0, "",
      "user ids that may connect, separated by commas (the runtime's own always may); unset: anybody whom the socket's "
      "mode lets in",

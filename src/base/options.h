@@ -56,6 +56,7 @@ struct options {
     uint64_t max_requests;             /* a worker is replaced after so many; 0 is off */
     struct option_memory max_rss;      /* a worker is replaced when it has more resident */
     struct option_memory memory_limit; /* RLIMIT_DATA of a worker */
+    struct option_memory max_buffered; /* requests that arrive or wait, in one worker */
     struct option_uids allowed_uids;   /* who may connect; none: everybody whom the socket's mode lets in */
     uint64_t workers;
     uint64_t concurrency;   /* requests at once per worker */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/budget.h"
 #include "server/glance.h"
 #include "server/hangup.h"
 #include "server/http.h"
@@ -79,6 +80,7 @@ void conn_enter(struct conn *conn, enum conn_state state)
     conn->state = state;
     conn->deadline = span == CLOCK_NEVER ? CLOCK_NEVER : clock_after(clock_now(), span);
     list_append(&host->lists[state], conn);
+    budget_count(conn);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -122,6 +124,7 @@ void conn_close(struct conn *conn)
     conn->events = 0;
     buffer_done(&conn->in);
     buffer_done(&conn->out);
+    budget_count(conn);
     conn->next = host->closed;
     host->closed = conn;
     host->count--;
@@ -183,6 +186,7 @@ static void drop_message(struct conn *conn)
         buffer_done(&conn->in);
     }
     conn->request_end = 0;
+    budget_count(conn);
 }
 
 /* The connection stays open: begins with what of the next request is there already. */
@@ -191,7 +195,8 @@ static void next_request(struct conn *conn)
     drop_message(conn);
     buffer_done(&conn->out);
     conn->served++;
-    conn->seen = conn->sent = 0;
+    conn->seen = conn->sent = conn->moved = 0;
+    conn->moved_at = conn->paused_at = 0;
     conn->head_size = 0;
     conn->data = NULL;
     intake_begin(conn);
@@ -462,6 +467,16 @@ static void stream_event(struct conn *conn, uint32_t events)
     }
 }
 
+/* Nobody waits for a reply to what has come. */
+static void paused_event(struct conn *conn, uint32_t events)
+{
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        log_client("connection_error", "the client went away after %zu bytes, before its message was complete",
+                   conn->seen);
+        conn_close(conn);
+    }
+}
+
 void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events)
 {
     (void)host;
@@ -470,6 +485,11 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events)
     }
     switch (conn->state) {
     case CONN_READING:
+        if (conn->paused) {
+            paused_event(conn, events);
+            return;
+        }
+        break;
     case CONN_REJECTING:
         break;
     case CONN_WRITING:
@@ -526,6 +546,14 @@ static void expire_request(struct conn *conn)
     struct error err;
     if (is_idle(conn)) {
         conn_part(conn);
+        return;
+    }
+    if (conn->paused_at != 0) {
+        error_set(&err, ERR_SERVER, 0,
+                  "the request was not read within %llu ms (ASYA_READ_TIMEOUT), since others filled %zu bytes "
+                  "(ASYA_MAX_BUFFERED) for a part of that; %zu bytes were read; send it again",
+                  (unsigned long long)(host->read_timeout / CLOCK_MS), host->max_held, conn->seen);
+        conn_refuse(conn, &err);
         return;
     }
     error_set(&err, ERR_CONNECTION, 0,

@@ -24,6 +24,8 @@
  *
  * While a worker has no room for one more, the oldest in READING give way (server/room.h).
  *
+ * READING may pause for want of memory (server/budget.h).
+ *
  * Files: conn (life, deadlines, events), slot (parking, status), intake (bytes to requests), http (heads and routes),
  * output (replies to bytes), exchange (what the service does later).
  */
@@ -77,6 +79,7 @@ struct conn {
     bool parting;        /* none may, since nothing more is let in */
     bool gone;           /* a stream's client is gone */
     bool stream_is_over; /* what is left of a stream is only to be sent */
+    bool paused;         /* not read on, for want of memory (server/budget.h) */
     enum slot_then then; /* what it is once all that is to be sent is out */
     uint32_t served;     /* requests answered on it before this one */
     size_t seen;         /* bytes of this request that have arrived */
@@ -91,6 +94,10 @@ struct conn {
     size_t sent;           /* of head and `out` together */
     size_t drained;        /* bytes discarded */
     struct buffer out;     /* the reply; bounded by REPLY_LIMIT */
+    size_t counted;        /* of both buffers, in host->held */
+    size_t moved;          /* bytes that have come since moved_at, of a large request */
+    uint64_t moved_at;     /* when enough of it had come last, or its pause has ended; 0: not large yet */
+    uint64_t paused_at;    /* of the first pause of this request; 0: there was none */
     uint64_t sequence;     /* of the request the service has */
     uint64_t deadline;     /* of the state */
     void *data;            /* the service's own */
@@ -145,8 +152,12 @@ struct conn_host {
     struct conn *closed;                 /* closed during this round of events: reused after it */
     uint32_t count;                      /* connections open */
     uint64_t sequence;                   /* requests the function was called for */
-    struct buffer reply;                 /* reused between requests */
-    unsigned char *scratch;              /* SCRATCH_SIZE bytes */
+    size_t max_held;        /* bytes in buffers of connections, beyond which large ones pause; 0: no limit */
+    size_t held;            /* bytes there */
+    uint32_t paused;        /* connections that are */
+    bool given_back;        /* who is paused may go on: it is to be looked */
+    struct buffer reply;    /* reused between requests */
+    unsigned char *scratch; /* SCRATCH_SIZE bytes */
 };
 
 /* ---- for server.c ----------------------------------------------------------------------------------------------- */

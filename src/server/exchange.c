@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/budget.h"
 #include "server/conn.h"
 #include "server/http.h"
 #include "server/intake.h"
@@ -55,8 +56,10 @@ static bool push(struct conn *conn)
             conn_enter(conn, CONN_STREAMING);
             conn_watch(conn, EPOLLET); /* the end of the connection alone */
         }
+        budget_count(conn);
         return !conn->gone;
     case OUTPUT_WAITING:
+        budget_count(conn);
         if (conn->state != CONN_FLUSHING) {
             conn_enter(conn, CONN_FLUSHING);
             conn_watch(conn, EPOLLOUT);

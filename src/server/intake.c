@@ -1,6 +1,7 @@
 #include "server/intake.h"
 
 #include "base/log.h"
+#include "server/budget.h"
 #include "server/http.h"
 #include "server/slot.h"
 #include "wire/detect.h"
@@ -16,6 +17,7 @@ enum { REQUESTS_A_TURN = 16 }; /* of one connection, before others get theirs */
 enum progress {
     PROGRESS_AGAIN, /* there may be more to read */
     PROGRESS_WAIT,  /* all that has arrived is read */
+    PROGRESS_PAUSE, /* there is no memory to read more */
     PROGRESS_ENDED, /* submitted, refused or closed */
 };
 
@@ -127,6 +129,7 @@ static bool keep(struct conn *conn, const unsigned char *message, size_t size)
         no_memory(conn);
         return false;
     }
+    budget_count(conn);
     return true;
 }
 
@@ -180,14 +183,23 @@ static void receive_failed(struct conn *conn)
     conn_close(conn);
 }
 
-/* Room for the next read into conn->in: doubles what has arrived, never more than the limit needs. */
-static bool make_room(struct conn *conn)
+/* Room for the next read into conn->in: as much again as has arrived, a whole read of a large request, never more than
+ * the limit needs. PROGRESS_AGAIN if there is. */
+static enum progress make_room(struct conn *conn)
 {
-    size_t more = conn->in.limit - conn->in.size;
-    if (more > SCRATCH_SIZE) {
-        more = SCRATCH_SIZE;
+    size_t size = conn->in.size;
+    size_t more = size < BUDGET_FREE ? BUDGET_FREE : size < SCRATCH_SIZE ? size : SCRATCH_SIZE;
+    more = more < conn->in.limit - size ? more : conn->in.limit - size;
+    size_t room = budget_admit(conn, more);
+    if (room == 0 && more > 0) {
+        return PROGRESS_PAUSE;
     }
-    return buffer_reserve(&conn->in, more) == BUFFER_OK;
+    if (buffer_reserve(&conn->in, room) != BUFFER_OK) {
+        no_memory(conn);
+        return PROGRESS_ENDED;
+    }
+    budget_count(conn);
+    return PROGRESS_AGAIN;
 }
 
 /* One read. Small requests are answered from the scratch buffer, without an allocation. */
@@ -198,12 +210,12 @@ static enum progress read_once(struct conn *conn)
         conn_close(conn);
         return PROGRESS_ENDED;
     }
-    if (!first && !make_room(conn)) {
-        no_memory(conn);
-        return PROGRESS_ENDED;
+    enum progress room_made = first ? PROGRESS_AGAIN : make_room(conn);
+    if (room_made != PROGRESS_AGAIN) {
+        return room_made;
     }
     unsigned char *message = first ? conn->host->scratch : conn->in.data;
-    size_t room = first ? SCRATCH_SIZE : conn->in.capacity - conn->in.size;
+    size_t room = first ? budget_first_read(conn->host) : conn->in.capacity - conn->in.size;
     ssize_t got = slot_receive(conn, message + conn->in.size, room);
     if (got < 0) {
         if (errno == EINTR) {
@@ -228,6 +240,7 @@ static enum progress read_once(struct conn *conn)
     }
     if (!first) {
         conn->in.size = size;
+        budget_note_progress(conn, (size_t)got);
     }
     enum progress progress = feed(conn, message, &size, (size_t)got < room);
     if (progress != PROGRESS_ENDED && first && !keep(conn, message, size)) {
@@ -263,6 +276,10 @@ void intake_run(struct conn *conn)
         }
         bool rest = conn->in.size > 0 && conn->seen == 0;
         enum progress progress = rest ? take_rest(conn) : read_once(conn);
+        if (progress == PROGRESS_PAUSE) {
+            budget_pause(conn);
+            return;
+        }
         if (progress != PROGRESS_WAIT) {
             continue;
         }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/budget.h"
 #include "server/conn.h"
 #include "server/control.h"
 #include "server/peer.h"
@@ -692,7 +693,8 @@ static void released(struct conn_host *host, bool waiting)
     resume(server, server->looked);
     const struct park *park = server->config->park;
     bool may_trim = host->count == 0 && park != NULL && park->count > PARK_KEPT; /* expire() sets the time for it */
-    if (!server->turning && (waiting || may_trim || server->draining || server->retiring)) {
+    bool may_read_on = host->paused > 0 && host->given_back;
+    if (!server->turning && (waiting || may_trim || may_read_on || server->draining || server->retiring)) {
         server_wake(server);
     }
 }
@@ -724,8 +726,8 @@ static uint64_t expire(struct server *server, uint64_t now)
     if (server->draining && server->dismiss_at < next) {
         next = server->dismiss_at;
     }
-    uint64_t trim = trim_slots(server, now);
-    next = trim < next ? trim : next;
+    next = clock_earlier(next, budget_tend(&server->host, now));
+    next = clock_earlier(next, trim_slots(server, now));
     return server->resume_at < next ? server->resume_at : next;
 }
 
@@ -774,6 +776,7 @@ struct server *server_open(const struct server_config *config, struct error *err
     struct conn_host *host = &server->host;
     host->epoll = server->wake = -1;
     host->max_message = config->max_message;
+    host->max_held = config->max_buffered;
     host->read_timeout = config->read_timeout;
     host->write_timeout = config->write_timeout;
     host->protocol = config->protocol;

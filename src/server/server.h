@@ -21,6 +21,7 @@ struct server_config {
     int queue;    /* connections the supervisor hands on (CONTROL_CONNECTION, CONTROL_KEPT_ALIVE); 0 or less: none;
                      borrowed */
     size_t max_message;     /* bytes of a request */
+    size_t max_buffered;    /* bytes of all requests that arrive or wait (server/budget.h); 0: no limit */
     uint64_t read_timeout;  /* ns for a whole request */
     uint64_t write_timeout; /* ns for a whole reply */
     uint64_t max_requests;  /* ask to be replaced after so many; 0: never */

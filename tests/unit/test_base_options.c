@@ -61,6 +61,8 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
     assert_int_equal(options.max_rss.percent, 0);
     assert_int_equal(options.memory_limit.bytes, 0);
     assert_int_equal(options.memory_limit.percent, 0);
+    assert_int_equal(options.max_buffered.bytes, 0);
+    assert_int_equal(options.max_buffered.percent, 0);
     assert_int_equal(options.allowed_uids.count, 0);
     assert_int_equal(options.workers, 1);
     assert_int_equal(options.log_level, LOG_LEVEL_INFO);
@@ -103,6 +105,8 @@ static const struct number_row number_rows[] = {
     {"memory as a share", "ASYA_MAX_RSS", "80%", FIELD(max_rss.percent), 80},
     {"memory as the smallest share", "ASYA_MEMORY_LIMIT", "1%", FIELD(memory_limit.percent), 1},
     {"memory as the whole share", "ASYA_MEMORY_LIMIT", "100%", FIELD(memory_limit.percent), 100},
+    {"bytes of buffered requests", "ASYA_MAX_BUFFERED", "64Mi", FIELD(max_buffered.bytes), UINT64_C(64) << 20},
+    {"buffered requests as a share", "ASYA_MAX_BUFFERED", "10%", FIELD(max_buffered.percent), 10},
     {"a memory limit in bytes", "ASYA_MEMORY_LIMIT", "5000000000", FIELD(memory_limit.bytes), 5000000000},
     /* an empty value is an unset one, as a template that fills nothing in leaves it */
     {"an empty number of workers is the default", "ASYA_WORKERS", "", FIELD(workers), 1},
