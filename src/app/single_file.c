@@ -84,11 +84,14 @@ bool single_file_keep_image(struct buffer *file, const char *machine)
     bool found = false;
     size_t size = strlen(machine);
     unsigned char *at = find_behind(file, file->data, images_begin);
-    while (at != NULL && is_image(file, at)) {
-        unsigned char *next = find_behind(file, at, image_end);
+    if (at == NULL) {
+        return false;
+    }
+    while (is_image(file, at)) {
         const unsigned char *name = at + sizeof image_begin - 1;
+        unsigned char *next = find_behind(file, at, image_end);
         if (next == NULL) {
-            return false;
+            return false; /* it was not built so */
         }
         if ((size_t)(next - name) > size && memcmp(name, machine, size) == 0 && name[size] == '"') {
             found = true;
