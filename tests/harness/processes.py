@@ -116,8 +116,9 @@ def bearers(mark):
     return found
 
 
-def eventually(condition, timeout=5.0, pause=0.005):
-    """Wait until condition() is true; returns its last value."""
+def eventually(condition, timeout=20.0, pause=0.005):
+    """Wait until condition() is true; returns its last value. Who is right at once waits for nothing, so the limit is one
+    for a slow and busy machine."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()

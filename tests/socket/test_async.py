@@ -104,7 +104,7 @@ def test_a_task_goes_on_between_requests(tasks):
         def has_moved():
             return server.result(0)[0] > first + 20
 
-        assert processes.eventually(has_moved, 10)
+        assert processes.eventually(has_moved)
 
 
 def test_the_worker_sleeps_while_nothing_happens(tasks):

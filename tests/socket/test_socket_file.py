@@ -431,7 +431,7 @@ def test_a_removed_file_is_published_again(runtime):
     with runtime(ECHO, allow_log=LOST) as server:
         for _ in range(2):
             os.unlink(server.path)
-            assert processes.eventually(server.reachable, 3), "silence is wrong"
+            assert processes.eventually(server.reachable), "silence is wrong"
             assert oct(mode_of(server.path)) == oct(0o660)
             assert server.result(1) == 1
 
@@ -443,14 +443,14 @@ def test_a_removed_file_does_not_disturb_who_is_connected(runtime):
             connection.half_close()
             os.unlink(server.path)
             assert connection.reply()["result"] == 1.5
-        assert processes.eventually(server.reachable, 3)
+        assert processes.eventually(server.reachable)
 
 
 def test_a_removed_directory_is_made_again_or_ends_the_runtime(runtime, short_folder):
     folder = short_folder / "inner"
     with runtime(ECHO, path=folder / "app.sock", allow_log=LOST, code=None) as server:
         shutil.rmtree(folder)
-        assert processes.eventually(lambda: not server.running or server.reachable(), 3), "silence is wrong"
+        assert processes.eventually(lambda: not server.running or server.reachable()), "silence is wrong"
         if server.running:
             assert server.result(1) == 1
         else:
@@ -465,7 +465,7 @@ def test_a_removed_file_is_put_back_once_there_is_a_descriptor_for_it(runtime):
         os.unlink(server.path)
         server.wait_for_log(patience)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
-        assert processes.eventually(server.reachable, 5)
+        assert processes.eventually(server.reachable)
         assert server.result(1) == 1
 
 
@@ -475,10 +475,10 @@ def test_a_socket_of_its_own_that_comes_back_is_replaced(runtime, short_folder):
     with runtime(ECHO, path=folder / "app.sock", allow_log=LOST) as server:
         server.clean_before = []
         os.rename(folder, aside)
-        assert processes.eventually(server.reachable, 5)
+        assert processes.eventually(server.reachable)
         os.rename(folder, short_folder / "mounted")
         os.rename(aside, folder)
-        assert processes.eventually(server.reachable, 5)
+        assert processes.eventually(server.reachable)
         assert server.result(1) == 1
 
 
