@@ -591,8 +591,11 @@ def test_results_leave_nothing_behind(value):
 
 
 def test_no_allocation_that_fails_does_harm():
+    """Where CPython is 3.12 or newer, without dataclasses: dataclasses.fields() has a generator expression, and these
+    interpreters free its generator twice if there is no memory for it, so that they crash some time later."""
     testcapi = pytest.importorskip("_testcapi")
-    value = [row[0] for row in WRITTEN.values()] + [random.random(), "y" * 5000, {"\xe9": ["\u4e16" * 2000, Str("x" * 2000)]}]
+    rows = [row[0] for name, row in WRITTEN.items() if sys.version_info < (3, 12) or "dataclass" not in name]
+    value = rows + [random.random(), "y" * 5000, {"\xe9": ["\u4e16" * 2000, Str("x" * 2000)]}]
     data = dumps(value)
     failures = 0
     for nth in range(400):
