@@ -40,7 +40,7 @@ wheel-test: wheel build ## Install the wheel in a venv, a prefix, with uv; check
 matrix: setup-test build ## The contract on every interpreter and in every place; writes docs/compatibility.md
 	@$(VENV)/bin/python tests/matrix/run.py --report docs/compatibility.md
 
-roots: ## Build, demo and socket tests of a fresh clone on Debian 12 and 13, in roots made by debootstrap (about 20 minutes)
+roots: ## Build, demo and quick tests of a fresh clone on Debian 12 and 13, in roots by debootstrap (about 20 minutes)
 	@tools/roots.sh bookworm trixie
 
 demo: build ## Build, start the runtime on an example, send it real messages

@@ -2,14 +2,14 @@
 # Builds and tests a fresh clone of HEAD in root file systems of other distributions: tools/roots.sh SUITE...
 #
 # SUITE is Debian's name of a release (bookworm, trixie). A root is made by debootstrap below $ASYA_ROOTS (build/roots) and
-# kept for the next run, what is installed in it too. In it run, as root under chroot and with mounts that vanish with the
-# run, what $ASYA_ROOTS_RUN says: `make && make demo && make socket`. Logs are SUITE.log beside the roots. $ASYA_ROOTS_MIRROR
-# is where the packages come from. Wants debootstrap, root, and some 2 GB for each.
+# kept for the next run, what is installed in it too. In it run, as root under chroot, with processes and mounts that vanish
+# with the run, the commands of $ASYA_ROOTS_RUN. Logs are SUITE.log beside the roots. $ASYA_ROOTS_MIRROR is where the packages
+# come from. Wants debootstrap, root, and some 3 GB for each.
 set -eu
 cd "$(dirname "$0")/.."
 roots=$(realpath -m "${ASYA_ROOTS:-build/roots}")
 mirror=${ASYA_ROOTS_MIRROR:-http://deb.debian.org/debian}
-commands=${ASYA_ROOTS_RUN:-make && make demo && make socket}
+commands=${ASYA_ROOTS_RUN:-make && make demo && make setup-test && .venv/bin/python -m pytest -q tests/socket tests/inject tests/codec tests/cli}
 shared=$(realpath -m ../shared)
 [ $# -gt 0 ] || set -- bookworm trixie
 command -v debootstrap >/dev/null || { echo "roots: debootstrap is not installed" >&2; exit 1; }
@@ -30,17 +30,17 @@ make_root() {
 lay_sources() {
     local root=$1
     rm -rf "$root/src/asya"
-    git clone -q --no-hardlinks . "$root/src/asya"
+    git -c advice.detachedHead=false clone -q --no-hardlinks . "$root/src/asya"
     [ ! -d "$shared" ] || { rm -rf "$root/src/shared" && cp -r "$shared" "$root/src/shared"; }
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt" # whom this machine trusts
 }
 
-# Runs in a mount namespace of its own, and so leaves no mount behind.
 run_in() {
     # shellcheck disable=SC2016 # expanded by the inner shell
-    unshare --mount --propagation private bash -euc '
-        for folder in proc sys dev; do mount --rbind "/$folder" "$1/$folder"; done
+    unshare --mount --propagation private --pid --fork --kill-child bash -euc '
+        mount -t proc none "$1/proc"
+        for folder in sys dev; do mount --rbind "/$folder" "$1/$folder"; done
         mount -t tmpfs none "$1/tmp"
         exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             PIP_CERT=/etc/ssl/certs/ca-certificates.crt chroot "$1" bash -euc "cd /src/asya; $2"' - "$1" "$2"
