@@ -9,6 +9,7 @@
 #include "server/http.h"
 #include "server/intake.h"
 #include "server/output.h"
+#include "server/rights.h"
 #include "server/slot.h"
 #include "wire/framed.h"
 #include "wire/reply.h"
@@ -448,6 +449,7 @@ struct conn *conn_accept(struct conn_host *host, int fd, bool kept)
     conn->deadline = clock_after(clock_now(), host->read_timeout);
     list_append(&host->lists[CONN_READING], conn);
     host->count++;
+    rights_keep_in_line(fd);
     intake_begin(conn);
     slot_enter(conn);
     return conn;

@@ -1,6 +1,7 @@
 #include "server/control.h"
 
 #include "base/fd.h"
+#include "server/rights.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -50,26 +51,13 @@ int control_send(int fd, enum control_type type, const int *fds, uint32_t count)
     return sent < 0 ? -errno : 0;
 }
 
-/* Looks at the first part alone: without SO_PASSCRED and its like there is no other, and CMSG_NXTHDR may call a
- * function that musl lacks. */
-static uint32_t take_descriptors(struct msghdr *header, int ret_fds[CONTROL_FDS_MAX])
-{
-    struct cmsghdr *part = CMSG_FIRSTHDR(header);
-    if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
-        return 0;
-    }
-    size_t size = part->cmsg_len - CMSG_LEN(0);
-    memcpy(ret_fds, CMSG_DATA(part), size); /* the kernel wrote no more than the ancillary space: FDS_MAX */
-    return (uint32_t)(size / sizeof(int));
-}
-
 int control_receive(int fd, struct control_message *ret_message, int ret_fds[CONTROL_FDS_MAX])
 {
     struct control_message message;
     struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
-    union ancillary ancillary;
+    union rights_space space;
     struct msghdr header = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof space.bytes};
     ssize_t got;
     do {
         got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -77,18 +65,18 @@ int control_receive(int fd, struct control_message *ret_message, int ret_fds[CON
     if (got < 0) {
         return -errno;
     }
-    uint32_t count = take_descriptors(&header, ret_fds);
+    int fds[RIGHTS_MAX];
+    uint32_t count = rights_take(&header, fds);
     if (got == 0 && count == 0) {
         return 0;
     }
     bool is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
     if (got != (ssize_t)sizeof message || (header.msg_flags & MSG_TRUNC) != 0 || message.count > CONTROL_FDS_MAX ||
         (is_cut ? message.count <= count : message.count != count)) {
-        for (uint32_t i = 0; i < count; i++) {
-            fd_close(&ret_fds[i]);
-        }
+        rights_close(fds, count);
         return -EPROTO;
     }
+    memcpy(ret_fds, fds, count * sizeof fds[0]);
     for (uint32_t i = 0; i < message.count; i++) {
         if (i >= count) {
             ret_fds[i] = -1;

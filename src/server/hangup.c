@@ -1,6 +1,7 @@
 #include "server/hangup.h"
 
 #include "base/fd.h"
+#include "server/rights.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -10,7 +11,8 @@ enum { DISCARD_SIZE = 16384 };
 ssize_t hangup_discard(int connection)
 {
     static unsigned char waste[DISCARD_SIZE]; /* written only */
-    return recv(connection, waste, sizeof waste, MSG_DONTWAIT);
+    struct iovec part = {.iov_base = waste, .iov_len = sizeof waste};
+    return rights_receive(connection, &part, 1);
 }
 
 int hangup(int *connection)

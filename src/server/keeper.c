@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "server/control.h"
 #include "server/park.h"
+#include "server/rights.h"
 #include "server/table.h"
 
 #include <errno.h>
@@ -152,7 +153,7 @@ static void take_in(struct kept *kept, const struct control_message *message, in
             kept->numbers[kept->count] = message->numbers[i];
             kept->fds[kept->count++] = fds[i];
         } else {
-            fd_close(&fds[i]);
+            rights_close(&fds[i], 1);
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "server/folder.h"
 #include "server/peer.h"
+#include "server/rights.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -237,6 +238,7 @@ static int open_socket(struct listener *listener, struct error *err)
         errno = -limited;
         return fail(err, EXIT_SOCKET, "cannot limit the time of accepting from", listener->path);
     }
+    rights_refuse(fd);
     /* bind() gives the file the socket's own mode less the umask: so the mode has no window */
     if (listener->mode != SOCKET_MODE_UMASK && fchmod(fd, (mode_t)listener->mode) != 0) {
         return fail(err, EXIT_SOCKET, "cannot set the mode of", listener->path);
@@ -320,6 +322,7 @@ int listener_accept(const struct listener *listener)
                 return -errno;
             }
         } else if (peer_admit(&fd, listener->allowed_uids)) {
+            rights_keep_in_line(fd);
             int status = fd_raise(&fd);
             if (status < 0) {
                 fd_close(&fd);

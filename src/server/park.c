@@ -1,6 +1,7 @@
 #include "server/park.h"
 
 #include "base/fd.h"
+#include "server/rights.h"
 
 #include <errno.h>
 #include <string.h>
@@ -111,7 +112,7 @@ static void keep_connections(struct park_group *group)
             group->slots[kept] = group->slots[i];
             group->fds[kept++] = group->fds[i];
         } else {
-            fd_close(&group->fds[i]);
+            rights_close(&group->fds[i], 1);
         }
     }
     group->count = kept;
@@ -120,12 +121,9 @@ static void keep_connections(struct park_group *group)
 static int receive(int fd, struct park_group *ret_group, int flags)
 {
     struct iovec part = {.iov_base = ret_group->slots, .iov_len = sizeof ret_group->slots};
-    union descriptors ancillary;
-    /* room for a group: the kernel closes what does not fit, and says so by MSG_CTRUNC */
-    struct msghdr header = {.msg_iov = &part,
-                            .msg_iovlen = 1,
-                            .msg_control = ancillary.bytes,
-                            .msg_controllen = CMSG_LEN(PARK_GROUP * sizeof(int))};
+    union rights_space space;
+    struct msghdr header = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof space.bytes};
     ssize_t got;
     do {
         got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags);
@@ -136,19 +134,17 @@ static int receive(int fd, struct park_group *ret_group, int flags)
     if (got == 0) {
         return -EAGAIN; /* every sending end is closed: nothing is parked */
     }
-    struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-    if (rights == NULL || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS ||
-        rights->cmsg_len > CMSG_LEN(PARK_GROUP * sizeof(int))) {
+    int fds[RIGHTS_MAX];
+    uint32_t count = rights_take(&header, fds);
+    /* where descriptors ran out the last of them are missing, and the others are what they are */
+    uint32_t missing = (header.msg_flags & MSG_CTRUNC) != 0 && count < PARK_GROUP ? PARK_GROUP - count : 0;
+    size_t named = (size_t)got / sizeof ret_group->slots[0];
+    if (count > PARK_GROUP || named < count || named > count + missing) {
+        rights_close(fds, count);
         return -EPROTO;
     }
-    ret_group->count = (uint32_t)((rights->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    memcpy(ret_group->fds, CMSG_DATA(rights), ret_group->count * sizeof(int));
-    /* where descriptors ran out the last of them are missing, and the others are what they are */
-    uint32_t missing = (header.msg_flags & MSG_CTRUNC) != 0 ? PARK_GROUP - ret_group->count : 0;
-    size_t named = (size_t)got / sizeof ret_group->slots[0];
-    if (named < ret_group->count || named > ret_group->count + missing) {
-        discard(ret_group);
-    }
+    ret_group->count = count;
+    memcpy(ret_group->fds, fds, count * sizeof fds[0]);
     keep_connections(ret_group);
     return ret_group->count > 0 ? 0 : -EPROTO;
 }

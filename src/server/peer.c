@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "server/hangup.h"
+#include "server/rights.h"
 
 #include <stdint.h>
 #include <sys/socket.h>
@@ -43,6 +44,7 @@ bool peer_admit(int *fd, const struct option_uids *allowed)
         last_refused = uid;
         log_client("ASYA_ALLOWED_UIDS", "connections of user id %u are refused", uid);
     }
+    rights_keep_in_line(*fd);
     (void)hangup(fd);
     return false;
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "server/control.h"
 #include "server/outlet.h"
+#include "server/rights.h"
 #include "server/room.h"
 
 #include <string.h>
@@ -227,11 +228,11 @@ ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size)
 {
     struct status_slot *slot = conn->seen == 0 ? find(conn) : NULL;
     if (slot == NULL) {
-        return recv(conn->fd, bytes, size, MSG_DONTWAIT);
+        struct iovec part = {.iov_base = bytes, .iov_len = size};
+        return rights_receive(conn->fd, &part, 1);
     }
     struct iovec parts[] = {{.iov_base = &slot->first, .iov_len = 1}, {.iov_base = bytes + 1, .iov_len = size - 1}};
-    struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
-    ssize_t got = recvmsg(conn->fd, &header, MSG_DONTWAIT);
+    ssize_t got = rights_receive(conn->fd, parts, 2);
     if (got > 0) {
         bytes[0] = slot->first;
         note_first(slot, bytes[0]);

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/control.h"
+#include "server/rights.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -65,9 +66,7 @@ static void channel_obey(struct supervisor *supervisor, struct worker *worker, c
                         worker->index);
         }
     } else {
-        for (uint32_t i = 0; i < message->count; i++) {
-            fd_close(&fds[i]);
-        }
+        rights_close(fds, message->count);
     }
 }
 

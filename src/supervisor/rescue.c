@@ -9,6 +9,7 @@
 #include "server/hangup.h"
 #include "server/outlet.h"
 #include "server/park.h"
+#include "server/rights.h"
 #include "wire/detect.h"
 #include "wire/http1_response.h"
 #include "wire/reply.h"
@@ -240,6 +241,7 @@ void rescue_kept(struct rescue *rescue, struct kept *kept)
     bool unlisted = atomic_load_explicit(&rescue->page->unlisted, memory_order_acquire) != 0;
     for (uint32_t i = 0; i < kept->count; i++) {
         int connection = fd_take(&kept->fds[i]);
+        rights_keep_in_line(connection); /* its worker may not have come to that */
         uint32_t slot = find_slot(rescue->page, kept->numbers[i]);
         if (slot == SLOTS_MAX && !unlisted) {
             hand_on_or_refuse(rescue, connection, false);
@@ -299,7 +301,7 @@ void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)
         bool kept = message.type == CONTROL_KEPT_ALIVE;
         for (uint32_t i = 0; i < message.count; i++) {
             if (i > 0 || !park_is_connection(fds[i]) || !orphans_add(orphans, fds[i], kept, now)) {
-                fd_close(&fds[i]);
+                rights_close(&fds[i], 1);
             }
         }
     }
@@ -328,6 +330,9 @@ void rescue_dismiss(struct orphans *orphans, const struct listener *listener, co
 {
     while (orphans->count > 0) {
         orphans_dismiss(orphans, orphans->count - 1, 0, err);
+    }
+    if (listener->fd >= 0) { /* who comes later is refused, not queued for nobody; who is queued is still there */
+        (void)shutdown(listener->fd, SHUT_RDWR);
     }
     int connection;
     while (listener->fd >= 0 && (connection = listener_accept(listener)) >= 0) {

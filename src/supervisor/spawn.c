@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/keeper.h"
+#include "server/rights.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
         _exit(EXIT_INTERNAL); /* the supervisor died before the line above */
     }
     spawn_let_go(supervisor, worker);
+    rights_in_worker();
     /* Not before: the keeper shares this table, and would wait for ever for the end of a channel whose other end is in
      * it. Not after the hook: what Python writes to memory would be the keeper's to keep. */
     int status = keeper_start(ends->keeper, supervisor->listener.fd);

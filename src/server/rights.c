@@ -1,0 +1,145 @@
+#include "server/rights.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PASSRIGHTS 83 /* SO_PASSRIGHTS of <asm-generic/socket.h>, which is newer than the headers this is built with   \
+                       */
+
+static bool are_refused; /* by the kernel */
+
+/* Whose child the process is that closes strays. In a worker the supervisor's, which takes children it does not know:
+ * the function's wait() is not to see it. */
+static unsigned long parentage = SIGCHLD;
+
+void rights_refuse(int listener)
+{
+    int pass = 0;
+    are_refused = setsockopt(listener, SOL_SOCKET, PASSRIGHTS, &pass, sizeof pass) == 0;
+}
+
+void rights_in_worker(void) { parentage = CLONE_PARENT; }
+
+bool rights_may_come(void) { return !are_refused; }
+
+/* ---- strays ------------------------------------------------------------------------------------------------------ */
+
+static void wait_and_end(const int pipe[2]) __attribute__((noreturn));
+
+/* In the new process. */
+static void wait_and_end(const int pipe[2])
+{
+    char byte;
+    (void)close(pipe[1]);
+    (void)!read(pipe[0], &byte, 1);
+    _exit(0);
+}
+
+/* A process with copies of all descriptors, which ends once *ret_ends is closed here. No signal reaches it. */
+static int start_undertaker(int *ret_ends)
+{
+    int pipe[2];
+    sigset_t all;
+    sigset_t before;
+    if (pipe2(pipe, O_CLOEXEC) != 0) {
+        return -errno;
+    }
+    memset(&all, 0xFF, sizeof all);
+    int status = sigprocmask(SIG_SETMASK, &all, &before) == 0 ? 0 : -errno;
+    if (status == 0) {
+        long pid = syscall(SYS_clone, parentage, 0L, 0L, 0L, 0L);
+        if (pid == 0) {
+            wait_and_end(pipe);
+        }
+        status = pid < 0 ? -errno : 0;
+        (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    }
+    fd_close(&pipe[0]);
+    if (status < 0) {
+        fd_close(&pipe[1]);
+        return status;
+    }
+    *ret_ends = pipe[1];
+    return 0;
+}
+
+/* Without that process: what would linger since SO_LINGER says so does not. */
+static void calm(int fd)
+{
+    static const struct linger off = {0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);
+}
+
+void rights_close(int *fds, uint32_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    int ends = -1;
+    int status = start_undertaker(&ends);
+    if (status < 0 && log_pass(LOG_LEVEL_WARNING, "strays")) {
+        log_warning("descriptors that came with a message are closed without the help of a process: %s",
+                    strerror(-status));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (status < 0) {
+            calm(fds[i]);
+        }
+        fd_close(&fds[i]);
+    }
+    fd_close(&ends); /* last: its copies must be the last ones */
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
+/* Looks at the first part alone: without SO_PASSCRED and its like there is no other, and CMSG_NXTHDR may call a
+ * function that musl lacks. */
+uint32_t rights_take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
+{
+    struct cmsghdr *part = CMSG_FIRSTHDR(header);
+    if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
+        return 0;
+    }
+    size_t size = part->cmsg_len - CMSG_LEN(0);
+    memcpy(ret_fds, CMSG_DATA(part), size); /* the kernel wrote no more than the ancillary space */
+    return (uint32_t)(size / sizeof(int));
+}
+
+void rights_keep_in_line(int connection)
+{
+    static const int on = 1;
+    if (!are_refused) {
+        (void)setsockopt(connection, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* kernels before 5.15 have none */
+    }
+}
+
+ssize_t rights_receive(int connection, struct iovec *parts, size_t count)
+{
+    struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
+    if (are_refused) {
+        return recvmsg(connection, &header, MSG_DONTWAIT);
+    }
+    union rights_space space;
+    header.msg_control = space.bytes;
+    header.msg_controllen = sizeof space.bytes;
+    ssize_t got = recvmsg(connection, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got >= 0 && header.msg_controllen > 0) {
+        int error = errno;
+        int fds[RIGHTS_MAX];
+        uint32_t strays = rights_take(&header, fds);
+        if (strays > 0 && log_pass(LOG_LEVEL_WARNING, "rights")) {
+            log_warning("a client passes descriptors, which are closed");
+        }
+        rights_close(fds, strays);
+        errno = error;
+    }
+    return got;
+}
