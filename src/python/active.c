@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "python/loop.h"
+#include "python/stacks.h"
 #include "server/cancel.h"
 
 #include <errno.h>
@@ -46,6 +47,16 @@ static bool raise_here(uint32_t reason)
     return false;
 }
 
+/* Where the call is now is written before it is told: afterwards it cleans up. */
+static void show(const struct call *call, uint32_t reason, PyObject *arguments)
+{
+    PyObject *frame = PyTuple_GetItem(arguments, 1); /* borrowed: what the main thread runs */
+    if (reason != CANCEL_CLIENT_GONE && frame != NULL) {
+        stacks_write(call, frame);
+    }
+    PyErr_Clear();
+}
+
 /* Tells one call. False if that is by an exception, which is set. */
 static bool tell(struct call *call, uint32_t reason)
 {
@@ -66,10 +77,15 @@ static bool tell(struct call *call, uint32_t reason)
 static PyObject *on_cancel(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    (void)arguments;
     for (struct call *call = first; call != NULL; call = call->next) {
         uint32_t reason = call->told ? 0 : active_reason(call);
-        if (reason != 0 && !tell(call, reason)) {
+        if (reason == 0) {
+            continue;
+        }
+        call->told = true; /* a signal that comes meanwhile is not for it */
+        show(call, reason, arguments);
+        /* A thread may have ended its call meanwhile. It is not freed before this thread is back in the server. */
+        if (call->active && !tell(call, reason)) {
             return NULL;
         }
     }
@@ -217,6 +233,7 @@ static bool install_stacks(int stack)
 
 void active_install(int stack)
 {
+    stacks_use(stack);
     if (!install_signal() || !install_stacks(stack)) {
         PyErr_Clear();
         log_warning("functions cannot be cancelled softly here: one that runs too long is killed with its worker");

@@ -14,6 +14,9 @@
 
 enum { STACK_SIGNAL = 60, CANCEL_SIGNAL = 61 };
 
+/* Begins what the worker writes there of the call that is meant: in the log it comes before what faulthandler wrote. */
+#define STACK_MARK '\f'
+
 /* The reply to a request that ran longer than `limit` nanoseconds: processing_error, type HandlerTimeout. */
 void cancel_timeout_error(struct error *err, uint64_t limit);
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOG_AFTER       (30 * CLOCK_MS)
+#define LOG_AFTER       (100 * CLOCK_MS)
 #define ANSWER_AFTER    (150 * CLOCK_MS)
 #define TERM_AFTER      (1 * CLOCK_SECOND)
 #define KILL_AFTER      (2 * CLOCK_SECOND)

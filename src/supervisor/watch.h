@@ -2,7 +2,7 @@
  * Watching requests from outside the interpreter: deadlines, and clients that went away (faults W7, C2).
  *
  *   since + limit      the stack is dumped, an exception is raised in the function
- *           + 30 ms    one log line with that stack
+ *           + 100 ms   one log line with that stack
  *           + 150 ms   still running: the supervisor takes the connection and answers HandlerTimeout, or cuts
  *                      the stream
  *           + 1 s      still running: SIGTERM

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "server/cancel.h"
 #include "server/control.h"
 #include "supervisor/cgroup.h"
 
@@ -14,7 +15,11 @@
 
 #define LOST_AFTER (1 * CLOCK_SECOND) /* SIGKILL, without a death */
 
-enum { STACK_ROUNDS = 256 }; /* a whole pipe twice over: a process that writes for ever does not hold us */
+enum {
+    STACK_TEXT = 3 << 10, /* shown: longer than its line, a detail is cut at its beginning */
+    STACK_SIZE = 1 << 16, /* a whole pipe */
+    STACK_ROUNDS = 128,   /* another one: a process that writes for ever does not hold us */
+};
 
 static struct status_page *make_page(void)
 {
@@ -98,18 +103,34 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->oom_known = cgroup_oom_kills(&worker->oom_kills);
 }
 
+/* Without marks. Returns how much there is then, `limit` at most. */
+static size_t append(char *text, size_t limit, size_t used, const char *more, size_t size)
+{
+    for (size_t i = 0; i < size && used < limit; i++) {
+        if (more[i] != STACK_MARK) {
+            text[used++] = more[i];
+        }
+    }
+    return used;
+}
+
 void worker_read_stack(const struct worker *worker, char *text, size_t size)
 {
+    static char all[STACK_SIZE]; /* too large for a stack frame */
     size_t used = 0;
     ssize_t got;
-    while (used + 1 < size && (got = read(worker->stack, text + used, size - 1 - used)) > 0) {
+    while (used < sizeof all && (got = read(worker->stack, all + used, sizeof all - used)) > 0) {
         used += (size_t)got;
     }
-    text[used] = '\0';
     char rest[512];
     for (int i = 0; i < STACK_ROUNDS && read(worker->stack, rest, sizeof rest) > 0;
          i++) { /* what is too long for a line must not show in the next one */
     }
+    const char *mark = memchr(all, STACK_MARK, used);
+    size_t before = mark != NULL ? (size_t)(mark - all) : used;
+    size_t limit = size - 1 < STACK_TEXT ? size - 1 : STACK_TEXT;
+    size_t kept = append(text, limit, 0, all + before, used - before);
+    text[append(text, limit, kept, all, before)] = '\0';
 }
 
 void worker_end(struct worker *worker)

@@ -122,7 +122,8 @@ void worker_give(struct worker *worker, enum control_type type, int fd);
 /* A duplicate of the connection that has place `slot` on the page, as park_peek gives it. */
 int worker_peek(const struct worker *worker, uint32_t slot);
 
-/* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. */
+/* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. What was
+ * written of one call (STACK_MARK) comes first; not more than fits into a line of the log. */
 void worker_read_stack(const struct worker *worker, char *text, size_t size);
 
 /* Signals the process. What else is in its process group has its time once it is dead (remains.h). */

@@ -209,6 +209,9 @@ static void stacks_are_read_as_text_and_long_ones_cut(void **state)
     assert_int_equal(write(ends[1], "fifteen bytes..", 15), 15);
     worker_read_stack(&worker, text, sizeof text);
     assert_string_equal(text, "fifteen bytes..");
+    assert_int_equal(write(ends[1], "all\fthe one\f", 12), 12); /* of all threads; of the call that is meant */
+    worker_read_stack(&worker, text, sizeof text);
+    assert_string_equal(text, "the oneall");
     static char large[60000];
     memset(large, 'x', sizeof large);
     assert_int_equal(write(ends[1], large, sizeof large), sizeof large);

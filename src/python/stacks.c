@@ -1,0 +1,34 @@
+#include "python/stacks.h"
+
+#include "python/glue.h"
+
+static int descriptor = -1;
+static PyObject *names; /* of the glue; NULL before the first call */
+
+void stacks_use(int pipe) { descriptor = pipe; }
+
+static PyObject *find_report(void)
+{
+    if (names == NULL) {
+        names = PyDict_New();
+        PyObject *builtins = PyImport_ImportModule("builtins");
+        if (names == NULL || builtins == NULL || PyDict_SetItemString(names, "__builtins__", builtins) != 0 ||
+            glue_run(glue_stacks, "asya_runtime stacks", names) != 0) {
+            Py_CLEAR(names);
+        }
+        Py_XDECREF(builtins);
+    }
+    return names != NULL ? PyDict_GetItemString(names, "report") : NULL; /* borrowed */
+}
+
+void stacks_write(const struct call *call, PyObject *frame)
+{
+    PyObject *report = descriptor >= 0 ? find_report() : NULL;
+    PyObject *task = call->place == CALL_TASK && call->task != NULL ? call->task : Py_None;
+    PyObject *own = call->place == CALL_THREAD ? Py_None : frame;
+    PyObject *arguments = report != NULL ? Py_BuildValue("(iOkO)", descriptor, task, call->thread, own) : NULL;
+    PyObject *done = arguments != NULL ? PyObject_Call(report, arguments, NULL) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(arguments);
+}
