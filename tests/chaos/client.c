@@ -32,8 +32,8 @@ enum {
     KEPT_USES = 60,
     PIPELINE_ONE_IN = 3,
     IDLE_ONE_IN = 20,
-    IDLE_BEFORE_US = 1000, /* the moments around the end of the idle time */
-    IDLE_SPREAD_US = 4000,
+    IDLE_BEFORE_US = 2000, /* the moments around the end of the idle time */
+    IDLE_SPREAD_US = 15000,
     STREAM_AMONG_ONE_IN = 25, /* a stream on a connection that was kept, which it ends */
 };
 
