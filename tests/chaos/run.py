@@ -77,10 +77,12 @@ class Killer(threading.Thread):
         self.stops = 0
 
     def run(self):
-        while not self.over.wait(self.chance.uniform(0.2, 1.8) * self.pause):
+        up = 1  # workers; one that is left alone does not get the strikes of those that load
+        while not self.over.wait(self.chance.uniform(0.2, 1.8) * self.pause / up):
             if self.chance.random() < 0.02:  # long enough for a hang to be ended by its time limit
                 self.over.wait(self.chance.uniform(0.5, 2.5))
             victims = [pid for pid in self.server.worker_pids() if has_begun(pid) or self.chance.random() < 0.02]
+            up = max(len(victims), 1)
             if victims:
                 self.strike(self.chance.choice(victims))
 
@@ -179,7 +181,7 @@ def run_leg(arguments, seed, requests, workers, shape, kind):
         for _ in range(50):
             server.result({"number": 1, "do": "echo", "events": 0, "fill": 0})
         before = state(server)
-        killer = Killer(server, arguments.pause / 1000 / workers, chance)
+        killer = Killer(server, arguments.pause / 1000, chance)
         if not is_calm:
             killer.start()
         client = run_clients(arguments, server, seed, requests, shape, kind)
