@@ -208,19 +208,20 @@ static void note_starving(struct server *server, int error)
     } else if (server->starving_since == CLOCK_NEVER) {
         server->starving_since = now;
     } else if (!server->starved && now - server->starving_since >= STARVED_AFTER && server->config->control >= 0) {
+        set_full(server, FULL_STARVED); /* before it is told, for who hears it looks at the page */
         server->starved = control_send(server->config->control, CONTROL_STARVED, NULL, 0) == 0;
     }
 }
 
 /* No place, no descriptor, no memory for one more: the backlog keeps the clients until there is, or the supervisor
- * takes them. `error` is 0 for a place. */
+ * takes them. `error` is 0 for a place, EPIPE for a listening socket that was shut down. */
 static void pause_accepting(struct server *server, int error)
 {
-    if (error != 0) {
+    if (error != 0 && error != EPIPE) { /* of that the supervisor tells */
         log_once(server, "accepting pauses", error);
     }
-    note_starving(server, error);
     set_accepting(server, false);
+    note_starving(server, error);
     set_full(server, server->starved ? FULL_STARVED : FULL_FOR_NOW);
     server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
 }

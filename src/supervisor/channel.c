@@ -41,6 +41,7 @@ static void channel_worker_starved(struct supervisor *supervisor, struct worker 
               "allows, or has lowered that; look for files and sockets it does not close, with ls -l /proc/%d/fd",
               worker->index, (int)worker->pid, (int)worker->pid);
     replace_worker(supervisor, worker, "its function has used up the descriptors");
+    supervisor_show_readiness(supervisor);
 }
 
 static void channel_obey(struct supervisor *supervisor, struct worker *worker, const struct control_message *message,

@@ -225,9 +225,9 @@ void desk_accept(struct supervisor *supervisor)
 static uint64_t attend(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
-    bool is_ready = is_anybody_ready(supervisor); /* what health says */
-    bool has_room = is_ready;                     /* in the queue, as far as we have seen in this round */
-    bool patient = is_wanted(supervisor);         /* nobody takes the silent ones, who may still ask for health */
+    bool is_ready = supervisor_is_serving(supervisor); /* what health says */
+    bool has_room = is_anybody_ready(supervisor);      /* in the queue, as far as we have seen in this round */
+    bool patient = is_wanted(supervisor);              /* nobody takes the silent ones, who may still ask for health */
     bool is_time = supervisor->desk_looks_at <= now;
     uint32_t undecided = 0;
     uint64_t next = CLOCK_NEVER;

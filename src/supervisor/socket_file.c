@@ -19,7 +19,7 @@
 void supervisor_show_readiness(struct supervisor *supervisor)
 {
     const char *path = supervisor->options->ready_file;
-    if (supervisor->phase != PHASE_SERVING || supervisor_count(supervisor, WORKER_READY) == 0) {
+    if (supervisor->phase != PHASE_SERVING || !supervisor_is_serving(supervisor)) {
         readyfile_remove(path);
         return;
     }

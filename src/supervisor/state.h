@@ -61,6 +61,10 @@ struct supervisor {
 /* How many workers are in a state. */
 uint32_t supervisor_count(const struct supervisor *supervisor, enum worker_state state);
 
+/* What health and the ready-file say: a worker is ready, and takes requests. One whose function holds its descriptors
+ * is to be replaced and takes none. */
+bool supervisor_is_serving(const struct supervisor *supervisor);
+
 /* Begins to stop: not ready at once; who is being served, or has connected, is still answered. */
 void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit_code);
 

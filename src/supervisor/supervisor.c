@@ -26,6 +26,18 @@ uint32_t supervisor_count(const struct supervisor *supervisor, enum worker_state
     return count;
 }
 
+bool supervisor_is_serving(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_READY &&
+            atomic_load_explicit(&worker->page->full, memory_order_relaxed) != FULL_STARVED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_any_alive(const struct supervisor *supervisor)
 {
     return supervisor_count(supervisor, WORKER_DOWN) < supervisor->worker_count;

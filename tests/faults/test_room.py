@@ -127,6 +127,21 @@ def test_a_worker_whose_function_holds_all_descriptors_is_replaced(runtime):
         assert processes.eventually(lambda: not set(first) & set(server.worker_pids()), client.PATIENCE)
 
 
+def test_health_says_no_while_the_only_worker_can_take_nobody(runtime, tmp_path):
+    """Its successor loads for two seconds; who asks for something waits for that."""
+    (tmp_path / "slow_again.py").write_text(
+        "import os, resource, time\nif os.path.exists('mark'): time.sleep(2)\nopen('mark', 'w').close()\n"
+        "def process(payload):\n    if payload == 0: resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))\n"
+        "    return payload\n")
+    with runtime("slow_again", cwd=tmp_path, wrapper=("prlimit", "--nofile=256:256"), expect_log=[STARVED],
+                 allow_log=GAVE_WAY) as server, server.connect() as waiting:
+        assert server.result(0) == 0
+        waiting.send(b"1 ")
+        assert processes.eventually(lambda: health(server)[0].startswith(b"HTTP/1.1 503 "), client.PATIENCE)
+        assert waiting.reply() == {"status": "ok", "result": 1}
+        assert processes.eventually(lambda: health(server)[0] == b"HTTP/1.1 200 OK", client.PATIENCE)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_reply_is_lost_to_a_thread_that_takes_each_free_descriptor(runtime, workers):
     """Also of those that the supervisor hands on: a message is taken from the queue though no number is left for it."""

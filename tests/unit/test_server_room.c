@@ -385,6 +385,33 @@ static void a_worker_whose_clients_hold_the_descriptors_does_not(void **state)
     (void)capture_end();
 }
 
+/* The function has closed the log's descriptor, the connection gets its number, and there is none above to move it to:
+ * one reply, and no line of the log in it. */
+static void who_cannot_be_moved_above_the_standard_descriptors_gets_one_reply(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(16);
+    serving_start(serving);
+    assert_int_equal(client_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
+    serving_await_slot(serving, 0, SLOT_FREE);
+    int fresh = client_make();
+    int log = dup(STDERR_FILENO);
+    descriptors_limit(0);
+    close(STDERR_FILENO);
+    client_dial(serving, fresh);
+    assert_true(client_send(fresh, "[2]", 3));
+    char reply[REPLY_SIZE];
+    size_t size = client_read(fresh, reply, sizeof reply);
+    usleep(20000); /* for the line of the log, which goes nowhere */
+    (void)dup2(log, STDERR_FILENO);
+    descriptors_allow();
+    close(log);
+    close(fresh);
+    assert_true(size != (size_t)-1 && json_check(reply, size));
+    assert_non_null(strstr(reply, "\"out_of_memory\""));
+    assert_true(serving_stop(serving));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +421,7 @@ int main(void)
         DESCRIPTOR_TEST(without_descriptors_the_idle_give_way_at_once),
         DESCRIPTOR_TEST(without_descriptors_the_slow_give_way_after_a_while_and_it_is_full_until_then),
         DESCRIPTOR_TEST(nobody_gives_way_to_nobody),
+        DESCRIPTOR_TEST(who_cannot_be_moved_above_the_standard_descriptors_gets_one_reply),
         DESCRIPTOR_TEST(a_worker_whose_function_holds_the_descriptors_says_so),
         DESCRIPTOR_TEST(a_worker_whose_clients_hold_the_descriptors_does_not),
     };
