@@ -478,6 +478,23 @@ static void line_write(enum log_level level, const struct line *line)
     unlock();
 }
 
+void log_verbatim(const char *text, size_t size)
+{
+    lock();
+    while (size > 0) {
+        struct line line;
+        const char *newline = memchr(text, '\n', size < LOG_LINE_SIZE ? size : LOG_LINE_SIZE);
+        line.size = newline != NULL ? (size_t)(newline - text) : text_cut(text, size, LOG_LINE_SIZE - 1);
+        memcpy(line.bytes, text, line.size);
+        text += line.size + (newline != NULL);
+        size -= line.size + (newline != NULL);
+        line.bytes[line.size++] = '\n';
+        put(LOG_LEVEL_ERROR, &line);
+    }
+    flush(clock_now());
+    unlock();
+}
+
 __attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level level, const char *format,
                                                                   va_list arguments)
 {

@@ -66,6 +66,10 @@ void log_tend(uint64_t now);
 /* Before the process ends: writes what waits, for as long as somebody reads it, but no longer than a second. */
 void log_finish(void);
 
+/* Text that is not the log's own (a traceback as Python prints it), line by line as it is, in its place between the
+ * log's lines. Lines longer than LOG_LINE_SIZE are cut in two. */
+void log_verbatim(const char *text, size_t size);
+
 /* Which request a line is about; either may be empty. Both come from outside: they are escaped, and cut to
  * LOG_NAME_MAX bytes each. */
 struct log_request {

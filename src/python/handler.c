@@ -116,13 +116,31 @@ static struct raised raised_take(void)
     return raised;
 }
 
-/* The traceback as Python itself would print it; not PyErr_Print, which obeys SystemExit. */
+/* The traceback as Python itself would print it, but through the log, which waits for no reader: a worker that stood
+ * here would never be started again. */
 static void raised_print(const struct raised *raised)
 {
     call_on_stream("stdout", "flush");
-    PyErr_Display(raised->type, raised->value, raised->traceback);
-    PyErr_Clear();
     call_on_stream("stderr", "flush");
+    PyObject *traceback = raised->traceback != NULL ? raised->traceback : Py_None;
+    PyObject *module = PyImport_ImportModule("traceback");
+    PyObject *lines =
+        module != NULL ? PyObject_CallMethod(module, "format_exception", "OOO", raised->type, raised->value, traceback)
+                       : NULL;
+    PyObject *empty = lines != NULL ? PyUnicode_FromString("") : NULL;
+    PyObject *joined = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
+    PyObject *bytes = joined != NULL ? PyUnicode_AsEncodedString(joined, "utf-8", "backslashreplace") : NULL;
+    char *text;
+    Py_ssize_t size;
+    if (bytes != NULL && PyBytes_AsStringAndSize(bytes, &text, &size) == 0) {
+        log_verbatim(text, (size_t)size);
+    }
+    PyErr_Clear(); /* it cannot be had: the line that names the exception follows */
+    Py_XDECREF(bytes);
+    Py_XDECREF(joined);
+    Py_XDECREF(empty);
+    Py_XDECREF(lines);
+    Py_XDECREF(module);
 }
 
 static void raised_done(struct raised *raised)

@@ -98,6 +98,20 @@ def test_a_request_that_runs_is_answered_before_the_stop_though_nobody_reads(run
         assert server.wait(5) == 0
 
 
+def test_a_load_that_fails_is_tried_again_though_nobody_reads(runtime, tmp_path):
+    module = tmp_path / "fickle.py"
+    good = "def run(code):\n    import os\n    return os._exit(3) if code == 'die' else code\n"
+    module.write_text(good)
+    env = {"PYTHONPATH": str(tmp_path), "ASYA_READ_TIMEOUT": "60"}
+    with _standard_error("a full pipe") as (end, _), runtime("fickle:run", env=env, stderr=end) as server:
+        assert server.result(1) == 1
+        module.write_text("raise RuntimeError('x' * 100000)\n")
+        assert server.call("die")["type"] == "WorkerExited"
+        time.sleep(0.3)
+        module.write_text(good + "# and another size\n")
+        assert server.result(2) == 2
+
+
 class _Reader(threading.Thread):
     """Reads so much at a time, and no faster than that."""
 

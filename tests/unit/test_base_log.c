@@ -410,6 +410,32 @@ static void a_short_detail_is_whole(void **state)
     assert_string_equal(message_of(line, "ERROR") + 3, detail);
 }
 
+static void text_of_others_is_written_line_by_line(void **state)
+{
+    (void)state;
+    static char text[2 * LOG_LINE_SIZE];
+    char line[LOG_LINE_SIZE + 1];
+    log_verbatim("one\n\n  two\xC3\xA9\nthree", 18);
+    static const char *const lines[] = {"one", "", "  two\xC3\xA9", "three"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        next_line(line);
+        assert_string_equal(line, lines[i]);
+    }
+    for (size_t size = LOG_LINE_SIZE - 3; size < LOG_LINE_SIZE + 3; size++) {
+        memset(text, 'a', size);
+        text[size] = '\n';
+        log_verbatim(text, size + 1);
+        size_t got = next_line(line);
+        if (got < size) {
+            got += next_line(line);
+        }
+        assert_int_equal(got, size);
+        assert_true(is_silent());
+    }
+    log_verbatim(text, 0);
+    assert_true(is_silent());
+}
+
 static void a_line_that_cannot_be_written_is_dropped(void **state)
 {
     (void)state;
@@ -496,6 +522,7 @@ int main(void)
         LOG_TEST(no_format_or_message_overruns_at_any_length),
         LOG_TEST(a_long_detail_keeps_its_end),
         LOG_TEST(a_short_detail_is_whole),
+        LOG_TEST(text_of_others_is_written_line_by_line),
         LOG_TEST(a_line_about_a_request_names_it),
         LOG_TEST(names_are_cut_and_leave_room_for_the_message),
         LOG_TEST(a_line_that_cannot_be_written_is_dropped),
