@@ -46,24 +46,31 @@ static void list_remove(struct conn_list *list, struct conn *conn)
     conn->previous = conn->next = NULL;
 }
 
-static void list_append(struct conn_list *list, struct conn *conn)
+/* By the deadline: nearly always last. */
+static void list_insert(struct conn_list *list, struct conn *conn)
 {
-    conn->previous = list->last;
-    conn->next = NULL;
-    *(list->last != NULL ? &list->last->next : &list->first) = conn;
-    list->last = conn;
+    struct conn *before = list->last;
+    while (before != NULL && before->deadline > conn->deadline) {
+        before = before->previous;
+    }
+    conn->previous = before;
+    conn->next = before != NULL ? before->next : list->first;
+    *(before != NULL ? &before->next : &list->first) = conn;
+    *(conn->next != NULL ? &conn->next->previous : &list->last) = conn;
 }
 
-static uint64_t span_of(const struct conn_host *host, enum conn_state state)
+static uint64_t span_of(const struct conn *conn, enum conn_state state)
 {
+    const struct conn_host *host = conn->host;
     switch (state) {
     case CONN_READING:
         return host->read_timeout;
     case CONN_REJECTING:
         return REJECT_TIMEOUT;
     case CONN_WRITING:
-    case CONN_FLUSHING:
         return host->write_timeout;
+    case CONN_FLUSHING:
+        return host->write_timeout - conn->waited;
     case CONN_DRAINING:
         return DRAIN_TIMEOUT;
     case CONN_YIELDING:
@@ -76,11 +83,15 @@ static uint64_t span_of(const struct conn_host *host, enum conn_state state)
 void conn_enter(struct conn *conn, enum conn_state state)
 {
     struct conn_host *host = conn->host;
-    uint64_t span = span_of(host, state);
+    if (conn->state == CONN_FLUSHING) {
+        uint64_t now = clock_now();
+        conn->waited = host->write_timeout - (conn->deadline > now ? conn->deadline - now : 0);
+    }
+    uint64_t span = span_of(conn, state);
     list_remove(&host->lists[conn->state], conn);
     conn->state = state;
     conn->deadline = span == CLOCK_NEVER ? CLOCK_NEVER : clock_after(clock_now(), span);
-    list_append(&host->lists[state], conn);
+    list_insert(&host->lists[state], conn);
     budget_count(conn);
 }
 
@@ -447,7 +458,7 @@ struct conn *conn_accept(struct conn_host *host, int fd, bool kept)
     conn->in = buffer_make(INTAKE_LIMIT(host->max_message));
     conn->out = buffer_make(REPLY_LIMIT);
     conn->deadline = clock_after(clock_now(), host->read_timeout);
-    list_append(&host->lists[CONN_READING], conn);
+    list_insert(&host->lists[CONN_READING], conn);
     host->count++;
     rights_keep_in_line(fd);
     intake_begin(conn);
@@ -567,8 +578,7 @@ static void expire_request(struct conn *conn)
 static void expire_output(struct conn *conn)
 {
     const struct conn_host *host = conn->host;
-    log_client("server_error", "a reply was not read within %llu ms (ASYA_WRITE_TIMEOUT); %zu of %zu bytes were sent",
-               (unsigned long long)(host->write_timeout / CLOCK_MS), conn->sent, conn->head_size + conn->out.size);
+    output_log_unread(conn);
     if (!is_in_service(conn)) {
         conn_close(conn);
         return;

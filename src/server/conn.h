@@ -16,9 +16,10 @@
  *
  * REJECTING is READING once no JSON value can come of it: one more second for the end of the input, then the refusal.
  * YIELDING is READING for whom others come first: many requests in a row have come on this connection.
- * READING has ASYA_READ_TIMEOUT for the whole request, WRITING and FLUSHING have ASYA_WRITE_TIMEOUT for what is to be
- * written, DRAINING discards what a client still sends, so that it gets to read its refusal, within bounds of time and
- * bytes.
+ * READING has ASYA_READ_TIMEOUT for the whole request, WRITING has ASYA_WRITE_TIMEOUT for what is to be written, and
+ * FLUSHING has it for the whole stream: the times in which the client was waited for add up, since a function that is
+ * made to wait keeps its place from all others. DRAINING discards what a client still sends, so that it gets to read
+ * its refusal, within bounds of time and bytes.
  *
  * A connection whose request arrives in one piece never enters the epoll set: accept, read, answer, write, close.
  *
@@ -100,6 +101,7 @@ struct conn {
     uint64_t paused_at;    /* of the first pause of this request; 0: there was none */
     uint64_t sequence;     /* of the request the service has */
     uint64_t deadline;     /* of the state */
+    uint64_t waited;       /* ns that the client of a stream was waited for, before this state */
     void *data;            /* the service's own */
     struct conn *previous; /* in the list of its state, oldest deadline first */
     struct conn *next;
@@ -147,7 +149,7 @@ struct conn_host {
     uint16_t sibling[SLOTS_MAX];         /* by slot: the next one parked in the same, round in a ring */
     uint8_t open[SLOTS_MAX];             /* by lead: connections parked in it that are not closed yet */
     int control;                         /* where the supervisor is told to watch, or -1 */
-    struct conn_list lists[CONN_STATES]; /* deadlines of one state have one length, so a list is in order */
+    struct conn_list lists[CONN_STATES]; /* each in the order of its deadlines */
     struct conn *spare;                  /* closed connections, kept for the next ones */
     struct conn *closed;                 /* closed during this round of events: reused after it */
     uint32_t count;                      /* connections open */

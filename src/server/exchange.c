@@ -135,14 +135,16 @@ size_t exchange_pending(const struct conn *conn) { return conn->out.size - conn-
 
 bool exchange_flush(struct conn *conn)
 {
-    uint64_t deadline = clock_after(clock_now(), conn->host->write_timeout);
-    while (!conn->gone && exchange_pending(conn) > 0) {
+    while (!conn->gone && exchange_pending(conn) > 0) { /* so it is FLUSHING, and has a deadline */
         struct pollfd look = {.fd = conn->fd, .events = POLLOUT};
-        int ready = poll(&look, 1, clock_timeout(clock_now(), deadline));
+        int ready = poll(&look, 1, clock_timeout(clock_now(), conn->deadline));
         if (ready < 0 && errno == EINTR) {
             return true;
         }
-        if (ready < 0 || slot_is_answered(conn) || (ready == 0 && clock_now() >= deadline)) {
+        if (ready < 0 || slot_is_answered(conn)) {
+            conn->gone = true;
+        } else if (clock_now() >= conn->deadline) {
+            output_log_unread(conn);
             conn->gone = true;
         } else if (ready > 0) {
             (void)push(conn);

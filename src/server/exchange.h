@@ -33,7 +33,10 @@ bool exchange_event(struct conn *conn, struct view name, struct view json);
 /* Bytes of the stream the client has not taken yet. */
 size_t exchange_pending(const struct conn *conn);
 
-/* Waits until the client has taken all of them, or a signal comes: then bytes are pending still, and the caller looks
+/* The times in which a stream waits for its client, here or between events, add up: when they have come to
+ * ASYA_WRITE_TIMEOUT the client counts as gone.
+ *
+ * Waits until the client has taken all of them, or a signal comes: then bytes are pending still, and the caller looks
  * what it was. False if the client is gone or its time to read is over. For functions that run on the server's thread;
  * release the GIL around it. */
 bool exchange_flush(struct conn *conn);

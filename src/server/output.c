@@ -1,5 +1,6 @@
 #include "server/output.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "server/outlet.h"
 #include "server/slot.h"
@@ -62,6 +63,19 @@ enum output_step output_stream(struct conn *conn)
         slot_set(conn, SLOT_STREAMING);
     }
     return step;
+}
+
+void output_log_unread(const struct conn *conn)
+{
+    uint64_t limit = conn->host->write_timeout / CLOCK_MS;
+    if (conn->state == CONN_FLUSHING) {
+        log_client("server_error", "a stream has waited for its client for %llu ms in all (ASYA_WRITE_TIMEOUT)",
+                   (unsigned long long)limit);
+    } else {
+        log_client("server_error",
+                   "a reply was not read within %llu ms (ASYA_WRITE_TIMEOUT); %zu of %zu bytes were sent",
+                   (unsigned long long)limit, conn->sent, conn->head_size + conn->out.size);
+    }
 }
 
 static void client_gone(struct conn *conn)

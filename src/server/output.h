@@ -24,6 +24,9 @@ void output_small(struct conn *conn, struct view bytes);
  * stream meanwhile. */
 enum output_step output_stream(struct conn *conn);
 
+/* Says that the client has not read in time. */
+void output_log_unread(const struct conn *conn);
+
 /* The client can take more of a reply or stream that waits. */
 void output_resume(struct conn *conn);
 

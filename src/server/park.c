@@ -120,6 +120,7 @@ static void keep_connections(struct park_group *group)
 
 static int receive(int fd, struct park_group *ret_group, int flags)
 {
+    *ret_group = (struct park_group){.count = 0};
     struct iovec part = {.iov_base = ret_group->slots, .iov_len = sizeof ret_group->slots};
     union rights_space space;
     struct msghdr header = {

@@ -11,8 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PASSRIGHTS 83 /* SO_PASSRIGHTS of <asm-generic/socket.h>, which is newer than the headers this is built with   \
-                       */
+#define PASSRIGHTS                                                                                                     \
+    83 /* SO_PASSRIGHTS of <asm-generic/socket.h>, which is newer than the headers this is built with                  \
+        */
 
 static bool are_refused; /* by the kernel */
 

@@ -37,8 +37,8 @@ void rights_in_worker(void);
 /* Whether a client may pass descriptors. */
 bool rights_may_come(void);
 
-/* A connection that was accepted, before it is read: its urgent data, which would be dropped with all that is attached to it, is to come
- * in its turn. */
+/* A connection that was accepted, before it is read: its urgent data, which would be dropped with all that is attached
+ * to it, is to come in its turn. */
 void rights_keep_in_line(int connection);
 
 /* recvmsg() without waiting, for what a client sends: closes the descriptors that came with it. */

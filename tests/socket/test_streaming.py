@@ -1,5 +1,6 @@
 """Generators over HTTP: events to the byte, the yield protocol, who waits for whom, and streams that are cut (wire
 contract, section 3)."""
+import contextlib
 import json
 import pathlib
 import shutil
@@ -270,6 +271,29 @@ def test_a_client_that_leaves_between_two_events_is_noticed(runtime, name, concu
         assert processes.eventually(lambda: noted(server) == -7, 9)
         assert time.monotonic() - started < 8, "it slept to its end"
         assert payloads(server, "yield 'on'") == ["on"]
+
+
+def test_a_client_that_reads_now_and_then_does_not_hold_its_place_for_ever(runtime):
+    """It is within the limit each time, and its waits are added up."""
+    with runtime("yields:run", env={"ASYA_WRITE_TIMEOUT": "1"}, worker_descriptors=True,
+                 allow_log=["WARNING .*ASYA_WRITE_TIMEOUT", "(ERROR|WARNING) .*"]) as server:
+        body = json.dumps(hops("for n in range(100000): yield 'x' * 60000")).encode()
+        with server.connect() as connection:
+            connection.send(b"POST /invoke HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            over = threading.Event()
+
+            def read_now_and_then():
+                with contextlib.suppress(OSError):
+                    while not over.wait(0.2) and connection.receive(250000):
+                        pass
+
+            reader = threading.Thread(target=read_now_and_then)
+            reader.start()
+            try:
+                assert payloads(server, "yield 'served'") == ["served"]
+            finally:
+                over.set()
+                reader.join()
 
 
 # -- streams that somebody else ends --------------------------------------------------------------------------------------

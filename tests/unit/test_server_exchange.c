@@ -821,6 +821,40 @@ static void who_does_not_read_its_stream_in_time_is_cut_off(void **state)
     assert_int_equal(capture_count(capture_end(), "ASYA_WRITE_TIMEOUT"), 1);
 }
 
+/* It takes all it is given, but each time only after a while that is well within the limit. */
+static void the_times_in_which_a_stream_waits_add_up(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 40 };
+    static char bytes[1 << 18];
+    bool gone = false;
+    int round = 0;
+    capture_begin();
+    struct serving *serving = serving_make(4);
+    serving->config.write_timeout = 500 * CLOCK_MS;
+    serving_start(serving);
+    int fd = begin_stream(serving);
+    for (; round < ROUNDS && !gone; round++) {
+        uint32_t resumed = serving->resumed;
+        for (int i = 0; i < 4 && stream_filler(serving, 200000) != (size_t)-1; i++) {
+        }
+        (void)poll(NULL, 0, 50);
+        while (serving->resumed == resumed) { /* until it has all, or has been given up */
+            if (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) == 0) {
+                break;
+            }
+        }
+        serving_do(serving, look_whether_gone, &gone);
+    }
+    assert_true(gone);
+    assert_in_range(round, 2, ROUNDS - 1);
+    serving_do(serving, end_cut, NULL);
+    close(fd);
+    serving_await_slot(serving, 0, SLOT_FREE);
+    assert_true(serving_stop(serving));
+    assert_int_equal(capture_count(capture_end(), "ASYA_WRITE_TIMEOUT"), 1);
+}
+
 static void the_time_to_read_also_ends_behind_the_end_of_a_stream(void **state)
 {
     (void)state;
@@ -1107,6 +1141,7 @@ int main(void)
         DESCRIPTOR_TEST(the_end_of_a_stream_waits_for_the_events_before_it),
         DESCRIPTOR_TEST(who_does_not_read_its_stream_in_time_is_cut_off),
         DESCRIPTOR_TEST(the_time_to_read_also_ends_behind_the_end_of_a_stream),
+        DESCRIPTOR_TEST(the_times_in_which_a_stream_waits_add_up),
         DESCRIPTOR_TEST(a_client_that_leaves_its_stream_is_noticed_while_nothing_is_sent),
         DESCRIPTOR_TEST(a_client_that_leaves_while_events_wait_is_noticed),
         DESCRIPTOR_TEST(a_service_may_end_a_stream_from_within_resume),
