@@ -122,6 +122,9 @@ void verdict_count(enum verdict verdict, const struct order *order, const char *
                    const char *reason)
 {
     counts[verdict]++;
+    if (verdict == VERDICT_CUT && order->events == 0) {
+        verdict_cut_by(0);
+    }
     bool is_bad = verdict > VERDICT_DISCONNECTED && verdict < VERDICTS;
     if (is_bad && atomic_fetch_add(&shown, 1) < SHOWN_MAX) {
         (void)fprintf(stderr, "asya-chaos: %lld %s: number %llu (%s%s, %s) -> %.400s (%s)\n", wall_ms(), names[verdict],

@@ -33,7 +33,7 @@ enum verdict verdict_of_other(const struct order *order, enum form form, const c
 /* Judges a whole reply, which ends with a NUL. */
 enum verdict verdict_of(const struct order *order, enum form form, const char *reply, size_t size, bool shared);
 
-/* Counts it. A bad one is shown with its reply and `reason`. */
+/* Counts it, and the cut of a long reply as verdict_cut_by() does. A bad one is shown with its reply and `reason`. */
 void verdict_count(enum verdict verdict, const struct order *order, const char *way, const char *reply,
                    const char *reason);
 
@@ -44,7 +44,8 @@ void verdict_unsolicited(const char *way, const char *bytes, const char *reason)
  * that the connection closes. */
 void verdict_sent_again(bool was_closed);
 
-/* A stream that was cut, by the worker that had sent events of it; 0: none of its events had come. */
+/* A stream that was cut, by the worker that had sent events of it; 0: none of its events had come, or it is a long
+ * reply, which does not tell. */
 void verdict_cut_by(int worker);
 
 /* A clock, and how long it took since it said `begun`: of an exchange, from its sending to its last reply. */
