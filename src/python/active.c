@@ -9,6 +9,8 @@
 #include <pythread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static PyObject *timeout_class;
 static PyObject *gone_class;
@@ -177,10 +179,16 @@ static void (*python_handler)(int);
 static struct server *volatile waiting;
 static _Atomic bool news;
 
-/* CPython's own handler only makes a note; threads and the event loop have the main thread wait elsewhere. */
+/* CPython's own handler only makes a note; threads and the event loop have the main thread wait elsewhere. The kernel
+ * gives a signal to another thread while the main one has one to take, as STACK_SIGNAL, which comes just before: that
+ * would wake nobody from the sleep or read the function is in. */
 static void on_signal(int number)
 {
     int kept = errno;
+    long process = getpid();
+    if (syscall(SYS_gettid) != process) {
+        (void)syscall(SYS_tgkill, process, process, (long)number);
+    }
     struct server *server = waiting;
     python_handler(number);
     atomic_store_explicit(&news, true, memory_order_release);

@@ -190,6 +190,16 @@ def test_the_line_says_first_where_the_request_is_of(runtime, handler, told):
         assert re.search("asked to stop; " + told, line.text), line.text
 
 
+def test_a_function_with_threads_of_its_own_hears_of_its_limit(limited):
+    """The signal may be given to one of those: the function sleeps in another."""
+    limited.result("import threading, time\nfor _ in range(20):\n"
+                   "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()")
+    workers = limited.worker_pids()
+    for _ in range(6):
+        assert limited.call("import time\ntime.sleep(60)")["type"] == "HandlerTimeout"
+    assert limited.worker_pids() == workers
+
+
 def test_the_line_says_first_which_thread_it_is_of_several(runtime):
     env = {"ASYA_HANDLER_TIMEOUT": LIMIT, "ASYA_CONCURRENCY": 4}
     with runtime("stuck:in_one_thread_of_many", env=env, allow_log=["(WARNING|ERROR) .*"]) as server:
