@@ -441,7 +441,9 @@ void conn_turn_away(const struct conn_host *host, int fd)
 struct conn *conn_accept(struct conn_host *host, int fd, bool kept)
 {
     struct conn *conn = host->spare;
-    if (conn != NULL) {
+    if (host->page != NULL && host->free_count == 0) {
+        conn = NULL; /* no caller lets it come to this: everybody has a place on the page */
+    } else if (conn != NULL) {
         host->spare = conn->next;
     } else {
         conn = malloc(sizeof *conn);

@@ -67,6 +67,7 @@ struct server {
     bool draining;
     bool retiring; /* accepts no more; the next worker takes what nobody has read */
     bool asked_to_retire;
+    bool overwritten; /* the function has written over the page */
     bool stopped;
     bool turning; /* in server_turn() */
     bool left;    /* this is a child's copy */
@@ -374,6 +375,21 @@ static void retire(struct server *server)
     set_accepting(server, false);
 }
 
+/* The function has written over the page: the supervisor ends this process for that, and nobody else is to come to it
+ * until then. */
+static void look_at_page(struct server *server)
+{
+    const struct status_page *page = server->config->page;
+    if (page == NULL || server->retiring || status_is_intact(page)) {
+        return;
+    }
+    server->overwritten = true;
+    retire(server);
+    if (server->config->control >= 0) {
+        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* else it looks in a second */
+    }
+}
+
 /* After so many requests the worker asks to be replaced, and serves on until its successor is ready; not at a stop,
  * where it has none. */
 static void count_requests(struct server *server)
@@ -445,6 +461,7 @@ static void learn_group_size(struct server *server, uint32_t size, uint32_t take
 /* It stays unread, for the next worker. One that is not parked would be lost: nobody looks at it again. */
 static bool is_left(struct server *server, const struct conn *conn)
 {
+    look_at_page(server);
     if (!server->retiring) {
         return false;
     }
@@ -479,6 +496,7 @@ static enum accepted accept_some(struct server *server, enum accepted (*take)(st
 {
     const struct server_config *config = server->config;
     for (uint32_t i = 0; i < size; i++) {
+        look_at_page(server);
         if (is_busy(server) || server->retiring) {
             set_accepting(server, false); /* until a request ends */
             return ACCEPT_PAUSED;
@@ -621,7 +639,8 @@ static void dispatch(struct server *server, const struct epoll_event *event)
         return;
     }
     struct conn *conn = event->data.ptr;
-    if (server->awaited != NULL && is_unread(conn)) {
+    look_at_page(server);
+    if ((server->awaited != NULL || server->overwritten) && is_unread(conn)) {
         conn_watch(conn, 0); /* likewise: unread, it can go to another worker */
         return;
     }
@@ -838,6 +857,7 @@ bool server_turn(struct server *server, bool wait)
     resume(server, looked);
     conn_round_end(host);
     server->turning = false;
+    look_at_page(server);
     return !server->stopped && !is_drained(server);
 }
 

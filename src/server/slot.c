@@ -72,10 +72,6 @@ void slot_enter(struct conn *conn)
     if (host->page == NULL) {
         return;
     }
-    if (host->free_count == 0) {
-        atomic_fetch_add_explicit(&host->page->unlisted, 1, memory_order_release);
-        return;
-    }
     enter(conn);
     if (host->park == NULL || conn->slot >= host->park->count) {
         return;
@@ -178,10 +174,7 @@ void slot_vacate(struct conn *conn)
         return;
     }
     if (conn->slot == NO_SLOT) {
-        if (!conn->handed_on) {
-            atomic_fetch_sub_explicit(&host->page->unlisted, 1, memory_order_release);
-        }
-        return;
+        return; /* it was handed on */
     }
     struct status_slot *slot = find(conn);
     uint32_t lead = host->lead[conn->slot];
@@ -212,9 +205,9 @@ static void ask_to_watch(const struct conn_host *host)
 {
     struct status_page *page = host->page;
     atomic_thread_fence(memory_order_seq_cst);
-    if (host->control >= 0 && atomic_load_explicit(&page->watched, memory_order_relaxed) == 0 &&
+    if (host->control >= 0 && atomic_load_explicit(&page->watched, memory_order_relaxed) != STATUS_WATCHED &&
         control_send(host->control, CONTROL_WATCH, NULL, 0) == 0) {
-        atomic_store_explicit(&page->watched, 1, memory_order_relaxed);
+        atomic_store_explicit(&page->watched, STATUS_WATCHED, memory_order_relaxed);
     }
 }
 
@@ -299,7 +292,10 @@ bool slot_leave(const struct conn *conn, enum slot_state state)
         return true;
     }
     uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
-    /* any other value is not the supervisor's: the function wrote into the page, and still wants its reply */
+    /* any other value is not the supervisor's: the function wrote over the page, and still wants its reply */
+    if (SLOT_STATE(word) != SLOT_RUNNING && !slot_is_state((enum slot_state)SLOT_STATE(word))) {
+        status_note_overwritten(conn->host->page);
+    }
     while (SLOT_STATE(word) != SLOT_ANSWERED) {
         uint32_t next = word - SLOT_STATE(word) + (uint32_t)state;
         if (atomic_compare_exchange_weak_explicit(&slot->state, &word, next, memory_order_acq_rel,

@@ -93,6 +93,8 @@ enum { STATUS_ID_MAX = 64, STATUS_TEXT_SIZE = 128 };
 #define OUTLET_NO_SLOT UINT32_MAX
 #define OUTLET_UNSENT  UINT32_MAX
 
+#define STATUS_WATCHED UINT32_C(0x57415443) /* no stray write looks like it, lest nobody watch */
+
 #define OWN_EXIT UINT32_C(0x4F574E00) /* above the status: no stray write looks like it */
 
 /* What the worker sends now (server/outlet.h). */
@@ -103,7 +105,15 @@ struct status_outlet {
     struct mmsghdr message; /* its msg_len is the kernel's to write: bytes sent, OUTLET_UNSENT before */
 };
 
+/* The function may write over the page by mistake (a wild pointer, a buffer that is too short). What it does to a place
+ * is seen by the state there, which is none any more; what it does to much of the page by these words, which nobody
+ * else writes after status_reset(). A worker whose page is not intact is replaced. */
+struct status_guard {
+    _Atomic uint64_t word;
+};
+
 struct status_page {
+    struct status_guard guard_head;
     _Atomic uint64_t requests; /* requests the function was called for */
     _Atomic uint64_t failures; /* of these, how many were answered with an error */
     _Atomic uint64_t refused;  /* requests answered with an error before any call */
@@ -111,22 +121,37 @@ struct status_page {
     _Atomic uint32_t holding;  /* connections held */
     _Atomic uint32_t running;  /* of these, in the function */
     _Atomic uint32_t busy;     /* the loop is in the function: whoever comes must wait or go elsewhere */
-    _Atomic uint32_t unlisted; /* connections held beyond the slots there are */
-    _Atomic uint32_t watched;  /* the supervisor looks at this page every tick; it clears this when nothing runs */
+    _Atomic uint32_t watched;  /* STATUS_WATCHED: the supervisor looks at this page every tick; it clears this when
+                                * nothing  runs */
     _Atomic uint32_t awaited;  /* the supervisor accepts until the worker gets on, and wants to be told of that */
     _Atomic uint32_t full;     /* enum fullness: it takes no more connections for now, which others should look at */
     _Atomic uint32_t closing;  /* the supervisor will tell it to end: no connection is kept alive */
     _Atomic uint32_t own_exit; /* status_note_exit */
     struct status_outlet outlet;
     char waits_for[STATUS_TEXT_SIZE]; /* what keeps a worker that has nothing more to serve: for a line of the log */
+    struct status_guard guard_slots;
     struct status_slot slots[SLOTS_MAX];
+    struct status_guard guard_ids;
     char ids[SLOTS_MAX][STATUS_ID_MAX]; /* by slot: what the client calls the request, cut; for lines of the log. Apart
                                          * from the slots, which are looked through often. Not cleared for a new
                                          * process: id_size is */
+    struct status_guard guard_end;
 };
 
 /* A page on which nothing has happened. */
 void status_reset(struct status_page *page);
+
+/* Nobody has written over the page, as far as its guards tell. */
+bool status_is_intact(const struct status_page *page);
+
+/* Likewise, and as far as its places tell. */
+bool status_is_plausible(const struct status_page *page);
+
+/* Somebody has, as a place tells: from now on the page is not intact. */
+void status_note_overwritten(struct status_page *page);
+
+/* One of the states there are: else the place was written over. */
+bool slot_is_state(enum slot_state state);
 
 static inline enum slot_state slot_state(const struct status_slot *slot)
 {

@@ -43,6 +43,8 @@ void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE])
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by the kernel for want of memory (OOM)");
     } else if (cause->lost) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed and does not end (frozen, traced, or waiting in the kernel)");
+    } else if (cause->overwrote) {
+        (void)snprintf(text, CAUSE_TEXT_SIZE, "was ended because the function wrote over the runtime's memory");
     } else if (cause->overran && (cause->signal == SIGTERM || cause->signal == SIGKILL)) {
         (void)snprintf(text, CAUSE_TEXT_SIZE,
                        "was ended because a function did not stop at its time limit (ASYA_HANDLER_TIMEOUT)");
@@ -64,7 +66,8 @@ void cause_error(const struct cause *cause, struct error *err)
         error_set(err, ERR_MEMORY, 0, "the worker process %s while it served this request", text);
         return;
     }
-    bool crashed = cause->lost || cause->signal != 0 || (cause->own && cause->status == EXIT_TAMPERED);
+    bool crashed =
+        cause->lost || cause->overwrote || cause->signal != 0 || (cause->own && cause->status == EXIT_TAMPERED);
     error_set_processing(err, crashed ? "WorkerCrashed" : "WorkerExited",
                          "the worker process %s while it served this request", text);
 }

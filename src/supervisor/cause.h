@@ -15,6 +15,7 @@ struct cause {
     bool lost;          /* it has not ended: the kernel does not let it (worker.h) */
     bool core;          /* it left a core dump */
     bool overran;       /* we have ended it for a function that did not stop at its time limit: the signal is ours */
+    bool overwrote;     /* the function wrote over the memory that it shares with the supervisor */
     bool out_of_memory; /* the kernel's OOM killer took it, by the cgroup's own count */
     uint64_t peak_rss;  /* bytes; 0 if unknown */
 };

@@ -15,6 +15,7 @@
 #include "wire/reply.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -175,6 +176,18 @@ static void end_reply(struct rescue *rescue, int connection, uint32_t index, con
     }
 }
 
+/* The function wrote over its place: one reply too many beats none. Its form is what the supervisor remembers. */
+static void answer_overwritten(struct rescue *rescue, int connection, uint32_t index, const struct error *err)
+{
+    struct run run = rescue->runs != NULL ? rescue->runs[index] : (struct run){.protocol = PROTOCOL_AUTO};
+    if (run.is_running && run.streams) {
+        (void)hangup(&connection); /* nothing can follow a part of a stream */
+        return;
+    }
+    rescue_answer(connection, run.protocol != PROTOCOL_AUTO ? run.protocol : rescue->orphans->protocol, err);
+    rescue->done.answered++;
+}
+
 /* Deals with the connection that had this slot. */
 static void deal_with(struct rescue *rescue, int connection, uint32_t index)
 {
@@ -206,9 +219,11 @@ static void deal_with(struct rescue *rescue, int connection, uint32_t index)
         fd_close(&connection);
         return;
     case SLOT_RUNNING:
-    default: /* a page that was overwritten: one reply too many beats none */
         rescue_answer(connection, protocol_of(slot), err);
         rescue->done.answered++;
+        return;
+    default:
+        answer_overwritten(rescue, connection, index, err);
         return;
     }
 }
@@ -236,17 +251,31 @@ static uint32_t find_slot(const struct status_page *page, int32_t number)
     return slot;
 }
 
+/* It has no place on the page. On one that was written over, its place may be lost: what has become of it is not known
+ * then, but that it is hung up if its parked duplicate was dealt with. */
+static void deal_with_unplaced(struct rescue *rescue, int connection)
+{
+    if (!rescue->is_overwritten) {
+        hand_on_or_refuse(rescue, connection, false);
+        return;
+    }
+    struct pollfd look = {.fd = connection};
+    if (poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0) {
+        fd_close(&connection);
+        return;
+    }
+    rescue_answer(connection, rescue->orphans->protocol, rescue->died);
+    rescue->done.answered++;
+}
+
 void rescue_kept(struct rescue *rescue, struct kept *kept)
 {
-    bool unlisted = atomic_load_explicit(&rescue->page->unlisted, memory_order_acquire) != 0;
     for (uint32_t i = 0; i < kept->count; i++) {
         int connection = fd_take(&kept->fds[i]);
         rights_keep_in_line(connection); /* its worker may not have come to that */
         uint32_t slot = find_slot(rescue->page, kept->numbers[i]);
-        if (slot == SLOTS_MAX && !unlisted) {
-            hand_on_or_refuse(rescue, connection, false);
-        } else if (slot == SLOTS_MAX) {
-            (void)hangup(&connection); /* how far its request had come is not known: a second reply would be worse */
+        if (slot == SLOTS_MAX) {
+            deal_with_unplaced(rescue, connection);
         } else if (has_bit(rescue->done.found, slot)) {
             fd_close(&connection); /* its parked duplicate was dealt with */
         } else {

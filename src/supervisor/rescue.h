@@ -9,6 +9,7 @@
 #include "server/keeper.h"
 #include "server/listener.h"
 #include "server/status.h"
+#include "supervisor/worker.h"
 #include "wire/protocol.h"
 
 #include <stdbool.h>
@@ -58,6 +59,8 @@ struct rescued {
 /* The connections of one dead worker: what is known of them, and what has become of them so far. */
 struct rescue {
     const struct status_page *page; /* of the worker */
+    bool is_overwritten;            /* the page is not intact */
+    const struct run *runs;         /* what the supervisor remembers of it, by slot */
     struct orphans *orphans;        /* where unread ones go */
     const struct error *died;       /* the reply to a request that was running */
     const struct error *late;       /* the reply to one that had run into its time limit, where `overdue` has its bit */

@@ -55,6 +55,8 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
     struct error late;
     cancel_timeout_error(&late, supervisor->options->handler_timeout);
     struct rescue rescue = {.page = worker->page,
+                            .is_overwritten = cause->overwrote,
+                            .runs = worker->runs,
                             .orphans = &supervisor->orphans,
                             .died = &err,
                             .late = cause->out_of_memory ? &err : &late};
@@ -184,6 +186,7 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
     int code = EXIT_OK;
     struct obituary obituary = {0};
     cause->overran = worker->overran;
+    cause->overwrote = worker->overwritten || !status_is_plausible(worker->page);
     judge_memory(worker, cause);
     cause->own = cause->signal == 0 && status_has_noted_exit(worker->page, cause->status);
     if (cause->own && cause->status == EXIT_TAMPERED) {

@@ -103,6 +103,7 @@ void socket_file_check(struct supervisor *supervisor, uint64_t now)
     supervisor->next_check = clock_after(now, CHECK_INTERVAL);
     replace_check(supervisor);
     queue_check(supervisor);
+    tick_check(supervisor, now);
     switch (listener_check(&supervisor->listener)) {
     case LISTENER_OURS:
     case LISTENER_UNKNOWN: /* who has its folder open still reaches it, and the next look may tell */

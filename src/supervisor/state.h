@@ -142,6 +142,9 @@ void tick_wake(struct supervisor *supervisor, uint64_t now);
 /* Takes back whom a worker that retires has accepted and not read: nobody waits for what it still runs. */
 void tick_take_unread(struct supervisor *supervisor, struct worker *worker);
 
+/* Once a second: a page that was written over, and what runs though nobody was told to watch it. */
+void tick_check(struct supervisor *supervisor, uint64_t now);
+
 /* Between ticks: whether a worker gets on, if none did. Reads the pages alone. */
 void tick_look(struct supervisor *supervisor);
 

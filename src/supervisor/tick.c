@@ -4,9 +4,12 @@
  */
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "supervisor/state.h"
+#include "supervisor/watch.h"
 
 #include <poll.h>
+#include <signal.h>
 
 #define TICK          (100 * CLOCK_MS)
 #define TICK_SHORTEST (10 * CLOCK_MS)
@@ -92,12 +95,38 @@ static bool is_retiring(const struct supervisor *supervisor, const struct worker
     return worker->state == WORKER_STOPPING && supervisor->phase == PHASE_SERVING;
 }
 
+/* A function that has written over the page goes on writing, and nothing that is said there can be believed: the
+ * process is ended, and what it has is answered by what the supervisor remembers. */
+static void look_at_page(struct worker *worker)
+{
+    if (worker->overwritten || status_is_plausible(worker->page)) {
+        return;
+    }
+    worker->overwritten = true;
+    log_error("worker %u, pid %d: the function wrote over the runtime's memory; it is ended", worker->index,
+              (int)worker->pid);
+    worker_kill(worker, SIGKILL);
+}
+
+void tick_check(struct supervisor *supervisor, uint64_t now)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (!is_serving(worker)) {
+            continue;
+        }
+        look_at_page(worker);
+        if (watch_is_running(worker)) {
+            tick_wake(supervisor, now);
+        }
+    }
+}
+
 static bool is_anything_running(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (is_serving(worker) && (worker->stopped || is_retiring(supervisor, worker) ||
-                                   atomic_load_explicit(&worker->page->running, memory_order_relaxed) > 0)) {
+        if (is_serving(worker) && (worker->stopped || is_retiring(supervisor, worker) || watch_is_running(worker))) {
             return true;
         }
     }
@@ -120,7 +149,7 @@ static bool may_sleep(const struct supervisor *supervisor)
     set_watched(supervisor, 0);
     atomic_thread_fence(memory_order_seq_cst);
     if (is_anything_running(supervisor)) {
-        set_watched(supervisor, 1);
+        set_watched(supervisor, STATUS_WATCHED);
         return false;
     }
     return true;
@@ -132,7 +161,10 @@ void tick_wake(struct supervisor *supervisor, uint64_t now)
         supervisor->tick_at = clock_after(now, tick_length(supervisor->options));
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        const struct worker *worker = &supervisor->workers[i];
+        struct worker *worker = &supervisor->workers[i];
+        if (is_serving(worker)) {
+            look_at_page(worker);
+        }
         if (worker->state == WORKER_READY && is_full(worker) && !worker->was_full) {
             supervisor->tick_at = now; /* whoever comes waits for the desk to open */
         }
@@ -152,6 +184,7 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
         if (!is_serving(worker)) {
             continue;
         }
+        look_at_page(worker);
         look_at_progress(worker);
         if (is_retiring(supervisor, worker)) {
             tick_take_unread(supervisor, worker);

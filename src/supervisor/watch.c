@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/cancel.h"
+#include "server/hangup.h"
 #include "supervisor/rescue.h"
 #include "supervisor/running.h"
 
@@ -37,13 +38,13 @@ static void cancel(const struct worker *worker, struct status_slot *slot, uint64
 static bool take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
     struct status_slot *slot = &worker->page->slots[index];
+    const struct run *run = &worker->runs[index];
     uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
     enum slot_state state = SLOT_STATE(word);
-    enum protocol protocol = (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
-    if (state != SLOT_RUNNING && state != SLOT_STREAMING) {
+    if (state != SLOT_RUNNING && state != SLOT_STREAMING && slot_is_state(state)) {
         return state != SLOT_PUSHING;
     }
-    FD_SCOPED int connection = worker_peek(worker, index);
+    FD_SCOPED int connection = worker_find(worker, index);
     if (connection < 0 || /* not parked: the worker's to answer, or its keeper's once it is dead */
         !atomic_compare_exchange_strong_explicit(&slot->state, &word, word - (uint32_t)state + SLOT_ANSWERED,
                                                  memory_order_acq_rel, memory_order_acquire)) {
@@ -53,8 +54,10 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     cancel_timeout_error(&err, options->handler_timeout);
     if (state == SLOT_STREAMING) {
         (void)rescue_end_stream(fd_take(&connection), worker->page, index, &err);
+    } else if (run->streams && state != SLOT_RUNNING) {
+        (void)hangup(&connection); /* how far it had come was written over */
     } else {
-        rescue_answer(fd_take(&connection), protocol, &err);
+        rescue_answer(fd_take(&connection), run->protocol, &err);
     }
     return true;
 }
@@ -79,6 +82,13 @@ static bool is_open(enum slot_state state)
     return state == SLOT_RUNNING || state == SLOT_STREAMING || state == SLOT_PUSHING;
 }
 
+/* The function runs; also where its place was written over, if it was seen to run before. */
+static bool is_running(const struct worker *worker, uint32_t index)
+{
+    enum slot_state state = slot_state(&worker->page->slots[index]);
+    return is_open(state) || state == SLOT_ANSWERED || (worker->runs[index].is_running && !slot_is_state(state));
+}
+
 /* Another request of the same worker runs within its own limit: it is not to die for this one. */
 static bool is_shared(const struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
 {
@@ -97,25 +107,25 @@ static bool is_shared(const struct worker *worker, uint32_t index, const struct 
 static uint64_t advance(struct worker *worker, uint32_t index, const struct options *options, uint64_t deadline,
                         uint64_t now)
 {
-    struct overrun *overrun = &worker->overruns[index];
+    struct run *run = &worker->runs[index];
     static const uint64_t due[STAGES] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
-    while (overrun->stage < STAGES && clock_after(deadline, due[overrun->stage]) <= now) {
-        if (overrun->stage >= ANSWERED_STAGE && is_shared(worker, index, options, now)) {
+    while (run->stage < STAGES && clock_after(deadline, due[run->stage]) <= now) {
+        if (run->stage >= ANSWERED_STAGE && is_shared(worker, index, options, now)) {
             worker->wedged = true; /* it takes nobody any more, and is replaced; the others may finish */
             return clock_after(now, SHARED_INTERVAL);
         }
-        switch (overrun->stage++) {
+        switch (run->stage++) {
         case 0:
             running_name(worker->page, index, worker->late[index]);
             (void)kill(worker->pid, STACK_SIGNAL);
-            cancel(worker, &worker->page->slots[index], overrun->sequence, CANCEL_TIMEOUT);
+            cancel(worker, &worker->page->slots[index], run->sequence, CANCEL_TIMEOUT);
             return clock_after(now, LOG_AFTER); /* however late we are: the stack takes a moment to be written */
         case 1:
             log_overrun(worker, index, options);
             break;
         case 2:
             if (!take_over(worker, index, options) && clock_after(deadline, TERM_AFTER) > now) {
-                overrun->stage--;
+                run->stage--;
                 return clock_after(now, PUSH_INTERVAL);
             }
             break;
@@ -128,7 +138,7 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
             break;
         }
     }
-    return overrun->stage < STAGES ? clock_after(deadline, due[overrun->stage]) : CLOCK_NEVER;
+    return run->stage < STAGES ? clock_after(deadline, due[run->stage]) : CLOCK_NEVER;
 }
 
 /* Whether the client has closed altogether; a half-close is legal and still wants its reply. */
@@ -139,37 +149,78 @@ static bool is_client_gone(const struct worker *worker, uint32_t index)
     return connection >= 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
 }
 
+/* The page tells of another request than the one that is remembered. Their numbers only grow, and none is beyond those
+ * that have begun: any other number was written over it. */
+static bool is_new(const struct worker *worker, uint32_t index)
+{
+    const struct run *run = &worker->runs[index];
+    uint64_t sequence = atomic_load_explicit(&worker->page->slots[index].sequence, memory_order_relaxed);
+    uint64_t begun = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    return !run->is_running || (sequence > run->sequence && sequence <= begun);
+}
+
+/* Begins to remember. A time in the future, or before there was the process, is none. */
+static void note_run(struct worker *worker, uint32_t index, uint64_t now)
+{
+    const struct status_slot *slot = &worker->page->slots[index];
+    uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+    uint64_t begun = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
+    worker->runs[index] = (struct run){.is_running = true,
+                                       .sequence = sequence <= begun ? sequence : 0,
+                                       .since = since >= worker->started_at && since <= now ? since : now};
+}
+
+/* What is there to be remembered as long as the place is as the worker writes it. */
+static void note_form(struct run *run, const struct status_slot *slot, enum slot_state state)
+{
+    uint16_t protocol = atomic_load_explicit(&slot->protocol, memory_order_relaxed);
+    run->streams = state == SLOT_STREAMING || state == SLOT_PUSHING;
+    run->protocol = protocol <= PROTOCOL_HTTP ? (enum protocol)protocol : PROTOCOL_AUTO;
+}
+
+/* The client of a request that runs went away: the function is told. Returns when to look again. */
+static uint64_t watch_client(struct worker *worker, uint32_t index, uint64_t now)
+{
+    struct run *run = &worker->runs[index];
+    if (run->gone) {
+        return CLOCK_NEVER;
+    }
+    if (now < run->since || now - run->since < GONE_INTERVAL || !is_client_gone(worker, index)) {
+        return clock_after(now, GONE_INTERVAL);
+    }
+    run->gone = true;
+    log_debug("worker %u: the client went away, the function is asked to stop", worker->index);
+    cancel(worker, &worker->page->slots[index], run->sequence, CANCEL_CLIENT_GONE);
+    return CLOCK_NEVER;
+}
+
 static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
 {
     struct status_slot *slot = &worker->page->slots[index];
-    struct overrun *overrun = &worker->overruns[index];
+    struct run *run = &worker->runs[index];
     enum slot_state state = slot_state(slot);
-    uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
-    bool open = is_open(state);
-    bool running = open || state == SLOT_ANSWERED;
-    if (overrun->stage == 1 && (!running || sequence != overrun->sequence)) {
+    bool running = is_running(worker, index);
+    if (run->stage == 1 && (!running || is_new(worker, index))) {
         log_overrun(worker, index, options); /* it obeyed before its line was written */
     }
     if (!running) {
-        *overrun = (struct overrun){0};
+        *run = (struct run){0};
+    } else if (slot_is_state(state) && is_new(worker, index)) {
+        note_run(worker, index, now);
+    }
+    if (slot_is_state(state)) {
+        note_form(run, slot, state);
+    }
+    if (!running) {
         return CLOCK_NEVER;
     }
-    if (sequence != overrun->sequence) {
-        *overrun = (struct overrun){.sequence = sequence};
-    }
-    uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
     uint64_t next = CLOCK_NEVER;
     if (options->handler_timeout > 0) {
-        next = advance(worker, index, options, clock_after(since, options->handler_timeout), now);
+        next = advance(worker, index, options, clock_after(run->since, options->handler_timeout), now);
     }
-    if (options->cancel_on_disconnect && open && !overrun->gone && since <= now) {
-        if (now - since >= GONE_INTERVAL && is_client_gone(worker, index)) {
-            overrun->gone = true;
-            log_debug("worker %u: the client went away, the function is asked to stop", worker->index);
-            cancel(worker, slot, sequence, CANCEL_CLIENT_GONE);
-        } else {
-            next = clock_earlier(next, clock_after(now, GONE_INTERVAL));
-        }
+    if (options->cancel_on_disconnect && state != SLOT_ANSWERED) {
+        next = clock_earlier(next, watch_client(worker, index, now));
     }
     return next;
 }
@@ -190,12 +241,20 @@ void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX /
 {
     memset(ret_overdue, 0, SLOTS_MAX / 64 * sizeof ret_overdue[0]);
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        const struct overrun *overrun = &worker->overruns[i];
-        uint64_t sequence = atomic_load_explicit(&worker->page->slots[i].sequence, memory_order_relaxed);
-        if (overrun->stage > 0 && overrun->sequence == sequence) {
+        if (worker->runs[i].stage > 0 && is_running(worker, i) && !is_new(worker, i)) {
             ret_overdue[i / 64] |= UINT64_C(1) << i % 64;
         }
     }
+}
+
+bool watch_is_running(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        if (is_running(worker, i)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint32_t watch_ask_to_stop(const struct worker *worker)

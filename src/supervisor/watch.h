@@ -26,6 +26,10 @@
  * else happens). */
 uint64_t watch_worker(struct worker *worker, const struct options *options, uint64_t now);
 
+/* Whether a function runs in it, by the page's places; on those that were written over, as it was when last looked at.
+ */
+bool watch_is_running(const struct worker *worker);
+
 /* Sets the bit of each place whose request had run into its time limit when last looked at. */
 void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
 

@@ -21,10 +21,39 @@ enum {
     STACK_ROUNDS = 128,   /* another one: a process that writes for ever does not hold us */
 };
 
+static size_t page_unit(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+/* In whole pages of the machine. */
+static size_t page_size(void)
+{
+    size_t unit = page_unit();
+    return (sizeof(struct status_page) + unit - 1) / unit * unit;
+}
+
+/* With a page on both sides that nobody may touch: whoever runs over the end of his own memory does not get here. */
 static struct status_page *make_page(void)
 {
-    void *page = mmap(NULL, sizeof(struct status_page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return page != MAP_FAILED ? page : NULL;
+    size_t unit = page_unit();
+    char *map = mmap(NULL, page_size() + 2 * unit, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) {
+        return NULL;
+    }
+    if (mprotect(map + unit, page_size(), PROT_READ | PROT_WRITE) != 0) {
+        int error = errno;
+        (void)munmap(map, page_size() + 2 * unit);
+        errno = error;
+        return NULL;
+    }
+    struct status_page *page = (struct status_page *)(void *)(map + unit);
+    status_reset(page);
+    return page;
+}
+
+void worker_drop_page(struct worker *worker)
+{
+    size_t unit = page_unit();
+    (void)munmap((char *)worker->page - unit, page_size() + 2 * unit);
+    worker->page = NULL;
 }
 
 int worker_init(struct worker *worker, uint32_t index)
@@ -47,7 +76,7 @@ void worker_lose(struct worker *worker)
 {
     struct status_page *page = make_page();
     if (page != NULL) { /* else the next one shares it with a process that does not run */
-        (void)munmap(worker->page, sizeof *worker->page);
+        worker_drop_page(worker);
         worker->page = page;
     }
 }
@@ -72,7 +101,8 @@ int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
         return status;
     }
     status_reset(worker->page);
-    memset(worker->overruns, 0, sizeof worker->overruns);
+    memset(worker->runs, 0, sizeof worker->runs);
+    worker->overwritten = false;
     worker->stack = stack[0];
     ends.stack = stack[1];
     *ret_ends = ends;
@@ -156,8 +186,7 @@ void worker_forget(struct worker *worker)
     fd_close(&worker->stack);
     fd_close(&worker->keeper);
     park_done(&worker->park);
-    (void)munmap(worker->page, sizeof *worker->page);
-    worker->page = NULL;
+    worker_drop_page(worker);
 }
 
 uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int end)
@@ -181,6 +210,15 @@ int worker_peek(const struct worker *worker, uint32_t slot)
 {
     uint32_t lead = atomic_load_explicit(&worker->page->slots[slot].lead, memory_order_relaxed);
     return lead < worker->park.count ? park_peek(worker->park.receive[lead], slot) : -EAGAIN;
+}
+
+int worker_find(const struct worker *worker, uint32_t slot)
+{
+    int connection = worker_peek(worker, slot);
+    for (uint32_t i = 0; i < worker->park.count && connection < 0; i++) {
+        connection = park_peek(worker->park.receive[i], slot);
+    }
+    return connection;
 }
 
 void worker_give(struct worker *worker, enum control_type type, int fd)

@@ -15,6 +15,7 @@
 #include "server/control.h"
 #include "server/park.h"
 #include "server/status.h"
+#include "wire/protocol.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,11 +25,15 @@
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
 
-/* How far the measures against a request that runs too long have gone. */
-struct overrun {
-    uint64_t sequence; /* the request this is about */
-    uint32_t stage;    /* see watch.h */
-    bool gone;         /* its client went away and the function was told */
+/* A request as the supervisor has seen it run: what it remembers whatever becomes of the page. */
+struct run {
+    bool is_running;
+    bool streams;           /* when last looked at */
+    bool gone;              /* its client went away and the function was told */
+    enum protocol protocol; /* the form of a reply */
+    uint32_t stage;         /* how far the measures against one that runs too long have gone, see watch.h */
+    uint64_t sequence;
+    uint64_t since;
 };
 
 struct worker {
@@ -37,33 +42,34 @@ struct worker {
     pid_t pid;   /* 0 while DOWN */
     int control; /* our end; -1 while DOWN */
     uint64_t started_at;
-    uint64_t spawn_at;        /* while DOWN */
-    uint64_t kill_at;         /* while STARTING, once it has run into ASYA_STARTUP_TIMEOUT; while it retires, once it
-                               * holds no request */
-    uint32_t failures;        /* deaths in a row without a request answered or 30 s of health */
-    bool vacant;              /* the place is not to be filled: it is for a replacement */
-    bool grown;               /* it is due for its memory */
-    bool for_grown;           /* it was started to replace one that was */
-    bool looked_at;           /* its memory, after its first request */
-    bool large;               /* it exceeded ASYA_MAX_RSS from the beginning: it is not replaced for that */
-    bool terminated;          /* it retires and would not end: it got SIGTERM */
-    bool due;                 /* the process shall be replaced */
-    uint32_t replaces;        /* index of the worker it replaces, or WORKER_NONE */
-    bool oom_known;           /* oom_kills could be read when it started */
-    uint64_t oom_kills;       /* of its cgroup by then */
-    uint64_t progress;        /* turns and requests at the last tick */
-    bool is_still;            /* none since the tick before */
-    bool was_full;            /* at the last tick it took no more connections */
-    bool overran;             /* it is ended for a function that does not stop at its time limit */
-    bool wedged;              /* a function does not stop, and others run beside it: to be replaced */
-    bool stopped;             /* by SIGSTOP or the like */
-    uint64_t deaf_at;         /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
-    uint64_t killed_at;       /* when SIGKILL was sent first; or CLOCK_NEVER */
-    bool timed_out;           /* it ran into ASYA_STARTUP_TIMEOUT */
-    struct status_page *page; /* shared with the process; lives as long as the supervisor */
-    int stack;                /* where the process writes its Python stacks; -1 while DOWN */
-    int keeper;               /* the channel to its keeper; -1 while DOWN */
-    struct overrun overruns[SLOTS_MAX];
+    uint64_t spawn_at;          /* while DOWN */
+    uint64_t kill_at;           /* while STARTING, once it has run into ASYA_STARTUP_TIMEOUT; while it retires, once it
+                                 * holds no request */
+    uint32_t failures;          /* deaths in a row without a request answered or 30 s of health */
+    bool vacant;                /* the place is not to be filled: it is for a replacement */
+    bool grown;                 /* it is due for its memory */
+    bool for_grown;             /* it was started to replace one that was */
+    bool looked_at;             /* its memory, after its first request */
+    bool large;                 /* it exceeded ASYA_MAX_RSS from the beginning: it is not replaced for that */
+    bool terminated;            /* it retires and would not end: it got SIGTERM */
+    bool due;                   /* the process shall be replaced */
+    uint32_t replaces;          /* index of the worker it replaces, or WORKER_NONE */
+    bool oom_known;             /* oom_kills could be read when it started */
+    uint64_t oom_kills;         /* of its cgroup by then */
+    uint64_t progress;          /* turns and requests at the last tick */
+    bool is_still;              /* none since the tick before */
+    bool was_full;              /* at the last tick it took no more connections */
+    bool overran;               /* it is ended for a function that does not stop at its time limit */
+    bool wedged;                /* a function does not stop, and others run beside it: to be replaced */
+    bool stopped;               /* by SIGSTOP or the like */
+    uint64_t deaf_at;           /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
+    uint64_t killed_at;         /* when SIGKILL was sent first; or CLOCK_NEVER */
+    bool overwritten;           /* the function wrote over the page; it is ended for that */
+    bool timed_out;             /* it ran into ASYA_STARTUP_TIMEOUT */
+    struct status_page *page;   /* shared with the process; lives as long as the supervisor */
+    int stack;                  /* where the process writes its Python stacks; -1 while DOWN */
+    int keeper;                 /* the channel to its keeper; -1 while DOWN */
+    struct run runs[SLOTS_MAX]; /* by slot */
     char late[SLOTS_MAX][STATUS_ID_MAX + 1]; /* by slot, from stage 1 on: what that request is called */
     struct park park;                        /* while the process lives we hold the receiving ends only */
 };
@@ -121,6 +127,13 @@ void worker_give(struct worker *worker, enum control_type type, int fd);
 
 /* A duplicate of the connection that has place `slot` on the page, as park_peek gives it. */
 int worker_peek(const struct worker *worker, uint32_t slot);
+
+/* The same, found also where the page does not say in which slot to look, or says a wrong one: all are looked through.
+ */
+int worker_find(const struct worker *worker, uint32_t slot);
+
+/* Frees the shared page. */
+void worker_drop_page(struct worker *worker);
 
 /* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. What was
  * written of one call (STACK_MARK) comes first; not more than fits into a line of the log. */

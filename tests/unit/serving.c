@@ -146,7 +146,7 @@ struct serving *serving_make(uint32_t slots)
         die("serving");
     }
     status_reset(&serving->page);
-    serving->page.watched = 1; /* else it would be asked for, among what the tests wait for */
+    serving->page.watched = STATUS_WATCHED; /* else it would be asked for, among what the tests wait for */
     serving->config =
         (struct server_config){.listener = serving->listener.fd,
                                .control = serving->worker_control,

@@ -57,7 +57,7 @@ static int end(void **state)
     }
     fd_close(&supervisor.epoll);
     serving_free(serving);
-    (void)munmap(worker.page, sizeof *worker.page);
+    worker_drop_page(&worker);
     return descriptors_check(state);
 }
 
@@ -206,7 +206,7 @@ static void a_worker_that_is_about_to_end_does_not_count(void **state)
     desk_accept(&supervisor);
     assert_false(listener_is_waiting(&supervisor.listener));
     close(client);
-    (void)munmap(two[1].page, sizeof *two[1].page);
+    worker_drop_page(&two[1]);
 }
 
 static void after_it_was_closed_it_takes_nobody(void **state)

@@ -371,7 +371,7 @@ static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **
         const char *name;
         uint32_t state;
         int32_t number; /* on the page; the keeper says 20 */
-        uint32_t unlisted;
+        bool overwritten;
         enum outcome outcome;
     } rows[] = {
         {"accepted, and not yet on the page", SLOT_FREE, 20, 0, HANDED_ON},
@@ -380,7 +380,7 @@ static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **
         {"begun to arrive", SLOT_READING, 20, 0, PARTIAL},
         {"the function ran", SLOT_RUNNING, 20, 0, ANSWERED},
         {"its reply is out", SLOT_ANSWERED, 20, 0, CLOSED},
-        {"one of more than there are places", SLOT_FREE, 0, 1, CLOSED},
+        {"its place is lost, with the page", SLOT_FREE, 0, true, ANSWERED},
     };
     struct error err = crash();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -392,7 +392,7 @@ static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **
         page.slots[7].state = rows[i].state;
         page.slots[7].fd = rows[i].number;
         page.slots[7].first = '{';
-        page.unlisted = rows[i].unlisted;
+        rescue.is_overwritten = rows[i].overwritten;
         rescue_kept(&rescue, &kept);
         (void)read_reply(client, reply, sizeof reply, &ended);
         if (rescued->answered != (rows[i].outcome == ANSWERED) || rescued->partial != (rows[i].outcome == PARTIAL) ||

@@ -30,6 +30,7 @@
 static struct worker worker;
 static struct options options;
 static int client;
+static int sending; /* end of the client's parking slot, which the worker would have */
 
 /* A worker's process that takes no notice of anything but SIGKILL. */
 static pid_t spawn_stubborn(void)
@@ -68,11 +69,13 @@ static int begin(void **state)
     assert_int_equal(park_one(&worker.park, 2, pair[1]), 0);
     close(pair[1]);
     client = pair[0];
+    sending = dup(worker.park.send[2]);
     worker_forked(&worker, process, &ends, SINCE);
     worker.state = WORKER_READY;
     worker.page->slots[2].lead = 2;
     worker.page->slots[2].state = SLOT_RUNNING;
     worker.page->slots[2].sequence = 5;
+    worker.page->requests = 100; /* more than any number here */
     worker.page->slots[2].since = SINCE;
     options = (struct options){.handler_timeout = LIMIT, .cancel_on_disconnect = true};
     capture_begin();
@@ -87,7 +90,8 @@ static int end(void **state)
         (void)waitpid(worker.pid, NULL, 0);
     }
     worker_ended(&worker);
-    (void)munmap(worker.page, sizeof *worker.page);
+    close(sending);
+    worker_drop_page(&worker);
     if (client >= 0) {
         close(client);
     }
@@ -315,6 +319,83 @@ static void a_request_that_is_not_parked_has_its_limit_too(void **state)
     assert_int_equal(overdue[SLOTS_MAX / 64 - 1], 0);
 }
 
+struct write_row {
+    const char *name;
+    uint32_t state;
+    uint64_t sequence;
+    uint64_t since;
+    uint16_t lead;
+    uint16_t protocol;
+};
+
+static const struct write_row write_rows[] = {
+    {"zeros", 0, 0, 0, 0, 0},
+    {"ones", UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT16_MAX, UINT16_MAX},
+    {"text", 0x41414141, 0x4141414141414141, 0x4141414141414141, 0x4141, 0x4141},
+    {"small numbers", 7, 3, 3, 3, 3},
+    {"another number and time only", SLOT_RUNNING, UINT64_MAX, LATE + 1000 * CLOCK_SECOND, 2, PROTOCOL_HTTP},
+    {"an older number and a later time", SLOT_RUNNING, 4, LATE - 1, 2, PROTOCOL_HTTP},
+};
+
+/* The function has written over its place: that it runs, and since when, is remembered, and where it is parked is
+ * found. */
+static void the_limit_holds_though_the_page_says_nothing_any_more(void **state)
+{
+    (void)state;
+    struct status_slot *slot = &worker.page->slots[2];
+    for (size_t i = 0; i < sizeof write_rows / sizeof write_rows[0]; i++) {
+        const struct write_row *row = &write_rows[i];
+        slot->state = SLOT_RUNNING;
+        slot->sequence = 5;
+        slot->since = SINCE;
+        slot->protocol = PROTOCOL_HTTP;
+        (void)watch_worker(&worker, &options, SINCE + CLOCK_MS);
+        slot->state = row->state;
+        slot->sequence = row->sequence;
+        slot->since = row->since;
+        slot->lead = row->lead;
+        slot->protocol = row->protocol;
+        assert_true(watch_is_running(&worker));
+        (void)watch_worker(&worker, &options, LATE - 1);
+        (void)watch_worker(&worker, &options, LATE);
+        (void)watch_worker(&worker, &options, LATE + ANSWER - 1);
+        const char *early = heard();
+        assert_string_equal(early, "");
+        (void)watch_worker(&worker, &options, LATE + ANSWER);
+        const char *reply = heard();
+        if (strstr(reply, "HTTP/1.1 500") != reply || strstr(reply, "HandlerTimeout") == NULL) {
+            fail_msg("%s: %s", row->name, reply);
+        }
+        assert_int_equal(SLOT_STATE(slot->state), SLOT_ANSWERED);
+        uint64_t overdue[SLOTS_MAX / 64];
+        watch_overdue(&worker, overdue);
+        assert_int_equal(overdue[0], 4);
+        slot->state = SLOT_FREE;
+        (void)watch_worker(&worker, &options, LATE + ANSWER);
+        assert_false(watch_is_running(&worker));
+        int pair[2];
+        close(client);
+        park_drop(&worker.park, 2, 1);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        struct park ours = worker.park;
+        ours.send[2] = sending;
+        assert_int_equal(park_one(&ours, 2, pair[1]), 0);
+        close(pair[1]);
+        client = pair[0];
+    }
+}
+
+static void what_was_never_seen_to_run_does_not(void **state)
+{
+    (void)state;
+    worker.page->slots[2].state = SLOT_FREE;
+    memset(&worker.page->slots[3], 0, 5 * sizeof worker.page->slots[0]);
+    memset(&worker.page->slots[9], 0xFF, 5 * sizeof worker.page->slots[0]);
+    (void)watch_worker(&worker, &options, LATE + 10 * CLOCK_SECOND);
+    assert_false(watch_is_running(&worker));
+    assert_true(is_alive());
+}
+
 static void another_one_that_is_not_parked_is_not_killed_with_it(void **state)
 {
     (void)state;
@@ -360,6 +441,8 @@ int main(void)
         WATCH_TEST(who_does_not_want_that_is_not_cancelled),
         WATCH_TEST(a_page_that_lies_costs_its_own_worker_at_most),
         WATCH_TEST(a_request_that_is_not_parked_has_its_limit_too),
+        WATCH_TEST(the_limit_holds_though_the_page_says_nothing_any_more),
+        WATCH_TEST(what_was_never_seen_to_run_does_not),
         WATCH_TEST(another_one_that_is_not_parked_is_not_killed_with_it),
         WATCH_TEST(a_worker_that_is_not_up_is_not_watched),
     };

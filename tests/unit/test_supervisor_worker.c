@@ -23,11 +23,7 @@
 
 static struct worker worker; /* large */
 
-static void free_page(void)
-{
-    assert_int_equal(munmap(worker.page, sizeof *worker.page), 0);
-    worker.page = NULL;
-}
+static void free_page(void) { worker_drop_page(&worker); }
 
 static void a_worker_starts_down_with_an_empty_page(void **state)
 {
