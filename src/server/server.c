@@ -330,11 +330,9 @@ static enum accepted accept_one(struct server *server)
 /* What lies in the queue, as control_receive(). */
 static int receive_handed_on(const struct server *server, int spare, struct control_message *message, int *fds)
 {
-    bool lent = spare_lend(&server->spare, spare);
+    uint64_t before = spare_lend(&server->spare, spare);
     int status = control_receive(server->config->queue, message, fds);
-    if (lent) {
-        spare_take_back(&server->spare);
-    }
+    spare_take_back(before);
     return status;
 }
 

@@ -56,14 +56,18 @@ int spare_find(void)
     return number;
 }
 
-bool spare_lend(const struct spare *spare, int number)
+uint64_t spare_lend(const struct spare *spare, int number)
 {
-    return spare->is_kept && (uint64_t)number + KEPT >= spare->limit && move(spare->limit + KEPT);
+    struct limit limit;
+    if (!spare->is_kept || (uint64_t)number + KEPT < spare->limit || !get(&limit) || !move(limit.soft + KEPT)) {
+        return 0;
+    }
+    return limit.soft;
 }
 
-void spare_take_back(const struct spare *spare)
+void spare_take_back(uint64_t before)
 {
-    if (!move(spare->limit)) {
+    if (before > 0 && !move(before)) {
         return; /* the function has lowered the hard limit meanwhile: it is lower already */
     }
 }

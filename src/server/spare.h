@@ -23,9 +23,10 @@ void spare_keep(struct spare *ret_spare);
 /* Looks for one more, above the standard ones. Returns its number, which is free again, or -errno. */
 int spare_find(void);
 
-/* Raises the limit if `number`, the lowest that is free, is one of the last. True: spare_take_back() must follow. */
-bool spare_lend(const struct spare *spare, int number);
+/* Raises the limit if `number`, the lowest that is free, is one of the last. Returns what it was, for
+ * spare_take_back(); 0: it stays. */
+uint64_t spare_lend(const struct spare *spare, int number);
 
-void spare_take_back(const struct spare *spare);
+void spare_take_back(uint64_t before);
 
 #endif
