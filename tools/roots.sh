@@ -39,6 +39,7 @@ lay_sources() {
 run_in() {
     # shellcheck disable=SC2016 # expanded by the inner shell
     unshare --mount --propagation private --pid --fork --kill-child bash -euc '
+        mount --bind "$1" "$1" # unshare --mount-proc, which tests use, wants a root that is a mount
         mount -t proc none "$1/proc"
         for folder in sys dev; do mount --rbind "/$folder" "$1/$folder"; done
         mount -t tmpfs none "$1/tmp"
