@@ -94,6 +94,7 @@ static void set_accepting(struct server *server, bool accepting)
         return;
     }
     if (accepting) { /* both or none: those handed on must not wait longer than those accepted */
+        conn_end_if_tampered(&server->host, errno);
         log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
         server->accepting = false;
         server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
@@ -160,6 +161,7 @@ static void grow_slots(struct server *server)
     }
     server->grow_at = 0;
     if (status < 0) {
+        conn_end_if_tampered(host, -status);
         park_trim(park, before);
         server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
         log_once(server, "no more parking slots: further connections are not safe from a dying worker", -status);

@@ -92,6 +92,7 @@ static int park_together(struct conn_host *host, struct conn *const *conns, uint
     }
     int status = park_put(host->park, group.slots[0], &group);
     if (status < 0) {
+        conn_end_if_tampered(host, -status);
         return status;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -205,10 +206,14 @@ static void ask_to_watch(const struct conn_host *host)
 {
     struct status_page *page = host->page;
     atomic_thread_fence(memory_order_seq_cst);
-    if (host->control >= 0 && atomic_load_explicit(&page->watched, memory_order_relaxed) != STATUS_WATCHED &&
-        control_send(host->control, CONTROL_WATCH, NULL, 0) == 0) {
+    if (host->control < 0 || atomic_load_explicit(&page->watched, memory_order_relaxed) == STATUS_WATCHED) {
+        return;
+    }
+    int status = control_send(host->control, CONTROL_WATCH, NULL, 0);
+    if (status == 0) {
         atomic_store_explicit(&page->watched, STATUS_WATCHED, memory_order_relaxed);
     }
+    conn_end_if_tampered(host, -status); /* nobody would ever look at it */
 }
 
 /* A byte was taken, also where it is the one that says that none was: no message begins with either. */
