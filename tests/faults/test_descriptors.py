@@ -40,7 +40,8 @@ def test_a_function_has_what_it_had_besides_what_the_runtime_needs(runtime):
 
 def test_a_function_s_higher_limit_stays(runtime):
     with runtime("snippets:run", wrapper=["prlimit", "--nofile=%d:%d" % (HIGH, HIGH)]) as server:
-        assert server.result(LIMITS) == [HIGH, HIGH]
+        soft, hard = server.result(LIMITS)
+        assert hard == HIGH and HIGH - 8 <= soft <= HIGH, "but for what is kept to receive connections with"
 
 
 def test_a_low_limit_is_said_once(runtime):
