@@ -161,7 +161,7 @@ def settings_of(workers, kind):
     if kind in ("recycling", "delayed", "calm"):
         settings["ASYA_MAX_REQUESTS"] = REQUESTS_A_LIFE
     if kind in ("delayed", "calm", "idle"):
-        settings.update(shims.preloaded("delays", ASYA_TEST_DELAYS=DELAY_ONE_IN))
+        settings.update(shims.preloaded("delays", SHIM_DELAYS=DELAY_ONE_IN))
     if kind in CALM_KINDS:
         settings["ASYA_HANDLER_TIMEOUT"] = CALM_TIME_LIMIT
     if kind == "idle":

@@ -42,7 +42,7 @@ class Moments:
 
     def __init__(self, path):
         self._shared = Shared(path, 3)
-        self.env = preloaded("moments", ASYA_TEST_MOMENTS=path)
+        self.env = preloaded("moments", SHIM_MOMENTS=path)
 
     def stop_at(self, kind, count=1):
         """From now on: at the moment of this kind, the first or a later one."""

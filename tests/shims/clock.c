@@ -1,5 +1,5 @@
 /*
- * The time of day as if somebody had set it: the file ASYA_TEST_CLOCK names holds the seconds to add, eight bytes that
+ * The time of day as if somebody had set it: the file SHIM_CLOCK names holds the seconds to add, eight bytes that
  * a test writes while the process runs. No other clock is touched.
  */
 #include <fcntl.h>
@@ -15,7 +15,7 @@ static const volatile int64_t *added;
 
 __attribute__((constructor)) static void map(void)
 {
-    const char *path = getenv("ASYA_TEST_CLOCK");
+    const char *path = getenv("SHIM_CLOCK");
     int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     void *page = mmap(NULL, sizeof *added, PROT_READ, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED) { /* or the test would show nothing */

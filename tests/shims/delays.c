@@ -1,5 +1,5 @@
 /*
- * The moments around a system call made long: one call in ASYA_TEST_DELAYS of those that touch a connection sleeps
+ * The moments around a system call made long: one call in SHIM_DELAYS of those that touch a connection sleeps
  * before or behind it, so that a death falls into moments that are otherwise too short to be hit.
  */
 #include <dlfcn.h>
@@ -18,7 +18,7 @@ static unsigned one_in;
 
 __attribute__((constructor)) static void read_mode(void)
 {
-    const char *text = getenv("ASYA_TEST_DELAYS");
+    const char *text = getenv("SHIM_DELAYS");
     one_in = text != NULL ? (unsigned)strtoul(text, NULL, 10) : 0;
     if (one_in == 0) { /* or the test would show nothing */
         abort();

@@ -1,5 +1,5 @@
 /*
- * Allocations of the runtime's own code, of all its processes in the order they come, fail as the file ASYA_TEST_MEMORY
+ * Allocations of the runtime's own code, of all its processes in the order they come, fail as the file SHIM_MEMORY
  * names says; those of the interpreter and its libraries do not. The file is shared memory: a test changes it while the
  * runtime works, and reads from it how many there were.
  */
@@ -27,7 +27,7 @@ void *__libc_realloc(void *block, size_t size);
 
 __attribute__((constructor)) static void map(void)
 {
-    const char *path = getenv("ASYA_TEST_MEMORY");
+    const char *path = getenv("SHIM_MEMORY");
     int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
     void *page = mmap(NULL, sizeof *orders, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED) { /* or the test would show nothing */

@@ -1,6 +1,6 @@
 /*
  * A process that stands still at a moment of a test's choice, so that it can be killed there. The file that
- * ASYA_TEST_MOMENTS names holds three numbers of eight bytes: how many moments of the kind to wait for (0: none), the
+ * SHIM_MOMENTS names holds three numbers of eight bytes: how many moments of the kind to wait for (0: none), the
  * kind, and, written here, the process that stands still. Connections alone are looked at, not the runtime's channels.
  */
 #include <dlfcn.h>
@@ -26,7 +26,7 @@ static struct {
 
 __attribute__((constructor)) static void map(void)
 {
-    const char *path = getenv("ASYA_TEST_MOMENTS");
+    const char *path = getenv("SHIM_MOMENTS");
     int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
     void *page = mmap(NULL, sizeof *wanted, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED) { /* or the test would show nothing */

@@ -1,5 +1,5 @@
 /*
- * A system that gives as little as it may. ASYA_TEST_SOCKETS "short": a stream socket takes and gives one byte a call.
+ * A system that gives as little as it may. SHIM_SOCKETS "short": a stream socket takes and gives one byte a call.
  * "interrupted": every second call of a kind that may be interrupted is, before it has done anything.
  */
 #include <dlfcn.h>
@@ -22,7 +22,7 @@ static bool is_interrupted;
 
 __attribute__((constructor)) static void read_mode(void)
 {
-    const char *mode = getenv("ASYA_TEST_SOCKETS");
+    const char *mode = getenv("SHIM_SOCKETS");
     is_short = mode != NULL && strcmp(mode, "short") == 0;
     is_interrupted = mode != NULL && strcmp(mode, "interrupted") == 0;
     if (!is_short && !is_interrupted) { /* or the test would show nothing */

@@ -26,7 +26,7 @@ def takes_the_limit():
 def jumped(request, runtime, tmp_path):
     """A runtime and what makes its clock jump."""
     clock = shims.Shared(tmp_path / "clock", 1)
-    env = shims.preloaded("clock", ASYA_TEST_CLOCK=clock.path, ASYA_HANDLER_TIMEOUT=LIMIT, ASYA_READ_TIMEOUT=LIMIT)
+    env = shims.preloaded("clock", SHIM_CLOCK=clock.path, ASYA_HANDLER_TIMEOUT=LIMIT, ASYA_READ_TIMEOUT=LIMIT)
     with runtime("snippets:run", env=env, allow_log=TOLD) as server:
         def jump():
             clock[0] += request.param

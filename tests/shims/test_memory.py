@@ -70,7 +70,7 @@ def run(tmp_path, fail_at, for_ever):
     """One life of a runtime. Returns (allocations asked for, allocations that failed)."""
     orders = shims.Shared(tmp_path / "memory", 4)
     orders[FAIL_AT], orders[FOR_EVER] = fail_at, for_ever
-    server = harness.Runtime("snippets:run", env={**ENV, **shims.preloaded("memory", ASYA_TEST_MEMORY=orders.path)})
+    server = harness.Runtime("snippets:run", env={**ENV, **shims.preloaded("memory", SHIM_MEMORY=orders.path)})
     try:
         if not server.launches():
             assert [line for line in server.logs() if line.level == "ERROR"] or "MemoryError" in server.log_text()

@@ -79,7 +79,7 @@ def usual(runtime):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_each_exchange_has_the_reply_and_the_line_it_has_elsewhere(runtime, usual, mode):
-    env = {**ENV, **shims.preloaded("sockets", ASYA_TEST_SOCKETS=mode)}
+    env = {**ENV, **shims.preloaded("sockets", SHIM_SOCKETS=mode)}
     with runtime("snippets:run", env=env, allow_log=TOLD) as server:
         found = replies(server, EXCHANGES)
         assert {name: reply for name, reply in found.items() if reply != usual[0][name]} == {}
@@ -90,13 +90,13 @@ def test_each_exchange_has_the_reply_and_the_line_it_has_elsewhere(runtime, usua
 def test_what_the_supervisor_answers_is_what_it_answers_elsewhere(runtime, mode):
     with runtime("snippets:run", env=ENV, allow_log=TOLD) as server:
         usual = replies(server, ENDS)
-    with runtime("snippets:run", env={**ENV, **shims.preloaded("sockets", ASYA_TEST_SOCKETS=mode)}, allow_log=TOLD) as server:
+    with runtime("snippets:run", env={**ENV, **shims.preloaded("sockets", SHIM_SOCKETS=mode)}, allow_log=TOLD) as server:
         assert replies(server, ENDS) == usual
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_conformance_files_have_their_categories(runtime, mode):
-    env = {"ASYA_PROTOCOL": "raw", **shims.preloaded("sockets", ASYA_TEST_SOCKETS=mode)}
+    env = {"ASYA_PROTOCOL": "raw", **shims.preloaded("sockets", SHIM_SOCKETS=mode)}
     with runtime("answers:kind", env=env, allow_log=TOLD) as server:
         wrong = []
         for case in json_suite():
@@ -108,7 +108,7 @@ def test_the_conformance_files_have_their_categories(runtime, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_who_waits_behind_a_dead_worker_is_served(runtime, mode):
-    env = shims.preloaded("sockets", ASYA_TEST_SOCKETS=mode)
+    env = shims.preloaded("sockets", SHIM_SOCKETS=mode)
     with runtime("snippets:run", env=env, allow_log=TOLD) as server:
         [worker] = server.worker_pids()
         with contextlib.ExitStack() as stack:
