@@ -21,9 +21,11 @@ enum control_type {
     CONTROL_RETIRE,     /* worker: I have served my ASYA_MAX_REQUESTS; supervisor: accept no more, finish, end */
     CONTROL_WATCH,      /* worker: a request runs and nobody looks at the page (status_page.watched was 0), or the loop
                          * turns and somebody waits for that (status_page.awaited was set) */
-    CONTROL_STARVED,    /* worker: its function holds the descriptors it would need for further connections */
-    CONTROL_COLLECT,    /* supervisor to keeper: the worker is dead, which connections does its table hold? */
-    CONTROL_KEPT,       /* keeper: these, by `numbers`; none: that was all */
+    CONTROL_LOOK, /* supervisor: nothing but a turn of the loop: what waits in the queue may have woken a process that
+                   * does not run */
+    CONTROL_STARVED, /* worker: its function holds the descriptors it would need for further connections */
+    CONTROL_COLLECT, /* supervisor to keeper: the worker is dead, which connections does its table hold? */
+    CONTROL_KEPT,    /* keeper: these, by `numbers`; none: that was all */
 };
 
 enum { CONTROL_FDS_MAX = 32 }; /* descriptors in one message; the kernel's limit is 253 */

@@ -44,3 +44,23 @@ void queue_check(struct supervisor *supervisor)
         (void)queue_renew(supervisor);
     }
 }
+
+/* Each message wakes one process that waits (EPOLLEXCLUSIVE), and that may be one that was stopped or frozen: then the
+ * others sleep beside a queue that is not empty. Once for each time a worker stands still, since one that does not read
+ * its channel must not find it full at a stop. */
+void queue_nudge(struct supervisor *supervisor)
+{
+    struct pollfd look = {.fd = supervisor->queue_receive, .events = POLLIN};
+    if (poll(&look, 1, 0) != 1 || (look.revents & POLLIN) == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        bool is_asleep = worker->state == WORKER_READY && worker->is_still && !worker->stopped &&
+                         atomic_load_explicit(&worker->page->busy, memory_order_relaxed) == 0;
+        if (is_asleep && worker->nudged != worker->progress) {
+            worker->nudged = worker->progress;
+            (void)control_send(worker->control, CONTROL_LOOK, NULL, 0); /* a full channel wakes it as well */
+        }
+    }
+}

@@ -28,6 +28,7 @@ static void reap_note_stop(struct supervisor *supervisor, const siginfo_t *found
     struct worker *worker = reap_find_worker(supervisor, found->si_pid);
     if (worker != NULL) {
         worker->stopped = found->si_code != CLD_CONTINUED;
+        worker->stopped_at = clock_now();
         tick_wake(supervisor, clock_now());
     }
 }

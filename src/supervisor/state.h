@@ -125,6 +125,9 @@ int queue_make(struct supervisor *supervisor);
 bool queue_renew(struct supervisor *supervisor);
 void queue_check(struct supervisor *supervisor);
 
+/* At a tick: wakes workers that sleep though somebody waits in the queue. */
+void queue_nudge(struct supervisor *supervisor);
+
 /* The overflow desk (desk.c): lets go of the listening socket; takes who is queued there; does what is due and returns
  * when it is to be called again. */
 void desk_close(struct supervisor *supervisor);

@@ -7,7 +7,8 @@
 
 #include <signal.h>
 
-#define STACK_TIME (50 * CLOCK_MS) /* for a process to write its stacks before it is killed */
+#define STOPPED_TIME (1 * CLOCK_SECOND) /* for a worker that was stopped to go on */
+#define STACK_TIME   (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
 
 /* A worker that lives on without its channel, which the function has closed, would never hear that it is to end. */
 static uint64_t tend_deaf(struct worker *worker, uint64_t now)
@@ -20,11 +21,24 @@ static uint64_t tend_deaf(struct worker *worker, uint64_t now)
     return worker->deaf_at;
 }
 
+/* One that is stopped from outside and does not go on would keep silent for ever; who stopped it may still look at it.
+ */
+static uint64_t tend_stopped(struct supervisor *supervisor, struct worker *worker, uint64_t now)
+{
+    uint64_t deadline = worker->stopped && !worker->due ? clock_after(worker->stopped_at, STOPPED_TIME) : CLOCK_NEVER;
+    if (deadline > now) {
+        return deadline;
+    }
+    replace_worker(supervisor, worker, "it was stopped by a signal a second ago, and does not go on");
+    return CLOCK_NEVER;
+}
+
 /* Its requests: their time limits, and clients that went away. */
 static uint64_t tend_serving(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     uint64_t next = watch_worker(worker, supervisor->options, now);
     next = clock_earlier(next, tend_deaf(worker, now));
+    next = clock_earlier(next, tend_stopped(supervisor, worker, now));
     if (worker->wedged) {
         replace_worker(supervisor, worker, "a function does not stop, and others run beside it");
     }

@@ -198,6 +198,7 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
             busy += is_busy || worker->was_full;
         }
     }
+    queue_nudge(supervisor);
     supervisor->all_busy = ready > 0 && still == ready && (busy == ready || listener_is_waiting(&supervisor->listener));
     supervisor->tick_at = may_sleep(supervisor) ? CLOCK_NEVER : clock_after(now, tick_length(supervisor->options));
     return supervisor->tick_at;

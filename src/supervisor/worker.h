@@ -57,11 +57,13 @@ struct worker {
     bool oom_known;             /* oom_kills could be read when it started */
     uint64_t oom_kills;         /* of its cgroup by then */
     uint64_t progress;          /* turns and requests at the last tick */
+    uint64_t nudged;            /* its progress when it was told to look at the queue */
     bool is_still;              /* none since the tick before */
     bool was_full;              /* at the last tick it took no more connections */
     bool overran;               /* it is ended for a function that does not stop at its time limit */
     bool wedged;                /* a function does not stop, and others run beside it: to be replaced */
     bool stopped;               /* by SIGSTOP or the like */
+    uint64_t stopped_at;        /* since when it is */
     uint64_t deaf_at;           /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
     uint64_t killed_at;         /* when SIGKILL was sent first; or CLOCK_NEVER */
     bool overwritten;           /* the function wrote over the page; it is ended for that */
