@@ -191,9 +191,9 @@ def test_the_line_says_first_where_the_request_is_of(runtime, handler, told):
 
 
 def test_a_function_with_threads_of_its_own_hears_of_its_limit(limited):
-    """The signal may be given to one of those: the function sleeps in another."""
-    limited.result("import threading, time\nfor _ in range(20):\n"
-                   "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()")
+    """The signal may be given to one of those: the function sleeps in another, and the stacks take a while to write."""
+    limited.result("import stuck, threading\nfor _ in range(40):\n"
+                   "    threading.Thread(target=stuck.rests, daemon=True).start()")
     workers = limited.worker_pids()
     for _ in range(6):
         assert limited.call("import time\ntime.sleep(60)")["type"] == "HandlerTimeout"
