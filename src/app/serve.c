@@ -102,7 +102,8 @@ static int prepare(const struct options *options, struct binding *binding)
     if (status == 0) {
         status = scope_open(&binding->scope);
     }
-    if (status == 0 && shape_is_async(binding->function)) {
+    binding->is_async = shape_is_async(binding->function);
+    if (status == 0 && binding->is_async) {
         status = loop_open(binding);
     } else if (status == 0 && binding->concurrency > 1) {
         status = pool_start(binding);

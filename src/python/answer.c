@@ -70,16 +70,89 @@ static void answer_here(void *argument)
     call_close(call);
 }
 
+/* ---- plain functions beside a running loop ----------------------------------------------------------------------
+ */
+
+/* Calls that wait for the loop to stand still: as many as requests may run at once, which is one but for a shortage. */
+static struct call *put_off;
+
+/* Keeps the request until the loop stands still. False if there is no memory. */
+static bool answer_put_off(struct binding *binding, const struct request *request, size_t limit)
+{
+    struct call *call = call_keep_request(binding, request, limit);
+    if (call == NULL) {
+        return false;
+    }
+    call->failure = &binding->failure;
+    struct call **last = &put_off;
+    while (*last != NULL) {
+        last = &(*last)->queued;
+    }
+    call->queued = NULL;
+    *last = call;
+    PyEval_RestoreThread(binding->thread);
+    loop_pause();
+    binding->thread = PyEval_SaveThread();
+    return true;
+}
+
+struct late {
+    struct call *call;
+    bool goes_on; /* as a task */
+};
+
+static void answer_late(void *argument)
+{
+    struct late *late = argument;
+    struct call *call = late->call;
+    if (call_open(call, call->message, call->size)) {
+        PyObject *result = call_function(call);
+        enum shape shape = result != NULL ? shape_of(result) : SHAPE_VALUE;
+        if (shape == SHAPE_VALUE) {
+            call_settle(call, result);
+        } else if (shape == SHAPE_GENERATOR) {
+            generator_run(call, result);
+        } else {
+            late->goes_on = true;
+            loop_take(call, shape, result);
+            return;
+        }
+    }
+    call_close(call);
+}
+
+/* Sending a reply may let the next request in, which is called at once then: the loop stands still. */
+static void answer_rest(struct binding *binding)
+{
+    while (put_off != NULL) {
+        struct late late = {.call = put_off};
+        put_off = late.call->queued;
+        PyObject *scope = scope_run(&binding->scope, answer_late, &late);
+        Py_XDECREF(scope);
+        if (!late.goes_on) {
+            binding->thread = PyEval_SaveThread();
+            call_send(late.call);
+            PyEval_RestoreThread(binding->thread);
+        }
+    }
+}
+
 static enum service_status answer(void *context, const struct request *request, struct reply *reply)
 {
     struct binding *binding = context;
     if (pool_is_started() && pool_submit(binding, request, reply->body.limit)) {
         return SERVICE_LATER;
     }
+    bool wait = loop_is_running() && !binding->is_async;
+    if (wait && answer_put_off(binding, request, reply->body.limit)) {
+        return SERVICE_LATER;
+    }
     struct turn turn = {.request = request};
     call_make(&turn.call, binding, request, reply);
     PyEval_RestoreThread(binding->thread);
-    if (binding->function != NULL) {
+    if (wait) {
+        turn.status = no_memory(&turn.call);
+    } else if (binding->function != NULL) {
         PyObject *scope = scope_run(&binding->scope, answer_here, &turn);
         Py_XDECREF(scope);
     } else {
@@ -195,7 +268,7 @@ bool answer_serve(struct binding *binding, const struct server_config *config, s
     }
     PyEval_RestoreThread(binding->thread);
     if (more) { /* a coroutine has appeared: from now on the event loop gives the turns */
-        loop_run();
+        loop_run(answer_rest);
     }
     pool_stop();
     active_wake(NULL);

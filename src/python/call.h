@@ -40,6 +40,7 @@ struct binding {
     uint32_t concurrency;     /* ASYA_CONCURRENCY */
     pid_t pid;                /* ours: a function that forks must not answer twice */
     bool validate;            /* ASYA_ENABLE_VALIDATION */
+    bool is_async;            /* the function is declared `async` */
     bool whole;               /* ASYA_HANDLER_MODE=envelope: the function gets the message, not the payload */
     struct failure failure;   /* of calls in the main thread; memory reserved beforehand */
     struct scope scope;       /* theirs, too */

@@ -25,9 +25,22 @@ static struct {
     PyObject *stop;
     PyObject *settle;
     PyObject *rang;
+    PyObject *pause;
+    PyObject *unwatch;
 } glue;
 
+/* While the loop stands still for plain functions. */
+static struct {
+    bool now;
+    bool watched; /* the loop still looks at the server's descriptor */
+    void (*work)(struct binding *binding);
+} resting;
+
+static bool turning; /* loop_run() has begun */
+
 bool loop_is_open(void) { return names != NULL; }
+
+bool loop_is_running(void) { return turning && !resting.now; }
 
 static PyObject *none(void)
 {
@@ -80,6 +93,11 @@ static PyObject *ready(PyObject *self, PyObject *arguments)
 {
     (void)self;
     (void)arguments;
+    if (resting.now) {
+        resting.watched = false;
+        unraisable(PyObject_CallFunctionObjArgs(glue.unwatch, NULL), glue.unwatch);
+        return none();
+    }
     owner->thread = PyEval_SaveThread();
     bool more = server_turn(owner->server, false);
     PyEval_RestoreThread(owner->thread);
@@ -89,6 +107,31 @@ static PyObject *ready(PyObject *self, PyObject *arguments)
         cancel_timer();
         unraisable(PyObject_CallFunctionObjArgs(glue.stop, NULL), glue.stop);
     }
+    return none();
+}
+
+/* Calls what was put off. Whether the descriptor is watched as before: a function may run the loop itself. */
+static PyObject *rest(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    resting.now = resting.watched = true;
+    resting.work(owner);
+    resting.now = false;
+    PyObject *watched = resting.watched ? Py_True : Py_False;
+    Py_INCREF(watched);
+    return watched;
+}
+
+/* arm(afresh): the loop goes on; `afresh`, it is another one, and has no timer yet. */
+static PyObject *arm(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    if (PyTuple_GetItem(arguments, 0) == Py_True) {
+        Py_CLEAR(timer);
+        armed = CLOCK_NEVER;
+    }
+    rearm();
     return none();
 }
 
@@ -266,7 +309,8 @@ static bool add_names(void)
     static PyMethodDef methods[] = {{"ready", ready, METH_NOARGS, NULL},    {"rang", rang, METH_NOARGS, NULL},
                                     {"finish", finish, METH_VARARGS, NULL}, {"fail", fail, METH_VARARGS, NULL},
                                     {"take", take, METH_VARARGS, NULL},     {"complete", complete, METH_VARARGS, NULL},
-                                    {"park", park, METH_VARARGS, NULL}};
+                                    {"park", park, METH_VARARGS, NULL},     {"rest", rest, METH_NOARGS, NULL},
+                                    {"arm", arm, METH_VARARGS, NULL}};
     PyObject *builtins = PyImport_ImportModule("builtins");
     bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
                  add_mark("WAIT", &wait_mark) && add_mark("STOP", &stop_mark);
@@ -284,7 +328,8 @@ static bool find_names(void)
         PyObject **place;
     } wanted[] = {{"answer", &glue.answer},         {"drive", &glue.drive}, {"wake", &glue.wake},
                   {"cancel", &glue.cancel},         {"stop", &glue.stop},   {"settle", &glue.settle},
-                  {"call_after", &glue.call_after}, {"rang", &glue.rang}};
+                  {"call_after", &glue.call_after}, {"rang", &glue.rang},   {"pause", &glue.pause},
+                  {"unwatch", &glue.unwatch}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].place = PyDict_GetItemString(names, wanted[i].name); /* borrowed from `names` */
         if (*wanted[i].place == NULL) {
@@ -317,8 +362,12 @@ static void call_glue(const char *name)
     unraisable(PyObject_CallFunctionObjArgs(function, NULL), function);
 }
 
-void loop_run(void)
+void loop_pause(void) { unraisable(PyObject_CallFunctionObjArgs(glue.pause, NULL), glue.pause); }
+
+void loop_run(void (*work)(struct binding *binding))
 {
+    resting.work = work;
+    turning = true;
     PyObject *descriptor = PyLong_FromLong(server_descriptor(owner->server));
     if (descriptor == NULL || PyDict_SetItemString(names, "descriptor", descriptor) != 0) {
         PyErr_WriteUnraisable(names);
@@ -326,6 +375,7 @@ void loop_run(void)
     Py_XDECREF(descriptor);
     rearm();
     call_glue("run");
+    turning = false;
 }
 
 void loop_close(void)

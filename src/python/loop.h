@@ -17,8 +17,14 @@
 int loop_open(struct binding *binding);
 bool loop_is_open(void);
 
-/* Runs the server in the loop until the server's work is over. */
-void loop_run(void);
+/* Runs the server in the loop until the server's work is over. Whenever loop_pause() was called the loop stands still
+ * for `work`: a plain function is never called within a running loop, where asyncio.run() would fail and
+ * get_event_loop().run_until_complete() as well. */
+void loop_run(void (*work)(struct binding *binding));
+void loop_pause(void);
+
+/* Whether code that is called now is called by the loop. */
+bool loop_is_running(void);
 
 /* Ends the tasks that are left, and closes the loop. */
 void loop_close(void);

@@ -1,13 +1,14 @@
 """Coroutine functions: one event loop for the worker's life, requests that overlap on it, cancellation (wire contract,
 sections 1 and 4)."""
 import concurrent.futures
+import json
 import pathlib
 import textwrap
 import time
 
 import pytest
 
-from harness import client, processes
+from harness import client, processes, protocols
 from harness.runtime import HANDLERS, skip_unless_importable
 
 TOLD = ["(ERROR|WARNING) .*"]
@@ -309,3 +310,77 @@ def test_an_idle_worker_stops_at_once(tasks):
         started = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - started < 3
+
+
+# -- plain functions beside a loop --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def beside(runtime):
+    with runtime("besides:Client.process", worker_descriptors=True, allow_log=["(ERROR|WARNING) .*"]) as server:
+        yield server
+
+
+BESIDE = {
+    "asyncio.run": ("payload", "payload"), "the loop of its set-up": ("its loop", "done"),
+    "the loop asyncio gives it": ("get_event_loop", [True, "done"]), "none, and none runs": ("running", None),
+}
+
+
+@pytest.mark.parametrize("payload, expected", BESIDE.values(), ids=BESIDE)
+def test_a_plain_function_with_asynchronous_set_up_may_use(beside, payload, expected):
+    for _ in range(3):
+        assert beside.result(payload) == expected
+        assert beside.result("another") == "another"
+
+
+def test_tasks_of_the_set_up_go_on_between_messages(beside):
+    before = beside.result("turns")
+    assert processes.eventually(lambda: beside.result("turns") > before + 5)
+
+
+def test_a_plain_function_that_closes_the_loop_ends_nothing(runtime):
+    with runtime("besides:Client.process", worker_descriptors=True, allow_log=[""]) as server:
+        assert server.result("close") == "closed"
+        for _ in range(3):
+            assert server.result("payload") == "payload"
+            assert server.result("running") is None
+
+
+def test_many_clients_of_a_plain_function_beside_a_loop(beside):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(beside.result, range(200))) == list(range(200))
+
+
+def test_a_kept_connection_of_a_plain_function_beside_a_loop(beside):
+    """Pipelined: each reply lets the next request in."""
+    body = json.dumps(protocols.hops("payload")).encode()
+    head = b"POST /invoke HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with beside.connect() as connection:
+        connection.send((head + body) * 5)
+        connection.half_close()
+        assert connection.receive_all().count(b'"payload":"payload"') == 5
+
+
+def test_a_plain_generator_beside_a_loop(runtime):
+    with runtime("besides:Client.steps", worker_descriptors=True) as server:
+        for _ in range(3):
+            assert server.result("payload") == ["payload", "payload"]
+
+
+def test_the_time_limit_of_a_plain_function_beside_a_loop(runtime):
+    with runtime("besides:Client.process", env={"ASYA_HANDLER_TIMEOUT": 0.5}, worker_descriptors=True,
+                 allow_log=["(ERROR|WARNING) .*"]) as server:
+        workers = server.worker_pids()
+        assert server.call("sleep")["type"] == "HandlerTimeout"
+        assert server.result("payload") == "payload"
+        assert server.worker_pids() == workers
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_function_that_returns_a_coroutine_now_and_then(runtime, concurrency):
+    with runtime("besides:sometimes", env={"ASYA_CONCURRENCY": concurrency}, worker_descriptors=True) as server:
+        for number in range(10):
+            assert server.result(number) == number
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(server.result, range(100))) == list(range(100))

@@ -1,8 +1,8 @@
 """What asyncio is asked to do in a worker. Run once, when the first coroutine appears.
 
 The runtime puts these names here before: finish, fail, take, complete and park (what becomes of a request),
-ready and rang (a turn of the server: its descriptor is readable, or a deadline has come), descriptor, and the two answers
-of take, WAIT and STOP.
+rest (calls that wait for the loop to stand still) and arm (the server's timer), ready and rang (a turn of the server: its
+descriptor is readable, or a deadline has come), descriptor, and the two answers of take, WAIT and STOP.
 """
 import asyncio
 import contextvars
@@ -92,7 +92,9 @@ if sys.version_info >= (3, 12):
         return loop.create_task(coroutine)
 
 else:
-    _start = loop.create_task
+
+    def _start(coroutine):
+        return loop.create_task(coroutine)
 
 
 def answer(request, awaitable):
@@ -127,14 +129,33 @@ def stop():
     loop.stop()
 
 
+def pause():
+    """A plain function is to be called, outside of the running loop: run() does so."""
+    loop.stop()
+
+
+def unwatch():
+    """The function runs the loop itself: what the server has to say waits for its end."""
+    loop.remove_reader(descriptor)
+
+
 def run():
     """Until stop(). What a callback or a task of the user's raises does not end the worker."""
+    global loop
     loop.add_reader(descriptor, ready)
     while not _over:
         try:
             loop.run_forever()
         except BaseException as error:
             loop.call_exception_handler({"message": "raised out of the event loop", "exception": error})
+        asyncio.set_event_loop(loop)  # asyncio.run() in a function leaves none
+        watched = rest()
+        closed = loop.is_closed()  # by a function that thought it its own
+        if closed:
+            loop = _current()
+        if closed or not watched:
+            loop.add_reader(descriptor, ready)
+        arm(closed)
     loop.remove_reader(descriptor)
 
 
