@@ -32,8 +32,8 @@ def test_a_reader_that_is_gone_fails_no_message(runtime, pipe, env):
         reader.close()
         for _ in range(3):
             assert server.result(PRINT) == 1
-        assert server.result("import logging, sys\nlogging.basicConfig(stream=sys.stdout, force=True)\n"
-                             "logging.warning('z')\nsys.stdout.buffer.write(b'z')\nsys.stdout.flush()\nreturn 1") == 1
+        assert server.result("import logging, sys\nlogger = logging.getLogger('z')\n"
+                             "logger.addHandler(logging.StreamHandler(sys.stdout))\nlogger.warning('z')\nsys.stdout.buffer.write(b'z')\nsys.stdout.flush()\nreturn 1") == 1
 
 
 def test_a_disk_that_is_full_fails_no_message(runtime):
@@ -112,7 +112,7 @@ def test_they_are_still_files(runtime):
     seen = ("import io, os, sys\nsys.stdout.buffer.write(b'bytes\\n')\nsys.stdout.flush()\nos.write(sys.stdout.fileno(), b'low\\n')\n"
             "import subprocess\nsubprocess.run(['echo', 'child'], stdout=sys.stdout)\n"
             "return [sys.stdout.fileno(), sys.stderr.fileno(), sys.stdout.name, sys.stdout.mode, sys.stdout.isatty(),\n"
-            "        sys.stdout.encoding, sys.stdout is sys.__stdout__, isinstance(sys.stdout, io.TextIOWrapper)]")
+            "        sys.stdout.encoding.lower(), sys.stdout is sys.__stdout__, isinstance(sys.stdout, io.TextIOWrapper)]")
     with runtime("snippets:run") as server:
         assert server.result(seen) == [1, 2, "<stdout>", "w", False, "utf-8", True, True]
         assert server.out_file.read_bytes() == b"bytes\nlow\nchild\n"
