@@ -4,7 +4,7 @@ A test is named by its file and by how its name begins; rows that a file shows a
 
 ROWS = {
     "W1": [("test_log_causes", ""), ("test_worker_death", "test_a_kill_from_outside"), ("test_worker_death", "test_every_one_of_many_deaths"),
-           ("test_worker_death", "test_a_worker_killed_while_idle"), ("test_chaos", "")],
+           ("test_worker_death", "test_a_worker_killed_while_idle"), ("test_chaos", ""), ("test_unkillable", "")],
     "W2": [("test_worker_death", "test_death_by"), ("test_worker_death", "test_the_log_tells")],
     "W3": [("test_worker_death", "test_death_by"), ("test_exceptions", "test_the_worker_stays_up_after")],
     "W4": [("test_exceptions", "test_a_real_shortage_of_memory"), ("test_exceptions", "test_a_result_too_large"),
@@ -17,7 +17,8 @@ ROWS = {
            ("test_worker_death", "test_a_child_holding")],
     "W10": [("test_exceptions", "test_twenty_megabytes_printed"), ("test_exceptions", "test_what_the_handler_prints")],
     "W11": [("test_exceptions", "test_the_next_requests_do_not_notice"),
-            ("test_exceptions", "test_a_handler_that_leaks_a_thousand_descriptors")],
+            ("test_exceptions", "test_a_handler_that_leaks_a_thousand_descriptors"),
+            ("test_wild_writes", ""), ("test_shared_sockets", "")],
     "W12": [("test_startup", "")],
     "W13": [("test_crash_loop", ""), ("test_replacement", "")],
     "W14": [("test_exceptions", "test_a_result_json_cannot_hold"), ("test_exceptions", "test_a_treacherous_result")],
@@ -48,7 +49,8 @@ ROWS = {
            ("test_socket_file", "test_a_place_where"), ("test_socket_file", "test_a_longer_path"),
            ("test_socket_file", "test_a_path_of_107_bytes")],
     "E3": [("test_environment", "test_a_full_disk")],
-    "E4": [("test_environment", "test_with_few_descriptors"), ("test_environment", "test_a_worker_that_cannot_be_forked")],
+    "E4": [("test_environment", "test_with_few_descriptors"), ("test_environment", "test_a_worker_that_cannot_be_forked"),
+           ("test_descriptors", ""), ("test_desk", "test_with_few"), ("test_desk", "test_who_cannot")],
     "E5": [("test_environment", "test_it_serves_and_answers_for_dead_workers_without")],
     "E6": [("test_stop", "test_a"), ("test_stop", "test_an_idle"), ("test_stop", "test_many_requests"),
            ("test_stop", "test_who_waits"), ("test_stop", "test_the_grace_period")],
