@@ -300,7 +300,6 @@ void conn_deliver(struct conn *conn, struct reply *reply)
     if (conn->fd < 0) {
         return;
     }
-    conn->refused = !reply->succeeded && conn->protocol != PROTOCOL_HTTP; /* it may still be sending */
     if (!slot_leave(conn, SLOT_REPLYING)) {
         conn_close(conn);
         return;
@@ -311,6 +310,7 @@ void conn_deliver(struct conn *conn, struct reply *reply)
         return;
     }
     write_reply_head(conn, reply);
+    conn->refused = !reply->succeeded && !conn->keep_alive; /* an error may come while it still sends */
     output_reply(conn, &reply->body);
 }
 
