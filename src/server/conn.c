@@ -696,6 +696,8 @@ void conn_host_done(struct conn_host *host)
         free(conn);
     }
     buffer_done(&host->reply);
-    free(host->scratch);
+    if (host->page == NULL) {
+        free(host->scratch);
+    }
     host->scratch = NULL;
 }

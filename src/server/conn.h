@@ -111,8 +111,6 @@ struct conn {
 
 #define NO_SLOT UINT32_MAX
 
-enum { SCRATCH_SIZE = 65536 }; /* bytes read at once; requests up to this size need no buffer of their own */
-
 /* Bytes a connection's input may take: the message, the head or prefix before it, and one read of what follows. */
 #define INTAKE_LIMIT(max_message) ((max_message) + HTTP1_HEAD_MAX + SCRATCH_SIZE)
 
@@ -159,7 +157,7 @@ struct conn_host {
     uint32_t paused;        /* connections that are */
     bool given_back;        /* who is paused may go on: it is to be looked */
     struct buffer reply;    /* reused between requests */
-    unsigned char *scratch; /* SCRATCH_SIZE bytes */
+    unsigned char *scratch; /* SCRATCH_SIZE bytes: the page's, or where there is none from malloc() */
 };
 
 /* ---- for server.c ----------------------------------------------------------------------------------------------- */

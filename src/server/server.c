@@ -755,7 +755,7 @@ static bool start(struct server *server, struct error *err)
 {
     struct conn_host *host = &server->host;
     const struct server_config *config = server->config;
-    host->scratch = malloc(SCRATCH_SIZE);
+    host->scratch = host->page != NULL ? host->page->scratch : malloc(SCRATCH_SIZE);
     if (host->scratch == NULL) {
         return error_set(err, ERR_MEMORY, 0, "no memory for the read buffer");
     }

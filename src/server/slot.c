@@ -224,17 +224,19 @@ static void note_first(struct status_slot *slot, unsigned char first)
 
 ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size)
 {
-    struct status_slot *slot = conn->seen == 0 ? find(conn) : NULL;
+    struct iovec part = {.iov_base = bytes, .iov_len = size};
+    struct status_page *page = conn->host->page;
+    struct status_slot *slot = conn->seen == 0 && page != NULL && bytes == page->scratch ? find(conn) : NULL;
     if (slot == NULL) {
-        struct iovec part = {.iov_base = bytes, .iov_len = size};
         return rights_receive(conn->fd, &part, 1);
     }
-    struct iovec parts[] = {{.iov_base = &slot->first, .iov_len = 1}, {.iov_base = bytes + 1, .iov_len = size - 1}};
-    ssize_t got = rights_receive(conn->fd, parts, 2);
+    bytes[0] = FIRST_NONE;
+    atomic_store_explicit(&page->inlet.slot, conn->slot, memory_order_release);
+    ssize_t got = rights_receive(conn->fd, &part, 1);
     if (got > 0) {
-        bytes[0] = slot->first;
         note_first(slot, bytes[0]);
     }
+    atomic_store_explicit(&page->inlet.slot, OUTLET_NO_SLOT, memory_order_release);
     return got;
 }
 

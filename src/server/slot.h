@@ -9,7 +9,7 @@
  *               +--- or READING, where a part of the next request is here already ------+
  *
  * A state says what is about to be done. Between it and the next one it is the kernel that says how far that has come:
- * whether a byte was read (status_slot.first), and how much was sent (outlet.h).
+ * whether a byte was read (status_first), and how much was sent (outlet.h).
  */
 #ifndef ASYA_SERVER_SLOT_H
 #define ASYA_SERVER_SLOT_H
@@ -41,8 +41,9 @@ bool slot_claim(const struct conn *conn);
 
 void slot_set(const struct conn *conn, enum slot_state state);
 
-/* Reads as recv() without waiting. The kernel writes the first byte of a request into the slot: that it was taken, and
- * on a new connection the protocol, with it the form of a reply, is known even if the process comes to nothing more. */
+/* Reads as recv() without waiting. The kernel writes the first byte of a request, whose first read is into the scratch
+ * buffer, where the supervisor sees it: that it was taken, and on a new connection the protocol, with it the form of a
+ * reply, is known even if the process comes to nothing more. */
 ssize_t slot_receive(const struct conn *conn, unsigned char *bytes, size_t size);
 
 /* The client's protocol is known: the form in which the supervisor would answer. */

@@ -58,6 +58,12 @@ bool slot_is_state(enum slot_state state)
     }
 }
 
+uint8_t status_first(const struct status_page *page, uint32_t slot)
+{
+    bool is_read = atomic_load_explicit(&page->inlet.slot, memory_order_acquire) == slot;
+    return is_read && page->scratch[0] != FIRST_NONE ? page->scratch[0] : page->slots[slot].first;
+}
+
 void status_reset(struct status_page *page)
 {
     memset(page, 0, offsetof(struct status_page, ids));
@@ -65,7 +71,7 @@ void status_reset(struct status_page *page)
     set_guard(&page->guard_slots, GUARD_SLOTS);
     set_guard(&page->guard_ids, GUARD_IDS);
     set_guard(&page->guard_end, GUARD_END);
-    page->outlet.slot = OUTLET_NO_SLOT;
+    page->outlet.slot = page->inlet.slot = OUTLET_NO_SLOT;
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         page->slots[i].state = SLOT_FREE;
         page->slots[i].fd = -1;

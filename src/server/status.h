@@ -17,7 +17,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SLOTS_MAX = 1024 }; /* connections a worker holds at once, at most */
+enum {
+    SLOTS_MAX = 1024,     /* connections a worker holds at once, at most */
+    SCRATCH_SIZE = 65536, /* bytes read at once; requests up to this size need no buffer of their own */
+};
 
 /* What the worker is about to do. What has been done, at whatever moment it dies, the kernel writes: `first` says
  * whether a byte was read, `left` and the outlet how much was sent. The worker sends in REPLYING and PUSHING alone, and
@@ -73,8 +76,8 @@ struct status_slot {
     _Atomic uint16_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
     _Atomic uint16_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
     _Atomic uint16_t lead;     /* the slot the connection is parked in; NOT_PARKED */
-    uint8_t first;             /* the first byte of the request, which the kernel writes as it is read (slot_receive);
-                                * FIRST_NONE before. It is looked at when the worker is dead */
+    uint8_t first;             /* the first byte of the request; FIRST_NONE: not one was taken. status_first() reads it
+                                */
     _Atomic uint8_t then;      /* enum slot_then, as of the last send: once `left` is 0 */
     _Atomic uint8_t kept;      /* a request was answered on the connection: who sends no other wants no reply */
     _Atomic uint8_t unchunked; /* of a stream: its client knows no chunks, it ends with the connection */
@@ -96,6 +99,12 @@ enum { STATUS_ID_MAX = 64, STATUS_TEXT_SIZE = 128 };
 #define STATUS_WATCHED UINT32_C(0x57415443) /* no stray write looks like it, lest nobody watch */
 
 #define OWN_EXIT UINT32_C(0x4F574E00) /* above the status: no stray write looks like it */
+
+/* What the worker begins to read now. The kernel writes its first byte into scratch[0] as it takes it from the socket;
+ * the slot keeps it from then on. */
+struct status_inlet {
+    _Atomic uint32_t slot; /* whose request it is; OUTLET_NO_SLOT between two reads */
+};
 
 /* What the worker sends now (server/outlet.h). */
 struct status_outlet {
@@ -128,6 +137,7 @@ struct status_page {
     _Atomic uint32_t closing;  /* the supervisor will tell it to end: no connection is kept alive */
     _Atomic uint32_t own_exit; /* status_note_exit */
     struct status_outlet outlet;
+    struct status_inlet inlet;
     char waits_for[STATUS_TEXT_SIZE]; /* what keeps a worker that has nothing more to serve: for a line of the log */
     struct status_guard guard_slots;
     struct status_slot slots[SLOTS_MAX];
@@ -136,7 +146,12 @@ struct status_page {
                                          * from the slots, which are looked through often. Not cleared for a new
                                          * process: id_size is */
     struct status_guard guard_end;
+    unsigned char scratch[SCRATCH_SIZE]; /* where the worker reads into; of it the supervisor looks at the first byte */
 };
+
+/* The first byte that was taken of the request in this slot, or FIRST_NONE. For the supervisor, once the worker is
+ * dead: exact at whatever moment that was. Of a living one it may be late by a moment. */
+uint8_t status_first(const struct status_page *page, uint32_t slot);
 
 /* A page on which nothing has happened. */
 void status_reset(struct status_page *page);

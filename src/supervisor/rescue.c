@@ -151,10 +151,11 @@ static void answer_partial(int connection, enum protocol protocol, struct rescue
 }
 
 /* What the client speaks, also where the worker died between its read and that finding. */
-static enum protocol protocol_of(const struct status_slot *slot)
+static enum protocol protocol_of(const struct status_page *page, uint32_t slot)
 {
-    enum protocol protocol = (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
-    return slot->first != FIRST_NONE ? detect(protocol, slot->first) : protocol;
+    enum protocol protocol = (enum protocol)atomic_load_explicit(&page->slots[slot].protocol, memory_order_relaxed);
+    uint8_t first = status_first(page, slot);
+    return first != FIRST_NONE ? detect(protocol, first) : protocol;
 }
 
 static bool has_bit(const uint64_t *bits, uint32_t index) { return (bits[index / 64] >> index % 64 & 1) != 0; }
@@ -163,7 +164,7 @@ static bool has_bit(const uint64_t *bits, uint32_t index) { return (bits[index /
 static void end_reply(struct rescue *rescue, int connection, uint32_t index, const struct error *err)
 {
     struct outlet_progress progress = outlet_progress(rescue->page, index);
-    enum protocol protocol = protocol_of(&rescue->page->slots[index]);
+    enum protocol protocol = protocol_of(rescue->page, index);
     if (progress.left == LEFT_ALL) {
         rescue_answer(connection, protocol, err);
         rescue->done.answered++;
@@ -200,10 +201,10 @@ static void deal_with(struct rescue *rescue, int connection, uint32_t index)
         hand_on_or_refuse(rescue, connection, kept);
         return;
     case SLOT_READING:
-        if (slot->first == FIRST_NONE) {
+        if (status_first(rescue->page, index) == FIRST_NONE) {
             hand_on_or_refuse(rescue, connection, kept);
         } else {
-            answer_partial(connection, protocol_of(slot), &rescue->done);
+            answer_partial(connection, protocol_of(rescue->page, index), &rescue->done);
         }
         return;
     case SLOT_REPLYING:
@@ -219,7 +220,7 @@ static void deal_with(struct rescue *rescue, int connection, uint32_t index)
         fd_close(&connection);
         return;
     case SLOT_RUNNING:
-        rescue_answer(connection, protocol_of(slot), err);
+        rescue_answer(connection, protocol_of(rescue->page, index), err);
         rescue->done.answered++;
         return;
     default:

@@ -21,7 +21,7 @@ void running_add(struct running *running, const struct status_page *page)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         enum slot_state state = slot_state(&page->slots[i]);
-        running->partial += state == SLOT_READING && page->slots[i].first != FIRST_NONE;
+        running->partial += state == SLOT_READING && status_first(page, i) != FIRST_NONE;
         if (!is_request(state)) {
             continue;
         }

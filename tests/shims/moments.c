@@ -82,6 +82,19 @@ long syscall(long number, ...)
     return result;
 }
 
+ssize_t recv(int fd, void *bytes, size_t size, int flags)
+{
+    bool is_read = wanted->count > 0 && (flags & MSG_PEEK) == 0 && size > 16; /* not what empties a parking slot */
+    if (is_read) {
+        moment(BEFORE_READ);
+    }
+    ssize_t got = (ssize_t)next_syscall()(SYS_recvfrom, fd, bytes, size, flags, NULL, NULL);
+    if (is_read) {
+        moment(got > 0 ? BEHIND_READ : BEHIND_EMPTY_READ);
+    }
+    return got;
+}
+
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
     bool is_read = wanted->count > 0 && (flags & MSG_PEEK) == 0 && is_stream(fd);

@@ -44,11 +44,33 @@ static void a_new_page_is_free_whatever_was_in_it(void **state)
     free(page);
 }
 
+/* The kernel writes into scratch[0] as it takes the byte, the worker into its slot afterwards. */
+static void the_first_byte_of_a_request_is_known_at_any_moment(void **state)
+{
+    (void)state;
+    static struct status_page page;
+    status_reset(&page);
+    assert_int_equal(status_first(&page, 3), FIRST_NONE);
+    page.scratch[0] = 'x'; /* another's, long gone */
+    assert_int_equal(status_first(&page, 3), FIRST_NONE);
+    page.scratch[0] = FIRST_NONE;
+    page.inlet.slot = 3; /* about to be read */
+    assert_int_equal(status_first(&page, 3), FIRST_NONE);
+    page.scratch[0] = '{'; /* it was, and the worker does not know it yet */
+    assert_int_equal(status_first(&page, 3), '{');
+    assert_int_equal(status_first(&page, 4), FIRST_NONE);
+    page.slots[3].first = '{';
+    page.inlet.slot = OUTLET_NO_SLOT;
+    page.scratch[0] = 'P';
+    assert_int_equal(status_first(&page, 3), '{');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_are_far_from_each_other_and_from_what_memory_is_filled_with),
         cmocka_unit_test(a_new_page_is_free_whatever_was_in_it),
+        cmocka_unit_test(the_first_byte_of_a_request_is_known_at_any_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
