@@ -137,6 +137,11 @@ static void any_allocation_may_fail(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ROWS; i++) {
+        /* From 3.12 on CPython frees a generator twice if there is no memory to begin it, and dataclasses.fields(),
+         * which is asked once for each class, begins one. */
+        if (PY_VERSION_HEX >= 0x030C0000 && strcmp(rows[i].name, "a dataclass") == 0) {
+            assert_true(encode_with(objects[i], 0, rows[i].json, strlen(rows[i].json)));
+        }
         check_failing_allocations(objects[i], rows[i].json, strlen(rows[i].json));
     }
     struct buffer out = buffer_make((size_t)1 << 30);
