@@ -106,10 +106,10 @@ def test_in_the_other_protocols_it_is_the_messages_fault(typed):
     assert "id" in body["details"]["message"]
 
 
-def test_an_annotation_that_cannot_be_resolved_refuses_to_start(refuse):
-    refusal = refuse("typed:unknown")
-    assert refusal.code == 71
-    assert "annotations" in refusal.cause and "NoSuchClass" in refusal.cause
+def test_with_an_annotation_that_cannot_be_resolved_payloads_are_passed_as_they_are(runtime):
+    told = "WARNING the annotation of 'payload' cannot be resolved .*NoSuchClass"
+    with runtime("typed:unknown", expect_log=[told]) as server:
+        assert server.result({"a": 1}) == {"a": 1}
 
 
 def test_an_echo_function_is_not_inspected(runtime):
