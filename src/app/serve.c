@@ -115,7 +115,7 @@ static int prepare(const struct options *options, struct binding *binding)
 static struct binding *make_binding(const struct options *options, const struct worker_seat *seat)
 {
     static struct binding binding; /* one a process; too large for a stack frame */
-    forked_begin(); /* a function that forks must not answer twice */
+    forked_begin();                /* a function that forks must not answer twice */
     binding.page = PARKING ? seat->page : NULL;
     binding.timeout = options->handler_timeout;
     binding.concurrency = (uint32_t)options->concurrency;
