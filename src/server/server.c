@@ -591,6 +591,9 @@ static void obey(struct server *server)
             replace_listener(server, fds[used++]);
         } else if (message.type == CONTROL_QUEUE && message.count == 1) {
             replace_queue(server, fds[used++]);
+        } else if (message.type == CONTROL_LOOK && server->accepting) {
+            (void)take_batch(server, take_one); /* the epoll set was not told of them, and would not say it */
+            (void)take_batch(server, accept_one);
         }
         for (; used < message.count; used++) {
             fd_close(&fds[used]);

@@ -27,7 +27,8 @@ static void reap_note_stop(struct supervisor *supervisor, const siginfo_t *found
     (void)waitid(P_PID, (id_t)found->si_pid, &info, WSTOPPED | WCONTINUED | WNOHANG);
     struct worker *worker = reap_find_worker(supervisor, found->si_pid);
     if (worker != NULL) {
-        worker->stopped = found->si_code != CLD_CONTINUED;
+        /* what was taken counts: it may have gone on since it was found stopped */
+        worker->stopped = (info.si_pid != 0 ? info.si_code : found->si_code) != CLD_CONTINUED;
         worker->stopped_at = clock_now();
         tick_wake(supervisor, clock_now());
     }

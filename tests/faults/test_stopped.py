@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_an_idle_worker_that_is_stopped_silences_nobody(runtime, workers):
         stopped = server.worker_pids()[0]
         kept = [HttpConnection(server.path) for _ in range(4)]
         assert [post(connection, 1) for connection in kept] == [(200, 1)] * 4
+        time.sleep(0.2)  # it has sent a reply before it is through with it: now it waits
         os.kill(stopped, signal.SIGSTOP)
         assert [post(connection, 2) for connection in kept] == [(200, 2)] * 4, "on connections that were kept"
         assert server.result(3) == 3, "and on a new one"
