@@ -408,7 +408,7 @@ static bool check_path_spelling(const char *path, struct error *err)
     return wanted == NULL || error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_PATH is '%.200s', should be %s", path, wanted);
 }
 
-/* The defaults that change when the names of newer Asya versions are used (wire contract, section 4). */
+/* The defaults that change when the names of newer Asya versions are used (docs/configuration.md). */
 static bool resolve(struct options *options, struct error *err)
 {
     if (!resolve_function(options, err) || !check_path_spelling(options->socket_path, err)) {

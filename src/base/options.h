@@ -1,5 +1,5 @@
 /*
- * The settings of one runtime, read once from the environment (wire contract, section 4).
+ * The settings of one runtime, read once from the environment (docs/configuration.md).
  *
  * One table in options.c says each variable's name, kind, default and meaning; parsing, --help and the documents come
  * from it. Strings borrow from the environment, which must not change while the options are in use.

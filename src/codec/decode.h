@@ -1,7 +1,7 @@
 /*
  * JSON text to Python objects, in one pass, without a tree in between.
  *
- * Rules (design section 5, wire contract section 1): exactly one RFC 8259 value with white space around it, strict
+ * Rules (docs/decisions/0004-how-json-is-read.md): exactly one RFC 8259 value with white space around it, strict
  * UTF-8, at most 1000 levels of nesting counted in C, no NaN or Infinity, integers exact (CPython's digit limit
  * stays in force), the last of duplicate keys wins and order is kept, escapes of lone surrogates are accepted.
  *

@@ -1,5 +1,5 @@
 /*
- * The yield protocol: what a generator may ask of the runtime (wire contract, section 3).
+ * The yield protocol: what a generator may ask of the runtime (docs/protocol.md).
  *
  *   yield None                        nothing
  *   yield ("GET", path)               a deep copy of what the path names comes back
