@@ -165,6 +165,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     struct server_config config = {.listener = seat->listener,
                                    .control = seat->control,
                                    .queue = seat->queue,
+                                   .keeper = seat->keeper,
                                    .max_message = (size_t)options->max_message_size,
                                    .max_buffered = resources_max_buffered(options),
                                    .read_timeout = options->read_timeout,

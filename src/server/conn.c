@@ -30,13 +30,6 @@
 
 enum { KEEP_REPLY = 1 << 20 }; /* bytes of reply buffer kept between requests */
 
-void conn_end_if_tampered(const struct conn_host *host, int error)
-{
-    if (error == EBADF || error == ENOTSOCK) {
-        status_give_up(host->page);
-    }
-}
-
 /* ---- lists of deadlines ----------------------------------------------------------------------------------------- */
 
 static void list_remove(struct conn_list *list, struct conn *conn)
@@ -114,7 +107,7 @@ static bool change_events(struct conn *conn, uint32_t events)
         return true;
     }
     if (errno != ENOMEM && errno != ENOSPC) {
-        status_give_up(conn->host->page);
+        tampered_end(&conn->host->tampered);
     }
     return false;
 }
@@ -128,7 +121,7 @@ void conn_close(struct conn *conn)
     list_remove(&host->lists[conn->state], conn);
     bool is_ours = !conn->handed_on && !slot_is_answered(conn) && slot_claim(conn);
     if (is_ours) {
-        conn_end_if_tampered(host, -hangup(&conn->fd));
+        tampered_check(&host->tampered, -hangup(&conn->fd));
     } else {
         fd_close(&conn->fd);
     }
@@ -160,7 +153,7 @@ bool conn_is_hung_up(const struct conn *conn)
     struct pollfd look = {.fd = conn->fd};
     bool found = poll(&look, 1, 0) == 1;
     if (found && (look.revents & POLLNVAL) != 0) {
-        status_give_up(conn->host->page);
+        tampered_end(&conn->host->tampered);
     }
     return found && (look.revents & POLLHUP) != 0;
 }
@@ -543,7 +536,7 @@ void conn_part(struct conn *conn)
         return;
     }
     if (shutdown(conn->fd, SHUT_RD) != 0) {
-        conn_end_if_tampered(conn->host, errno);
+        tampered_check(&conn->host->tampered, errno);
     }
     if (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
         conn_close(conn);

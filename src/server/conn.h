@@ -38,6 +38,7 @@
 #include "server/park.h"
 #include "server/service.h"
 #include "server/status.h"
+#include "server/tampered.h"
 #include "wire/http1_chunked.h"
 #include "wire/http1_request.h"
 #include "wire/http1_response.h"
@@ -138,7 +139,8 @@ struct conn_host {
     const struct service *service;
     void (*released)(struct conn_host *host, bool waiting); /* a request has ended; waiting: a deadline may be new */
     struct status_page *page;                               /* may be NULL: nobody watches */
-    struct park *park;                                      /* may be NULL: nothing is parked */
+    struct tampered tampered;
+    struct park *park; /* may be NULL: nothing is parked */
     uint32_t free_slots[SLOTS_MAX];
     uint32_t free_count;
     struct conn *unparked[PARK_GROUP]; /* have a slot; to be parked together before any of the user's code can run */
@@ -230,9 +232,5 @@ bool conn_is_kept(const struct conn *conn);
 
 /* The reply is out, or there is nobody to take it: the next request, draining, or the end. */
 void conn_finish(struct conn *conn);
-
-/* The function has closed or replaced descriptors of ours. What else it hit cannot be known, so this worker ends; its
- * supervisor answers the request and starts a new one. Returns if `error` says nothing of the kind. */
-void conn_end_if_tampered(const struct conn_host *host, int error);
 
 #endif

@@ -174,7 +174,7 @@ static void end_of_input(struct conn *conn, const unsigned char *message, size_t
 
 static void receive_failed(struct conn *conn)
 {
-    conn_end_if_tampered(conn->host, errno);
+    tampered_check(&conn->host->tampered, errno);
     if (conn->seen > 0) {
         log_client("connection_error", "reading a request failed after %zu bytes: %s", conn->seen, strerror(errno));
     } else {

@@ -45,8 +45,8 @@ enum output_step output_push(struct conn *conn, struct view body)
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return OUTPUT_WAITING;
         } else {
-            conn_end_if_tampered(conn->host,
-                                 errno); /* not one byte of this is out: the supervisor sees that, and answers */
+            tampered_check(&conn->host->tampered,
+                           errno); /* not one byte of this is out: the supervisor sees that, and answers */
             return OUTPUT_FAILED;
         }
     }

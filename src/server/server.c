@@ -94,7 +94,7 @@ static void set_accepting(struct server *server, bool accepting)
         return;
     }
     if (accepting) { /* both or none: those handed on must not wait longer than those accepted */
-        conn_end_if_tampered(&server->host, errno);
+        tampered_check(&server->host.tampered, errno);
         log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
         server->accepting = false;
         server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
@@ -161,7 +161,7 @@ static void grow_slots(struct server *server)
     }
     server->grow_at = 0;
     if (status < 0) {
-        conn_end_if_tampered(host, -status);
+        tampered_check(&host->tampered, -status);
         park_trim(park, before);
         server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
         log_once(server, "no more parking slots: further connections are not safe from a dying worker", -status);
@@ -302,7 +302,7 @@ static bool is_listener_gone(const struct server *server)
 static enum accepted cannot_accept(struct server *server, int error)
 {
     if (is_listener_gone(server)) {
-        status_give_up(server->config->page);
+        tampered_end(&server->host.tampered);
     }
     return give_way(server, server->config->listener, error);
 }
@@ -353,7 +353,7 @@ static enum accepted take_one(struct server *server)
     }
     int status = receive_handed_on(server, spare, &message, fds);
     if (status == -EBADF || status == -ENOTSOCK) {
-        status_give_up(server->config->page);
+        tampered_end(&server->host.tampered);
     }
     if (status <= 0) {
         return status == -EPROTO ? ACCEPTED : ACCEPT_EMPTY; /* EPROTO: the function wrote to it */
@@ -768,7 +768,9 @@ static bool start(struct server *server, struct error *err)
     if (host->epoll < 0 || server->wake < 0) {
         return error_set(err, ERR_SERVER, 0, "epoll_create1 or eventfd: %s", strerror(errno));
     }
-    if (fd_stat(config->listener, &server->listener) < 0) {
+    if (fd_stat(config->listener, &server->listener) < 0 ||
+        tampered_begin(&host->tampered, host->page, config->listener, config->keeper > 0 ? config->keeper : -1,
+                       host->protocol) < 0) {
         return error_set(err, ERR_SERVER, 0, "the function has closed the listening socket as it was loaded");
     }
     spare_keep(&server->spare);
@@ -847,7 +849,7 @@ bool server_turn(struct server *server, bool wait)
     server->turning = true;
     log_tend(looked);
     if (count < 0 && errno != EINTR) {
-        status_give_up(server->config->page); /* the epoll descriptor is not ours any more */
+        tampered_end(&server->host.tampered); /* the epoll descriptor is not ours any more */
     }
     if (count < 0 && errno == EINTR && host->service->interrupted != NULL) {
         host->service->interrupted(host->service->context);

@@ -20,6 +20,7 @@ struct server_config {
     int control;  /* the worker's end of its control channel, or -1; borrowed */
     int queue;    /* connections the supervisor hands on (CONTROL_CONNECTION, CONTROL_KEPT_ALIVE); 0 or less: none;
                      borrowed */
+    int keeper;   /* the number of the keeper's channel; 0 or less: there is none */
     size_t max_message;     /* bytes of a request */
     size_t max_buffered;    /* bytes of all requests that arrive or wait (server/budget.h); 0: no limit */
     uint64_t read_timeout;  /* ns for a whole request */

@@ -92,7 +92,7 @@ static int park_together(struct conn_host *host, struct conn *const *conns, uint
     }
     int status = park_put(host->park, group.slots[0], &group);
     if (status < 0) {
-        conn_end_if_tampered(host, -status);
+        tampered_check(&host->tampered, -status);
         return status;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -213,7 +213,7 @@ static void ask_to_watch(const struct conn_host *host)
     if (status == 0) {
         atomic_store_explicit(&page->watched, STATUS_WATCHED, memory_order_relaxed);
     }
-    conn_end_if_tampered(host, -status); /* nobody would ever look at it */
+    tampered_check(&host->tampered, -status); /* nobody would ever look at it */
 }
 
 /* A byte was taken, also where it is the one that says that none was: no message begins with either. */

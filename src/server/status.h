@@ -15,7 +15,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     SLOTS_MAX = 1024,     /* connections a worker holds at once, at most */
@@ -205,12 +204,5 @@ static inline bool status_has_noted_exit(const struct status_page *page, int cod
 
 /* Notes what the request that runs in `slot` is called; in the worker, by whoever serves it. */
 void status_note_id(struct status_page *page, struct status_slot *slot, struct view id);
-
-/* Ends the worker: the function has closed or replaced descriptors of the runtime. */
-_Noreturn static inline void status_give_up(struct status_page *page)
-{
-    status_note_exit(page, EXIT_TAMPERED);
-    _exit(EXIT_TAMPERED);
-}
 
 #endif

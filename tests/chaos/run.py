@@ -7,7 +7,8 @@ streams. The deeds they ask for are in handler.py; the killer is here and strike
 A leg is a runtime of its own: so many workers, one shape of the function (plain, threads, tasks), and one kind: steady,
 with recycling, or delayed: with delays around system calls too (tests/shims/delays.c). In two kinds more nobody dies, so
 that no reply may be an error: calm, with recycling and delays; idle, with delays, where kept connections are used in the
-moment they end for being idle. Without --workers and --shape all of them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. Exit status 1
+moment they end for being idle. Without --workers and --shape all of them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. What the function itself
+tears from the loop's hand counts apart (separate_torn). Exit status 1
 if a reply was lost, duplicated, unsolicited, mispaired, wrong, truncated, reset or late, if something was cut that no
 death explains, or if a supervisor has not come back to what it was before."""
 import argparse
@@ -51,6 +52,9 @@ MEMORY_MARGIN = 256 << 10
 
 DEATH = re.compile(r"^(\S+) ERROR (?:\[[^]]*\] )?worker \d+, pid (\d+), (.*?)(?: \d+)?(?:, core dumped)? after \d+ requests", re.M)
 CUT_WITHIN = 3.0  # seconds between a cut and the line about the death that explains it
+TAMPERED = "gave up: the function closed or replaced descriptors of the runtime"
+TORN_WITHIN = 1.0  # likewise, between a loss and such a death
+TORN_AT_MOST = 0.03  # of such deaths
 BAD = ["lost", "duplicated", "unsolicited", "mispaired", "wrong", "truncated", "reset", "late"]
 GOOD = ["ok", "errors", "cut", "disconnected"]
 
@@ -118,12 +122,22 @@ def settled(server, before):
 
 
 def deaths_of(log):
-    """(cause -> how often, pid -> when it was logged that it is dead), by the supervisor's log."""
-    causes, when = {}, {}
+    """(cause -> how often, pid -> when it was logged that it is dead, when some gave up), by the supervisor's log."""
+    causes, when, tampered = {}, {}, []
     for stamp, pid, cause in DEATH.findall(log):
         causes[cause] = causes.get(cause, 0) + 1
         when[int(pid)] = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
-    return causes, when
+        if cause == TAMPERED:
+            tampered.append(when[int(pid)])
+    return causes, when, tampered
+
+
+def separate_torn(figures, losses, tampered):
+    """A function in a thread that closes every descriptor may close one that the loop beside it has accepted this very
+    moment and that nobody else holds yet: the one way in which a reply can be lost (docs/reliability.md, Limits)."""
+    if figures["shape"] == "threads":
+        figures["torn"] = sum(any(abs(ms / 1000 - at) <= TORN_WITHIN for at in tampered) for _, ms in losses)
+        figures["lost"] = figures.get("lost", 0) - figures["torn"]
 
 
 def count_unexplained(cuts, when):
@@ -209,12 +223,15 @@ def count_undue(figures):
 
 
 def judge(figures, log):
-    causes, when = deaths_of(log)
+    causes, when, tampered = deaths_of(log)
+    separate_torn(figures, figures.pop("lost_by", []), tampered)
     figures.update(causes=causes, deaths=sum(causes.values()),
                    time_limits=len(re.findall("ERROR .*did not finish within", log)),
                    cut_unexplained=count_unexplained(figures.pop("cut_by", []), when))
     failed = ["%d %s" % (figures.get(name, -1), name) for name in BAD + ["cut_unexplained"] if figures.get(name, -1)]
-    if sum(figures.get(name, 0) for name in GOOD + [name for name in BAD if name != "unsolicited"]) != \
+    if figures.get("torn", 0) > 1 + TORN_AT_MOST * len(tampered):
+        failed.append("%d torn in %d deaths after closed descriptors" % (figures["torn"], len(tampered)))
+    if sum(figures.get(name, 0) for name in GOOD + ["torn"] + [name for name in BAD if name != "unsolicited"]) != \
             figures.get("requests", -1):
         failed.append("not one verdict for each request")
     if figures["kind"] in CALM_KINDS and figures.get("requests") and count_undue(figures):
@@ -229,7 +246,7 @@ def judge(figures, log):
 
 
 COLUMNS = [("workers", 7), ("shape", 7), ("kind", 9), ("requests", 8), ("a second", 8), ("deaths", 6), ("ok", 7),
-           ("errors", 6), ("cut", 4), ("hung up", 7), ("again", 6)] + [(name, len(name)) for name in BAD] + \
+           ("errors", 6), ("cut", 4), ("hung up", 7), ("again", 6)] + [(name, len(name)) for name in BAD] + [("torn", 4)] + \
     [("slowest", 7), ("MiB", 13), ("fds", 7), ("children", 8)]
 
 
@@ -242,7 +259,7 @@ def row_of(figures):
     return [figures["workers"], figures["shape"], figures["kind"], figures.get("requests"),
             int(figures.get("requests", 0) / max(figures.get("seconds", 1), 0.1)), figures["deaths"],
             figures.get("ok"), figures.get("errors"), figures.get("cut"), figures.get("disconnected"),
-            figures.get("reconnected", 0) + figures.get("resent", 0), *(figures.get(name) for name in BAD),
+            figures.get("reconnected", 0) + figures.get("resent", 0), *(figures.get(name) for name in BAD), figures.get("torn", 0),
             "%.2f s" % (figures.get("slowest_ms", 0) / 1000),
             "%.2f %.2f" % (before["memory"] / (1 << 20), after["memory"] / (1 << 20)),
             "%d %d" % (before["descriptors"], after["descriptors"]), "%d %d" % (before["children"], after["children"])]
@@ -251,7 +268,7 @@ def row_of(figures):
 def added(all_figures):
     """What happened in all legs together."""
     total = {"legs": len(all_figures), "failed": [text for figures in all_figures for text in figures["failed"]]}
-    for name in ["requests", "deaths", "strikes", "stops", "time_limits", *GOOD, *BAD, "cut_unexplained", "reconnected",
+    for name in ["requests", "deaths", "strikes", "stops", "time_limits", *GOOD, *BAD, "torn", "cut_unexplained", "reconnected",
                  "resent"]:
         total[name] = sum(figures.get(name, 0) for figures in all_figures)
     for name in ["causes", "error_causes"]:

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { SHOWN_MAX = 20, CUTS_MAX = 1 << 16 };
+enum { SHOWN_MAX = 20, NOTES_MAX = 1 << 16 };
 
 static const char *const names[VERDICTS] = {"ok",        "errors", "cut",       "disconnected", "lost", "duplicated",
                                             "mispaired", "wrong",  "truncated", "reset",        "late"};
@@ -26,11 +26,17 @@ static _Atomic uint64_t reconnected;
 static _Atomic uint64_t resent;
 static _Atomic uint64_t slowest_us;
 static _Atomic unsigned shown;
-static _Atomic unsigned cuts;
-static struct {
-    int worker;
-    long long when_ms; /* of the clock the runtime's log goes by */
-} cut_by[CUTS_MAX];
+
+/* When something happened, and to which worker's reply; 0: not known. */
+struct notes {
+    _Atomic unsigned count;
+    struct {
+        int worker;
+        long long when_ms; /* of the clock the runtime's log goes by */
+    } made[NOTES_MAX];
+};
+static struct notes cuts;
+static struct notes losses;
 
 /* How many JSON objects stand one after the other, brackets not counted; -1 if the last is not complete or something
  * else is there. */
@@ -118,12 +124,33 @@ static long long wall_ms(void)
     return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void note(struct notes *notes, int worker)
+{
+    unsigned index = atomic_fetch_add(&notes->count, 1);
+    if (index < NOTES_MAX) {
+        notes->made[index].worker = worker;
+        notes->made[index].when_ms = wall_ms();
+    }
+}
+
+static void print_notes(const char *name, const struct notes *notes)
+{
+    printf(",\"%s\":[", name);
+    for (unsigned i = 0; i < notes->count && i < NOTES_MAX; i++) {
+        printf("%s[%d,%lld]", i > 0 ? "," : "", notes->made[i].worker, notes->made[i].when_ms);
+    }
+    printf("]");
+}
+
 void verdict_count(enum verdict verdict, const struct order *order, const char *way, const char *reply,
                    const char *reason)
 {
     counts[verdict]++;
     if (verdict == VERDICT_CUT && order->events == 0) {
         verdict_cut_by(0);
+    }
+    if (verdict == VERDICT_LOST) {
+        note(&losses, 0);
     }
     bool is_bad = verdict > VERDICT_DISCONNECTED && verdict < VERDICTS;
     if (is_bad && atomic_fetch_add(&shown, 1) < SHOWN_MAX) {
@@ -144,13 +171,7 @@ void verdict_unsolicited(const char *way, const char *bytes, const char *reason)
 void verdict_sent_again(bool was_closed) { (void)atomic_fetch_add(was_closed ? &reconnected : &resent, 1); }
 
 void verdict_cut_by(int worker)
-{
-    unsigned index = atomic_fetch_add(&cuts, 1);
-    if (index < CUTS_MAX) {
-        cut_by[index].worker = worker;
-        cut_by[index].when_ms = wall_ms();
-    }
-}
+{ note(&cuts, worker); }
 
 uint64_t verdict_now_us(void)
 {
@@ -180,10 +201,8 @@ uint64_t verdict_print(void)
     for (int i = 0; i < CAUSES; i++) {
         printf("%s\"%s\":%llu", i > 0 ? "," : "", i > 0 ? cause_names[i] : "not_ready", (unsigned long long)causes[i]);
     }
-    printf("},\"cut_by\":[");
-    for (unsigned i = 0; i < cuts && i < CUTS_MAX; i++) {
-        printf("%s[%d,%lld]", i > 0 ? "," : "", cut_by[i].worker, cut_by[i].when_ms);
-    }
-    printf("]");
+    printf("}");
+    print_notes("cut_by", &cuts);
+    print_notes("lost_by", &losses);
     return bad;
 }

@@ -34,7 +34,7 @@ class Shared:
         struct.pack_into("=q", self._map, 8 * index, value)
 
 
-BEFORE_SEND, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ = range(1, 6)
+BEFORE_SEND, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ, BEHIND_ACCEPT = range(1, 7)
 
 
 class Moments:
@@ -50,9 +50,16 @@ class Moments:
         self._shared[1] = kind
         self._shared[0] = count
 
+    def wait(self):
+        """Until it stands there."""
+        assert processes.eventually(lambda: self._shared[2]), "nobody came to that moment"
+
+    def go_on(self):
+        self._shared[2] = 0
+
     def kill(self):
         """Once it stands there."""
-        assert processes.eventually(lambda: self._shared[2]), "nobody came to that moment"
+        self.wait()
         os.kill(self._shared[2], signal.SIGKILL)
 
     def kill_behind(self):

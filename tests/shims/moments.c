@@ -1,10 +1,11 @@
 /*
  * A process that stands still at a moment of a test's choice, so that it can be killed there. The file that
  * SHIM_MOMENTS names holds three numbers of eight bytes: how many moments of the kind to wait for (0: none), the
- * kind, and, written here, the process that stands still. Connections alone are looked at, not the runtime's channels.
+ * kind, and, written here, the process that stands still until that is 0 again. Connections alone are looked at, not the runtime's channels.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum kind { BEFORE_SEND = 1, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ };
+enum kind { BEFORE_SEND = 1, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ, BEHIND_ACCEPT };
 
 static struct {
     _Atomic int64_t count;
@@ -50,8 +51,8 @@ static void moment(enum kind kind)
 {
     if (wanted->kind == (int64_t)kind && wanted->count > 0 && atomic_fetch_sub(&wanted->count, 1) == 1) {
         wanted->process = (int64_t)getpid();
-        for (;;) {
-            (void)pause();
+        while (wanted->process != 0) {
+            (void)poll(NULL, 0, 1);
         }
     }
 }
@@ -106,4 +107,13 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
         moment(got > 0 ? BEHIND_READ : BEHIND_EMPTY_READ);
     }
     return got;
+}
+
+int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict size, int flags)
+{
+    long connection = next_syscall()(SYS_accept4, fd, address, size, flags);
+    if (connection >= 0) {
+        moment(BEHIND_ACCEPT);
+    }
+    return (int)connection;
 }
