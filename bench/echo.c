@@ -2,13 +2,13 @@
  * The floor of the socket path: an echo on the runtime's own server layer, without JSON objects and without Python.
  *
  *   asya-echo SOCKET            serves until SIGTERM
- *   asya-echo --park SOCKET     the same with parking slots, a status page and a keeper, as a worker has them, to
+ *   asya-echo --fdstore SOCKET     the same with fdstore entries, a scoreboard and a fdholder, as a worker has them, to
  * measure what these cost
  */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "server/control.h"
-#include "server/keeper.h"
+#include "server/fdholder.h"
 #include "server/listener.h"
 #include "server/server.h"
 #include "wire/reply.h"
@@ -44,9 +44,9 @@ static enum service_status echo(void *context, const struct request *request, st
 
 int main(int count, char **arguments)
 {
-    bool parking = count == 3 && strcmp(arguments[1], "--park") == 0;
-    if (count != 2 && !parking) {
-        (void)fprintf(stderr, "usage: asya-echo [--park] SOCKET\n");
+    bool fdstore = count == 3 && strcmp(arguments[1], "--fdstore") == 0;
+    if (count != 2 && !fdstore) {
+        (void)fprintf(stderr, "usage: asya-echo [--fdstore] SOCKET\n");
         return EXIT_OPTION;
     }
     struct listener listener;
@@ -62,17 +62,17 @@ int main(int count, char **arguments)
         return EXIT_INTERNAL;
     }
     (void)signal(SIGTERM, on_term);
-    static struct park slots;
-    struct status_page *status = NULL;
-    int keeper[2] = {-1, -1};
-    if (parking) {
+    static struct fdstore slots;
+    struct scoreboard *status = NULL;
+    int fdholder[2] = {-1, -1};
+    if (fdstore) {
         status = mmap(NULL, sizeof *status, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (status == MAP_FAILED || park_grow(&slots, SLOTS) != 0 || control_pair(&keeper[0], &keeper[1]) != 0 ||
-            keeper_start(keeper[1], listener.fd) != 0) {
-            (void)fprintf(stderr, "asya-echo: cannot make slots, page or keeper\n");
+        if (status == MAP_FAILED || fdstore_grow(&slots, SLOTS) != 0 || control_pair(&fdholder[0], &fdholder[1]) != 0 ||
+            fdholder_start(fdholder[1], listener.fd) != 0) {
+            (void)fprintf(stderr, "asya-echo: cannot make slots, page or fdholder\n");
             return EXIT_INTERNAL;
         }
-        status_reset(status);
+        scoreboard_reset(status);
     }
     struct server_config config = {.listener = listener.fd,
                                    .control = control,
@@ -80,16 +80,16 @@ int main(int count, char **arguments)
                                    .read_timeout = 30 * CLOCK_SECOND,
                                    .write_timeout = 30 * CLOCK_SECOND,
                                    .service = {.answer = echo},
-                                   .page = status,
-                                   .park = parking ? &slots : NULL};
+                                   .board = status,
+                                   .fdstore = fdstore ? &slots : NULL};
     bool served = server_run(&config, &err);
     if (!served) {
         (void)fprintf(stderr, "asya-echo: %s\n", err.text);
     }
     listener_close(&listener);
-    park_done(&slots);
-    if (parking) {
-        (void)control_send(keeper[0], CONTROL_COLLECT, NULL, 0); /* the keeper ends */
+    fdstore_done(&slots);
+    if (fdstore) {
+        (void)control_send(fdholder[0], CONTROL_COLLECT, NULL, 0); /* the fdholder ends */
     }
     return served ? EXIT_OK : EXIT_INTERNAL;
 }

@@ -8,8 +8,8 @@ Servers, all on this machine and all started before the first measurement:
   baseline  bench/baseline.py with the same echo function, in the protocol that is measured: one accept loop and the
             standard library's json; for HTTP the standard library's http.server
   threaded  the same with a thread per connection (only with --servers)
-  parked    the floor with parking slots, status page and keeper, as a worker has them (only with --servers)
-  unparked  the runtime built without slots and status page, in build/unparked (only with --servers)
+  stored    the floor with fdstore entries, scoreboard and fdholder, as a worker has them (only with --servers)
+  unstored  the runtime built without slots and scoreboard, in build/bare (only with --servers)
 
 Modes: raw (bare JSON), framed (length prefix), http (POST /invoke, a connection each), http-kept (the connection is kept).
 
@@ -224,23 +224,23 @@ def server_command(name, mode, arguments):
         if not arguments.runtime.exists():
             raise Skip(f"{arguments.runtime} does not exist: build it with `make`")
         return [arguments.python, arguments.runtime.resolve()]
-    if name == "unparked":
-        program = ROOT / "build" / "unparked" / "asya_runtime.py"
+    if name == "bare":
+        program = ROOT / "build" / "bare" / "asya_runtime.py"
         if not program.exists():
-            raise Skip("not built: tools/build.sh build/unparked -Dparking=false")
+            raise Skip("not built: tools/build.sh build/bare -Dfdstore=false")
         return [arguments.python, program]
-    if name in ("floor", "parked"):
+    if name in ("floor", "stored"):
         echo = find_program("asya-echo", arguments.build)
         if echo is None:
             raise Skip(f"asya-echo is not in {arguments.build / 'bench'}")
-        return [echo, "SOCKET"] if name == "floor" else [echo, "--park", "SOCKET"]
+        return [echo, "SOCKET"] if name == "floor" else [echo, "--fdstore", "SOCKET"]
     command = [arguments.python, ROOT / "bench" / "baseline.py", "--protocol", mode]
     return command + ["--threads"] if name == "threaded" else command
 
 
 def server_modes(name, modes):
     """Which modes one process of this server takes, as lists: a Python server speaks one protocol."""
-    if name in ("runtime", "floor", "parked"):
+    if name in ("runtime", "floor", "stored"):
         return [modes]
     return [[mode] for mode in modes if mode != "http-kept"]  # http.server answers HTTP/1.0
 
@@ -420,7 +420,7 @@ def parse_arguments():
     parser.add_argument("--build", type=pathlib.Path, help="Meson's folder (default: build/release or build/bench)")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of runtime and baseline")
     parser.add_argument(
-        "--servers", type=lambda text: text.split(","), default=SERVERS, help="runtime,floor,baseline,threaded,parked"
+        "--servers", type=lambda text: text.split(","), default=SERVERS, help="runtime,floor,baseline,threaded,stored"
     )
     parser.add_argument(
         "--modes", type=lambda text: text.split(","), default=MODES, help="raw,framed,http,http-kept; default all"
@@ -441,7 +441,7 @@ def parse_arguments():
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.seconds = 1, 0.3
-    if unknown := set(arguments.servers) - {*SERVERS, "threaded", "parked", "unparked"}:
+    if unknown := set(arguments.servers) - {*SERVERS, "threaded", "stored", "bare"}:
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
     arguments.pin = sorted(os.sched_getaffinity(0)) if arguments.pin else []
     if len(arguments.pin) == 1:

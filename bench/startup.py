@@ -3,7 +3,7 @@
 
 Time: from the start of `python3 asya_runtime.py` with a small function until its first reply has been read, against
 `python3 -c pass` from its start to its end; they take turns; medians, ranges and the medians' difference are printed.
-Memory: the proportional set size (PSS, /proc/PID/smaps_rollup) of supervisor, worker and keeper together, idle after one
+Memory: the proportional set size (PSS, /proc/PID/smaps_rollup) of supervisor, worker and fdholder together, idle after one
 reply, against two bare interpreters that sleep; and, without a target, against one that was forked from the other before it
 slept, the least that two processes can have. Other interpreters that run share pages with these and lower both figures.
 `make bench-startup` runs it.

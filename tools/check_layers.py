@@ -25,7 +25,7 @@ PYTHON_FROM_SERVER = {"server/service.h", "server/exchange.h", "server/server.h"
 PYTHON_H = {"codec", "python"}
 PYTHON_H_FILES = {"app/check.c", "app/module.c", "app/serve.c", "app/resources.c"}
 SOCKET_FOLDERS = {"server"}
-SOCKET_FILES = {"base/backlog.c", "supervisor/rescue.c"}  # standard error may be a socket
+SOCKET_FILES = {"base/backlog.c", "supervisor/recover.c"}  # standard error may be a socket
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
 SOCKET_CALL = re.compile(

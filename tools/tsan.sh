@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the C unit tests that have threads under ThreadSanitizer: a server in a thread of its own, clients and a supervisor
-# beside it. gcc's knows no atomic_thread_fence(); those of the status page are for other processes, which it does not see.
+# beside it. gcc's knows no atomic_thread_fence(); those of the scoreboard are for other processes, which it does not see.
 set -eu
 cd "$(dirname "$0")/.."
 tests=(base_backlog server_conn server_exchange server_http server_outlet server_server)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs C unit tests of server/ and supervisor/ under memcheck. Left out are those that make a keeper, since valgrind knows no
+# Runs C unit tests of server/ and supervisor/ under memcheck. Left out are those that make a fdholder, since valgrind knows no
 # clone() that shares descriptors alone, and those that lower the limit of descriptors, of which it keeps some for itself.
 set -eu
 cd "$(dirname "$0")/.."
-tests=(server_conn server_control server_glance server_listener server_outlet server_park
-    supervisor_cause supervisor_cgroup supervisor_readyfile supervisor_rescue supervisor_watch)
+tests=(server_conn server_control server_peek server_listener server_outlet server_fdstore
+    supervisor_cause supervisor_cgroup supervisor_readyfile supervisor_recover supervisor_deadline)
 [ -f build/valgrind/build.ninja ] ||
     meson setup build/valgrind -Dfreestanding=false -Doptimization=1 -Ddebug=true >/dev/null
 for name in "${tests[@]}"; do

@@ -7,7 +7,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
-#include "server/dial.h"
+#include "server/client.h"
 #include "wire/protocol.h"
 
 #include <errno.h>
@@ -69,14 +69,14 @@ static bool ask_empty(struct probe *probe, struct buffer *reply)
 {
     struct error err;
     buffer_reset(reply, ANSWER_MAX);
-    switch (dial_exchange(probe->path, view_of(""), true, clock_after(clock_now(), probe->patience), reply, &err)) {
-    case DIAL_FAILED:
+    switch (client_exchange(probe->path, view_of(""), true, clock_after(clock_now(), probe->patience), reply, &err)) {
+    case CLIENT_FAILED:
         return answer(probe, false, err.text);
-    case DIAL_SILENT:
+    case CLIENT_SILENT:
         return answer(probe, true, "the connection is accepted, every worker is busy");
-    case DIAL_CLOSED:
+    case CLIENT_CLOSED:
         return answer(probe, true, "the connection is accepted");
-    case DIAL_ANSWERED:
+    case CLIENT_ANSWERED:
         break;
     }
     if (contains(reply, "\"server_error\"")) {
@@ -91,13 +91,13 @@ static bool ask_http(struct probe *probe, struct buffer *reply)
     struct error err;
     /* half-closed, so that a server without HTTP sees the end of it too */
     switch (
-        dial_exchange(probe->path, view_of(request), true, clock_after(clock_now(), probe->patience), reply, &err)) {
-    case DIAL_FAILED:
+        client_exchange(probe->path, view_of(request), true, clock_after(clock_now(), probe->patience), reply, &err)) {
+    case CLIENT_FAILED:
         return answer(probe, false, err.text);
-    case DIAL_SILENT:
+    case CLIENT_SILENT:
         return answer(probe, false, "GET /healthz is not answered in time");
-    case DIAL_CLOSED:
-    case DIAL_ANSWERED:
+    case CLIENT_CLOSED:
+    case CLIENT_ANSWERED:
         break;
     }
     if (!starts_with(reply, "HTTP/1.1 ")) {

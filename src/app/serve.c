@@ -11,7 +11,7 @@
 #include "python/answer.h"
 #include "python/fork.h"
 #include "python/handler.h"
-#include "python/life.h"
+#include "python/lifespan.h"
 #include "python/log.h"
 #include "python/loop.h"
 #include "python/pool.h"
@@ -30,11 +30,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* -Dparking=false: a build that shows what slots and status page cost, and is for nothing else. */
-#ifdef ASYA_UNPARKED
-enum { PARKING = 0 };
+/* -Dfdstore=false: a build that shows what slots and scoreboard cost, and is for nothing else. */
+#ifdef ASYA_NO_FDSTORE
+enum { FDSTORE = 0 };
 #else
-enum { PARKING = 1 };
+enum { FDSTORE = 1 };
 #endif
 
 /* glibc only, NULL elsewhere: gives free pages back to the kernel. */
@@ -73,7 +73,7 @@ static void close_input(void)
 static void give_up(const struct worker_seat *seat, int code)
 {
     stdio_flush();
-    status_note_exit(seat->page, code);
+    scoreboard_note_exit(seat->board, code);
     log_finish();
     _exit(code);
 }
@@ -89,7 +89,7 @@ static int load(const struct options *options, struct binding *binding, PyObject
     if (code == EXIT_OK && typed_converter(binding->function, &binding->converter) != 0) {
         code = handler_fail("resolving the annotations of", options->process_module);
     }
-    return code == EXIT_OK ? life_begin(binding, *ret_owner) : code;
+    return code == EXIT_OK ? lifespan_begin(binding, *ret_owner) : code;
 }
 
 /* Functions declared `async` run on a loop; others, several at a time, in threads. What a plain function returns may
@@ -116,7 +116,7 @@ static struct binding *make_binding(const struct options *options, const struct 
 {
     static struct binding binding; /* one a process; too large for a stack frame */
     forked_begin();                /* a function that forks must not answer twice */
-    binding.page = PARKING ? seat->page : NULL;
+    binding.board = FDSTORE ? seat->board : NULL;
     binding.timeout = options->handler_timeout;
     binding.concurrency = (uint32_t)options->concurrency;
     binding.validate = options->enable_validation;
@@ -145,8 +145,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
     belongings = (struct belongings){.listener = seat->listener,
                                      .control = seat->control,
                                      .queue = seat->queue,
-                                     .keeper = seat->keeper,
-                                     .park = seat->park};
+                                     .fdholder = seat->fdholder,
+                                     .fdstore = seat->fdstore};
     fork_install(let_go);
     function_log_install(options->log_level, options->log_format);
     int code = load(options, binding, &owner);
@@ -159,13 +159,13 @@ static int worker_run(void *context, const struct worker_seat *seat)
     int status = control_send(seat->control, CONTROL_READY, NULL, 0);
     if (status < 0) {
         log_error("cannot reach the supervisor: %s", strerror(-status));
-        status_note_exit(seat->page, EXIT_INTERNAL);
+        scoreboard_note_exit(seat->board, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
     struct server_config config = {.listener = seat->listener,
                                    .control = seat->control,
                                    .queue = seat->queue,
-                                   .keeper = seat->keeper,
+                                   .fdholder = seat->fdholder,
                                    .max_message = (size_t)options->max_message_size,
                                    .max_buffered = resources_max_buffered(options),
                                    .read_timeout = options->read_timeout,
@@ -176,19 +176,19 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .allowed_uids = &options->allowed_uids,
                                    .concurrency = binding->concurrency,
                                    .protocol = (enum protocol)options->protocol,
-                                   .page = PARKING ? seat->page : NULL,
-                                   .park = PARKING ? seat->park : NULL};
+                                   .board = FDSTORE ? seat->board : NULL,
+                                   .fdstore = FDSTORE ? seat->fdstore : NULL};
     struct error err;
     if (!answer_serve(binding, &config, &err)) {
         log_error("the worker cannot serve: %s", err.text);
-        status_note_exit(seat->page, EXIT_INTERNAL);
+        scoreboard_note_exit(seat->board, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
-    life_note(binding->page, "what the function has to close");
-    life_end(binding, owner);
-    life_note(binding->page, "tasks and executors of the event loop");
+    lifespan_note(binding->board, "what the function has to close");
+    lifespan_end(binding, owner);
+    lifespan_note(binding->board, "tasks and executors of the event loop");
     loop_close();
-    life_note_leftovers(binding->page);
+    lifespan_note_leftovers(binding->board);
     Py_XDECREF(owner);
     Py_CLEAR(binding->converter);
     Py_CLEAR(binding->function);

@@ -1,5 +1,5 @@
 /*
- * A writer for the project's own JSON documents: error replies, events, status pages. Output is always valid JSON and
+ * A writer for the project's own JSON documents: error replies, events. Output is always valid JSON and
  * UTF-8. For what a user's function returns there is codec/encode.h.
  *
  *     struct writer writer = writer_make(&buffer);

@@ -6,7 +6,7 @@
 #include "codec/pyabi.h"
 #include "python/active.h"
 #include "python/context.h"
-#include "python/report.h"
+#include "python/error_reply.h"
 #include "python/stream.h"
 #include "server/cancel.h"
 
@@ -58,7 +58,7 @@ struct log_request call_about(const struct call *call)
 static void write_failure(struct call *call, bool before_call)
 {
     struct reply *reply = call->reply;
-    report_write(call->protocol, before_call, call->failure, &reply->body);
+    error_reply_write(call->protocol, before_call, call->failure, &reply->body);
     reply->status = before_call ? 400 : call->failure->category == ERR_SERVER ? 503 : 500;
     reply->succeeded = false;
     if (call->streaming) {
@@ -112,8 +112,8 @@ static bool convert(struct call *call)
 static void note_id(const struct call *call)
 {
     struct view id = text_of(call->envelope.id);
-    if (call->slot != NULL && call->binding->page != NULL && id.size > 0) {
-        status_note_id(call->binding->page, call->slot, id);
+    if (call->slot != NULL && call->binding->board != NULL && id.size > 0) {
+        scoreboard_note_id(call->binding->board, call->slot, id);
     }
 }
 

@@ -34,7 +34,7 @@ struct binding {
     PyObject *function;       /* owned; NULL for the echo function */
     PyObject *converter;      /* owned: payload -> typed payload (python/typed.h); NULL: as it is */
     struct server *server;    /* while serving */
-    struct status_page *page; /* where requests are named; NULL: nobody watches */
+    struct scoreboard *board; /* where requests are named; NULL: nobody watches */
     PyThreadState *thread;    /* the main thread's, while the GIL is released */
     uint64_t timeout;         /* ASYA_HANDLER_TIMEOUT in ns */
     uint32_t concurrency;     /* ASYA_CONCURRENCY */
@@ -51,7 +51,7 @@ struct member;
 struct call {
     struct binding *binding;
     struct conn *conn;
-    struct status_slot *slot;
+    struct scoreboard_slot *slot;
     uint64_t sequence;
     enum protocol protocol;
     enum call_place place;

@@ -1,7 +1,7 @@
 #include "python/generator.h"
 
 #include "python/active.h"
-#include "python/frames.h"
+#include "python/yields.h"
 
 static PyObject *none(void)
 {
@@ -65,7 +65,7 @@ static PyObject *drive(struct call *call, PyObject *generator, struct error *err
         }
         value = NULL;
         err->category = ERR_NONE;
-        enum taken taken = frames_take(call, item, &value, err);
+        enum taken taken = yields_take(call, item, &value, err);
         Py_DECREF(item);
         if (taken == TAKEN_STOP) {
             PyObject *type;
@@ -86,11 +86,11 @@ void generator_run(struct call *call, PyObject *generator)
 {
     struct error err = {.category = ERR_NONE};
     PyObject *result = NULL;
-    if (frames_begin(call)) {
+    if (yields_begin(call)) {
         result = drive(call, generator, &err);
     } else {
         close_generator(generator);
     }
     Py_DECREF(generator);
-    frames_settle(call, result, &err);
+    yields_settle(call, result, &err);
 }

@@ -4,9 +4,9 @@
 #include "base/log.h"
 #include "python/active.h"
 #include "python/context.h"
-#include "python/frames.h"
 #include "python/generator.h"
 #include "python/glue.h"
+#include "python/yields.h"
 
 static PyObject *names; /* the globals of the glue; NULL: there is no loop */
 static struct binding *owner;
@@ -182,12 +182,12 @@ static PyObject *finish(PyObject *self, PyObject *arguments)
     }
     Py_INCREF(result);
     enum shape shape = shape_of(result);
-    if (shape == SHAPE_ASYNC_GENERATOR && frames_begin(call)) {
+    if (shape == SHAPE_ASYNC_GENERATOR && yields_begin(call)) {
         return result;
     }
     if (shape == SHAPE_ASYNC_GENERATOR) { /* nobody reads any more */
         Py_DECREF(result);
-        frames_settle(call, NULL, NULL);
+        yields_settle(call, NULL, NULL);
     } else if (shape == SHAPE_GENERATOR) {
         generator_run(call, result);
     } else {
@@ -205,7 +205,7 @@ static PyObject *fail(PyObject *self, PyObject *arguments)
     PyObject *error = PyTuple_GetItem(arguments, 1);
     if (call != NULL && error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        frames_settle(call, NULL, NULL);
+        yields_settle(call, NULL, NULL);
         end(call);
     }
     return none();
@@ -223,7 +223,7 @@ static PyObject *take(PyObject *self, PyObject *arguments)
         Py_INCREF(answer);
         return answer;
     }
-    switch (frames_take(call, item, &answer, &err)) {
+    switch (yields_take(call, item, &answer, &err)) {
     case TAKEN_SEND:
         rearm();
         return answer;
@@ -233,7 +233,7 @@ static PyObject *take(PyObject *self, PyObject *arguments)
         answer = wait_mark;
         break;
     case TAKEN_STOP: /* closing the generator may take a while: the reply need not wait for it */
-        frames_settle(call, NULL, &err);
+        yields_settle(call, NULL, &err);
         end(call);
         break;
     }
@@ -249,7 +249,7 @@ static PyObject *complete(PyObject *self, PyObject *arguments)
     struct call *call = call_of(arguments);
     if (call != NULL) {
         Py_INCREF(Py_None);
-        frames_settle(call, Py_None, NULL);
+        yields_settle(call, Py_None, NULL);
         end(call);
     }
     return none();
@@ -394,13 +394,13 @@ void loop_take(struct call *call, enum shape shape, PyObject *thing)
     PyObject *start = shape == SHAPE_AWAITABLE ? glue.answer : glue.drive;
     PyObject *request = context_of(call);
     PyObject *task = NULL;
-    if (request != NULL && (shape == SHAPE_AWAITABLE || frames_begin(call))) {
+    if (request != NULL && (shape == SHAPE_AWAITABLE || yields_begin(call))) {
         task = PyObject_CallFunctionObjArgs(start, request, thing, NULL);
     }
     Py_DECREF(thing);
     if (request == NULL || context_call(request) == call) { /* it still goes on, or could not begin */
         if (task == NULL) {
-            frames_settle(call, NULL, NULL);
+            yields_settle(call, NULL, NULL);
             end(call);
         } else {
             call->task = task;

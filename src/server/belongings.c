@@ -18,10 +18,10 @@ static bool close_connection(void *context, int fd)
 
 /* The memory may be in the middle of a change, since another thread than the server's may have forked. A number that is
  * missed for that is one that was got or given back in this very moment. */
-static void drop_parking(const struct park *park)
+static void drop_fdstore(const struct fdstore *fdstore)
 {
-    for (uint32_t i = 0; i < park->count && i < SLOTS_MAX; i++) {
-        int ends[] = {park->send[i], park->receive[i]};
+    for (uint32_t i = 0; i < fdstore->count && i < SLOTS_MAX; i++) {
+        int ends[] = {fdstore->send[i], fdstore->receive[i]};
         fd_close(&ends[0]);
         fd_close(&ends[1]);
     }
@@ -33,8 +33,8 @@ void belongings_drop(struct belongings *belongings)
     if (belongings->listener >= 0 && table_name_of(belongings->listener, &name) == 0) {
         table_search(&name, GAP_MAX, close_connection, NULL);
     }
-    if (belongings->park != NULL) {
-        drop_parking(belongings->park);
+    if (belongings->fdstore != NULL) {
+        drop_fdstore(belongings->fdstore);
     }
     if (belongings->server != NULL) {
         server_leave(belongings->server);
@@ -42,6 +42,6 @@ void belongings_drop(struct belongings *belongings)
     fd_close(&belongings->listener);
     fd_close(&belongings->control);
     fd_close(&belongings->queue);
-    fd_close(&belongings->keeper);
-    belongings->park = NULL;
+    fd_close(&belongings->fdholder);
+    belongings->fdstore = NULL;
 }

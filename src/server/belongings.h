@@ -8,16 +8,16 @@
 #ifndef ASYA_SERVER_BELONGINGS_H
 #define ASYA_SERVER_BELONGINGS_H
 
-#include "server/park.h"
+#include "server/fdstore.h"
 #include "server/server.h"
 
 struct belongings {
     int listener; /* -1 for what there is not */
     int control;
     int queue;
-    int keeper;              /* the keeper's end of its channel: the table is one */
-    const struct park *park; /* NULL: none */
-    struct server *server;   /* NULL: it does not serve yet */
+    int fdholder;                  /* the fdholder's end of its channel: the table is one */
+    const struct fdstore *fdstore; /* NULL: none */
+    struct server *server;         /* NULL: it does not serve yet */
 };
 
 /* In the child, whichever thread has forked: closes its copies of all that. The parent's stay as they are, those that

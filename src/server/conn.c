@@ -4,11 +4,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/budget.h"
-#include "server/glance.h"
 #include "server/hangup.h"
 #include "server/http.h"
 #include "server/intake.h"
 #include "server/output.h"
+#include "server/peek.h"
 #include "server/rights.h"
 #include "server/slot.h"
 #include "wire/framed.h"
@@ -232,8 +232,8 @@ static void count_refusal(struct conn_host *host, const struct error *err)
     } else {
         log_client(error_code(err->category), "%s", err->text);
     }
-    if (host->page != NULL) {
-        atomic_fetch_add_explicit(&host->page->refused, 1, memory_order_relaxed);
+    if (host->board != NULL) {
+        atomic_fetch_add_explicit(&host->board->refused, 1, memory_order_relaxed);
     }
 }
 
@@ -269,7 +269,7 @@ void conn_refuse(struct conn *conn, const struct error *err) { conn_refuse_http(
 static bool is_closing(const struct conn_host *host)
 {
     return host->closing ||
-           (host->page != NULL && atomic_load_explicit(&host->page->closing, memory_order_relaxed) != 0);
+           (host->board != NULL && atomic_load_explicit(&host->board->closing, memory_order_relaxed) != 0);
 }
 
 static void write_reply_head(struct conn *conn, const struct reply *reply)
@@ -286,9 +286,9 @@ static void write_reply_head(struct conn *conn, const struct reply *reply)
 
 void conn_deliver(struct conn *conn, struct reply *reply)
 {
-    struct status_page *page = conn->host->page;
-    if (page != NULL && !reply->succeeded) {
-        atomic_fetch_add_explicit(&page->failures, 1, memory_order_relaxed);
+    struct scoreboard *board = conn->host->board;
+    if (board != NULL && !reply->succeeded) {
+        atomic_fetch_add_explicit(&board->failures, 1, memory_order_relaxed);
     }
     if (conn->fd < 0) {
         return;
@@ -309,12 +309,12 @@ void conn_deliver(struct conn *conn, struct reply *reply)
 
 static void count_running(const struct conn_host *host)
 {
-    if (host->page != NULL) {
-        atomic_store_explicit(&host->page->running, host->running, memory_order_relaxed);
+    if (host->board != NULL) {
+        atomic_store_explicit(&host->board->running, host->running, memory_order_relaxed);
     }
 }
 
-/* Describes the request to the service and to the status page. */
+/* Describes the request to the service and to the scoreboard. */
 static struct request begin_request(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
@@ -330,11 +330,11 @@ static struct request begin_request(struct conn *conn, const unsigned char *mess
     }
     host->running++;
     count_running(host);
-    if (host->page != NULL) {
-        atomic_store_explicit(&host->page->requests, request.sequence, memory_order_relaxed);
+    if (host->board != NULL) {
+        atomic_store_explicit(&host->board->requests, request.sequence, memory_order_relaxed);
         request.slot = slot_run(conn);
         if (request.id.size > 0 && request.slot != NULL) {
-            status_note_id(host->page, request.slot, request.id);
+            scoreboard_note_id(host->board, request.slot, request.id);
         }
     }
     return request;
@@ -342,8 +342,8 @@ static struct request begin_request(struct conn *conn, const unsigned char *mess
 
 static void count_busy(const struct conn_host *host, uint32_t busy)
 {
-    if (host->page != NULL) {
-        atomic_store_explicit(&host->page->busy, busy, memory_order_relaxed);
+    if (host->board != NULL) {
+        atomic_store_explicit(&host->board->busy, busy, memory_order_relaxed);
     }
 }
 
@@ -351,7 +351,7 @@ static void count_busy(const struct conn_host *host, uint32_t busy)
 static void run(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
-    slot_park(host); /* nobody is left to what the function does with descriptors */
+    slot_store(host); /* nobody is left to what the function does with descriptors */
     struct request request = begin_request(conn, message);
     count_busy(host, 1);
     conn_enter(conn, CONN_RUNNING);
@@ -425,7 +425,7 @@ void conn_released(struct conn_host *host)
 /* The line comes last: the connection may have the log's number. */
 void conn_turn_away(const struct conn_host *host, int fd)
 {
-    struct view last = reply_out_of_memory(glance_protocol(fd, host->protocol));
+    struct view last = reply_out_of_memory(peek_protocol(fd, host->protocol));
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)hangup(&fd);
     log_error("out_of_memory: no memory or no descriptor for a connection");
@@ -434,8 +434,8 @@ void conn_turn_away(const struct conn_host *host, int fd)
 struct conn *conn_accept(struct conn_host *host, int fd, bool kept)
 {
     struct conn *conn = host->spare;
-    if (host->page != NULL && host->free_count == 0) {
-        conn = NULL; /* no caller lets it come to this: everybody has a place on the page */
+    if (host->board != NULL && host->free_count == 0) {
+        conn = NULL; /* no caller lets it come to this: everybody has a place on the scoreboard */
     } else if (conn != NULL) {
         host->spare = conn->next;
     } else {
@@ -631,7 +631,7 @@ uint32_t conn_count_begun(const struct conn_host *host)
 {
     uint32_t silent = 0;
     for (const struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
-        silent += is_silent(conn) && slot_is_parked(conn);
+        silent += is_silent(conn) && slot_is_stored(conn);
     }
     return host->count - silent;
 }
@@ -673,7 +673,7 @@ void conn_host_done(struct conn_host *host)
 {
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
         if (is_unread(conn)) {
-            conn->slot = NO_SLOT; /* stays parked: it is for the next worker */
+            conn->slot = NO_SLOT; /* stays stored: it is for the next worker */
             conn->handed_on = true;
         }
     }
@@ -689,7 +689,7 @@ void conn_host_done(struct conn_host *host)
         free(conn);
     }
     buffer_done(&host->reply);
-    if (host->page == NULL) {
+    if (host->board == NULL) {
         free(host->scratch);
     }
     host->scratch = NULL;

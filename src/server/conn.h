@@ -27,7 +27,7 @@
  *
  * READING may pause for want of memory (server/budget.h).
  *
- * Files: conn (life, deadlines, events), slot (parking, status), intake (bytes to requests), http (heads and routes),
+ * Files: conn (life, deadlines, events), slot (fdstore, status), intake (bytes to requests), http (heads and routes),
  * output (replies to bytes), exchange (what the service does later).
  */
 #ifndef ASYA_SERVER_CONN_H
@@ -35,9 +35,9 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "server/park.h"
+#include "server/fdstore.h"
+#include "server/scoreboard.h"
 #include "server/service.h"
-#include "server/status.h"
 #include "server/tampered.h"
 #include "wire/http1_chunked.h"
 #include "wire/http1_request.h"
@@ -70,7 +70,7 @@ struct conn_http {
 struct conn {
     struct conn_host *host;
     int fd;        /* -1 once closed; the struct lives until the end of the round of events */
-    uint32_t slot; /* its place on the status page; or NO_SLOT */
+    uint32_t slot; /* its place on the scoreboard; or NO_SLOT */
     enum conn_state state;
     uint32_t events; /* epoll events it is registered for; 0: not in the set */
     enum protocol protocol;
@@ -138,16 +138,16 @@ struct conn_host {
     bool answering;         /* in service->answer(): the message it was given may lie in the scratch buffer */
     const struct service *service;
     void (*released)(struct conn_host *host, bool waiting); /* a request has ended; waiting: a deadline may be new */
-    struct status_page *page;                               /* may be NULL: nobody watches */
+    struct scoreboard *board;                               /* may be NULL: nobody watches */
     struct tampered tampered;
-    struct park *park; /* may be NULL: nothing is parked */
+    struct fdstore *fdstore; /* may be NULL: nothing is stored */
     uint32_t free_slots[SLOTS_MAX];
     uint32_t free_count;
-    struct conn *unparked[PARK_GROUP]; /* have a slot; to be parked together before any of the user's code can run */
-    uint32_t unparked_count;
-    uint16_t lead[SLOTS_MAX];            /* by slot: the one its connection is parked in, or NOT_PARKED */
-    uint16_t sibling[SLOTS_MAX];         /* by slot: the next one parked in the same, round in a ring */
-    uint8_t open[SLOTS_MAX];             /* by lead: connections parked in it that are not closed yet */
+    struct conn *unstored[FDSTORE_GROUP]; /* have a slot; to be stored together before any of the user's code can run */
+    uint32_t unstored_count;
+    uint16_t lead[SLOTS_MAX];            /* by slot: the one its connection is stored in, or NOT_STORED */
+    uint16_t sibling[SLOTS_MAX];         /* by slot: the next one stored in the same, round in a ring */
+    uint8_t open[SLOTS_MAX];             /* by lead: connections stored in it that are not closed yet */
     int control;                         /* where the supervisor is told to watch, or -1 */
     struct conn_list lists[CONN_STATES]; /* each in the order of its deadlines */
     struct conn *spare;                  /* closed connections, kept for the next ones */
@@ -159,7 +159,7 @@ struct conn_host {
     uint32_t paused;        /* connections that are */
     bool given_back;        /* who is paused may go on: it is to be looked */
     struct buffer reply;    /* reused between requests */
-    unsigned char *scratch; /* SCRATCH_SIZE bytes: the page's, or where there is none from malloc() */
+    unsigned char *scratch; /* SCRATCH_SIZE bytes: the scoreboard's, or where there is none from malloc() */
 };
 
 /* ---- for server.c ----------------------------------------------------------------------------------------------- */
@@ -181,7 +181,7 @@ void conn_ready(struct conn_host *host, struct conn *conn, uint32_t events);
 /* Acts on deadlines that have passed. Returns the next one. */
 uint64_t conn_expire(struct conn_host *host, uint64_t now);
 
-/* Connections whose request has begun to arrive, or whose reply is not out yet, or that are not parked. */
+/* Connections whose request has begun to arrive, or whose reply is not out yet, or that are not stored. */
 uint32_t conn_count_begun(const struct conn_host *host);
 
 /* The runtime stops: whoever has sent nothing yet gets server_error; who is kept alive for a next request is closed. */
@@ -190,7 +190,7 @@ void conn_dismiss_silent(struct conn_host *host);
 /* End of a round of events: connections closed in it may be reused now. */
 void conn_round_end(struct conn_host *host);
 
-/* Closes every connection without a reply and frees everything. Connections nobody has read from stay parked. */
+/* Closes every connection without a reply and frees everything. Connections nobody has read from stay stored. */
 void conn_host_done(struct conn_host *host);
 
 /* ---- between the files of a connection -------------------------------------------------------------------------- */

@@ -13,19 +13,19 @@ enum control_type {
     CONTROL_LISTENER, /* supervisor: accept from the attached socket as well (it replaces one whose file was removed) */
     CONTROL_SHUT,     /* worker: the listening socket or the queue was shut down, and others are needed */
     CONTROL_QUEUE,    /* supervisor: take connections that are handed on from the attached socket from now on */
-    CONTROL_SLOTS,    /* worker: the attached descriptors are the receiving ends of further parking slots */
-    CONTROL_TRIM,     /* worker: slots beyond PARK_KEPT are empty and closed here; close their receiving ends */
+    CONTROL_SLOTS,    /* worker: the attached descriptors are the receiving ends of further fdstore entries */
+    CONTROL_TRIM,     /* worker: slots beyond FDSTORE_KEPT are empty and closed here; close their receiving ends */
     CONTROL_CONNECTION, /* supervisor, in the queue all workers share: serve the attached connection */
     CONTROL_KEPT_ALIVE, /* likewise: requests were answered on it before, it is an HTTP connection between two of them
                          */
     CONTROL_RETIRE,     /* worker: I have served my ASYA_MAX_REQUESTS; supervisor: accept no more, finish, end */
-    CONTROL_WATCH,      /* worker: a request runs and nobody looks at the page (status_page.watched was 0), or the loop
-                         * turns and somebody waits for that (status_page.awaited was set) */
-    CONTROL_LOOK, /* supervisor: nothing but a turn of the loop: what waits in the queue may have woken a process that
-                   * does not run */
+    CONTROL_WATCH, /* worker: a request runs and nobody looks at the scoreboard (scoreboard.watched was 0), or the loop
+                    * turns and somebody waits for that (scoreboard.awaited was set) */
+    CONTROL_LOOK,  /* supervisor: nothing but a turn of the loop: what waits in the queue may have woken a process that
+                    * does not run */
     CONTROL_STARVED, /* worker: its function holds the descriptors it would need for further connections */
-    CONTROL_COLLECT, /* supervisor to keeper: the worker is dead, which connections does its table hold? */
-    CONTROL_KEPT,    /* keeper: these, by `numbers`; none: that was all */
+    CONTROL_COLLECT, /* supervisor to fdholder: the worker is dead, which connections does its table hold? */
+    CONTROL_HELD,    /* fdholder: these, by `numbers`; none: that was all */
 };
 
 enum { CONTROL_FDS_MAX = 32 }; /* descriptors in one message; the kernel's limit is 253 */

@@ -6,16 +6,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void outlet_begin(struct status_slot *slot) { atomic_store_explicit(&slot->left, LEFT_ALL, memory_order_relaxed); }
+void outlet_begin(struct scoreboard_slot *slot) { atomic_store_explicit(&slot->left, LEFT_ALL, memory_order_relaxed); }
 
-static void note(struct status_slot *slot, uint32_t left, enum slot_then then)
+static void note(struct scoreboard_slot *slot, uint32_t left, enum slot_then then)
 {
     atomic_store_explicit(&slot->left, left, memory_order_relaxed);
     atomic_store_explicit(&slot->then, (uint8_t)then, memory_order_relaxed);
 }
 
 /* Not through libc: musl's sendmmsg() is a loop of sendmsg(). */
-static long send_marked(struct status_outlet *outlet, int fd)
+static long send_marked(struct scoreboard_outlet *outlet, int fd)
 {
     long sent;
     do {
@@ -34,7 +34,7 @@ static ssize_t send_plainly(int fd, const struct msghdr *message)
 }
 
 /* Without the system call a reply counts as begun, and not whole, before it is. */
-static ssize_t send_unmarked(struct status_slot *slot, uint32_t left, enum slot_then then, int fd,
+static ssize_t send_unmarked(struct scoreboard_slot *slot, uint32_t left, enum slot_then then, int fd,
                              const struct msghdr *message)
 {
     static bool told;
@@ -54,11 +54,11 @@ static ssize_t send_unmarked(struct status_slot *slot, uint32_t left, enum slot_
     return sent;
 }
 
-ssize_t outlet_send(struct status_page *page, uint32_t slot, enum slot_then then, int fd, struct iovec *parts,
+ssize_t outlet_send(struct scoreboard *board, uint32_t slot, enum slot_then then, int fd, struct iovec *parts,
                     size_t count)
 {
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-    if (page == NULL || slot >= SLOTS_MAX) {
+    if (board == NULL || slot >= SLOTS_MAX) {
         return send_plainly(fd, &message);
     }
     uint32_t left = 0;
@@ -67,9 +67,9 @@ ssize_t outlet_send(struct status_page *page, uint32_t slot, enum slot_then then
     }
     static bool missing;
     if (missing) {
-        return send_unmarked(&page->slots[slot], left, then, fd, &message);
+        return send_unmarked(&board->slots[slot], left, then, fd, &message);
     }
-    struct status_outlet *outlet = &page->outlet;
+    struct scoreboard_outlet *outlet = &board->outlet;
     outlet->message = (struct mmsghdr){.msg_hdr = message, .msg_len = OUTLET_UNSENT};
     outlet->left = left;
     outlet->then = (uint8_t)then;
@@ -78,25 +78,25 @@ ssize_t outlet_send(struct status_page *page, uint32_t slot, enum slot_then then
     int error = errno;
     ssize_t sent = done == 1 ? (ssize_t)outlet->message.msg_len : -1;
     if (sent > 0) {
-        note(&page->slots[slot], left - (uint32_t)sent, then);
+        note(&board->slots[slot], left - (uint32_t)sent, then);
     }
     atomic_store_explicit(&outlet->slot, OUTLET_NO_SLOT, memory_order_release);
     if (done < 0 && (error == ENOSYS || error == EPERM)) {
         missing = true;
-        return send_unmarked(&page->slots[slot], left, then, fd, &message);
+        return send_unmarked(&board->slots[slot], left, then, fd, &message);
     }
     errno = error;
     return sent;
 }
 
-struct outlet_progress outlet_progress(const struct status_page *page, uint32_t slot)
+struct outlet_progress outlet_progress(const struct scoreboard *board, uint32_t slot)
 {
-    const struct status_outlet *outlet = &page->outlet;
+    const struct scoreboard_outlet *outlet = &board->outlet;
     uint32_t sent = outlet->message.msg_len;
     if (atomic_load_explicit(&outlet->slot, memory_order_acquire) == slot && sent > 0 && sent <= outlet->left) {
         return (struct outlet_progress){outlet->left - sent, (enum slot_then)outlet->then};
     }
-    const struct status_slot *known = &page->slots[slot];
+    const struct scoreboard_slot *known = &board->slots[slot];
     return (struct outlet_progress){atomic_load_explicit(&known->left, memory_order_relaxed),
                                     (enum slot_then)atomic_load_explicit(&known->then, memory_order_relaxed)};
 }

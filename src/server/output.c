@@ -32,7 +32,7 @@ static ssize_t send_from(struct conn *conn, struct view body)
         parts[count].iov_len = body.size - skip;
         memcpy(&parts[count++].iov_base, &from, sizeof from); /* the interface knows no const */
     }
-    return outlet_send(conn->host->page, conn->slot, conn->then, conn->fd, parts, count);
+    return outlet_send(conn->host->board, conn->slot, conn->then, conn->fd, parts, count);
 }
 
 enum output_step output_push(struct conn *conn, struct view body)

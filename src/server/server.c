@@ -25,9 +25,9 @@
 enum {
     EVENTS_MAX = 64,
     ACCEPT_BATCH = 16, /* connections taken before other events get their turn */
-    GROUPED_MAX = 16,  /* connections held, up to which those that come are parked in groups */
+    GROUPED_MAX = 16,  /* connections held, up to which those that come are stored in groups */
     LOOK_EVERY = 64,   /* connections, between looks how many wait */
-    SLOTS_STEP = 32,   /* parking slots made at once when they run out */
+    SLOTS_STEP = 32,   /* fdstore entries made at once when they run out */
 };
 
 #define PAUSE_ON_SHORTAGE                                                                                              \
@@ -44,17 +44,17 @@ struct server {
     struct conn_host host;
     struct file_identity listener;
     const struct conn *awaited; /* the rest of its request is about to come; accepting pauses until resume_at for it */
-    struct conn *fresh[PARK_GROUP]; /* accepted, and not begun to read */
-    uint64_t grow_at;               /* no new slots before; 0: the last could be made */
-    uint64_t trim_at;               /* when spare slots are closed; CLOCK_NEVER while busy */
-    uint64_t resume_at;             /* when to accept again; CLOCK_NEVER while accepting or busy */
+    struct conn *fresh[FDSTORE_GROUP]; /* accepted, and not begun to read */
+    uint64_t grow_at;                  /* no new slots before; 0: the last could be made */
+    uint64_t trim_at;                  /* when spare slots are closed; CLOCK_NEVER while busy */
+    uint64_t resume_at;                /* when to accept again; CLOCK_NEVER while accepting or busy */
     uint64_t starving_since;    /* since when no connection could be had, for what the function holds; CLOCK_NEVER */
     uint64_t dismiss_at;        /* when silent clients are sent away; CLOCK_NEVER unless draining */
     uint64_t deadline;          /* of the earliest thing that waits for a time */
     uint64_t looked;            /* when the sockets were looked at last */
     struct spare spare;         /* RLIMIT_NOFILE at the start */
     uint64_t descriptors_begun; /* so many were open then */
-    enum fullness full;         /* as on the page */
+    enum fullness full;         /* as on the scoreboard */
     uint32_t fresh_count;
     uint32_t group;      /* how many are accepted before the first is read */
     uint32_t until_look; /* connections until it is looked how many wait */
@@ -67,7 +67,7 @@ struct server {
     bool draining;
     bool retiring; /* accepts no more; the next worker takes what nobody has read */
     bool asked_to_retire;
-    bool overwritten; /* the function has written over the page */
+    bool overwritten; /* the function has written over the scoreboard */
     bool stopped;
     bool turning; /* in server_turn() */
     bool left;    /* this is a child's copy */
@@ -114,10 +114,10 @@ static void log_once(struct server *server, const char *what, int error)
     }
 }
 
-/* A place on the page for one more connection. */
+/* A place on the scoreboard for one more connection. */
 static bool has_place(const struct conn_host *host)
 {
-    return host->count < SLOTS_MAX && (host->page == NULL || host->free_count > 0);
+    return host->count < SLOTS_MAX && (host->board == NULL || host->free_count > 0);
 }
 
 /* Where others could take them: the service has as many requests as it holds at once. A worker that is alone takes
@@ -131,49 +131,50 @@ static bool is_busy(const struct server *server)
 /* Whether the supervisor should accept in its place, for what reason. */
 static void set_full(struct server *server, enum fullness full)
 {
-    struct status_page *page = server->config->page;
+    struct scoreboard *board = server->config->board;
     if (server->full == full) {
         return;
     }
     server->full = full;
-    if (page == NULL) {
+    if (board == NULL) {
         return;
     }
-    atomic_store_explicit(&page->full, full, memory_order_seq_cst);
+    atomic_store_explicit(&board->full, full, memory_order_seq_cst);
     if (full != FULL_NOT && server->config->control >= 0) {
         (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* the channel is full: it wakes anyway */
     }
 }
 
 /* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
- * better used for connections, which then are not parked. */
+ * better used for connections, which then are not stored. */
 static void grow_slots(struct server *server)
 {
-    struct park *park = server->config->park;
+    struct fdstore *fdstore = server->config->fdstore;
     struct conn_host *host = &server->host;
     if (server->config->control < 0 || !slot_is_short(host) || server->grow_at > clock_now()) {
         return;
     }
-    uint32_t before = park->count;
-    int status = park_grow(park, SLOTS_STEP);
+    uint32_t before = fdstore->count;
+    int status = fdstore_grow(fdstore, SLOTS_STEP);
     if (status == 0) {
-        status = control_send(server->config->control, CONTROL_SLOTS, park->receive + before, park->count - before);
+        status =
+            control_send(server->config->control, CONTROL_SLOTS, fdstore->receive + before, fdstore->count - before);
     }
     server->grow_at = 0;
     if (status < 0) {
         tampered_check(&host->tampered, -status);
-        park_trim(park, before);
+        fdstore_trim(fdstore, before);
         server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
-        log_once(server, "no more parking slots: further connections are not safe from a dying worker", -status);
+        log_once(server, "no more fdstore entries: further connections are not safe from a dying worker", -status);
     }
 }
 
 /* Slots beyond the first few go when the worker has been idle for a while. Returns when to ask again. */
 static uint64_t trim_slots(struct server *server, uint64_t now)
 {
-    struct park *park = server->config->park;
+    struct fdstore *fdstore = server->config->fdstore;
     struct conn_host *host = &server->host;
-    if (park == NULL || park->count <= PARK_KEPT || host->count > 0) {
+    if (fdstore == NULL || fdstore->count <= FDSTORE_KEPT || host->count > 0) {
         server->trim_at = CLOCK_NEVER;
         return CLOCK_NEVER;
     }
@@ -185,7 +186,7 @@ static uint64_t trim_slots(struct server *server, uint64_t now)
     }
     server->trim_at = CLOCK_NEVER;
     if (control_send(server->config->control, CONTROL_TRIM, NULL, 0) == 0) {
-        park_trim(park, PARK_KEPT);
+        fdstore_trim(fdstore, FDSTORE_KEPT);
         slot_reset(host);
     }
     return CLOCK_NEVER;
@@ -194,8 +195,8 @@ static uint64_t trim_slots(struct server *server, uint64_t now)
 /* Most of the descriptors there were for connections are the function's, or it has lowered RLIMIT_NOFILE. */
 static bool has_taken_descriptors(const struct server *server)
 {
-    const struct park *park = server->config->park;
-    uint64_t slots = park != NULL && park->count > PARK_KEPT ? park->count - PARK_KEPT : 0;
+    const struct fdstore *fdstore = server->config->fdstore;
+    uint64_t slots = fdstore != NULL && fdstore->count > FDSTORE_KEPT ? fdstore->count - FDSTORE_KEPT : 0;
     uint64_t own = server->host.count + 2 * slots;
     return sysconf(_SC_OPEN_MAX) < (long)server->spare.limit ||
            server->descriptors_begun + 2 * own < server->spare.limit;
@@ -211,7 +212,7 @@ static void note_starving(struct server *server, int error)
     } else if (server->starving_since == CLOCK_NEVER) {
         server->starving_since = now;
     } else if (!server->starved && now - server->starving_since >= STARVED_AFTER && server->config->control >= 0) {
-        set_full(server, FULL_STARVED); /* before it is told, for who hears it looks at the page */
+        set_full(server, FULL_STARVED); /* before it is told, for who hears it looks at the scoreboard */
         server->starved = control_send(server->config->control, CONTROL_STARVED, NULL, 0) == 0;
     }
 }
@@ -233,8 +234,8 @@ static bool make_place(struct server *server)
 {
     const struct conn_host *host = &server->host;
     struct conn *conn;
-    for (int i = 0; i < PARK_GROUP && !has_place(host) && (conn = room_find(host, clock_now())) != NULL; i++) {
-        room_vacate(conn); /* the place is free once all are closed that were parked together */
+    for (int i = 0; i < FDSTORE_GROUP && !has_place(host) && (conn = room_find(host, clock_now())) != NULL; i++) {
+        room_vacate(conn); /* the place is free once all are closed that were stored together */
     }
     return has_place(host);
 }
@@ -375,12 +376,12 @@ static void retire(struct server *server)
     set_accepting(server, false);
 }
 
-/* The function has written over the page: the supervisor ends this process for that, and nobody else is to come to it
- * until then. */
-static void look_at_page(struct server *server)
+/* The function has written over the scoreboard: the supervisor ends this process for that, and nobody else is to come
+ * to it until then. */
+static void look_at_board(struct server *server)
 {
-    const struct status_page *page = server->config->page;
-    if (page == NULL || server->retiring || status_is_intact(page)) {
+    const struct scoreboard *board = server->config->board;
+    if (board == NULL || server->retiring || scoreboard_is_intact(board)) {
         return;
     }
     server->overwritten = true;
@@ -432,24 +433,24 @@ static bool await_rest(struct server *server, const struct conn *partial)
     return true;
 }
 
-/* How many are accepted before the first is read: they are parked together, which costs little more than one. But half
+/* How many are accepted before the first is read: they are stored together, which costs little more than one. But half
  * of those that wait are left there: with all of them taken, clients and worker would wait for each other in turns. So
  * from time to time it is looked how many there are. One where there are other workers, since each takes what it can
  * serve now; and with many connections held, or where no more slots could be made, since groups that outlive most of
- * their members would keep too many places (park.h). */
+ * their members would keep too many places (fdstore.h). */
 static uint32_t group_size(const struct server *server)
 {
     bool was_short = server->grow_at > 0;
     if (!server->config->alone || server->host.count >= GROUPED_MAX || was_short) {
         return 1;
     }
-    return server->until_look == 0 ? PARK_GROUP : server->group;
+    return server->until_look == 0 ? FDSTORE_GROUP : server->group;
 }
 
 /* `taken` of `size` were there. */
 static void learn_group_size(struct server *server, uint32_t size, uint32_t taken)
 {
-    if (server->until_look == 0 && size == PARK_GROUP) {
+    if (server->until_look == 0 && size == FDSTORE_GROUP) {
         server->group = taken < 2 ? 1 : taken / 2;
         server->until_look = LOOK_EVERY;
     } else {
@@ -458,15 +459,15 @@ static void learn_group_size(struct server *server, uint32_t size, uint32_t take
     }
 }
 
-/* It stays unread, for the next worker. One that is not parked would be lost: nobody looks at it again. */
+/* It stays unread, for the next worker. One that is not stored would be lost: nobody looks at it again. */
 static bool is_left(struct server *server, const struct conn *conn)
 {
-    look_at_page(server);
+    look_at_board(server);
     if (!server->retiring) {
         return false;
     }
-    slot_park(&server->host);
-    return slot_is_parked(conn);
+    slot_store(&server->host);
+    return slot_is_stored(conn);
 }
 
 /* Serves who was accepted. False when those who still wait are left to others for a while. */
@@ -486,7 +487,7 @@ static bool begin(struct server *server)
         goes_on = goes_on && !(is_partial(conn) && await_rest(server, conn));
     }
     server->fresh_count = 0;
-    slot_park(&server->host);
+    slot_store(&server->host);
     return goes_on;
 }
 
@@ -496,7 +497,7 @@ static enum accepted accept_some(struct server *server, enum accepted (*take)(st
 {
     const struct server_config *config = server->config;
     for (uint32_t i = 0; i < size; i++) {
-        look_at_page(server);
+        look_at_board(server);
         if (is_busy(server) || server->retiring) {
             set_accepting(server, false); /* until a request ends */
             return ACCEPT_PAUSED;
@@ -642,7 +643,7 @@ static void dispatch(struct server *server, const struct epoll_event *event)
         return;
     }
     struct conn *conn = event->data.ptr;
-    look_at_page(server);
+    look_at_board(server);
     if ((server->awaited != NULL || server->overwritten) && is_unread(conn)) {
         conn_watch(conn, 0); /* likewise: unread, it can go to another worker */
         return;
@@ -655,7 +656,7 @@ static void dispatch(struct server *server, const struct epoll_event *event)
 }
 
 /* While draining: nothing more to accept, nothing more to answer? While retiring: nothing begun? Connections nobody has
- * read from are parked, and go on to the next worker. */
+ * read from are stored, and go on to the next worker. */
 static bool is_drained(struct server *server)
 {
     if (server->retiring) {
@@ -714,8 +715,9 @@ static void released(struct conn_host *host, bool waiting)
 {
     struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
     resume(server, server->looked);
-    const struct park *park = server->config->park;
-    bool may_trim = host->count == 0 && park != NULL && park->count > PARK_KEPT; /* expire() sets the time for it */
+    const struct fdstore *fdstore = server->config->fdstore;
+    bool may_trim =
+        host->count == 0 && fdstore != NULL && fdstore->count > FDSTORE_KEPT; /* expire() sets the time for it */
     bool may_read_on = host->paused > 0 && host->given_back;
     if (!server->turning && (waiting || may_trim || may_read_on || server->draining || server->retiring)) {
         server_wake(server);
@@ -724,16 +726,16 @@ static void released(struct conn_host *host, bool waiting)
 
 /* Its turns and the look at `awaited` cannot pass each other, nor can the supervisor's setting of that and its last
  * look at the turns. */
-static void update_page(const struct server *server)
+static void update_board(const struct server *server)
 {
-    struct status_page *page = server->config->page;
-    if (page == NULL) {
+    struct scoreboard *board = server->config->board;
+    if (board == NULL) {
         return;
     }
-    atomic_store_explicit(&page->holding, server->host.count, memory_order_relaxed);
-    atomic_fetch_add_explicit(&page->turns, 1, memory_order_seq_cst);
-    if (atomic_load_explicit(&page->awaited, memory_order_seq_cst) != 0 && server->config->control >= 0) {
-        atomic_store_explicit(&page->awaited, 0, memory_order_relaxed);
+    atomic_store_explicit(&board->holding, server->host.count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&board->turns, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&board->awaited, memory_order_seq_cst) != 0 && server->config->control >= 0) {
+        atomic_store_explicit(&board->awaited, 0, memory_order_relaxed);
         (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* the channel is full: it wakes anyway */
     }
 }
@@ -758,7 +760,7 @@ static bool start(struct server *server, struct error *err)
 {
     struct conn_host *host = &server->host;
     const struct server_config *config = server->config;
-    host->scratch = host->page != NULL ? host->page->scratch : malloc(SCRATCH_SIZE);
+    host->scratch = host->board != NULL ? host->board->scratch : malloc(SCRATCH_SIZE);
     if (host->scratch == NULL) {
         return error_set(err, ERR_MEMORY, 0, "no memory for the read buffer");
     }
@@ -769,7 +771,7 @@ static bool start(struct server *server, struct error *err)
         return error_set(err, ERR_SERVER, 0, "epoll_create1 or eventfd: %s", strerror(errno));
     }
     if (fd_stat(config->listener, &server->listener) < 0 ||
-        tampered_begin(&host->tampered, host->page, config->listener, config->keeper > 0 ? config->keeper : -1,
+        tampered_begin(&host->tampered, host->board, config->listener, config->fdholder > 0 ? config->fdholder : -1,
                        host->protocol) < 0) {
         return error_set(err, ERR_SERVER, 0, "the function has closed the listening socket as it was loaded");
     }
@@ -808,8 +810,8 @@ struct server *server_open(const struct server_config *config, struct error *err
     host->concurrency = config->concurrency > 0 ? config->concurrency : 1;
     host->service = &config->service;
     host->released = released;
-    host->page = config->page;
-    host->park = config->park;
+    host->board = config->board;
+    host->fdstore = config->fdstore;
     host->reply = buffer_make(REPLY_LIMIT);
     host->control = config->control;
     slot_reset(host);
@@ -842,7 +844,7 @@ bool server_turn(struct server *server, bool wait)
     if (server->left) {
         _exit(0);
     }
-    update_page(server);
+    update_board(server);
     int timeout = wait ? clock_timeout(clock_now(), server_deadline(server)) : 0;
     int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
     uint64_t looked = server->looked = clock_now();
@@ -862,7 +864,7 @@ bool server_turn(struct server *server, bool wait)
     resume(server, looked);
     conn_round_end(host);
     server->turning = false;
-    look_at_page(server);
+    look_at_board(server);
     return !server->stopped && !is_drained(server);
 }
 

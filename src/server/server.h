@@ -8,9 +8,9 @@
 #define ASYA_SERVER_SERVER_H
 
 #include "base/error.h"
-#include "server/park.h"
+#include "server/fdstore.h"
+#include "server/scoreboard.h"
 #include "server/service.h"
-#include "server/status.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +20,7 @@ struct server_config {
     int control;  /* the worker's end of its control channel, or -1; borrowed */
     int queue;    /* connections the supervisor hands on (CONTROL_CONNECTION, CONTROL_KEPT_ALIVE); 0 or less: none;
                      borrowed */
-    int keeper;   /* the number of the keeper's channel; 0 or less: there is none */
+    int fdholder; /* the number of the fdholder's channel; 0 or less: there is none */
     size_t max_message;     /* bytes of a request */
     size_t max_buffered;    /* bytes of all requests that arrive or wait (server/budget.h); 0: no limit */
     uint64_t read_timeout;  /* ns for a whole request */
@@ -32,8 +32,8 @@ struct server_config {
     enum protocol protocol; /* PROTOCOL_AUTO: told by the first byte */
     const struct option_uids *allowed_uids; /* who may connect; NULL: everybody; borrowed */
     struct service service;
-    struct status_page *page; /* may be NULL */
-    struct park *park;        /* may be NULL; borrowed */
+    struct scoreboard *board; /* may be NULL */
+    struct fdstore *fdstore;  /* may be NULL; borrowed */
 };
 
 struct server;

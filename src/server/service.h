@@ -12,7 +12,7 @@
 
 #include "base/buffer.h"
 #include "base/view.h"
-#include "server/status.h"
+#include "server/scoreboard.h"
 #include "wire/protocol.h"
 
 #include <stdbool.h>
@@ -23,12 +23,12 @@ struct conn;
 struct request {
     const unsigned char *message; /* JSON text: the bare value, or what the length prefix or HTTP head announced */
     size_t size;
-    enum protocol protocol;   /* PROTOCOL_RAW, PROTOCOL_FRAMED or PROTOCOL_HTTP */
-    struct view id;           /* X-Request-ID of an HTTP request; empty if there is none */
-    struct view traceparent;  /* W3C trace context, likewise */
-    uint64_t sequence;        /* number of the request in this worker, from 1 */
-    struct status_slot *slot; /* where a cancellation would be written; NULL if nobody watches */
-    struct conn *conn;        /* names the exchange to server/exchange.h */
+    enum protocol protocol;       /* PROTOCOL_RAW, PROTOCOL_FRAMED or PROTOCOL_HTTP */
+    struct view id;               /* X-Request-ID of an HTTP request; empty if there is none */
+    struct view traceparent;      /* W3C trace context, likewise */
+    uint64_t sequence;            /* number of the request in this worker, from 1 */
+    struct scoreboard_slot *slot; /* where a cancellation would be written; NULL if nobody watches */
+    struct conn *conn;            /* names the exchange to server/exchange.h */
 };
 
 /* The body of a reply. Length prefix and HTTP head are the server's. */

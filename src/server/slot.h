@@ -1,5 +1,5 @@
 /*
- * A connection's place on the status page and in the parking slots, as the worker sees it.
+ * A connection's place on the scoreboard and in the fdstore entries, as the worker sees it.
  *
  * Whatever the moment of a death, the supervisor finds each connection in the state it was in:
  *
@@ -9,7 +9,7 @@
  *               +--- or READING, where a part of the next request is here already ------+
  *
  * A state says what is about to be done. Between it and the next one it is the kernel that says how far that has come:
- * whether a byte was read (status_first), and how much was sent (outlet.h).
+ * whether a byte was read (scoreboard_first), and how much was sent (outlet.h).
  */
 #ifndef ASYA_SERVER_SLOT_H
 #define ASYA_SERVER_SLOT_H
@@ -19,19 +19,19 @@
 /* All slots are free, the lowest are taken first. */
 void slot_reset(struct conn_host *host);
 
-/* The next connection would have a slot to be in but none to be parked in: more should be made. */
+/* The next connection would have a slot to be in but none to be stored in: more should be made. */
 bool slot_is_short(const struct conn_host *host);
 
-/* Takes a free slot, state WAITING. It is parked with the next slot_park(), or at once if a function runs. */
+/* Takes a free slot, state WAITING. It is stored with the next slot_store(), or at once if a function runs. */
 void slot_enter(struct conn *conn);
 
-/* Parks duplicates of all that have entered since. Where that fails a connection is served unparked: then it survives
- * the worker with the keeper's help, but not the function closing its descriptor. */
-void slot_park(struct conn_host *host);
+/* Stores duplicates of all that have entered since. Where that fails a connection is served unstored: then it survives
+ * the worker with the fdholder's help, but not the function closing its descriptor. */
+void slot_store(struct conn_host *host);
 
-bool slot_is_parked(const struct conn *conn);
+bool slot_is_stored(const struct conn *conn);
 
-/* After the connection is closed: the slot is free, and empty once all that were parked together are closed. In this
+/* After the connection is closed: the slot is free, and empty once all that were stored together are closed. In this
  * order a connection in the table that has no slot is one nobody has read from. */
 void slot_vacate(struct conn *conn);
 
@@ -56,7 +56,7 @@ void slot_renew(const struct conn *conn, const unsigned char *first);
 void slot_reply(const struct conn *conn);
 
 /* The function is called now: writes since and sequence, then RUNNING. Returns the slot for the request, or NULL. */
-struct status_slot *slot_run(const struct conn *conn);
+struct scoreboard_slot *slot_run(const struct conn *conn);
 
 /* From RUNNING or STREAMING to `state`, REPLYING or PUSHING. False if the supervisor has answered or ended it in the
  * meantime: then nothing may be sent. */

@@ -1,7 +1,7 @@
 /*
  * This process's table of descriptors, searched for our connections: they are known by the name of the socket that has
  * accepted them, whatever state the memory is in that should know them. System calls alone, so that a child of a fork
- * in any thread may look as well as the keeper.
+ * in any thread may look as well as the fdholder.
  */
 #ifndef ASYA_SERVER_TABLE_H
 #define ASYA_SERVER_TABLE_H

@@ -2,8 +2,8 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "server/glance.h"
 #include "server/hangup.h"
+#include "server/peek.h"
 #include "wire/reply.h"
 
 #include <sys/socket.h>
@@ -14,29 +14,29 @@ enum {
     GAP_MAX = 1 << 12, /* numbers without a file, after which no connection is expected any more */
 };
 
-int tampered_begin(struct tampered *tampered, struct status_page *page, int listener, int keeper,
+int tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
                    enum protocol protocol)
 {
-    *tampered = (struct tampered){.page = page, .keeper = keeper, .protocol = protocol};
-    if (keeper >= 0 && fd_stat(keeper, &tampered->identity) < 0) {
-        tampered->keeper = -1; /* the function has closed it as it was loaded */
+    *tampered = (struct tampered){.board = board, .fdholder = fdholder, .protocol = protocol};
+    if (fdholder >= 0 && fd_stat(fdholder, &tampered->identity) < 0) {
+        tampered->fdholder = -1; /* the function has closed it as it was loaded */
     }
     return table_name_of(listener, &tampered->listener);
 }
 
 /* It is asked for the worker's connections once that is dead. */
-static bool has_keeper(const struct tampered *tampered)
+static bool has_fdholder(const struct tampered *tampered)
 {
     struct file_identity found;
-    return tampered->keeper >= 0 && fd_stat(tampered->keeper, &found) == 0 &&
+    return tampered->fdholder >= 0 && fd_stat(tampered->fdholder, &found) == 0 &&
            file_identity_equal(&found, &tampered->identity);
 }
 
-/* The place on the page that says it is for this number, or NULL. */
-static const struct status_slot *find_slot(const struct status_page *page, int fd)
+/* The place on the scoreboard that says it is for this number, or NULL. */
+static const struct scoreboard_slot *find_slot(const struct scoreboard *board, int fd)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        const struct status_slot *slot = &page->slots[i];
+        const struct scoreboard_slot *slot = &board->slots[i];
         if (slot_state(slot) != SLOT_FREE && atomic_load_explicit(&slot->fd, memory_order_relaxed) == fd) {
             return slot;
         }
@@ -44,14 +44,14 @@ static const struct status_slot *find_slot(const struct status_page *page, int f
     return NULL;
 }
 
-static bool is_unread(const struct status_page *page, const struct status_slot *slot)
+static bool is_unread(const struct scoreboard *board, const struct scoreboard_slot *slot)
 {
     return slot == NULL || slot_state(slot) == SLOT_WAITING ||
-           (slot_state(slot) == SLOT_READING && status_first(page, (uint32_t)(slot - page->slots)) == FIRST_NONE);
+           (slot_state(slot) == SLOT_READING && scoreboard_first(board, (uint32_t)(slot - board->slots)) == FIRST_NONE);
 }
 
 /* Kept alive, and no next request has come: its client waits for nothing. */
-static bool is_idle(const struct status_slot *slot, int fd)
+static bool is_idle(const struct scoreboard_slot *slot, int fd)
 {
     char byte;
     return slot != NULL && slot_state(slot) == SLOT_WAITING &&
@@ -60,9 +60,9 @@ static bool is_idle(const struct status_slot *slot, int fd)
 }
 
 /* What is to be said to whom this place belongs; false if a reply has begun, or another will answer. */
-static bool describe(const struct status_page *page, const struct status_slot *slot, struct error *err)
+static bool describe(const struct scoreboard *board, const struct scoreboard_slot *slot, struct error *err)
 {
-    if (is_unread(page, slot) || slot_state(slot) == SLOT_READING) {
+    if (is_unread(board, slot) || slot_state(slot) == SLOT_READING) {
         error_set(err, ERR_SERVER, 0,
                   "the worker ends, since the function closed or replaced descriptors of the runtime; this request "
                   "was not run, send it again");
@@ -78,18 +78,18 @@ static bool describe(const struct status_page *page, const struct status_slot *s
 static bool answer(void *context, int fd)
 {
     const struct tampered *tampered = context;
-    const struct status_slot *slot = find_slot(tampered->page, fd);
+    const struct scoreboard_slot *slot = find_slot(tampered->board, fd);
     struct error err;
-    if (slot != NULL && atomic_load_explicit(&slot->lead, memory_order_relaxed) != NOT_PARKED) {
+    if (slot != NULL && atomic_load_explicit(&slot->lead, memory_order_relaxed) != NOT_STORED) {
         return true;
     }
-    if (!is_idle(slot, fd) && describe(tampered->page, slot, &err)) {
+    if (!is_idle(slot, fd) && describe(tampered->board, slot, &err)) {
         unsigned char bytes[REPLY_SIZE];
         struct buffer out = {.data = bytes, .capacity = REPLY_SIZE, .limit = REPLY_SIZE};
-        enum protocol protocol = is_unread(tampered->page, slot)
+        enum protocol protocol = is_unread(tampered->board, slot)
                                      ? tampered->protocol
                                      : (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
-        if (reply_failure(&out, glance_protocol(fd, protocol), &err) == BUFFER_OK) {
+        if (reply_failure(&out, peek_protocol(fd, protocol), &err) == BUFFER_OK) {
             (void)send(fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT); /* a fresh connection takes so much */
         }
     }
@@ -99,10 +99,10 @@ static bool answer(void *context, int fd)
 
 void tampered_end(const struct tampered *tampered)
 {
-    if (tampered->page != NULL && !has_keeper(tampered)) {
+    if (tampered->board != NULL && !has_fdholder(tampered)) {
         struct tampered known = *tampered;
         table_search(&known.listener, GAP_MAX, answer, &known);
     }
-    status_note_exit(tampered->page, EXIT_TAMPERED);
+    scoreboard_note_exit(tampered->board, EXIT_TAMPERED);
     _exit(EXIT_TAMPERED);
 }

@@ -11,7 +11,7 @@
 struct cause {
     int signal;         /* the signal that killed it, or 0 */
     int status;         /* its exit status where signal is 0 */
-    bool own;           /* the runtime chose that status, not the function (status_note_exit) */
+    bool own;           /* the runtime chose that status, not the function (scoreboard_note_exit) */
     bool lost;          /* it has not ended: the kernel does not let it (worker.h) */
     bool core;          /* it left a core dump */
     bool overran;       /* we have ended it for a function that did not stop at its time limit: the signal is ours */

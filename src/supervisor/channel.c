@@ -58,11 +58,11 @@ static void channel_obey(struct supervisor *supervisor, struct worker *worker, c
     } else if (message->type == CONTROL_STARVED && message->count == 0) {
         channel_worker_starved(supervisor, worker);
     } else if (message->type == CONTROL_TRIM && message->count == 0) {
-        park_trim(&worker->park, PARK_KEPT);
+        fdstore_trim(&worker->fdstore, FDSTORE_KEPT);
     } else if (message->type == CONTROL_SLOTS) {
         if (worker_add_slots(worker, fds, message->count, supervisor->numbers_end) < message->count &&
-            log_pass(LOG_LEVEL_WARNING, "parking slots")) {
-            log_warning("worker %u: no descriptors are left here for more parking slots (RLIMIT_NOFILE): clients "
+            log_pass(LOG_LEVEL_WARNING, "fdstore entries")) {
+            log_warning("worker %u: no descriptors are left here for more fdstore entries (RLIMIT_NOFILE): clients "
                         "whose connections its function closes get no reply",
                         worker->index);
         }

@@ -5,8 +5,8 @@
  * limit. A worker is the function's, and so are the programs that it starts: it gets the soft limit the runtime was
  * started with and, beyond that, what the runtime needs in it (docs/decisions/0016-descriptors.md).
  *
- *   the supervisor   a parking slot of every connection of every worker, who waits at the desk, itself
- *   a worker         three for each connection: the connection and both ends of its parking slot
+ *   the supervisor   an fdstore entry of every connection of every worker, who waits at the fallback acceptor, itself
+ *   a worker         three for each connection: the connection and both ends of its fdstore entry
  */
 #include "base/log.h"
 #include "supervisor/state.h"
@@ -18,12 +18,12 @@
 #include <unistd.h>
 
 enum {
-    /* What the desk and parking slots leave free: a worker's start takes PARK_KEPT + 3 more than the end of the one
-     * before gives back, a look at a parking slot takes PARK_GROUP. */
-    DESCRIPTORS_KEPT = PARK_KEPT + PARK_GROUP,
+    /* What the fallback acceptor and fdstore entries leave free: a worker's start takes FDSTORE_KEPT + 3 more than the
+     * end of the one before gives back, a look at an fdstore entry takes FDSTORE_GROUP. */
+    DESCRIPTORS_KEPT = FDSTORE_KEPT + FDSTORE_GROUP,
     DESCRIPTORS_OWN = 24,   /* standard streams, the socket's files, epoll, signals, the queue; rounded up */
-    DESCRIPTORS_EACH = 3,   /* of the supervisor, for a worker: control channel, keeper, stacks */
-    DESCRIPTORS_SCARCE = 64 /* parked connections a worker, below which it is worth a warning */
+    DESCRIPTORS_EACH = 3,   /* of the supervisor, for a worker: control channel, fdholder, stacks */
+    DESCRIPTORS_SCARCE = 64 /* stored connections a worker, below which it is worth a warning */
 };
 
 /* As the kernel has it. Not through libc, where getrlimit and setrlimit have had versions with 32 bits. */
@@ -54,8 +54,8 @@ static uint64_t limit_of_worker(const struct supervisor *supervisor, uint64_t ha
     return at_most(supervisor->inherited_numbers + share_of_worker(supervisor), hard);
 }
 
-/* Connections of each worker at once that can be parked. */
-static uint64_t parked_each(const struct supervisor *supervisor, uint64_t hard)
+/* Connections of each worker at once that can be stored. */
+static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
 {
     uint64_t places = supervisor->worker_count;
     uint64_t taken = DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * DESCRIPTORS_EACH;
@@ -67,7 +67,7 @@ static uint64_t parked_each(const struct supervisor *supervisor, uint64_t hard)
 
 static void tell(const struct supervisor *supervisor, uint64_t hard)
 {
-    uint64_t each = parked_each(supervisor, hard);
+    uint64_t each = stored_each(supervisor, hard);
     if (each >= SLOTS_MAX) {
         return;
     }

@@ -57,7 +57,7 @@ void queue_nudge(struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
         bool is_asleep = worker->state == WORKER_READY && worker->is_still && !worker->stopped &&
-                         atomic_load_explicit(&worker->page->busy, memory_order_relaxed) == 0;
+                         atomic_load_explicit(&worker->board->busy, memory_order_relaxed) == 0;
         if (is_asleep && worker->nudged != worker->progress) {
             worker->nudged = worker->progress;
             (void)control_send(worker->control, CONTROL_LOOK, NULL, 0); /* a full channel wakes it as well */

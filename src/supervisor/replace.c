@@ -41,7 +41,7 @@ static void retire(struct supervisor *supervisor, struct worker *worker)
 static bool holds_request(const struct worker *worker)
 {
     struct running running = {0};
-    running_add(&running, worker->page);
+    running_add(&running, worker->board);
     return running.count + running.partial > 0;
 }
 
@@ -60,7 +60,7 @@ uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint
         worker->terminated = true;
         worker->kill_at = clock_after(now, KILL_AFTER);
         char text[HOLDUP_TEXT_SIZE];
-        running_describe_holdup(worker->page, text);
+        running_describe_holdup(worker->board, text);
         log_warning("worker %u, pid %d, was replaced %llu ms ago (ASYA_GRACE_PERIOD) and %s: it is ended",
                     worker->index, (int)worker->pid, (unsigned long long)(supervisor->options->grace_period / CLOCK_MS),
                     text);
@@ -167,7 +167,7 @@ static uint64_t resident(pid_t pid)
 /* A worker that is as large without having served, or as soon as the one before it, would be replaced for ever. */
 static bool is_large_by_nature(struct worker *worker)
 {
-    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    uint64_t requests = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
     bool first_look = !worker->looked_at;
     worker->looked_at = worker->looked_at || requests > 1; /* the first is over: it may be what loads the model */
     return requests <= 1 || (first_look && worker->for_grown);

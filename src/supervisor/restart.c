@@ -4,9 +4,9 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "supervisor/cgroup.h"
+#include "supervisor/deadline.h"
 #include "supervisor/running.h"
 #include "supervisor/state.h"
-#include "supervisor/watch.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -32,8 +32,8 @@ uint64_t restart_delay(uint32_t failures)
 
 /* What is said about a death beside its cause. */
 struct obituary {
-    struct running running; /* the requests it had */
-    struct rescued rescued; /* and what became of their connections */
+    struct running running;     /* the requests it had */
+    struct recovered recovered; /* and what became of their connections */
 };
 
 /* The kernel's OOM killer sends SIGKILL and counts; only both together say it was the one. */
@@ -45,7 +45,7 @@ static void judge_memory(struct worker *worker, struct cause *cause)
     }
 }
 
-static struct rescued answer_parked(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
+static struct recovered answer_stored(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
 {
     struct error err;
     cause_error(cause, &err);
@@ -54,38 +54,38 @@ static struct rescued answer_parked(struct supervisor *supervisor, struct worker
     }
     struct error late;
     cancel_timeout_error(&late, supervisor->options->handler_timeout);
-    struct rescue rescue = {.page = worker->page,
-                            .is_overwritten = cause->overwrote,
-                            .runs = worker->runs,
-                            .orphans = &supervisor->orphans,
-                            .died = &err,
-                            .late = cause->out_of_memory ? &err : &late};
-    watch_overdue(worker, rescue.overdue);
-    rescue_slots(&rescue, worker->park.receive, worker->park.count);
-    park_done(&worker->park); /* what the keeper gives needs their numbers, where these are few */
-    if (!rescue_from_keeper(&rescue, worker->keeper)) {
-        log_debug("worker %u: its keeper did not answer", worker->index);
+    struct recovery recovery = {.board = worker->board,
+                                .is_overwritten = cause->overwrote,
+                                .runs = worker->runs,
+                                .orphans = &supervisor->orphans,
+                                .died = &err,
+                                .late = cause->out_of_memory ? &err : &late};
+    deadline_overdue(worker, recovery.overdue);
+    recover_slots(&recovery, worker->fdstore.receive, worker->fdstore.count);
+    fdstore_done(&worker->fdstore); /* what the fdholder gives needs their numbers, where these are few */
+    if (!recover_from_fdholder(&recovery, worker->fdholder)) {
+        log_debug("worker %u: its fdholder did not answer", worker->index);
     }
-    return rescue.done;
+    return recovery.done;
 }
 
 static void log_death(const struct worker *worker, const struct cause *cause, const struct obituary *obituary,
                       const char *next)
 {
-    const struct rescued *rescued = &obituary->rescued;
+    const struct recovered *recovered = &obituary->recovered;
     char text[CAUSE_TEXT_SIZE];
     char names[RUNNING_TEXT_SIZE];
     char line[512 + RUNNING_TEXT_SIZE];
     char stack[LOG_LINE_SIZE];
     cause_describe(cause, text);
     running_describe(&obituary->running, names);
-    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    uint64_t requests = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
     (void)snprintf(line, sizeof line,
                    "worker %u, pid %d, %s after %llu requests, peak memory %llu MiB; "
                    "%u answered for it%s, %u handed on, %u to be sent again; %s",
                    worker->index, (int)worker->pid, text, (unsigned long long)requests,
-                   (unsigned long long)(cause->peak_rss >> 20), rescued->answered, names, rescued->handed_on,
-                   rescued->partial, next);
+                   (unsigned long long)(cause->peak_rss >> 20), recovered->answered, names, recovered->handed_on,
+                   recovered->partial, next);
     worker_read_stack(worker, stack, sizeof stack);
     struct log_request about = running_about(&obituary->running);
     log_about(LOG_LEVEL_ERROR, &about, line, stack[0] != '\0' ? stack : NULL);
@@ -165,7 +165,7 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
                         const struct obituary *obituary)
 {
     uint64_t now = clock_now();
-    uint64_t requests = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    uint64_t requests = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
     if (requests > 1 || now - worker->started_at >= HEALTHY_AFTER) {
         worker->failures = 0;
         supervisor->deaths = 0;
@@ -186,14 +186,14 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
     int code = EXIT_OK;
     struct obituary obituary = {0};
     cause->overran = worker->overran;
-    cause->overwrote = worker->overwritten || !status_is_plausible(worker->page);
+    cause->overwrote = worker->overwritten || !scoreboard_is_plausible(worker->board);
     judge_memory(worker, cause);
-    cause->own = cause->signal == 0 && status_has_noted_exit(worker->page, cause->status);
+    cause->own = cause->signal == 0 && scoreboard_has_noted_exit(worker->board, cause->status);
     if (cause->own && cause->status == EXIT_TAMPERED) {
         supervisor->next_check = 0; /* the socket may be shut down: not its successor, too, is to find that */
     }
-    running_add(&obituary.running, worker->page);
-    obituary.rescued = answer_parked(supervisor, worker, cause);
+    running_add(&obituary.running, worker->board);
+    obituary.recovered = answer_stored(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
     if (supervisor->phase == PHASE_STOPPING) {
         if (!clean && !supervisor->is_over_time && worker->state == WORKER_STOPPING) {

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-void running_name(const struct status_page *page, uint32_t slot, char name[STATUS_ID_MAX + 1])
+void running_name(const struct scoreboard *board, uint32_t slot, char name[SCOREBOARD_ID_MAX + 1])
 {
-    size_t size = page->slots[slot].id_size;
-    size = size < STATUS_ID_MAX ? size : STATUS_ID_MAX;
-    memcpy(name, page->ids[slot], size);
+    size_t size = board->slots[slot].id_size;
+    size = size < SCOREBOARD_ID_MAX ? size : SCOREBOARD_ID_MAX;
+    memcpy(name, board->ids[slot], size);
     name[size] = '\0';
 }
 
@@ -17,17 +17,17 @@ static bool is_request(enum slot_state state)
            state == SLOT_REPLYING;
 }
 
-void running_add(struct running *running, const struct status_page *page)
+void running_add(struct running *running, const struct scoreboard *board)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        enum slot_state state = slot_state(&page->slots[i]);
-        running->partial += state == SLOT_READING && status_first(page, i) != FIRST_NONE;
+        enum slot_state state = slot_state(&board->slots[i]);
+        running->partial += state == SLOT_READING && scoreboard_first(board, i) != FIRST_NONE;
         if (!is_request(state)) {
             continue;
         }
         running->count++;
         if (running->named < RUNNING_NAMES) {
-            running_name(page, i, running->names[running->named]);
+            running_name(board, i, running->names[running->named]);
             running->named += running->names[running->named][0] != '\0';
         }
     }
@@ -58,12 +58,12 @@ void running_describe(const struct running *running, char text[RUNNING_TEXT_SIZE
     }
 }
 
-void running_describe_holdup(const struct status_page *page, char text[HOLDUP_TEXT_SIZE])
+void running_describe_holdup(const struct scoreboard *board, char text[HOLDUP_TEXT_SIZE])
 {
     struct running running = {0};
-    char noted[STATUS_TEXT_SIZE];
-    running_add(&running, page);
-    memcpy(noted, page->waits_for, sizeof noted);
+    char noted[SCOREBOARD_TEXT_SIZE];
+    running_add(&running, board);
+    memcpy(noted, board->waits_for, sizeof noted);
     noted[sizeof noted - 1] = '\0';
     if (running.count > 0) {
         (void)snprintf(text, HOLDUP_TEXT_SIZE, "has %u requests that run", running.count);

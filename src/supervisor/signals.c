@@ -61,7 +61,7 @@ static void signals_handle(struct supervisor *supervisor, int number)
                 continue; /* the place of a replacement */
             }
             log_info("worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
-                     (unsigned long long)atomic_load(&worker->page->requests), atomic_load(&worker->page->holding));
+                     (unsigned long long)atomic_load(&worker->board->requests), atomic_load(&worker->board->holding));
         }
         return;
     case SIGTERM:

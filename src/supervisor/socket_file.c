@@ -61,7 +61,8 @@ static void socket_file_missing(struct supervisor *supervisor, const char *what,
     }
 }
 
-/* Who is queued at the old socket waits at the desk. For whom there is no room there, the workers take from it. */
+/* Who is queued at the old socket waits at the fallback acceptor. For whom there is no room there, the workers take
+ * from it. */
 static void socket_file_take_queued(struct supervisor *supervisor, int old)
 {
     const struct listener former = {.fd = old, .allowed_uids = supervisor->listener.allowed_uids};
@@ -76,7 +77,7 @@ static void socket_file_renew(struct supervisor *supervisor, const char *what)
 {
     struct error err;
     int old = -1;
-    desk_close(supervisor);
+    fallback_close(supervisor);
     enum listener_renewal renewal = listener_renew(&supervisor->listener, &old, &err);
     if (renewal != LISTENER_RENEWED) {
         socket_file_missing(supervisor, what, renewal, &err);

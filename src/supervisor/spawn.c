@@ -3,7 +3,7 @@
 #include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "server/keeper.h"
+#include "server/fdholder.h"
 #include "server/rights.h"
 #include "supervisor/state.h"
 
@@ -29,7 +29,7 @@ static void spawn_let_go(struct supervisor *supervisor, struct worker *worker)
     }
     fd_close(&worker->control);
     fd_close(&worker->stack);
-    fd_close(&worker->keeper);
+    fd_close(&worker->fdholder);
     fd_close(&supervisor->queue_send);
 }
 
@@ -44,13 +44,13 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
     }
     spawn_let_go(supervisor, worker);
     rights_in_worker();
-    /* Not before: the keeper shares this table, and would wait for ever for the end of a channel whose other end is in
-     * it. Not after the hook: what Python writes to memory would be the keeper's to keep. */
-    int status = keeper_start(ends->keeper, supervisor->listener.fd);
+    /* Not before: the fdholder shares this table, and would wait for ever for the end of a channel whose other end is
+     * in it. Not after the hook: what Python writes to memory would be the fdholder's to keep. */
+    int status = fdholder_start(ends->fdholder, supervisor->listener.fd);
     signals_restore(supervisor); /* the hook runs what modules have registered, which may start threads */
     supervisor->hooks->after_fork(supervisor->hooks->context, true);
     if (status < 0) {
-        log_warning("worker %u has no keeper (%s): a connection it has only just accepted is lost if it is killed",
+        log_warning("worker %u has no fdholder (%s): a connection it has only just accepted is lost if it is killed",
                     worker->index, strerror(-status));
     }
     descriptors_for_worker(supervisor);
@@ -58,16 +58,16 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                                .listener = supervisor->listener.fd,
                                .control = ends->control,
                                .queue = supervisor->queue_receive,
-                               .keeper = ends->keeper,
+                               .fdholder = ends->fdholder,
                                .stack = ends->stack,
-                               .park = &worker->park,
-                               .page = worker->page};
+                               .fdstore = &worker->fdstore,
+                               .board = worker->board};
     supervisor->is_worker = true;
     supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
     fd_close(&ends->control); /* not where stacks are written: they tell what holds up the end of the interpreter */
-    fd_close(&ends->keeper);
+    fd_close(&ends->fdholder);
     fd_close(&supervisor->queue_receive);
-    park_done(&worker->park);
+    fdstore_done(&worker->fdstore);
     fd_close(&supervisor->listener.fd);
 }
 

@@ -5,8 +5,8 @@
 
 #include "server/listener.h"
 #include "supervisor/cause.h"
+#include "supervisor/recover.h"
 #include "supervisor/remains.h"
-#include "supervisor/rescue.h"
 #include "supervisor/supervisor.h"
 
 #include <signal.h>
@@ -21,12 +21,12 @@ struct supervisor {
     const struct worker_hooks *hooks;
     enum phase phase;
     int exit_code;
-    bool is_quiet;     /* the start failed, and its cause is logged already */
-    bool is_softened;  /* the grace period ends: functions that run were asked to stop */
-    bool is_over_time; /* and what is left is ended: what still runs is answered with server_error */
-    bool rss_warned;   /* a fresh worker exceeds max_rss: it was said */
-    bool desk_open;    /* the listening socket is ours to accept from */
-    bool all_busy;     /* at the last tick no worker got on, and none has since */
+    bool is_quiet;      /* the start failed, and its cause is logged already */
+    bool is_softened;   /* the grace period ends: functions that run were asked to stop */
+    bool is_over_time;  /* and what is left is ended: what still runs is answered with server_error */
+    bool rss_warned;    /* a fresh worker exceeds max_rss: it was said */
+    bool fallback_open; /* the listening socket is ours to accept from */
+    bool all_busy;      /* at the last tick no worker got on, and none has since */
     struct listener listener;
     int epoll;
     int signals; /* an eventfd: readable when one has come */
@@ -42,8 +42,8 @@ struct supervisor {
     struct remains remains;           /* what dead workers have left */
     int queue_send;                   /* connections on their way to whichever worker takes them first */
     int queue_receive;                /* shared with the workers */
-    uint64_t desk_opens_at;           /* not before */
-    uint64_t desk_looks_at;           /* next, at those who have not said what they want */
+    uint64_t fallback_opens_at;       /* not before */
+    uint64_t fallback_looks_at;       /* next, at those who have not said what they want */
     int hand_error;                   /* why nothing could be handed on at the last attempt, -errno; 0 */
     uint64_t stuck_since;             /* if hand_error is set */
     uint64_t tick_at;                 /* of the next look at what runs; CLOCK_NEVER while nothing does */
@@ -128,15 +128,15 @@ void queue_check(struct supervisor *supervisor);
 /* At a tick: wakes workers that sleep though somebody waits in the queue. */
 void queue_nudge(struct supervisor *supervisor);
 
-/* The overflow desk (desk.c): lets go of the listening socket; takes who is queued there; does what is due and returns
- * when it is to be called again. */
-void desk_close(struct supervisor *supervisor);
-void desk_accept(struct supervisor *supervisor);
-uint64_t desk_tend(struct supervisor *supervisor, uint64_t now);
+/* The fallback acceptor (fallback acceptor.c): lets go of the listening socket; takes who is queued there; does what is
+ * due and returns when it is to be called again. */
+void fallback_close(struct supervisor *supervisor);
+void fallback_accept(struct supervisor *supervisor);
+uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now);
 
-/* At a stop: all who wait at the desk go to the queue, for the workers answer it before they end. Returns when to try
- * again with those it had no room for. */
-uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now);
+/* At a stop: all who wait at the fallback acceptor go to the queue, for the workers answer it before they end. Returns
+ * when to try again with those it had no room for. */
+uint64_t fallback_hand_over(struct supervisor *supervisor, uint64_t now);
 
 /* Looks at what runs, if it is time for that (tick.c). Returns when the next time is; tick_wake: something runs now. */
 uint64_t tick(struct supervisor *supervisor, uint64_t now);

@@ -11,10 +11,10 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "server/control.h"
+#include "supervisor/deadline.h"
 #include "supervisor/readyfile.h"
 #include "supervisor/running.h"
 #include "supervisor/state.h"
-#include "supervisor/watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -55,10 +55,10 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     supervisor->is_quiet = !started && exit_code != EXIT_OK;
     supervisor->kill_at = clock_after(clock_now(), supervisor->options->grace_period);
     readyfile_remove(supervisor->options->ready_file);
-    desk_close(supervisor);
+    fallback_close(supervisor);
     listener_hide(&supervisor->listener);
     if (supervisor_count(supervisor, WORKER_READY) + supervisor_count(supervisor, WORKER_STOPPING) > 0) {
-        (void)desk_hand_over(supervisor, clock_now());
+        (void)fallback_hand_over(supervisor, clock_now());
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
@@ -83,7 +83,7 @@ static struct running stop_running(const struct supervisor *supervisor)
     struct running running = {0};
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         if (supervisor->workers[i].pid > 0) {
-            running_add(&running, supervisor->workers[i].page);
+            running_add(&running, supervisor->workers[i].board);
         }
     }
     return running;
@@ -106,7 +106,7 @@ static void soften(struct supervisor *supervisor, uint64_t left)
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_STOPPING && watch_ask_to_stop(worker) == 0 && !supervisor->is_softened) {
+        if (worker->state == WORKER_STOPPING && deadline_ask_to_stop(worker) == 0 && !supervisor->is_softened) {
             (void)kill(worker->pid, STACK_SIGNAL);
         }
     }
@@ -125,7 +125,7 @@ static void terminate(struct supervisor *supervisor)
         char text[HOLDUP_TEXT_SIZE];
         char line[128 + HOLDUP_TEXT_SIZE];
         char stack[LOG_LINE_SIZE];
-        running_describe_holdup(worker->page, text);
+        running_describe_holdup(worker->board, text);
         (void)snprintf(line, sizeof line,
                        "the grace period (ASYA_GRACE_PERIOD) ends: worker %u, pid %d, %s, and is ended", worker->index,
                        (int)worker->pid, text);

@@ -31,7 +31,7 @@ bool supervisor_is_serving(const struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_READY &&
-            atomic_load_explicit(&worker->page->full, memory_order_relaxed) != FULL_STARVED) {
+            atomic_load_explicit(&worker->board->full, memory_order_relaxed) != FULL_STARVED) {
             return true;
         }
     }
@@ -48,7 +48,7 @@ static uint64_t expire_stopping(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = clock_earlier(stop_tend(supervisor, now), tick(supervisor, now));
     if (supervisor_count(supervisor, WORKER_STOPPING) > 0) {
-        next = clock_earlier(next, desk_hand_over(supervisor, now));
+        next = clock_earlier(next, fallback_hand_over(supervisor, now));
     }
     return next;
 }
@@ -62,7 +62,7 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     }
     if (supervisor->phase == PHASE_SERVING) {
         next = clock_earlier(supervisor->next_check, tick(supervisor, now));
-        next = clock_earlier(next, desk_tend(supervisor, now));
+        next = clock_earlier(next, fallback_tend(supervisor, now));
     }
     if (supervisor->phase == PHASE_STOPPING) {
         next = expire_stopping(supervisor, now);
@@ -97,7 +97,7 @@ static void loop(struct supervisor *supervisor)
             if (worker == NULL) {
                 signals_drain(supervisor);
             } else if (events[i].data.ptr == &supervisor->listener) {
-                desk_accept(supervisor);
+                fallback_accept(supervisor);
             } else if (worker->control >= 0) {
                 supervisor_listen_to(supervisor, worker);
             }
@@ -148,8 +148,8 @@ static void finish(struct supervisor *supervisor)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
-    do { /* what lies in the queue comes last: while the desk is full there is no room for it */
-        rescue_dismiss(&supervisor->orphans, &supervisor->listener, &err);
+    do { /* what lies in the queue comes last: while the fallback acceptor is full there is no room for it */
+        recover_dismiss(&supervisor->orphans, &supervisor->listener, &err);
         orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, clock_now());
     } while (supervisor->orphans.count > 0);
     listener_close(&supervisor->listener);

@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "supervisor/deadline.h"
 #include "supervisor/state.h"
-#include "supervisor/watch.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -31,14 +31,14 @@ static bool is_serving(const struct worker *worker)
 /* Grows when its loop turns and when a request begins. */
 static uint64_t progress_of(const struct worker *worker)
 {
-    return atomic_load_explicit(&worker->page->turns, memory_order_seq_cst) +
-           atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    return atomic_load_explicit(&worker->board->turns, memory_order_seq_cst) +
+           atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
 }
 
 /* It accepts nobody, though its loop turns: it has as many clients as it can hold. */
 static bool is_full(const struct worker *worker)
 {
-    return atomic_load_explicit(&worker->page->full, memory_order_relaxed) != FULL_NOT;
+    return atomic_load_explicit(&worker->board->full, memory_order_relaxed) != FULL_NOT;
 }
 
 /* Has it got on since the tick before? */
@@ -72,8 +72,8 @@ static bool is_readable(int connection)
  * counts its connections: the change succeeds only for the one that was looked at. */
 static void take_back(struct supervisor *supervisor, struct worker *worker, bool all)
 {
-    for (uint32_t i = 0; i < worker->park.count && orphans_have_room(&supervisor->orphans); i++) {
-        struct status_slot *slot = &worker->page->slots[i];
+    for (uint32_t i = 0; i < worker->fdstore.count && orphans_have_room(&supervisor->orphans); i++) {
+        struct scoreboard_slot *slot = &worker->board->slots[i];
         uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
         if (SLOT_STATE(word) != SLOT_WAITING) {
             continue;
@@ -95,11 +95,11 @@ static bool is_retiring(const struct supervisor *supervisor, const struct worker
     return worker->state == WORKER_STOPPING && supervisor->phase == PHASE_SERVING;
 }
 
-/* A function that has written over the page goes on writing, and nothing that is said there can be believed: the
+/* A function that has written over the scoreboard goes on writing, and nothing that is said there can be believed: the
  * process is ended, and what it has is answered by what the supervisor remembers. */
-static void look_at_page(struct worker *worker)
+static void look_at_board(struct worker *worker)
 {
-    if (worker->overwritten || status_is_plausible(worker->page)) {
+    if (worker->overwritten || scoreboard_is_plausible(worker->board)) {
         return;
     }
     worker->overwritten = true;
@@ -115,8 +115,8 @@ void tick_check(struct supervisor *supervisor, uint64_t now)
         if (!is_serving(worker)) {
             continue;
         }
-        look_at_page(worker);
-        if (watch_is_running(worker)) {
+        look_at_board(worker);
+        if (deadline_is_running(worker)) {
             tick_wake(supervisor, now);
         }
     }
@@ -126,7 +126,7 @@ static bool is_anything_running(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (is_serving(worker) && (worker->stopped || is_retiring(supervisor, worker) || watch_is_running(worker))) {
+        if (is_serving(worker) && (worker->stopped || is_retiring(supervisor, worker) || deadline_is_running(worker))) {
             return true;
         }
     }
@@ -136,7 +136,7 @@ static bool is_anything_running(const struct supervisor *supervisor)
 static void set_watched(const struct supervisor *supervisor, uint32_t watched)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        atomic_store_explicit(&supervisor->workers[i].page->watched, watched, memory_order_relaxed);
+        atomic_store_explicit(&supervisor->workers[i].board->watched, watched, memory_order_relaxed);
     }
 }
 
@@ -149,7 +149,7 @@ static bool may_sleep(const struct supervisor *supervisor)
     set_watched(supervisor, 0);
     atomic_thread_fence(memory_order_seq_cst);
     if (is_anything_running(supervisor)) {
-        set_watched(supervisor, STATUS_WATCHED);
+        set_watched(supervisor, SCOREBOARD_WATCHED);
         return false;
     }
     return true;
@@ -163,10 +163,10 @@ void tick_wake(struct supervisor *supervisor, uint64_t now)
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
         if (is_serving(worker)) {
-            look_at_page(worker);
+            look_at_board(worker);
         }
         if (worker->state == WORKER_READY && is_full(worker) && !worker->was_full) {
-            supervisor->tick_at = now; /* whoever comes waits for the desk to open */
+            supervisor->tick_at = now; /* whoever comes waits for the fallback acceptor to open */
         }
     }
 }
@@ -184,7 +184,7 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
         if (!is_serving(worker)) {
             continue;
         }
-        look_at_page(worker);
+        look_at_board(worker);
         look_at_progress(worker);
         if (is_retiring(supervisor, worker)) {
             tick_take_unread(supervisor, worker);
@@ -192,7 +192,7 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
             take_back(supervisor, worker, false);
         }
         if (worker->state == WORKER_READY) {
-            bool is_busy = worker->is_still && atomic_load_explicit(&worker->page->busy, memory_order_relaxed) != 0;
+            bool is_busy = worker->is_still && atomic_load_explicit(&worker->board->busy, memory_order_relaxed) != 0;
             ready++;
             still += worker->is_still || worker->was_full;
             busy += is_busy || worker->was_full;

@@ -27,11 +27,12 @@ static size_t page_unit(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 static size_t page_size(void)
 {
     size_t unit = page_unit();
-    return (sizeof(struct status_page) + unit - 1) / unit * unit;
+    return (sizeof(struct scoreboard) + unit - 1) / unit * unit;
 }
 
-/* With a page on both sides that nobody may touch: whoever runs over the end of his own memory does not get here. */
-static struct status_page *make_page(void)
+/* With a scoreboard on both sides that nobody may touch: whoever runs over the end of his own memory does not get here.
+ */
+static struct scoreboard *make_board(void)
 {
     size_t unit = page_unit();
     char *map = mmap(NULL, page_size() + 2 * unit, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -44,24 +45,24 @@ static struct status_page *make_page(void)
         errno = error;
         return NULL;
     }
-    struct status_page *page = (struct status_page *)(void *)(map + unit);
-    status_reset(page);
-    return page;
+    struct scoreboard *board = (struct scoreboard *)(void *)(map + unit);
+    scoreboard_reset(board);
+    return board;
 }
 
-void worker_drop_page(struct worker *worker)
+void worker_drop_board(struct worker *worker)
 {
     size_t unit = page_unit();
-    (void)munmap((char *)worker->page - unit, page_size() + 2 * unit);
-    worker->page = NULL;
+    (void)munmap((char *)worker->board - unit, page_size() + 2 * unit);
+    worker->board = NULL;
 }
 
 int worker_init(struct worker *worker, uint32_t index)
 {
     *worker = (struct worker){
-        .index = index, .control = -1, .stack = -1, .keeper = -1, .replaces = WORKER_NONE, .killed_at = CLOCK_NEVER};
-    worker->page = make_page();
-    return worker->page != NULL ? 0 : -errno;
+        .index = index, .control = -1, .stack = -1, .fdholder = -1, .replaces = WORKER_NONE, .killed_at = CLOCK_NEVER};
+    worker->board = make_board();
+    return worker->board != NULL ? 0 : -errno;
 }
 
 bool worker_is_lost(const struct worker *worker, uint64_t now, uint64_t *next)
@@ -74,10 +75,10 @@ bool worker_is_lost(const struct worker *worker, uint64_t now, uint64_t *next)
 
 void worker_lose(struct worker *worker)
 {
-    struct status_page *page = make_page();
-    if (page != NULL) { /* else the next one shares it with a process that does not run */
-        worker_drop_page(worker);
-        worker->page = page;
+    struct scoreboard *board = make_board();
+    if (board != NULL) { /* else the next one shares it with a process that does not run */
+        worker_drop_board(worker);
+        worker->board = board;
     }
 }
 
@@ -87,10 +88,10 @@ int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
     int stack[2] = {-1, -1};
     int status = control_pair(&worker->control, &ends.control);
     if (status == 0) {
-        status = control_pair(&worker->keeper, &ends.keeper);
+        status = control_pair(&worker->fdholder, &ends.fdholder);
     }
     if (status == 0) {
-        status = park_grow(&worker->park, PARK_KEPT);
+        status = fdstore_grow(&worker->fdstore, FDSTORE_KEPT);
     }
     if (status == 0 && pipe2(stack, O_CLOEXEC | O_NONBLOCK) != 0) {
         status = -errno;
@@ -100,7 +101,7 @@ int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
         worker_ended(worker);
         return status;
     }
-    status_reset(worker->page);
+    scoreboard_reset(worker->board);
     memset(worker->runs, 0, sizeof worker->runs);
     worker->overwritten = false;
     worker->stack = stack[0];
@@ -113,14 +114,14 @@ void worker_ends_done(struct worker_ends *ends)
 {
     fd_close(&ends->control);
     fd_close(&ends->stack);
-    fd_close(&ends->keeper);
+    fd_close(&ends->fdholder);
 }
 
 void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, uint64_t now)
 {
     worker_ends_done(ends);
-    for (uint32_t i = 0; i < worker->park.count; i++) {
-        fd_close(&worker->park.send[i]);
+    for (uint32_t i = 0; i < worker->fdstore.count; i++) {
+        fd_close(&worker->fdstore.send[i]);
     }
     (void)setpgid(pid, pid); /* the worker does it too: whoever comes first */
     worker->pid = pid;
@@ -167,15 +168,15 @@ void worker_read_stack(const struct worker *worker, char *text, size_t size)
 void worker_end(struct worker *worker)
 {
     worker->state = WORKER_STOPPING;
-    atomic_store_explicit(&worker->page->closing, 1, memory_order_relaxed);
+    atomic_store_explicit(&worker->board->closing, 1, memory_order_relaxed);
 }
 
 void worker_ended(struct worker *worker)
 {
     fd_close(&worker->control);
     fd_close(&worker->stack);
-    fd_close(&worker->keeper);
-    park_done(&worker->park);
+    fd_close(&worker->fdholder);
+    fdstore_done(&worker->fdstore);
     worker->pid = 0;
     worker->state = WORKER_DOWN;
     worker->due = false;
@@ -185,22 +186,22 @@ void worker_forget(struct worker *worker)
 {
     fd_close(&worker->control);
     fd_close(&worker->stack);
-    fd_close(&worker->keeper);
-    park_done(&worker->park);
-    worker_drop_page(worker);
+    fd_close(&worker->fdholder);
+    fdstore_done(&worker->fdstore);
+    worker_drop_board(worker);
 }
 
 uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int end)
 {
     uint32_t usable = 0;
     for (uint32_t i = 0; i < count; i++) {
-        bool fits = worker->park.count < SLOTS_MAX;
+        bool fits = worker->fdstore.count < SLOTS_MAX;
         if (!fits || fds[i] >= end) {
             fd_close(&fds[i]);
         }
         if (fits) {
-            worker->park.send[worker->park.count] = -1;
-            worker->park.receive[worker->park.count++] = fds[i];
+            worker->fdstore.send[worker->fdstore.count] = -1;
+            worker->fdstore.receive[worker->fdstore.count++] = fds[i];
             usable += fds[i] >= 0;
         }
     }
@@ -209,15 +210,15 @@ uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int e
 
 int worker_peek(const struct worker *worker, uint32_t slot)
 {
-    uint32_t lead = atomic_load_explicit(&worker->page->slots[slot].lead, memory_order_relaxed);
-    return lead < worker->park.count ? park_peek(worker->park.receive[lead], slot) : -EAGAIN;
+    uint32_t lead = atomic_load_explicit(&worker->board->slots[slot].lead, memory_order_relaxed);
+    return lead < worker->fdstore.count ? fdstore_peek(worker->fdstore.receive[lead], slot) : -EAGAIN;
 }
 
 int worker_find(const struct worker *worker, uint32_t slot)
 {
     int connection = worker_peek(worker, slot);
-    for (uint32_t i = 0; i < worker->park.count && connection < 0; i++) {
-        connection = park_peek(worker->park.receive[i], slot);
+    for (uint32_t i = 0; i < worker->fdstore.count && connection < 0; i++) {
+        connection = fdstore_peek(worker->fdstore.receive[i], slot);
     }
     return connection;
 }

@@ -1,5 +1,5 @@
 /*
- * One worker as the supervisor sees it: a process, its control channel, its parking slots and its status page.
+ * One worker as the supervisor sees it: a process, its control channel, its fdstore entries and its scoreboard.
  *
  *   DOWN --spawn--> STARTING --CONTROL_READY--> READY --drain--> STOPPING
  *     ^                |                          |                 |
@@ -13,8 +13,8 @@
 #define ASYA_SUPERVISOR_WORKER_H
 
 #include "server/control.h"
-#include "server/park.h"
-#include "server/status.h"
+#include "server/fdstore.h"
+#include "server/scoreboard.h"
 #include "wire/protocol.h"
 
 #include <stdbool.h>
@@ -25,7 +25,7 @@
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
 
-/* A request as the supervisor has seen it run: what it remembers whatever becomes of the page. */
+/* A request as the supervisor has seen it run: what it remembers whatever becomes of the scoreboard. */
 struct run {
     bool is_running;
     bool streams;           /* when last looked at */
@@ -66,35 +66,35 @@ struct worker {
     uint64_t stopped_at;        /* since when it is */
     uint64_t deaf_at;           /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
     uint64_t killed_at;         /* when SIGKILL was sent first; or CLOCK_NEVER */
-    bool overwritten;           /* the function wrote over the page; it is ended for that */
+    bool overwritten;           /* the function wrote over the scoreboard; it is ended for that */
     bool timed_out;             /* it ran into ASYA_STARTUP_TIMEOUT */
-    struct status_page *page;   /* shared with the process; lives as long as the supervisor */
+    struct scoreboard *board;   /* shared with the process; lives as long as the supervisor */
     int stack;                  /* where the process writes its Python stacks; -1 while DOWN */
-    int keeper;                 /* the channel to its keeper; -1 while DOWN */
+    int fdholder;               /* the channel to its fdholder; -1 while DOWN */
     struct run runs[SLOTS_MAX]; /* by slot */
-    char late[SLOTS_MAX][STATUS_ID_MAX + 1]; /* by slot, from stage 1 on: what that request is called */
-    struct park park;                        /* while the process lives we hold the receiving ends only */
+    char late[SLOTS_MAX][SCOREBOARD_ID_MAX + 1]; /* by slot, from stage 1 on: what that request is called */
+    struct fdstore fdstore;                      /* while the process lives we hold the receiving ends only */
 };
 
 /* What is the new process's alone; closed in the supervisor after the fork. */
 struct worker_ends {
-    int control; /* its end of the control channel */
-    int stack;   /* where its Python stacks are written; non-blocking */
-    int keeper;  /* its keeper's end */
+    int control;  /* its end of the control channel */
+    int stack;    /* where its Python stacks are written; non-blocking */
+    int fdholder; /* its fdholder's end */
 };
 
-#define WORKER_ENDS_NONE ((struct worker_ends){.control = -1, .stack = -1, .keeper = -1})
+#define WORKER_ENDS_NONE ((struct worker_ends){.control = -1, .stack = -1, .fdholder = -1})
 
 /* What the new process gets of its parent's making. All borrowed from the worker. */
 struct worker_seat {
     uint32_t index;
     int listener;
-    int control; /* its end */
-    int queue;   /* connections the supervisor hands on; all workers share it */
-    int keeper;  /* its keeper's end of the keeper's channel */
-    int stack;   /* where its Python stacks are written; non-blocking */
-    struct park *park;
-    struct status_page *page;
+    int control;  /* its end */
+    int queue;    /* connections the supervisor hands on; all workers share it */
+    int fdholder; /* its fdholder's end of the fdholder's channel */
+    int stack;    /* where its Python stacks are written; non-blocking */
+    struct fdstore *fdstore;
+    struct scoreboard *board;
 };
 
 /* Prepares the shared page. Returns 0 or -errno. */
@@ -127,15 +127,16 @@ uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int e
  * inherits the socket. Not one whose channel has ended, which may still have a reply to send, and is ended anyway. */
 void worker_give(struct worker *worker, enum control_type type, int fd);
 
-/* A duplicate of the connection that has place `slot` on the page, as park_peek gives it. */
+/* A duplicate of the connection that has place `slot` on the scoreboard, as fdstore_peek gives it. */
 int worker_peek(const struct worker *worker, uint32_t slot);
 
-/* The same, found also where the page does not say in which slot to look, or says a wrong one: all are looked through.
+/* The same, found also where the scoreboard does not say in which slot to look, or says a wrong one: all are looked
+ * through.
  */
 int worker_find(const struct worker *worker, uint32_t slot);
 
 /* Frees the shared page. */
-void worker_drop_page(struct worker *worker);
+void worker_drop_board(struct worker *worker);
 
 /* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. What was
  * written of one call (STACK_MARK) comes first; not more than fits into a line of the log. */

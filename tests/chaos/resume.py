@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long requests take that come right after a slow function has ended, which is when the overflow desk is open.
+"""How long requests take that come right after a slow function has ended, which is when the fallback acceptor is open.
 
 Each round runs a function of 150 to 300 ms; once its reply is there, three requests follow, one after the other. They
 send at once ("prompt"), 0.5 ms after they have connected ("late"), or on connections that were made while the function

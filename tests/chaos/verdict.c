@@ -170,8 +170,7 @@ void verdict_unsolicited(const char *way, const char *bytes, const char *reason)
 
 void verdict_sent_again(bool was_closed) { (void)atomic_fetch_add(was_closed ? &reconnected : &resent, 1); }
 
-void verdict_cut_by(int worker)
-{ note(&cuts, worker); }
+void verdict_cut_by(int worker) { note(&cuts, worker); }
 
 uint64_t verdict_now_us(void)
 {

@@ -53,7 +53,7 @@ def test_a_low_limit_is_said_once(runtime):
 
 
 def test_two_of_four_workers_are_killed_with_1100_requests_in_flight(runtime):
-    """More than the supervisor has descriptors for: what it does not hold, the keepers do, and it takes that bit by bit."""
+    """More than the supervisor has descriptors for: what it does not hold, the fdholders do, and it takes that bit by bit."""
     env = {"ASYA_WORKERS": "4", "ASYA_CONCURRENCY": "300"}
     with runtime("tasks:nap", wrapper=LOW, env=env, allow_log=DEATH) as server:
         workers = server.worker_pids()

@@ -15,7 +15,7 @@ HALF = b'{"a'
 HALF_HTTP = b"POST /invoke HTTP/1.1\r\nHost: x\r\n"
 MACHINE = 3.0  # seconds: one is promised, and the machine is shared; ASYA_READ_TIMEOUT is 30
 GAVE_WAY = ["WARNING .*connection_error.*(gives way|went away|left out)", "WARNING .*accepting pauses",
-            "WARNING .*parking slots", "WARNING .*hard limit of descriptors"]
+            "WARNING .*fdstore entries", "WARNING .*hard limit of descriptors"]
 
 
 def health(server):

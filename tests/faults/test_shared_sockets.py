@@ -57,7 +57,7 @@ def test_others_are_served_although(runtime, deed, workers):
         assert processes.eventually(lambda: answers(server))
         assert time.monotonic() - started < MENDED
         time.sleep(max(0, started + MENDED - time.monotonic()))
-        # All workers are busy: the desk takes who comes, answers health, and hands on.
+        # All workers are busy: the fallback acceptor takes who comes, answers health, and hands on.
         busy = [server.connect() for _ in range(workers)]
         for connection in busy:
             connection.send(b'"import time\\ntime.sleep(1)\\nreturn 1"')

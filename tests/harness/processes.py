@@ -25,18 +25,18 @@ def command(pid):
         return file.read().split("\0")[:-1]
 
 
-def is_keeper(pid):
+def is_fdholder(pid):
     """Whether this is what shares a worker's descriptor table: it is part of its worker."""
     try:
         with open("/proc/%d/comm" % pid) as file:
-            return file.read() == "asya-keeper\n"
+            return file.read() == "asya-fdholder\n"
     except OSError:
         return False
 
 
 def children(pid):
-    """The direct children of a process without keepers, zombies included."""
-    return [child for child in all_children(pid) if not is_keeper(child)]
+    """The direct children of a process without fdholders, zombies included."""
+    return [child for child in all_children(pid) if not is_fdholder(child)]
 
 
 def all_children(pid):

@@ -50,7 +50,7 @@ ROWS = {
            ("test_socket_file", "test_a_path_of_107_bytes")],
     "E3": [("test_environment", "test_a_full_disk")],
     "E4": [("test_environment", "test_with_few_descriptors"), ("test_environment", "test_a_worker_that_cannot_be_forked"),
-           ("test_descriptors", ""), ("test_desk", "test_with_few"), ("test_desk", "test_who_cannot")],
+           ("test_descriptors", ""), ("test_fallback", "test_with_few"), ("test_fallback", "test_who_cannot")],
     "E5": [("test_environment", "test_it_serves_and_answers_for_dead_workers_without")],
     "E6": [("test_stop", "test_a"), ("test_stop", "test_an_idle"), ("test_stop", "test_many_requests"),
            ("test_stop", "test_who_waits"), ("test_stop", "test_the_grace_period")],

@@ -25,9 +25,9 @@ EXIT_OK, EXIT_USAGE, EXIT_SYNTAX, EXIT_NO_MODULE, EXIT_NO_ATTRIBUTE, EXIT_NOT_CA
 EXIT_NEEDS_PARAMETERS, EXIT_IMPORT_RAISED, EXIT_STARTUP_TIMEOUT = 69, 71, 72
 EXIT_SOCKET, EXIT_ALREADY_RUNNING, EXIT_UNFIT = 73, 75, 78
 
-# What is logged under qemu-user (tests/matrix/arm64.sh): it refuses a clone() of the keeper's kind, and tells of signals.
+# What is logged under qemu-user (tests/matrix/arm64.sh): it refuses a clone() of the fdholder's kind, and tells of signals.
 EMULATOR = "/build/cache/arm64/"
-EMULATOR_LOG = ["WARNING.*no keeper .Invalid argument", "^qemu: uncaught target signal"]
+EMULATOR_LOG = ["WARNING.*no fdholder .Invalid argument", "^qemu: uncaught target signal"]
 
 SETTLE = 5.0  # seconds for descriptors, children and the socket's folder to be as before
 

@@ -37,10 +37,10 @@ PLACES = {
 }
 # What qemu-user, which runs the arm64 interpreter, does differently from a kernel; these tests are left out there.
 QEMU = {
-    "tests/faults/test_worker_death.py::test_the_log_tells_the_death_in_one_line": "the warning about the keeper is a second line",
+    "tests/faults/test_worker_death.py::test_the_log_tells_the_death_in_one_line": "the warning about the fdholder is a second line",
     "tests/faults/test_worker_death.py::test_nothing_is_appended_to_a_reply_that_has_begun": "it, not the kernel, writes what sendmmsg has sent, after the call",
     "tests/faults/test_calls.py": "strace would see its own calls",
-    "tests/socket/test_modules.py::test_without_a_module_it_echoes_with_one_warning": "it refuses a clone() of the keeper's kind, which is a second warning",
+    "tests/socket/test_modules.py::test_without_a_module_it_echoes_with_one_warning": "it refuses a clone() of the fdholder's kind, which is a second warning",
     "tests/faults/test_exceptions.py::test_the_supervisor_has_one_thread": "it has a thread of its own",
     "tests/faults/test_exceptions.py::test_a_real_shortage_of_memory_is_out_of_memory_and_survived": "it takes limits of memory for its own",
     "tests/faults/test_exceptions.py::test_a_result_too_large_for_memory_is_out_of_memory_and_survived": "likewise",

@@ -1,7 +1,8 @@
 /*
  * A process that stands still at a moment of a test's choice, so that it can be killed there. The file that
  * SHIM_MOMENTS names holds three numbers of eight bytes: how many moments of the kind to wait for (0: none), the
- * kind, and, written here, the process that stands still until that is 0 again. Connections alone are looked at, not the runtime's channels.
+ * kind, and, written here, the process that stands still until that is 0 again. Connections alone are looked at, not
+ * the runtime's channels.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ static struct {
     _Atomic int64_t count;
     _Atomic int64_t kind;
     _Atomic int64_t process;
-} *wanted;
+} * wanted;
 
 __attribute__((constructor)) static void map(void)
 {
@@ -85,7 +86,7 @@ long syscall(long number, ...)
 
 ssize_t recv(int fd, void *bytes, size_t size, int flags)
 {
-    bool is_read = wanted->count > 0 && (flags & MSG_PEEK) == 0 && size > 16; /* not what empties a parking slot */
+    bool is_read = wanted->count > 0 && (flags & MSG_PEEK) == 0 && size > 16; /* not what empties an fdstore entry */
     if (is_read) {
         moment(BEFORE_READ);
     }

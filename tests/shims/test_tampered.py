@@ -1,5 +1,5 @@
 """A function that closes descriptors of the runtime in a thread, while the loop beside it has accepted a connection that
-the supervisor holds no copy of yet: the keeper's channel is closed too, so the worker itself answers before it ends."""
+the supervisor holds no copy of yet: the fdholder's channel is closed too, so the worker itself answers before it ends."""
 import os
 
 import pytest

@@ -81,11 +81,11 @@ static bool compute(void *context, const struct request *request, struct buffer 
 static enum service_status keep(struct serving *serving, const struct request *request)
 {
     uint32_t number = atomic_load(&serving->held_count);
-    if (number == HELD_MAX) {
+    if (number == PENDING_MAX) {
         die("serving: too many exchanges are held");
     }
-    struct held *held = &serving->held[number];
-    *held = (struct held){request->conn, request->slot, request->sequence, request->size, ""};
+    struct pending_call *held = &serving->held[number];
+    *held = (struct pending_call){request->conn, request->slot, request->sequence, request->size, ""};
     memcpy(held->message, request->message, request->size < HELD_BYTES ? request->size : HELD_BYTES);
     atomic_store(&serving->held_count, number + 1);
     return SERVICE_LATER;
@@ -142,11 +142,11 @@ struct serving *serving_make(uint32_t slots)
     struct error err;
     if (listener_open(&serving->listener, serving->path, 0600, &err) != 0 ||
         listener_publish(&serving->listener) != 0 || control_pair(&serving->control, &serving->worker_control) != 0 ||
-        control_pair(&serving->queue, &serving->worker_queue) != 0 || park_grow(&serving->park, slots) != 0) {
+        control_pair(&serving->queue, &serving->worker_queue) != 0 || fdstore_grow(&serving->fdstore, slots) != 0) {
         die("serving");
     }
-    status_reset(&serving->page);
-    serving->page.watched = STATUS_WATCHED; /* else it would be asked for, among what the tests wait for */
+    scoreboard_reset(&serving->board);
+    serving->board.watched = SCOREBOARD_WATCHED; /* else it would be asked for, among what the tests wait for */
     serving->config =
         (struct server_config){.listener = serving->listener.fd,
                                .control = serving->worker_control,
@@ -156,8 +156,8 @@ struct serving *serving_make(uint32_t slots)
                                .write_timeout = 10 * CLOCK_SECOND,
                                .concurrency = 1,
                                .service = {.context = serving, .answer = answer, .collect = collect, .resume = resume},
-                               .page = slots > 0 ? &serving->page : NULL,
-                               .park = slots > 0 ? &serving->park : NULL};
+                               .board = slots > 0 ? &serving->board : NULL,
+                               .fdstore = slots > 0 ? &serving->fdstore : NULL};
     return serving;
 }
 
@@ -219,7 +219,7 @@ void serving_await_held(const struct serving *serving, uint32_t count)
 
 static bool is_in_state(const struct serving *serving, uint32_t slot, uint32_t state)
 {
-    return (uint32_t)slot_state(&serving->page.slots[slot]) == state;
+    return (uint32_t)slot_state(&serving->board.slots[slot]) == state;
 }
 
 void serving_await_slot(const struct serving *serving, uint32_t slot, enum slot_state wanted)
@@ -238,7 +238,7 @@ void serving_do(struct serving *serving, serving_act *act, void *argument)
 
 static void complete(struct serving *serving, void *argument)
 {
-    const struct held *held = argument;
+    const struct pending_call *held = argument;
     struct reply reply = {.body = buffer_make((size_t)1 << 20), .status = 200};
     reply.succeeded = echo(held->message, held->size < HELD_BYTES ? held->size : HELD_BYTES, &reply.body);
     (void)serving;
@@ -263,7 +263,7 @@ void serving_free(struct serving *serving)
     fd_close(&serving->worker_control);
     fd_close(&serving->queue);
     fd_close(&serving->worker_queue);
-    park_done(&serving->park);
+    fdstore_done(&serving->fdstore);
     folder_remove(serving->folder);
     (void)sem_destroy(&serving->opened);
     (void)sem_destroy(&serving->acted);
@@ -283,33 +283,33 @@ bool serving_stop(struct serving *serving)
     return serving_finish(serving);
 }
 
-int client_make(void)
+int caller_make(void)
 {
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval patience = {.tv_sec = 5};
     if (client < 0 || setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) {
-        die("client_make");
+        die("caller_make");
     }
     return client;
 }
 
-void client_dial(const struct serving *serving, int client)
+void caller_dial(const struct serving *serving, int client)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, serving->path, strlen(serving->path));
     if (connect(client, (const struct sockaddr *)&address, sizeof address) != 0) {
-        die("client_dial");
+        die("caller_dial");
     }
 }
 
-int client_connect(const struct serving *serving)
+int caller_connect(const struct serving *serving)
 {
-    int client = client_make();
-    client_dial(serving, client);
+    int client = caller_make();
+    caller_dial(serving, client);
     return client;
 }
 
-bool client_send(int client, const void *bytes, size_t size)
+bool caller_send(int client, const void *bytes, size_t size)
 {
     const char *next = bytes;
     while (size > 0) {
@@ -323,11 +323,11 @@ bool client_send(int client, const void *bytes, size_t size)
     return true;
 }
 
-bool client_send_bytewise(int client, const void *bytes, size_t size)
+bool caller_send_bytewise(int client, const void *bytes, size_t size)
 {
     const char *next = bytes;
     for (size_t i = 0; i < size; i++) {
-        if (!client_send(client, next + i, 1)) {
+        if (!caller_send(client, next + i, 1)) {
             return false;
         }
         sched_yield();
@@ -335,7 +335,7 @@ bool client_send_bytewise(int client, const void *bytes, size_t size)
     return true;
 }
 
-size_t client_read(int client, char *reply, size_t room)
+size_t caller_read(int client, char *reply, size_t room)
 {
     size_t size = 0;
     ssize_t got;
@@ -350,14 +350,14 @@ size_t client_read(int client, char *reply, size_t room)
     return size;
 }
 
-size_t client_exchange(const struct serving *serving, const char *message, bool half_close, char *reply, size_t room)
+size_t caller_exchange(const struct serving *serving, const char *message, bool half_close, char *reply, size_t room)
 {
-    int client = client_connect(serving);
-    (void)client_send(client, message, strlen(message));
+    int client = caller_connect(serving);
+    (void)caller_send(client, message, strlen(message));
     if (half_close) {
         shutdown(client, SHUT_WR);
     }
-    size_t size = client_read(client, reply, room);
+    size_t size = caller_read(client, reply, room);
     close(client);
     return size;
 }

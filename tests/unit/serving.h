@@ -9,10 +9,10 @@
 
 #include "base/error.h"
 #include "server/exchange.h"
+#include "server/fdstore.h"
 #include "server/listener.h"
-#include "server/park.h"
+#include "server/scoreboard.h"
 #include "server/server.h"
-#include "server/status.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -31,12 +31,12 @@
  *   "hook..."      what the test's own `hook` says
  *   else           the message itself, as a success
  */
-enum { HELD_MAX = 512, HELD_BYTES = 64 };
+enum { PENDING_MAX = 512, HELD_BYTES = 64 };
 
 /* An exchange that is answered later. */
-struct held {
+struct pending_call {
     struct conn *conn;
-    struct status_slot *slot;
+    struct scoreboard_slot *slot;
     uint64_t sequence;
     size_t size; /* of the message, of which the first HELD_BYTES are copied */
     char message[HELD_BYTES];
@@ -56,8 +56,8 @@ struct serving {
     int worker_control;
     int queue; /* the supervisor's end of the queue of connections handed on */
     int worker_queue;
-    struct park park;
-    struct status_page page;
+    struct fdstore fdstore;
+    struct scoreboard board;
     pthread_t thread;
     bool served; /* it had started */
     struct error err;
@@ -66,7 +66,7 @@ struct serving {
     _Atomic bool released;
     struct server *server;
     sem_t opened;
-    struct held held[HELD_MAX]; /* in the order of their calls */
+    struct pending_call held[PENDING_MAX]; /* in the order of their calls */
     _Atomic uint32_t held_count;
     _Atomic uint32_t resumed;                                      /* calls of resume() */
     void (*on_resume)(struct serving *serving, struct conn *conn); /* may be NULL */
@@ -77,7 +77,7 @@ struct serving {
 };
 
 /* A listener, a channel and a configuration: limit 1 MiB, timeouts of ten seconds, one request at a time, `slots`
- * parking slots (0: nothing is parked and there is no status page). */
+ * fdstore entries (0: nothing is stored and there is no scoreboard). */
 struct serving *serving_make(uint32_t slots);
 
 /* Runs the server in a thread. */
@@ -111,19 +111,19 @@ bool serving_finish(struct serving *serving);
 bool serving_stop(struct serving *serving);
 
 /* A blocking socket, a read from which gives up after five seconds; connects it; both. */
-int client_make(void);
-void client_dial(const struct serving *serving, int client);
-int client_connect(const struct serving *serving);
+int caller_make(void);
+void caller_dial(const struct serving *serving, int client);
+int caller_connect(const struct serving *serving);
 
 /* Sends all of it, whole or in single bytes. False if the server has closed. */
-bool client_send(int client, const void *bytes, size_t size);
-bool client_send_bytewise(int client, const void *bytes, size_t size);
+bool caller_send(int client, const void *bytes, size_t size);
+bool caller_send_bytewise(int client, const void *bytes, size_t size);
 
 /* Reads to the end of the connection, at most `room` - 1 bytes, NUL-terminated. Returns how many, or (size_t)-1 if the
  * end did not come in time or the connection was reset. */
-size_t client_read(int client, char *reply, size_t room);
+size_t caller_read(int client, char *reply, size_t room);
 
 /* Connects, sends `message`, half-closes if told to, reads the reply and closes. */
-size_t client_exchange(const struct serving *serving, const char *message, bool half_close, char *reply, size_t room);
+size_t caller_exchange(const struct serving *serving, const char *message, bool half_close, char *reply, size_t room);
 
 #endif

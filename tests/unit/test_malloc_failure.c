@@ -8,8 +8,8 @@
 #include "descriptors.h"
 #include "folder.h"
 #include "json_check.h"
-#include "parking.h"
 #include "serving.h"
+#include "storing.h"
 
 #include "base/clock.h"
 #include "base/exits.h"
@@ -19,7 +19,7 @@
 #include "server/control.h"
 #include "server/exchange.h"
 #include "supervisor/readyfile.h"
-#include "supervisor/rescue.h"
+#include "supervisor/recover.h"
 #include "supervisor/supervisor.h"
 #include "wire/reply.h"
 
@@ -235,7 +235,7 @@ static int serve(struct serving *serving, unsigned fail_at, bool for_ever)
 static int send_row(const struct serving *serving, const struct request_row *row)
 {
     static char bytes[200001];
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     size_t sent = row->protocol == PROTOCOL_FRAMED ? row->size : strlen(row->sent);
     memset(bytes, 'x', row->size);
     memcpy(bytes, row->sent, sent);
@@ -256,7 +256,7 @@ struct answered {
 static void read_reply(int client, const struct request_row *row, struct answered *ret_answered)
 {
     ret_answered->row = row;
-    ret_answered->size = client_read(client, ret_answered->reply, sizeof ret_answered->reply);
+    ret_answered->size = caller_read(client, ret_answered->reply, sizeof ret_answered->reply);
     close(client);
 }
 
@@ -434,32 +434,32 @@ static void a_supervisor_without_memory_does_not_start_and_leaves_nothing(void *
 
 /* ---- what needs no memory --------------------------------------------------------------------------------------- */
 
-static struct park slots;
-static struct status_page page;
+static struct fdstore slots;
+static struct scoreboard page;
 static struct orphans orphans;
 
 static void use_slots(struct listener *listener)
 {
     struct error err;
     error_set_processing(&err, "WorkerCrashed", "the worker died");
-    (void)park_grow(&slots, 4);
+    (void)fdstore_grow(&slots, 4);
     int clients[4];
     static const uint32_t states[4] = {SLOT_FREE, SLOT_WAITING, SLOT_READING, SLOT_RUNNING};
     for (uint32_t i = 0; i < 4; i++) {
         int pair[2] = {-1, -1};
         (void)!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
-        (void)park_one(&slots, i, pair[1]);
+        (void)fdstore_one(&slots, i, pair[1]);
         fd_close(&pair[1]);
         clients[i] = pair[0];
         page.slots[i].state = states[i];
     }
-    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
-    rescue_slots(&rescue, slots.receive, slots.count);
-    rescue_dismiss(&orphans, listener, &err);
+    struct recovery rescue = {.board = &page, .orphans = &orphans, .died = &err, .late = &err};
+    recover_slots(&rescue, slots.receive, slots.count);
+    recover_dismiss(&orphans, listener, &err);
     for (uint32_t i = 0; i < 4; i++) {
         fd_close(&clients[i]);
     }
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void what_the_supervisor_does_after_its_start_needs_no_memory(void **state)

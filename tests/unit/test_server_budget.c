@@ -41,8 +41,8 @@ static struct serving *serve(uint32_t concurrency, int *running)
     serving->config.alone = true; /* it takes connections while it is busy */
     serving->config.concurrency = concurrency;
     serving_start(serving);
-    *running = client_connect(serving);
-    assert_true(client_send(*running, "\"later\"", 7));
+    *running = caller_connect(serving);
+    assert_true(caller_send(*running, "\"later\"", 7));
     serving_await_held(serving, 1);
     return serving;
 }
@@ -50,7 +50,7 @@ static struct serving *serve(uint32_t concurrency, int *running)
 static void finish(struct serving *serving, int running)
 {
     serving_complete(serving, 0);
-    assert_int_equal(client_read(running, reply, sizeof reply), strlen(OK("\"later\"")));
+    assert_int_equal(caller_read(running, reply, sizeof reply), strlen(OK("\"later\"")));
     close(running);
     assert_true(serving_stop(serving));
 }
@@ -112,7 +112,7 @@ static size_t push(int client, const char *bytes, size_t size)
 static void begin(const struct serving *serving, int *clients, size_t *sent, int count)
 {
     for (int i = 0; i < count; i++) {
-        clients[i] = client_connect(serving);
+        clients[i] = caller_connect(serving);
         sent[i] = push(clients[i], text, sizeof text);
     }
 }
@@ -120,16 +120,16 @@ static void begin(const struct serving *serving, int *clients, size_t *sent, int
 /* The rest of its request, and the reply to it. */
 static void complete(int client, size_t sent)
 {
-    assert_true(client_send(client, text + sent, sizeof text - sent));
-    assert_true(client_send(client, "\"", 1));
-    size_t size = client_read(client, reply, sizeof reply);
+    assert_true(caller_send(client, text + sent, sizeof text - sent));
+    assert_true(caller_send(client, "\"", 1));
+    size_t size = caller_read(client, reply, sizeof reply);
     assert_int_equal(size, sizeof text + 1 + strlen(OK("")));
     close(client);
 }
 
 static void assert_error(int client, const char *category, const char *word)
 {
-    size_t size = client_read(client, reply, sizeof reply);
+    size_t size = caller_read(client, reply, sizeof reply);
     assert_true(size != (size_t)-1 && json_check(reply, size));
     assert_non_null(strstr(reply, category));
     assert_non_null(strstr(reply, word));
@@ -148,11 +148,11 @@ static void beyond_the_budget_large_requests_pause_and_each_is_answered_in_its_t
     begin(serving, clients, sent, CLIENTS);
     serving_do(serving, look_inside, &view);
     assert_in_range(view.paused, 2, CLIENTS - 1);
-    int small = client_connect(serving); /* in two pieces: it needs a buffer of its own */
-    assert_true(client_send(small, "[1", 2));
+    int small = caller_connect(serving); /* in two pieces: it needs a buffer of its own */
+    assert_true(caller_send(small, "[1", 2));
     usleep(20000);
-    assert_true(client_send(small, "]", 1));
-    assert_int_equal(client_read(small, reply, sizeof reply), strlen(OK("[1]")));
+    assert_true(caller_send(small, "]", 1));
+    assert_int_equal(caller_read(small, reply, sizeof reply), strlen(OK("[1]")));
     close(small);
     for (int i = 0; i < CLIENTS; i++) {
         complete(clients[i], sent[i]);
@@ -224,23 +224,23 @@ static void who_is_paused_when_its_time_ends_is_told_that_it_was_for_want_of_mem
     serving->config.alone = true; /* it takes connections while it is busy */
     serving->config.read_timeout = 700 * CLOCK_MS;
     serving_start(serving);
-    running = client_connect(serving);
-    assert_true(client_send(running, "\"later\"", 7));
+    running = caller_connect(serving);
+    assert_true(caller_send(running, "\"later\"", 7));
     serving_await_held(serving, 1);
     text[0] = '"';
     for (int i = 0; i < QUEUED; i++) {
-        queued[i] = client_connect(serving);
-        assert_true(client_send(queued[i], text, sizeof text));
-        assert_true(client_send(queued[i], "\"", 1));
+        queued[i] = caller_connect(serving);
+        assert_true(caller_send(queued[i], text, sizeof text));
+        assert_true(caller_send(queued[i], "\"", 1));
     }
     begin(serving, late, sent, 2);
     assert_error(late[0], "\"connection_error\"", "ASYA_READ_TIMEOUT");
     assert_error(late[1], "\"server_error\"", "ASYA_MAX_BUFFERED");
     serving_complete(serving, 0);
-    assert_int_equal(client_read(running, reply, sizeof reply), strlen(OK("\"later\"")));
+    assert_int_equal(caller_read(running, reply, sizeof reply), strlen(OK("\"later\"")));
     close(running);
     for (int i = 0; i < QUEUED; i++) {
-        assert_int_equal(client_read(queued[i], reply, sizeof reply), sizeof text + 1 + strlen(OK("")));
+        assert_int_equal(caller_read(queued[i], reply, sizeof reply), sizeof text + 1 + strlen(OK("")));
         close(queued[i]);
     }
     assert_true(serving_stop(serving));
@@ -259,17 +259,17 @@ static void who_is_paused_goes_on_when_the_queue_is_worked_off(void **state)
     struct view_inside view = {0};
     struct serving *serving = serve(1, &running);
     for (int i = 0; i < QUEUED; i++) {
-        queued[i] = client_connect(serving);
-        assert_true(client_send(queued[i], text, sizeof text));
-        assert_true(client_send(queued[i], "\"", 1));
+        queued[i] = caller_connect(serving);
+        assert_true(caller_send(queued[i], text, sizeof text));
+        assert_true(caller_send(queued[i], "\"", 1));
     }
     begin(serving, late, sent, 2);
     await_paused(serving, &view, 1);
     serving_complete(serving, 0);
-    assert_int_equal(client_read(running, reply, sizeof reply), strlen(OK("\"later\"")));
+    assert_int_equal(caller_read(running, reply, sizeof reply), strlen(OK("\"later\"")));
     close(running);
     for (int i = 0; i < QUEUED; i++) {
-        assert_int_equal(client_read(queued[i], reply, sizeof reply), sizeof text + 1 + strlen(OK("")));
+        assert_int_equal(caller_read(queued[i], reply, sizeof reply), sizeof text + 1 + strlen(OK("")));
         close(queued[i]);
     }
     complete(late[1], sent[1]);

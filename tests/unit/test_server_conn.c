@@ -77,15 +77,15 @@ static void every_request_has_its_reply_whole_and_byte_by_byte(void **state)
         serving_start(serving);
         for (size_t i = 0; i < sizeof exchange_rows / sizeof exchange_rows[0]; i++) {
             const struct exchange_row *row = &exchange_rows[i];
-            size_t size = client_exchange(serving, row->sent, row->after == HALF_CLOSE, reply, sizeof reply);
+            size_t size = caller_exchange(serving, row->sent, row->after == HALF_CLOSE, reply, sizeof reply);
             check_reply(row, "whole", reply, size);
             if (!row->whole_only) {
-                int client = client_connect(serving);
-                assert_true(client_send_bytewise(client, row->sent, strlen(row->sent)));
+                int client = caller_connect(serving);
+                assert_true(caller_send_bytewise(client, row->sent, strlen(row->sent)));
                 if (row->after == HALF_CLOSE) {
                     shutdown(client, SHUT_WR);
                 }
-                size = client_read(client, reply, sizeof reply);
+                size = caller_read(client, reply, sizeof reply);
                 close(client);
                 check_reply(row, "byte by byte", reply, size);
             }
@@ -103,7 +103,7 @@ static void a_client_that_waits_with_no_value_begun_is_told(void **state)
     struct serving *serving = serving_make(4);
     serving->config.read_timeout = 2 * CLOCK_SECOND;
     serving_start(serving);
-    size_t size = client_exchange(serving, "hello", false, reply, sizeof reply);
+    size_t size = caller_exchange(serving, "hello", false, reply, sizeof reply);
     assert_true(serving_stop(serving));
     (void)capture_end();
     assert_in_range(size, 1, sizeof reply);
@@ -132,7 +132,7 @@ static void messages_up_to_the_limit_are_answered(void **state)
     serving_start(serving);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         char *message = make_message(sizes[i]);
-        size_t size = client_exchange(serving, message, i % 2 == 0, reply, sizeof reply);
+        size_t size = caller_exchange(serving, message, i % 2 == 0, reply, sizeof reply);
         assert_int_equal(size, sizes[i] + sizeof OK("") - 1);
         assert_memory_equal(reply + sizeof "{\"status\":\"ok\",\"result\":" - 1, message, sizes[i]);
         free(message);
@@ -143,8 +143,8 @@ static void messages_up_to_the_limit_are_answered(void **state)
 /* Writes all of `size` bytes before it reads, as a client may that knows no other way. Returns the reply's size. */
 static size_t write_then_read(int client, const char *message, size_t size, char *reply, size_t room)
 {
-    (void)client_send(client, message, size);
-    return client_read(client, reply, room);
+    (void)caller_send(client, message, size);
+    return caller_read(client, reply, room);
 }
 
 static void a_message_over_the_limit_is_refused_also_to_who_still_writes(void **state)
@@ -157,7 +157,7 @@ static void a_message_over_the_limit_is_refused_also_to_who_still_writes(void **
     serving_start(serving);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         char *message = make_message(sizes[i]);
-        int client = client_connect(serving);
+        int client = caller_connect(serving);
         size_t size = write_then_read(client, message, sizes[i], reply, sizeof reply);
         close(client);
         free(message);
@@ -178,12 +178,12 @@ static void a_refused_client_is_not_listened_to_for_ever(void **state)
     capture_begin();
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     size_t size = write_then_read(client, message, 2 * LIMIT, reply, sizeof reply);
     assert_non_null(strstr(reply, "\"message_too_large\""));
     assert_true(json_check(reply, size));
     uint64_t start = clock_now();
-    while (client_send(client, "more", 4) && clock_now() - start < 10 * CLOCK_SECOND) {
+    while (caller_send(client, "more", 4) && clock_now() - start < 10 * CLOCK_SECOND) {
         usleep(20000);
     }
     assert_true(clock_now() - start < 8 * CLOCK_SECOND);
@@ -219,11 +219,11 @@ static void who_is_late_is_told_and_sent_away(void **state)
     serving_start(serving);
     uint64_t start = clock_now();
     for (size_t i = 0; i < ROWS; i++) {
-        clients[i] = client_connect(serving);
-        assert_true(client_send(clients[i], slow_rows[i].sent, strlen(slow_rows[i].sent)));
+        clients[i] = caller_connect(serving);
+        assert_true(caller_send(clients[i], slow_rows[i].sent, strlen(slow_rows[i].sent)));
     }
     for (size_t i = 0; i < ROWS; i++) {
-        size_t size = client_read(clients[i], reply, sizeof reply);
+        size_t size = caller_read(clients[i], reply, sizeof reply);
         close(clients[i]);
         if (size == (size_t)-1 || strstr(reply, "\"connection_error\"") == NULL || !json_check(reply, size)) {
             fail_msg("%s: %s", slow_rows[i].name, reply);
@@ -243,12 +243,12 @@ static void the_deadline_is_for_the_whole_request_not_for_each_byte(void **state
     struct serving *serving = serving_make(4);
     serving->config.read_timeout = 150 * CLOCK_MS;
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "[", 1));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "[", 1));
     struct pollfd look = {.fd = client, .events = POLLIN};
     uint64_t start = clock_now();
     while (poll(&look, 1, 20) == 0 && clock_now() - start < 5 * CLOCK_SECOND) {
-        (void)client_send(client, "1,", 2);
+        (void)caller_send(client, "1,", 2);
     }
     assert_true(clock_now() - start < 4 * CLOCK_SECOND);
     (void)!recv(client, reply, sizeof reply, 0);
@@ -267,18 +267,18 @@ static void silent_clients_do_not_delay_others(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (int i = 0; i < SILENT; i++) {
-        silent[i] = client_connect(serving);
-        assert_true(i % 2 == 0 || client_send(silent[i], "{\"a\"", 4));
+        silent[i] = caller_connect(serving);
+        assert_true(i % 2 == 0 || caller_send(silent[i], "{\"a\"", 4));
     }
     uint64_t start = clock_now();
     for (int i = 0; i < 50; i++) {
-        assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+        assert_int_equal(caller_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
     }
     assert_true(clock_now() - start < 5 * CLOCK_SECOND);
     for (int i = 0; i < SILENT; i++) { /* and they may still finish */
         if (i % 2 == 1) {
-            assert_true(client_send(silent[i], ":1}", 3));
-            assert_int_equal(client_read(silent[i], reply, sizeof reply), strlen(OK("{\"a\":1}")));
+            assert_true(caller_send(silent[i], ":1}", 3));
+            assert_int_equal(caller_read(silent[i], reply, sizeof reply), strlen(OK("{\"a\":1}")));
         }
         close(silent[i]);
     }
@@ -293,8 +293,8 @@ static void a_slow_reader_gets_all_of_a_large_reply(void **state)
     char other[REPLY_SIZE];
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "\"big 6000000\"", 13));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "\"big 6000000\"", 13));
     size_t size = 0;
     ssize_t got;
     while ((got = recv(client, reply + size, 100000, 0)) > 0) {
@@ -303,7 +303,7 @@ static void a_slow_reader_gets_all_of_a_large_reply(void **state)
             usleep(1000);
         }
         if (size < 400000) { /* it does not stop others */
-            assert_int_equal(client_exchange(serving, "[1]", false, other, sizeof other), strlen(OK("[1]")));
+            assert_int_equal(caller_exchange(serving, "[1]", false, other, sizeof other), strlen(OK("[1]")));
         }
     }
     close(client);
@@ -323,8 +323,8 @@ static void who_does_not_read_is_closed_at_the_deadline(void **state)
     struct serving *serving = serving_make(4);
     serving->config.write_timeout = 100 * CLOCK_MS;
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "\"big 6000000\"", 13));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "\"big 6000000\"", 13));
     struct pollfd look = {.fd = client};
     assert_int_equal(poll(&look, 1, 5000), 1); /* POLLHUP: the server has closed */
     assert_true(look.revents & POLLHUP);
@@ -344,9 +344,9 @@ static void a_prober_that_says_nothing_is_not_worth_a_line(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (int i = 0; i < 50; i++) {
-        close(client_connect(serving));
+        close(caller_connect(serving));
     }
-    assert_int_equal(client_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
+    assert_int_equal(caller_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
     assert_true(serving_stop(serving));
     assert_string_equal(capture_end(), "");
 }
@@ -360,10 +360,10 @@ static void who_goes_in_the_middle_gets_one_line_and_disturbs_nobody(void **stat
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (size_t cut = 1; cut < sizeof message - 1; cut++) {
-        int client = client_connect(serving);
-        assert_true(client_send(client, message, cut));
+        int client = caller_connect(serving);
+        assert_true(caller_send(client, message, cut));
         close(client);
-        assert_int_equal(client_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
+        assert_int_equal(caller_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
     }
     assert_int_equal(serving->answers, sizeof message - 2); /* only the others */
     assert_true(serving_stop(serving));
@@ -379,24 +379,24 @@ static void who_goes_during_the_call_or_the_reply_disturbs_nobody(void **state)
     capture_begin();
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "\"wait\"", 6));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "\"wait\"", 6));
     serving_await(serving);
     close(client);
     serving_release(serving);
     for (int i = 0; i < 10; i++) {
-        client = client_connect(serving);
-        assert_true(client_send(client, "\"big 6000000\"", 13));
+        client = caller_connect(serving);
+        assert_true(caller_send(client, "\"big 6000000\"", 13));
         struct pollfd look = {.fd = client, .events = POLLIN};
         assert_int_equal(poll(&look, 1, 5000), 1); /* the reply has begun */
         close(client);
-        assert_int_equal(client_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
+        assert_int_equal(caller_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
     }
     assert_true(serving_stop(serving));
     assert_int_equal(capture_count(capture_end(), "connection_error"), 11);
 }
 
-/* ---- slots and the status page ---------------------------------------------------------------------------------- */
+/* ---- slots and the scoreboard ---------------------------------------------------------------------------------- */
 
 static void a_running_request_is_parked_and_on_the_page(void **state)
 {
@@ -404,29 +404,30 @@ static void a_running_request_is_parked_and_on_the_page(void **state)
     char reply[REPLY_SIZE];
     struct serving *serving = serving_make(1);
     serving_start(serving);
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     uint64_t before = clock_now();
-    assert_true(client_send(client, "\"wait\"", 6));
+    assert_true(caller_send(client, "\"wait\"", 6));
     serving_await(serving);
-    assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_RUNNING);
-    assert_int_equal(serving->page.slots[0].sequence, 1);
-    assert_in_range(serving->page.slots[0].since, before, clock_now());
-    assert_int_equal(serving->page.requests, 1);
-    int parked = park_peek(serving->park.receive[0], 0);
-    assert_true(parked >= 0);
-    close(parked);
+    assert_int_equal(slot_state(&serving->board.slots[0]), SLOT_RUNNING);
+    assert_int_equal(serving->board.slots[0].sequence, 1);
+    assert_in_range(serving->board.slots[0].since, before, clock_now());
+    assert_int_equal(serving->board.requests, 1);
+    int stored = fdstore_peek(serving->fdstore.receive[0], 0);
+    assert_true(stored >= 0);
+    close(stored);
     serving_release(serving);
-    assert_int_equal(client_read(client, reply, sizeof reply), strlen(OK("\"wait\"")));
+    assert_int_equal(caller_read(client, reply, sizeof reply), strlen(OK("\"wait\"")));
     close(client);
     serving_await_slot(serving, 0, SLOT_FREE);
     int left = 0;
-    for (int i = 0; i < 5000 && (left = park_peek(serving->park.receive[0], 0)) >= 0; i++) { /* emptied just behind */
+    for (int i = 0; i < 5000 && (left = fdstore_peek(serving->fdstore.receive[0], 0)) >= 0;
+         i++) { /* emptied just behind */
         close(left);
         usleep(1000);
     }
     assert_int_equal(left, -EAGAIN);
-    assert_int_equal(client_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
-    assert_int_equal(serving->page.requests, 2);
+    assert_int_equal(caller_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
+    assert_int_equal(serving->board.requests, 2);
     assert_true(serving_stop(serving));
 }
 
@@ -438,13 +439,13 @@ static void the_page_counts_requests_failures_and_refusals(void **state)
     struct serving *serving = serving_make(2);
     serving_start(serving);
     for (int i = 0; i < 3; i++) {
-        (void)client_exchange(serving, "[1]", false, reply, sizeof reply);
-        (void)client_exchange(serving, "\"fail\"", false, reply, sizeof reply);
+        (void)caller_exchange(serving, "[1]", false, reply, sizeof reply);
+        (void)caller_exchange(serving, "\"fail\"", false, reply, sizeof reply);
     }
-    (void)client_exchange(serving, "", true, reply, sizeof reply);
-    assert_int_equal(serving->page.requests, 6);
-    assert_int_equal(serving->page.failures, 3);
-    assert_int_equal(serving->page.refused, 1);
+    (void)caller_exchange(serving, "", true, reply, sizeof reply);
+    assert_int_equal(serving->board.requests, 6);
+    assert_int_equal(serving->board.failures, 3);
+    assert_int_equal(serving->board.refused, 1);
     assert_true(serving_stop(serving));
     (void)capture_end();
 }
@@ -454,9 +455,9 @@ static void states_follow_how_far_a_request_has_come(void **state)
     (void)state;
     struct serving *serving = serving_make(1);
     serving_start(serving);
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     serving_await_slot(serving, 0, SLOT_WAITING);
-    assert_true(client_send(client, "{", 1));
+    assert_true(caller_send(client, "{", 1));
     serving_await_slot(serving, 0, SLOT_READING);
     capture_begin();
     close(client);
@@ -471,8 +472,8 @@ static void what_the_supervisor_has_answered_is_not_answered_again(void **state)
     char reply[REPLY_SIZE];
     struct serving *serving = serving_make(1);
     serving_start(serving);
-    assert_int_equal(client_exchange(serving, "\"taken\"", false, reply, sizeof reply), 0);
-    assert_int_equal(client_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
+    assert_int_equal(caller_exchange(serving, "\"taken\"", false, reply, sizeof reply), 0);
+    assert_int_equal(caller_exchange(serving, "1\n", false, reply, sizeof reply), strlen(OK("1\n")));
     assert_true(serving_stop(serving));
 }
 

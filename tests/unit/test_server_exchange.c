@@ -33,7 +33,7 @@ enum { REPLY_SIZE = 4096, LIMIT = 1 << 20 };
 static struct http_client client_memory;
 static struct http_response response_memory;
 
-static void send_text(int fd, const char *text) { assert_true(client_send(fd, text, strlen(text))); }
+static void send_text(int fd, const char *text) { assert_true(caller_send(fd, text, strlen(text))); }
 
 /* ---- the length prefix ------------------------------------------------------------------------------------------ */
 
@@ -83,13 +83,13 @@ static void a_framed_message_of_any_size_is_answered_in_its_form(void **state)
         memset(message + prefix, 'x', size);
         message[prefix] = message[prefix + size - 1] = '"';
         for (int apart = 0; apart < 2; apart++) { /* prefix and body may be written one by one */
-            int fd = client_connect(serving);
+            int fd = caller_connect(serving);
             if (apart == 1) {
-                assert_true(client_send(fd, message, prefix));
+                assert_true(caller_send(fd, message, prefix));
                 usleep(1000);
             }
             size_t from = apart == 1 ? prefix : 0;
-            assert_true(client_send(fd, message + from, prefix + size - from));
+            assert_true(caller_send(fd, message + from, prefix + size - from));
             if (read_framed(fd, reply, sizeof reply) != size + sizeof OK("") - 1) {
                 fail_msg("%zu bytes, %s: no reply", size, apart == 1 ? "prefix first" : "at once");
             }
@@ -135,11 +135,11 @@ static void every_framed_message_has_its_reply_whole_and_byte_by_byte(void **sta
     for (size_t i = 0; i < 2 * (sizeof framed_rows / sizeof framed_rows[0]); i++) {
         const struct framed_row *row = &framed_rows[i / 2];
         uint32_t before = serving->answers;
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         if (i % 2 == 0) {
-            (void)client_send(fd, row->bytes, row->size);
+            (void)caller_send(fd, row->bytes, row->size);
         } else {
-            (void)client_send_bytewise(fd, row->bytes, row->size);
+            (void)caller_send_bytewise(fd, row->bytes, row->size);
         }
         if (row->half_close) {
             shutdown(fd, SHUT_WR);
@@ -163,8 +163,8 @@ static void who_is_late_with_a_framed_message_is_told_in_its_form(void **state)
     struct serving *serving = serving_make(4);
     serving->config.read_timeout = 100 * CLOCK_MS;
     serving_start(serving);
-    int fd = client_connect(serving);
-    assert_true(client_send(fd, "\0\0\0\3[1", 6));
+    int fd = caller_connect(serving);
+    assert_true(caller_send(fd, "\0\0\0\3[1", 6));
     assert_int_not_equal(read_framed(fd, reply, sizeof reply), (size_t)-1);
     assert_non_null(strstr(reply, "connection_error"));
     close(fd);
@@ -179,7 +179,7 @@ static void who_is_late_with_a_framed_message_is_told_in_its_form(void **state)
 static int begin_later(struct serving *serving, uint32_t number)
 {
     char text[64];
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     (void)snprintf(text, sizeof text, "\"later %u\"", number);
     send_text(fd, text);
     serving_await_slot(serving, number, number < serving->config.concurrency ? SLOT_RUNNING : SLOT_READING);
@@ -191,7 +191,7 @@ static void expect_later(int fd, uint32_t number)
     char reply[REPLY_SIZE];
     char wanted[128];
     (void)snprintf(wanted, sizeof wanted, OK("\"later %u\""), number);
-    assert_int_equal(client_read(fd, reply, sizeof reply), strlen(wanted));
+    assert_int_equal(caller_read(fd, reply, sizeof reply), strlen(wanted));
     assert_string_equal(reply, wanted);
     close(fd);
 }
@@ -211,7 +211,7 @@ static void as_many_run_as_may_and_the_others_wait_in_order(void **state)
             clients[j] = begin_later(serving, j);
         }
         assert_int_equal(serving->held_count, capacities[i]);
-        assert_int_equal(serving->page.running, capacities[i]);
+        assert_int_equal(serving->board.running, capacities[i]);
         for (uint32_t j = 0; j < CLIENTS; j++) {
             serving_await_held(serving, j + 1);
             char wanted[HELD_BYTES];
@@ -220,7 +220,7 @@ static void as_many_run_as_may_and_the_others_wait_in_order(void **state)
             serving_complete(serving, j);
             expect_later(clients[j], j);
         }
-        assert_int_equal(serving->page.running, 0);
+        assert_int_equal(serving->board.running, 0);
         assert_true(serving_stop(serving));
     }
 }
@@ -249,7 +249,7 @@ static void a_full_service_leaves_connections_to_other_workers(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving); /* not alone */
     int first = begin_later(serving, 0);
-    int second = client_connect(serving);
+    int second = caller_connect(serving);
     send_text(second, "[1]");
     usleep(20000);
     int other = accept4(serving->listener.fd, NULL, NULL, SOCK_CLOEXEC); /* the other worker */
@@ -261,7 +261,7 @@ static void a_full_service_leaves_connections_to_other_workers(void **state)
     serving_complete(serving, 0);
     expect_later(first, 0);
     char reply[REPLY_SIZE];
-    assert_int_equal(client_exchange(serving, "[2]", false, reply, sizeof reply), strlen(OK("[2]")));
+    assert_int_equal(caller_exchange(serving, "[2]", false, reply, sizeof reply), strlen(OK("[2]")));
     assert_true(serving_stop(serving));
 }
 
@@ -271,7 +271,7 @@ static void one_connection_has_one_request_at_a_time(void **state)
     struct serving *serving = serving_make(4);
     serving->config.concurrency = 4;
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     for (int i = 0; i < 3; i++) {
         send_text(fd, LATER);
@@ -294,11 +294,11 @@ static void who_sends_ahead_does_not_pass_those_who_wait(void **state)
     struct serving *serving = serving_make(4);
     serving->config.alone = true;
     serving_start(serving);
-    int greedy = client_connect(serving);
+    int greedy = caller_connect(serving);
     http_client_begin(&client_memory, greedy);
     send_text(greedy, LATER LATER LATER);
     serving_await_held(serving, 1);
-    int other = client_connect(serving);
+    int other = caller_connect(serving);
     send_text(other, "\"later other\"");
     serving_await_slot(serving, 1, SLOT_READING);
     serving_complete(serving, 0);
@@ -337,7 +337,7 @@ static void a_later_reply_may_come_at_once_however_many_requests_follow(void **s
     struct serving *serving = serving_make(4);
     serving->hook = reply_within;
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     for (int i = 0; i < COUNT; i += 100) {
         for (int j = 0; j < 100; j++) {
@@ -373,7 +373,7 @@ static void requests_that_wait_in_a_row_take_no_stack(void **state)
     serving->hook = reply_within_and_look;
     serving_start(serving);
     for (int round = 0; round < 2; round++) {
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         char *bytes = malloc(COUNT * (sizeof HOOK - 1) + 1);
         assert_non_null(bytes);
         size_t size = 0;
@@ -383,7 +383,7 @@ static void requests_that_wait_in_a_row_take_no_stack(void **state)
         }
         http_client_begin(&client_memory, fd);
         deepest = 0;
-        assert_true(client_send(fd, bytes, size));
+        assert_true(caller_send(fd, bytes, size));
         for (int i = 0; i < (round == 0 ? 2 : COUNT); i++) {
             assert_true(http_client_read(&client_memory, false, &response_memory));
         }
@@ -413,12 +413,12 @@ static void a_message_stays_in_place_while_another_exchange_is_answered(void **s
     serving->config.concurrency = 2;
     serving->hook = reply_to_another;
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     send_text(fd, LATER);
     serving_await_held(serving, 1);
     send_text(fd, POST "Content-Length: 3\r\n\r\n[2]"); /* will be read once the first is answered */
-    assert_int_equal(client_exchange(serving, "\"hook and more\"", false, reply, sizeof reply), 15);
+    assert_int_equal(caller_exchange(serving, "\"hook and more\"", false, reply, sizeof reply), 15);
     assert_string_equal(reply, "\"hook and more\"");
     assert_true(http_client_read(&client_memory, false, &response_memory));
     assert_string_equal(response_memory.body, "null");
@@ -451,7 +451,7 @@ static void a_client_that_goes_before_its_later_reply_is_noticed_and_disturbs_no
     serving_do(serving, look_whether_gone, &gone);
     assert_true(gone);
     serving_complete(serving, 0);
-    assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+    assert_int_equal(caller_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
     serving_await_slot(serving, 0, SLOT_FREE);
     assert_true(serving_stop(serving));
     assert_int_equal(capture_count(capture_end(), "\n"), 1);
@@ -460,11 +460,11 @@ static void a_client_that_goes_before_its_later_reply_is_noticed_and_disturbs_no
 /* As the supervisor: answers on a duplicate, then says so. */
 static void answer_instead(struct serving *serving, uint32_t slot, enum slot_state from, const char *text)
 {
-    int parked = park_peek(serving->park.receive[slot], slot);
-    assert_true(parked >= 0);
-    assert_true(slot_move(&serving->page.slots[slot], from, SLOT_ANSWERED));
-    send_text(parked, text);
-    close(parked);
+    int stored = fdstore_peek(serving->fdstore.receive[slot], slot);
+    assert_true(stored >= 0);
+    assert_true(slot_move(&serving->board.slots[slot], from, SLOT_ANSWERED));
+    send_text(stored, text);
+    close(stored);
 }
 
 static void what_the_supervisor_has_answered_is_not_answered_later(void **state)
@@ -479,11 +479,11 @@ static void what_the_supervisor_has_answered_is_not_answered_later(void **state)
     serving_do(serving, look_whether_gone, &gone);
     assert_true(gone);
     serving_complete(serving, 0);
-    assert_int_equal(client_read(fd, reply, sizeof reply), 7);
+    assert_int_equal(caller_read(fd, reply, sizeof reply), 7);
     assert_string_equal(reply, "instead");
     close(fd);
     serving_await_slot(serving, 0, SLOT_FREE);
-    assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+    assert_int_equal(caller_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
     assert_true(serving_stop(serving));
 }
 
@@ -514,8 +514,8 @@ static void without_a_supervisor_connections_are_closed_whatever_is_to_come_late
     close(serving->control);
     serving->control = -1;
     assert_true(serving_join(serving));
-    assert_int_equal(client_read(running, reply, sizeof reply), 0);
-    assert_int_equal(client_read(waiting, reply, sizeof reply), 0);
+    assert_int_equal(caller_read(running, reply, sizeof reply), 0);
+    assert_int_equal(caller_read(waiting, reply, sizeof reply), 0);
     close(running);
     close(waiting);
     serving_free(serving);
@@ -588,7 +588,7 @@ static void end_cut(struct serving *serving, void *unused)
 /* A client whose request is held, with a stream begun and its head read. */
 static int begin_stream(struct serving *serving)
 {
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     send_text(fd, LATER);
     serving_await_held(serving, 1);
@@ -631,7 +631,7 @@ static void each_event_arrives_before_the_next_is_sent(void **state)
     assert_true(http_client_ends(&client_memory));
     close(fd);
     serving_await_slot(serving, 0, SLOT_FREE);
-    assert_int_equal(serving->page.running, 0);
+    assert_int_equal(serving->board.running, 0);
     assert_true(serving_stop(serving));
 }
 
@@ -649,13 +649,13 @@ static void a_stream_that_is_whole_ends_with_a_last_chunk_and_a_cut_one_does_not
         char reply[REPLY_SIZE];
         struct serving *serving = serving_make(4);
         serving_start(serving);
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         send_text(fd, LATER);
         serving_await_held(serving, 1);
         assert_true(stream_begin(serving));
         assert_true(stream_event(serving, "upstream", "[1]"));
         serving_do(serving, cut ? end_cut : end_complete, NULL);
-        size_t size = client_read(fd, reply, sizeof reply);
+        size_t size = caller_read(fd, reply, sizeof reply);
         assert_int_equal(size, sizeof expected - 1 - (cut ? 5 : 0));
         assert_memory_equal(reply, expected, size);
         close(fd);
@@ -669,13 +669,13 @@ static void a_client_of_http_1_0_gets_its_stream_to_the_end_of_the_connection(vo
     char reply[REPLY_SIZE];
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     send_text(fd, "POST /invoke HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 7\r\n\r\n\"later\"");
     serving_await_held(serving, 1);
     assert_true(stream_begin(serving));
     assert_true(stream_event(serving, "downstream", "[1]"));
     serving_do(serving, end_complete, NULL);
-    assert_int_not_equal(client_read(fd, reply, sizeof reply), (size_t)-1);
+    assert_int_not_equal(caller_read(fd, reply, sizeof reply), (size_t)-1);
     const char *body = strstr(reply, "\r\n\r\n");
     assert_non_null(body);
     assert_string_equal(body + 4, "event: downstream\ndata: [1]\n\n");
@@ -696,12 +696,12 @@ static void only_http_has_streams(void **state)
         char reply[REPLY_SIZE];
         struct serving *serving = serving_make(4);
         serving_start(serving);
-        int fd = client_connect(serving);
-        assert_true(client_send(fd, rows[i].bytes, rows[i].size));
+        int fd = caller_connect(serving);
+        assert_true(caller_send(fd, rows[i].bytes, rows[i].size));
         serving_await_held(serving, 1);
         assert_false(stream_begin(serving));
         serving_complete(serving, 0); /* but it may be answered */
-        size_t size = client_read(fd, reply, sizeof reply);
+        size_t size = caller_read(fd, reply, sizeof reply);
         assert_int_equal(size, sizeof OK("\"later\"") - 1 + (i == 0 ? 0 : 4));
         close(fd);
         assert_true(serving_stop(serving));
@@ -784,9 +784,9 @@ static void the_end_of_a_stream_waits_for_the_events_before_it(void **state)
         assert_int_not_equal(stream_filler(serving, EVENT), (size_t)-1);
     }
     serving_do(serving, end_complete, NULL);
-    assert_int_equal(serving->page.running, 0); /* the service is done with it */
+    assert_int_equal(serving->board.running, 0); /* the service is done with it */
     char reply[REPLY_SIZE];
-    assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+    assert_int_equal(caller_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
     uint32_t events;
     assert_int_equal(read_stream(&events), EVENT * EVENTS);
     assert_int_equal(events, EVENTS);
@@ -941,8 +941,8 @@ static void a_service_may_end_a_stream_from_within_resume(void **state)
             close(fd);
         }
         serving_await_slot(serving, 0, SLOT_FREE);
-        assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
-        assert_int_equal(serving->page.running, 0);
+        assert_int_equal(caller_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+        assert_int_equal(serving->board.running, 0);
         if (timed_out) {
             close(fd);
         }
@@ -960,7 +960,7 @@ static void a_stream_the_supervisor_has_cut_is_not_added_to(void **state)
     serving_start(serving);
     int fd = begin_stream(serving);
     assert_true(stream_event(serving, "downstream", "\"x\""));
-    assert_true(slot_move(&serving->page.slots[0], SLOT_STREAMING, SLOT_ANSWERED));
+    assert_true(slot_move(&serving->board.slots[0], SLOT_STREAMING, SLOT_ANSWERED));
     serving_do(serving, look_whether_gone, &gone);
     assert_true(gone);
     assert_false(stream_event(serving, "downstream", "\"x\""));
@@ -978,14 +978,14 @@ static void a_request_the_supervisor_has_answered_gets_no_stream(void **state)
     char reply[REPLY_SIZE];
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     send_text(fd, LATER);
     serving_await_held(serving, 1);
     answer_instead(serving, 0, SLOT_RUNNING, "instead");
     assert_false(stream_begin(serving));
     assert_false(stream_event(serving, "downstream", "[1]"));
     serving_do(serving, end_cut, NULL);
-    assert_int_equal(client_read(fd, reply, sizeof reply), 7);
+    assert_int_equal(caller_read(fd, reply, sizeof reply), 7);
     close(fd);
     serving_await_slot(serving, 0, SLOT_FREE);
     assert_true(serving_stop(serving));
@@ -1042,7 +1042,7 @@ static int begin_flush(struct serving *serving)
     interrupted = false;
     serving->hook = flush_each;
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     send_text(fd, HOOK);
     assert_true(http_client_read(&client_memory, false, &response_memory));
@@ -1062,7 +1062,7 @@ static void a_function_waits_until_its_events_are_out(void **state)
     assert_int_equal(events, FLUSH_EVENTS);
     assert_true(http_client_ends(&client_memory));
     close(fd);
-    assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+    assert_int_equal(caller_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
     assert_false(flush_failed);
     assert_int_equal(serving->resumed, 0);
     assert_true(serving_stop(serving));
@@ -1087,7 +1087,7 @@ static void a_function_whose_client_goes_or_does_not_read_is_told(void **state)
             assert_int_equal(read_stream(&events), (size_t)-1);
             close(fd);
         }
-        assert_int_equal(client_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
+        assert_int_equal(caller_exchange(serving, "[1]", false, reply, sizeof reply), strlen(OK("[1]")));
         assert_true(serving_stop(serving));
     }
     (void)capture_end();

@@ -3,8 +3,8 @@
 #include "descriptors.h"
 #include "http_client.h"
 #include "malformed.h"
-#include "parking.h"
 #include "serving.h"
+#include "storing.h"
 
 #include "base/clock.h"
 #include "server/conn.h"
@@ -236,7 +236,7 @@ static void check_connection(const struct http_row *row, const char *how, int fd
         return;
     }
     static const char again[] = WITH(5, "\"end\"");
-    if (client->size > 0 || !client_send(fd, again, sizeof again - 1) ||
+    if (client->size > 0 || !caller_send(fd, again, sizeof again - 1) ||
         !http_client_read(client, false, &response_memory) || strcmp(response_memory.body, OK("\"end\"")) != 0) {
         fail_msg("%s, %s: the connection takes no further request", row->name, how);
     }
@@ -248,13 +248,13 @@ static void send_row(int fd, const struct http_row *row, enum way way, size_t cu
 {
     size_t size = strlen(row->sent);
     if (way == BYTEWISE) {
-        (void)client_send_bytewise(fd, row->sent, size);
+        (void)caller_send_bytewise(fd, row->sent, size);
     } else if (way == IN_TWO) {
-        (void)client_send(fd, row->sent, cut);
+        (void)caller_send(fd, row->sent, cut);
         usleep(200);
-        (void)client_send(fd, row->sent + cut, size - cut);
+        (void)caller_send(fd, row->sent + cut, size - cut);
     } else {
-        (void)client_send(fd, row->sent, size);
+        (void)caller_send(fd, row->sent, size);
     }
 }
 
@@ -262,7 +262,7 @@ static void run_row(struct serving *serving, const struct http_row *row, enum wa
 {
     char how[32];
     uint32_t before = serving->answers;
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     (void)snprintf(how, sizeof how, way == WHOLE ? "whole" : way == BYTEWISE ? "byte by byte" : "cut at %zu", cut);
     http_client_begin(&client_memory, fd);
     send_row(fd, row, way, cut);
@@ -329,22 +329,22 @@ static void malformed_requests_are_refused_and_the_service_never_called(void **s
     for (size_t i = 0; i < malformed_count; i++) {
         const struct malformed *row = &malformed_rows[i];
         for (int bytewise = 0; bytewise < 2; bytewise++) {
-            int fd = client_connect(serving);
+            int fd = caller_connect(serving);
             http_client_begin(&client_memory, fd);
             if (bytewise == 0) {
-                (void)client_send(fd, row->bytes, row->size);
+                (void)caller_send(fd, row->bytes, row->size);
             } else {
                 size_t head = row->size < 500 ? row->size : 500; /* of long ones the rest at once */
-                (void)(client_send_bytewise(fd, row->bytes, head) &&
-                       client_send(fd, row->bytes + head, row->size - head));
+                (void)(caller_send_bytewise(fd, row->bytes, head) &&
+                       caller_send(fd, row->bytes + head, row->size - head));
             }
             check_refusal(row, bytewise == 0 ? "whole" : "byte by byte");
             close(fd);
         }
     }
     assert_int_equal(serving->answers, 0);
-    assert_int_equal(serving->page.requests, 0);
-    assert_int_equal(serving->page.refused, 2 * malformed_count);
+    assert_int_equal(serving->board.requests, 0);
+    assert_int_equal(serving->board.refused, 2 * malformed_count);
     assert_true(serving_stop(serving));
     (void)capture_end();
 }
@@ -395,7 +395,7 @@ static void more_requests_at_once_than_any_buffer_holds_are_answered_in_order(vo
     }
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     send_and_read(fd, bytes, (size_t)COUNT * EACH, is_echo_of_number, COUNT);
     close(fd);
@@ -450,7 +450,7 @@ static void bodies_up_to_the_limit_arrive_with_a_length_and_in_chunks(void **sta
     assert_non_null(bytes);
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving); /* one connection for all: what is left of one request is not taken for another */
+    int fd = caller_connect(serving); /* one connection for all: what is left of one request is not taken for another */
     http_client_begin(&client_memory, fd);
     for (large_at = 0; large_at < sizeof large_sizes / sizeof large_sizes[0]; large_at++) {
         size_t size = large_sizes[large_at];
@@ -473,15 +473,15 @@ static void chunks_may_be_cut_anywhere(void **state)
     static const char sent[] = CHUNKED("3;e=\"1\"\r\n[1,\r\n0a\r\n\"abcdefgh\"\r\n1\r\n]\r\n0\r\nX-A: b\r\n\r\n");
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     for (size_t first = 1; first + 1 < sizeof sent - 1; first++) {
         for (size_t second = first + 1; second < sizeof sent - 1; second += 31) {
-            assert_true(client_send(fd, sent, first));
+            assert_true(caller_send(fd, sent, first));
             sched_yield();
-            assert_true(client_send(fd, sent + first, second - first));
+            assert_true(caller_send(fd, sent + first, second - first));
             sched_yield();
-            assert_true(client_send(fd, sent + second, sizeof sent - 1 - second));
+            assert_true(caller_send(fd, sent + second, sizeof sent - 1 - second));
             assert_true(http_client_read(&client_memory, false, &response_memory));
             assert_string_equal(response_memory.body, OK("[1,\"abcdefgh\"]"));
         }
@@ -503,10 +503,10 @@ static void a_body_over_the_limit_is_refused_also_to_who_still_writes(void **sta
     for (int chunked = 0; chunked < 2; chunked++) {
         char head[128];
         int size = snprintf(head, sizeof head, chunked ? CHUNKED("%x\r\n") : POST "Content-Length: %d\r\n\r\n", SIZE);
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
-        (void)client_send(fd, head, (size_t)size);
-        (void)client_send(fd, body, SIZE);
+        (void)caller_send(fd, head, (size_t)size);
+        (void)caller_send(fd, body, SIZE);
         assert_true(http_client_read(&client_memory, false, &response_memory));
         assert_int_equal(response_memory.status, 413);
         assert_true(http_client_ends(&client_memory));
@@ -528,14 +528,14 @@ static void who_waits_for_100_continue_is_told_to_go_on_before_the_body(void **s
     static const char *const bodies[] = {"[1]", "3\r\n[1]\r\n0\r\n\r\n"};
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     for (int i = 0; i < 4; i++) {
-        assert_true(client_send(fd, heads[i % 2], strlen(heads[i % 2])));
+        assert_true(caller_send(fd, heads[i % 2], strlen(heads[i % 2])));
         assert_true(http_client_read(&client_memory, false, &response_memory));
         assert_int_equal(response_memory.status, 100);
         assert_int_equal(serving->answers, i);
-        assert_true(client_send(fd, bodies[i % 2], strlen(bodies[i % 2])));
+        assert_true(caller_send(fd, bodies[i % 2], strlen(bodies[i % 2])));
         assert_true(http_client_read(&client_memory, false, &response_memory));
         assert_int_equal(response_memory.status, 200);
         assert_string_equal(response_memory.body, OK("[1]"));
@@ -560,9 +560,9 @@ static void who_may_not_send_its_body_is_not_told_to_go_on(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
-        assert_true(client_send(fd, rows[i].sent, strlen(rows[i].sent)));
+        assert_true(caller_send(fd, rows[i].sent, strlen(rows[i].sent)));
         assert_true(http_client_read(&client_memory, false, &response_memory));
         assert_int_equal(response_memory.status, rows[i].status);
         assert_true(http_client_ends(&client_memory));
@@ -576,7 +576,7 @@ static void who_may_not_send_its_body_is_not_told_to_go_on(void **state)
 
 static void exchange_on(int fd, const char *sent, unsigned status)
 {
-    assert_true(client_send(fd, sent, strlen(sent)));
+    assert_true(caller_send(fd, sent, strlen(sent)));
     assert_true(http_client_read(&client_memory, false, &response_memory));
     assert_int_equal(response_memory.status, status);
 }
@@ -588,7 +588,7 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
     struct serving *serving = serving_make(4);
     serving->config.read_timeout = 100 * CLOCK_MS;
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     exchange_on(fd, WITH(3, "[1]"), 200);
     assert_true(http_client_ends(&client_memory));
@@ -603,11 +603,11 @@ static void a_further_request_has_its_whole_time_however_long_the_connection_was
     struct serving *serving = serving_make(4);
     serving->config.read_timeout = 2 * CLOCK_SECOND;
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     exchange_on(fd, WITH(3, "[1]"), 200);
     usleep(1300000);
-    assert_true(client_send(fd, POST, sizeof POST - 1));
+    assert_true(caller_send(fd, POST, sizeof POST - 1));
     usleep(1000000);
     exchange_on(fd, "Content-Length: 3\r\n\r\n[2]", 200);
     close(fd);
@@ -624,9 +624,9 @@ static void who_is_late_with_a_request_is_told_and_sent_away(void **state)
     serving->config.read_timeout = 100 * CLOCK_MS;
     serving_start(serving);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
-        assert_true(client_send(fd, rows[i], strlen(rows[i])));
+        assert_true(caller_send(fd, rows[i], strlen(rows[i])));
         if (i == 4) {
             assert_true(http_client_read(&client_memory, false, &response_memory));
             assert_int_equal(response_memory.status, 200);
@@ -649,9 +649,9 @@ static void a_half_close_behind_a_request_does_not_cost_its_reply(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
-        assert_true(client_send(fd, rows[i], strlen(rows[i])));
+        assert_true(caller_send(fd, rows[i], strlen(rows[i])));
         shutdown(fd, SHUT_WR);
         for (size_t j = 0; j < (i == 2 ? 2 : 1); j++) {
             assert_true(http_client_read(&client_memory, false, &response_memory));
@@ -672,9 +672,9 @@ static void a_request_that_is_cut_by_a_half_close_is_refused(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
-        assert_true(client_send(fd, rows[i], strlen(rows[i])));
+        assert_true(caller_send(fd, rows[i], strlen(rows[i])));
         shutdown(fd, SHUT_WR);
         assert_true(http_client_read(&client_memory, false, &response_memory));
         assert_int_equal(response_memory.status, 400);
@@ -697,13 +697,13 @@ static void a_client_may_go_at_any_time(void **state)
     unsigned gone = 0; /* with part of a request sent */
     for (size_t cut = first; cut <= sizeof sent - 1;
          cut += 3, gone++) { /* fewer than the log takes of one kind at once */
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
-        assert_true(client_send(fd, sent, cut));
+        assert_true(caller_send(fd, sent, cut));
         assert_true(http_client_read(&client_memory, false, &response_memory));
         close(fd);
     }
-    int other = client_connect(serving);
+    int other = caller_connect(serving);
     http_client_begin(&client_memory, other);
     exchange_on(other, WITH(3, "[2]"), 200);
     close(other);
@@ -718,10 +718,10 @@ static void a_slow_reader_of_a_large_reply_keeps_its_connection(void **state)
     (void)state;
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
-    assert_true(client_send(fd, WITH(13, "\"big 2000000\""), sizeof WITH(13, "\"big 2000000\"") - 1));
-    assert_true(client_send(fd, WITH(3, "[1]"), sizeof WITH(3, "[1]") - 1)); /* waits for its turn */
+    assert_true(caller_send(fd, WITH(13, "\"big 2000000\""), sizeof WITH(13, "\"big 2000000\"") - 1));
+    assert_true(caller_send(fd, WITH(3, "[1]"), sizeof WITH(3, "[1]") - 1)); /* waits for its turn */
     usleep(20000);
     assert_true(http_client_read(&client_memory, false, &response_memory));
     assert_int_equal(response_memory.body_size, 2000000);
@@ -739,8 +739,8 @@ static void who_does_not_read_its_response_is_closed_at_the_deadline(void **stat
     struct serving *serving = serving_make(4);
     serving->config.write_timeout = 100 * CLOCK_MS;
     serving_start(serving);
-    int fd = client_connect(serving);
-    assert_true(client_send(fd, sent, sizeof sent - 1));
+    int fd = caller_connect(serving);
+    assert_true(caller_send(fd, sent, sizeof sent - 1));
     struct pollfd look = {.fd = fd};
     assert_int_equal(poll(&look, 1, 5000), 1);
     assert_true(look.revents & POLLHUP);
@@ -759,15 +759,15 @@ static void a_drain_closes_who_is_idle_and_answers_who_is_not(void **state)
     serving->config.concurrency = 2;
     serving->config.alone = true; /* alone: health is asked of it while the function runs */
     serving_start(serving);
-    int idle = client_connect(serving);
+    int idle = caller_connect(serving);
     http_client_begin(&client_memory, idle);
     exchange_on(idle, WITH(3, "[1]"), 200);
-    int running = client_connect(serving);
-    assert_true(client_send(running, WITH(7, "\"later\""), sizeof WITH(7, "\"later\"") - 1));
+    int running = caller_connect(serving);
+    assert_true(caller_send(running, WITH(7, "\"later\""), sizeof WITH(7, "\"later\"") - 1));
     serving_await_held(serving, 1);
     (void)control_send(serving->control, CONTROL_DRAIN, NULL, 0);
     assert_true(http_client_ends(&client_memory)); /* the drain has begun */
-    int asking = client_connect(serving);
+    int asking = caller_connect(serving);
     http_client_begin(&client_memory, asking);
     exchange_on(asking, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 503);
     assert_true(response_memory.close);
@@ -794,7 +794,7 @@ struct parting {
 static void send_and_part(struct serving *serving, void *argument)
 {
     struct parting *parting = argument;
-    assert_true(client_send(parting->client, parting->sent, strlen(parting->sent)));
+    assert_true(caller_send(parting->client, parting->sent, strlen(parting->sent)));
     uint32_t answers = serving->answers;
     conn_part(serving->held[serving->held_count - 1].conn);
     parting->was_run = serving->answers > answers;
@@ -811,9 +811,9 @@ static void an_idle_connection_that_ends_answers_what_has_just_come(void **state
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (uint32_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
-        assert_true(client_send(fd, WITH(7, "\"later\""), sizeof WITH(7, "\"later\"") - 1));
+        assert_true(caller_send(fd, WITH(7, "\"later\""), sizeof WITH(7, "\"later\"") - 1));
         serving_await_held(serving, i + 1);
         serving_complete(serving, i);
         assert_true(http_client_read(&client_memory, false, &response_memory));
@@ -840,7 +840,7 @@ static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(
     (void)state;
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     exchange_on(fd, WITH(3, "[1]"), 200);
     serving_await_slot(serving, 0, SLOT_WAITING);
@@ -848,9 +848,9 @@ static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(
     assert_true(serving_join(serving));
     struct pollfd look = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&look, 1, 0), 0); /* not closed */
-    int next = take_one(serving->park.receive[0]);
+    int next = take_one(serving->fdstore.receive[0]);
     assert_true(next >= 0);
-    assert_true(client_send(fd, "hello", 5));
+    assert_true(caller_send(fd, "hello", 5));
     char got[8] = "";
     assert_int_equal(recv(next, got, sizeof got, 0), 5);
     close(next);
@@ -862,9 +862,9 @@ static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(
 static int take_back(struct serving *serving, uint32_t slot)
 {
     serving_await_slot(serving, slot, SLOT_WAITING);
-    int taken = park_peek(serving->park.receive[slot], slot);
+    int taken = fdstore_peek(serving->fdstore.receive[slot], slot);
     assert_true(taken >= 0);
-    assert_true(slot_move(&serving->page.slots[slot], SLOT_WAITING, SLOT_TAKEN));
+    assert_true(slot_move(&serving->board.slots[slot], SLOT_WAITING, SLOT_TAKEN));
     return taken;
 }
 
@@ -876,17 +876,17 @@ static void a_connection_that_was_taken_back_is_left_alone(void **state)
         char got[256];
         struct serving *serving = serving_make(4);
         serving_start(serving);
-        int fd = client_connect(serving);
+        int fd = caller_connect(serving);
         http_client_begin(&client_memory, fd);
         if (before == 1) {
             exchange_on(fd, WITH(3, "[1]"), 200);
         }
         int taken = take_back(serving, 0);
-        assert_true(client_send(fd, sent, sizeof sent - 1));
+        assert_true(caller_send(fd, sent, sizeof sent - 1));
         serving_await_slot(serving, 0, SLOT_FREE); /* the worker has let go */
         assert_int_equal(recv(taken, got, sizeof got, MSG_DONTWAIT), sizeof sent - 1);
         assert_memory_equal(got, sent, sizeof sent - 1);
-        assert_true(client_send(taken, "HTTP/1.1 204 No Content\r\n\r\n", 27));
+        assert_true(caller_send(taken, "HTTP/1.1 204 No Content\r\n\r\n", 27));
         assert_true(http_client_read(&client_memory, false, &response_memory));
         assert_int_equal(response_memory.status, 204);
         assert_int_equal(serving->answers, before);
@@ -901,17 +901,17 @@ static void slots_follow_a_connection_from_request_to_request(void **state)
     (void)state;
     struct serving *serving = serving_make(1);
     serving_start(serving);
-    int fd = client_connect(serving);
+    int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
     for (uint32_t i = 0; i < 3; i++) {
         serving_await_slot(serving, 0, SLOT_WAITING);
-        assert_true(client_send(fd, POST, sizeof POST - 1));
+        assert_true(caller_send(fd, POST, sizeof POST - 1));
         serving_await_slot(serving, 0, SLOT_READING);
-        assert_true(client_send(fd, "Content-Length: 7\r\n\r\n\"later\"", 28));
+        assert_true(caller_send(fd, "Content-Length: 7\r\n\r\n\"later\"", 28));
         serving_await_held(serving, i + 1);
-        assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_RUNNING);
-        assert_int_equal(serving->page.slots[0].sequence, i + 1);
-        assert_int_equal(serving->page.slots[0].protocol, PROTOCOL_HTTP);
+        assert_int_equal(slot_state(&serving->board.slots[0]), SLOT_RUNNING);
+        assert_int_equal(serving->board.slots[0].sequence, i + 1);
+        assert_int_equal(serving->board.slots[0].protocol, PROTOCOL_HTTP);
         serving_complete(serving, i);
         assert_true(http_client_read(&client_memory, false, &response_memory));
         assert_string_equal(response_memory.body, OK("\"later\""));

@@ -1,4 +1,4 @@
-/* outlet: a reply goes out, and whoever looks at the page afterwards knows whether it did. */
+/* outlet: a reply goes out, and whoever looks at the scoreboard afterwards knows whether it did. */
 #include "descriptors.h"
 
 #include "server/outlet.h"
@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-static struct status_page *page;
+static struct scoreboard *board;
 static int ends[2];
 
 static int setup(void **state)
@@ -24,11 +24,11 @@ static int setup(void **state)
     if (descriptors_note(state) != 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
         return -1;
     }
-    page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) {
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED) {
         return -1;
     }
-    status_reset(page);
+    scoreboard_reset(board);
     return 0;
 }
 
@@ -36,11 +36,11 @@ static int teardown(void **state)
 {
     close(ends[0]);
     close(ends[1]);
-    (void)munmap(page, sizeof *page);
+    (void)munmap(board, sizeof *board);
     return descriptors_check(state);
 }
 
-static ssize_t send_text(struct status_page *where, uint32_t slot, char *text)
+static ssize_t send_text(struct scoreboard *where, uint32_t slot, char *text)
 {
     struct iovec parts[2] = {{text, strlen(text) / 2}, {text + strlen(text) / 2, strlen(text) - strlen(text) / 2}};
     return outlet_send(where, slot, THEN_UNREAD, ends[0], parts, 2);
@@ -48,7 +48,7 @@ static ssize_t send_text(struct status_page *where, uint32_t slot, char *text)
 
 static void check_progress(uint32_t slot, uint32_t left, enum slot_then then)
 {
-    struct outlet_progress found = outlet_progress(page, slot);
+    struct outlet_progress found = outlet_progress(board, slot);
     assert_int_equal(found.left, left);
     if (left == 0) {
         assert_int_equal(found.then, then);
@@ -60,17 +60,17 @@ static void both_parts_arrive_and_the_slot_says_so(void **state)
     (void)state;
     char text[] = "a reply";
     char got[16];
-    page->slots[3].state = (5 << SLOT_STATE_BITS) + SLOT_REPLYING;
-    outlet_begin(&page->slots[3]);
+    board->slots[3].state = (5 << SLOT_STATE_BITS) + SLOT_REPLYING;
+    outlet_begin(&board->slots[3]);
     check_progress(3, LEFT_ALL, THEN_CLOSED);
-    assert_int_equal(send_text(page, 3, text), strlen(text));
+    assert_int_equal(send_text(board, 3, text), strlen(text));
     assert_int_equal(recv(ends[1], got, sizeof got, 0), strlen(text));
     assert_memory_equal(got, text, strlen(text));
-    assert_int_equal(page->slots[3].state, (5 << SLOT_STATE_BITS) + SLOT_REPLYING);
-    assert_int_equal(page->outlet.slot, OUTLET_NO_SLOT);
+    assert_int_equal(board->slots[3].state, (5 << SLOT_STATE_BITS) + SLOT_REPLYING);
+    assert_int_equal(board->outlet.slot, OUTLET_NO_SLOT);
     check_progress(3, 0, THEN_UNREAD);
     check_progress(4, LEFT_ALL, THEN_CLOSED);
-    outlet_begin(&page->slots[3]);
+    outlet_begin(&board->slots[3]);
     check_progress(3, LEFT_ALL, THEN_CLOSED);
 }
 
@@ -79,8 +79,8 @@ static void without_a_page_or_a_slot_it_sends_all_the_same(void **state)
     (void)state;
     char text[] = "a reply";
     assert_int_equal(send_text(NULL, 3, text), strlen(text));
-    assert_int_equal(send_text(page, OUTLET_NO_SLOT, text), strlen(text));
-    assert_int_equal(page->outlet.slot, OUTLET_NO_SLOT);
+    assert_int_equal(send_text(board, OUTLET_NO_SLOT, text), strlen(text));
+    assert_int_equal(board->outlet.slot, OUTLET_NO_SLOT);
 }
 
 static void a_failure_is_told_and_nothing_is_out(void **state)
@@ -88,7 +88,7 @@ static void a_failure_is_told_and_nothing_is_out(void **state)
     (void)state;
     char text[] = "a reply";
     close(ends[1]);
-    assert_int_equal(send_text(page, 3, text), -1);
+    assert_int_equal(send_text(board, 3, text), -1);
     assert_int_equal(errno, EPIPE); /* and no SIGPIPE */
     check_progress(3, LEFT_ALL, THEN_CLOSED);
     ends[1] = -1;
@@ -99,14 +99,14 @@ static void what_does_not_fit_is_not_waited_for(void **state)
     (void)state;
     static char text[1 << 22];
     memset(text, 'x', sizeof text - 1);
-    ssize_t first = send_text(page, 3, text);
+    ssize_t first = send_text(board, 3, text);
     assert_true(first > 0 && first < (ssize_t)sizeof text);
     check_progress(3, (uint32_t)(sizeof text - 1) - (uint32_t)first, THEN_UNREAD);
-    while ((first = send_text(page, 3, text)) > 0) {
+    while ((first = send_text(board, 3, text)) > 0) {
         check_progress(3, (uint32_t)(sizeof text - 1) - (uint32_t)first, THEN_UNREAD);
     }
     assert_int_equal(errno, EAGAIN);
-    assert_in_range(outlet_progress(page, 3).left, 1, sizeof text - 1); /* as of the last send that took something */
+    assert_in_range(outlet_progress(board, 3).left, 1, sizeof text - 1); /* as of the last send that took something */
 }
 
 /* A call of which the worker saw no more than the kernel's count. */
@@ -128,13 +128,13 @@ static void what_the_kernel_has_counted_is_believed_as_far_as_it_can_be(void **s
         {"more than was given", 2, 6, 3},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        page->slots[2].left = 3;
-        page->outlet.slot = rows[i].slot;
-        page->outlet.left = 5;
-        page->outlet.then = THEN_TAKEN;
-        page->outlet.message.msg_len = rows[i].sent;
-        if (outlet_progress(page, 2).left != rows[i].left) {
-            fail_msg("%s: %u", rows[i].name, outlet_progress(page, 2).left);
+        board->slots[2].left = 3;
+        board->outlet.slot = rows[i].slot;
+        board->outlet.left = 5;
+        board->outlet.then = THEN_TAKEN;
+        board->outlet.message.msg_len = rows[i].sent;
+        if (outlet_progress(board, 2).left != rows[i].left) {
+            fail_msg("%s: %u", rows[i].name, outlet_progress(board, 2).left);
         }
     }
 }
@@ -145,17 +145,17 @@ enum { PIECES = 40, PIECE = 10, LAST = 1 << 20 };
 static void send_pieces(int fd)
 {
     static char text[LAST];
-    outlet_begin(&page->slots[0]);
-    page->requests = 1;
+    outlet_begin(&board->slots[0]);
+    board->requests = 1;
     for (int i = 0; i < PIECES; i++) {
         struct iovec part = {text, PIECE};
-        (void)outlet_send(page, 0, i % 2 == 0 ? THEN_EVENT : THEN_DONE, fd, &part, 1);
+        (void)outlet_send(board, 0, i % 2 == 0 ? THEN_EVENT : THEN_DONE, fd, &part, 1);
     }
     struct iovec part = {text, LAST};
-    (void)outlet_send(page, 0, THEN_CLOSED, fd, &part, 1);
+    (void)outlet_send(board, 0, THEN_CLOSED, fd, &part, 1);
 }
 
-/* Killed at any moment, what the page says agrees to the byte with what the other side has. */
+/* Killed at any moment, what the scoreboard says agrees to the byte with what the other side has. */
 static void the_page_of_a_killed_process_is_right(void **state)
 {
     (void)state;
@@ -164,13 +164,13 @@ static void the_page_of_a_killed_process_is_right(void **state)
     for (int round = 0; round < 300; round++) {
         int pair[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-        status_reset(page);
+        scoreboard_reset(board);
         pid_t child = fork();
         if (child == 0) {
             send_pieces(pair[0]);
             _exit(0);
         }
-        while (page->requests == 0) {
+        while (board->requests == 0) {
         }
         for (volatile int i = 0; i < round * 80; i++) {
         }

@@ -49,7 +49,7 @@ static int end(void **state)
 #define PEER_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
 /* A connection made by `uid`. */
-static int dial_as(uid_t uid)
+static int client_as(uid_t uid)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -65,7 +65,7 @@ static int dial_as(uid_t uid)
 /* Whether a connection made by `uid` comes out of the listener, and if not, that it was closed. */
 static bool is_let_in(uid_t uid, const struct option_uids *allowed)
 {
-    int client = dial_as(uid);
+    int client = client_as(uid);
     listener.allowed_uids = allowed;
     int accepted = listener_accept(&listener);
     char byte;
@@ -143,9 +143,9 @@ static void those_who_are_refused_do_not_hide_who_waits_behind_them(void **state
     struct option_uids allowed = {.count = 1, .uids = {7}};
     int clients[REFUSED + 1];
     for (int i = 0; i < REFUSED; i++) {
-        clients[i] = dial_as(STRANGER);
+        clients[i] = client_as(STRANGER);
     }
-    clients[REFUSED] = dial_as(geteuid());
+    clients[REFUSED] = client_as(geteuid());
     listener.allowed_uids = &allowed;
     capture_begin();
     int accepted = listener_accept(&listener);

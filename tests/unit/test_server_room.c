@@ -2,8 +2,8 @@
 #include "capture.h"
 #include "descriptors.h"
 #include "json_check.h"
-#include "parking.h"
 #include "serving.h"
+#include "storing.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -32,7 +32,7 @@ static const char health[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 static void assert_answered(int client, const char *expected)
 {
     char reply[REPLY_SIZE];
-    size_t size = client_read(client, reply, sizeof reply);
+    size_t size = caller_read(client, reply, sizeof reply);
     if (size != strlen(expected) || memcmp(reply, expected, size) != 0) {
         fail_msg("%s, not %s", reply, expected);
     }
@@ -43,7 +43,7 @@ static void assert_answered(int client, const char *expected)
 static void assert_sent_away(int client)
 {
     char reply[REPLY_SIZE];
-    size_t size = client_read(client, reply, sizeof reply);
+    size_t size = caller_read(client, reply, sizeof reply);
     assert_true(size != (size_t)-1 && json_check(reply, size));
     assert_non_null(strstr(reply, "\"connection_error\""));
     assert_non_null(strstr(reply, "gives way"));
@@ -64,7 +64,7 @@ static void assert_closed(int client)
 static void ask_health(int client)
 {
     char reply[REPLY_SIZE] = "";
-    assert_true(client_send(client, health, sizeof health - 1));
+    assert_true(caller_send(client, health, sizeof health - 1));
     for (size_t size = 0; strstr(reply, "\"ready\"}") == NULL;) {
         ssize_t got = recv(client, reply + size, sizeof reply - 1 - size, 0);
         assert_true(got > 0);
@@ -92,7 +92,7 @@ static void look_inside(struct serving *serving, void *argument)
         newest = conn->deadline > newest ? conn->deadline : newest;
     }
     if (view->client >= 0) {
-        assert_true(client_send(view->client, view->bytes, strlen(view->bytes)));
+        assert_true(caller_send(view->client, view->bytes, strlen(view->bytes)));
     }
     view->found = room_find(host, newest - host->read_timeout + view->after);
 }
@@ -116,8 +116,8 @@ static struct serving *serve_held(int *client)
     struct serving *serving = serving_make(16);
     serving->config.concurrency = 4;
     serving_start(serving);
-    *client = client_connect(serving);
-    assert_true(client_send(*client, "\"later\"", 7));
+    *client = caller_connect(serving);
+    assert_true(caller_send(*client, "\"later\"", 7));
     serving_await_held(serving, 1);
     return serving;
 }
@@ -135,15 +135,15 @@ static void nobody_gives_way_who_has_a_request_or_has_just_come(void **state)
     int held;
     struct serving *serving = serve_held(&held);
     assert_null(who_gives_way(serving, 100 * CLOCK_SECOND, -1, ""));
-    int silent = client_connect(serving);
+    int silent = caller_connect(serving);
     serving_await_slot(serving, 1, SLOT_WAITING);
     assert_null(who_gives_way(serving, 240 * CLOCK_MS, -1, ""));
     assert_non_null(who_gives_way(serving, 250 * CLOCK_MS, -1, ""));
-    assert_true(client_send(silent, "[1", 2));
+    assert_true(caller_send(silent, "[1", 2));
     serving_await_slot(serving, 1, SLOT_READING);
     assert_null(who_gives_way(serving, 990 * CLOCK_MS, -1, ""));
     assert_non_null(who_gives_way(serving, 1000 * CLOCK_MS, -1, ""));
-    assert_true(client_send(silent, "]", 1));
+    assert_true(caller_send(silent, "]", 1));
     assert_answered(silent, OK("[1]"));
     finish_held(serving, held);
 }
@@ -157,12 +157,12 @@ static void the_idle_go_first_then_the_silent_then_the_slow_each_the_oldest(void
     struct serving *serving = serve_held(&held);
     for (uint32_t i = 0; i < 2; i++) {
         for (uint32_t class = 0; class < 3; class ++) {
-            clients[i][class] = client_connect(serving);
+            clients[i][class] = caller_connect(serving);
             serving_await_slot(serving, 1 + 3 * i + class, SLOT_WAITING);
         }
     }
     for (uint32_t i = 0; i < 2; i++) {
-        assert_true(client_send(clients[i][0], "[1", 2));
+        assert_true(caller_send(clients[i][0], "[1", 2));
         ask_health(clients[i][2]);
         serving_await_slot(serving, 1 + 3 * i, SLOT_READING);
     }
@@ -190,22 +190,22 @@ static void who_has_sent_what_nobody_has_read_does_not_give_way(void **state)
     (void)state;
     int held;
     struct serving *serving = serve_held(&held);
-    int idle = client_connect(serving);
+    int idle = caller_connect(serving);
     ask_health(idle);
     assert_null(who_gives_way(serving, 5 * CLOCK_SECOND, idle, health));
     close(idle);
     serving_await_slot(serving, 1, SLOT_FREE);
-    int silent = client_connect(serving);
+    int silent = caller_connect(serving);
     serving_await_slot(serving, 1, SLOT_WAITING);
     assert_null(who_gives_way(serving, 5 * CLOCK_SECOND, silent, "[1]"));
     assert_answered(silent, OK("[1]"));
     serving_await_slot(serving, 1, SLOT_FREE);
-    int slow = client_connect(serving);
-    assert_true(client_send(slow, "[1", 2));
+    int slow = caller_connect(serving);
+    assert_true(caller_send(slow, "[1", 2));
     serving_await_slot(serving, 1, SLOT_READING);
     assert_null(who_gives_way(serving, 1990 * CLOCK_MS, slow, ",2"));
     assert_non_null(who_gives_way(serving, 2000 * CLOCK_MS, slow, ",3")); /* a byte now and then keeps no place */
-    assert_true(client_send(slow, "]", 1));
+    assert_true(caller_send(slow, "]", 1));
     assert_answered(slow, OK("[1,2,3]"));
     finish_held(serving, held);
 }
@@ -228,10 +228,10 @@ static void hear(const struct serving *serving, enum control_type type)
 
 static void await_full(const struct serving *serving, enum fullness wanted)
 {
-    for (int i = 0; i < 5000 && atomic_load(&serving->page.full) != (uint32_t)wanted; i++) {
+    for (int i = 0; i < 5000 && atomic_load(&serving->board.full) != (uint32_t)wanted; i++) {
         usleep(1000);
     }
-    assert_int_equal(atomic_load(&serving->page.full), wanted);
+    assert_int_equal(atomic_load(&serving->board.full), wanted);
 }
 
 static void without_descriptors_the_idle_give_way_at_once(void **state)
@@ -239,22 +239,22 @@ static void without_descriptors_the_idle_give_way_at_once(void **state)
     (void)state;
     enum { NEW = 2 };
     struct serving *serving = serving_make(16);
-    int fresh[NEW] = {client_make(), client_make()};
-    int idle[NEW] = {client_connect(serving), client_connect(serving)};
+    int fresh[NEW] = {caller_make(), caller_make()};
+    int idle[NEW] = {caller_connect(serving), caller_connect(serving)};
     serving_start(serving);
     for (int i = 0; i < NEW; i++) {
         ask_health(idle[i]);
     }
     descriptors_limit(0);
     for (int i = 0; i < NEW; i++) {
-        client_dial(serving, fresh[i]);
-        assert_true(client_send(fresh[i], "[1", 2)); /* it keeps its descriptor */
+        caller_dial(serving, fresh[i]);
+        assert_true(caller_send(fresh[i], "[1", 2)); /* it keeps its descriptor */
         assert_closed(idle[i]);
     }
     descriptors_allow();
-    assert_int_equal(atomic_load(&serving->page.full), FULL_NOT);
+    assert_int_equal(atomic_load(&serving->board.full), FULL_NOT);
     for (int i = 0; i < NEW; i++) {
-        assert_true(client_send(fresh[i], "]", 1));
+        assert_true(caller_send(fresh[i], "]", 1));
         assert_answered(fresh[i], OK("[1]"));
         close(idle[i]);
     }
@@ -266,24 +266,24 @@ static void without_descriptors_the_slow_give_way_after_a_while_and_it_is_full_u
     (void)state;
     capture_begin();
     struct serving *serving = serving_make(16);
-    int fresh = client_make();
-    int slow = client_connect(serving);
+    int fresh = caller_make();
+    int slow = caller_connect(serving);
     serving_start(serving);
     uint64_t start = clock_now();
-    assert_true(client_send(slow, "[1", 2));
+    assert_true(caller_send(slow, "[1", 2));
     serving_await_slot(serving, 0, SLOT_READING);
     descriptors_limit(0);
-    client_dial(serving, fresh);
-    assert_true(client_send(fresh, "[2]", 3));
+    caller_dial(serving, fresh);
+    assert_true(caller_send(fresh, "[2]", 3));
     await_full(serving, FULL_FOR_NOW);
     hear(serving, CONTROL_WATCH);
     char reply[REPLY_SIZE];
-    assert_int_equal(client_read(fresh, reply, sizeof reply), strlen(OK("[2]")));
+    assert_int_equal(caller_read(fresh, reply, sizeof reply), strlen(OK("[2]")));
     descriptors_allow();
     close(fresh);
     assert_true(clock_now() - start >= 990 * CLOCK_MS);
     assert_sent_away(slow);
-    assert_int_equal(atomic_load(&serving->page.full), FULL_NOT);
+    assert_int_equal(atomic_load(&serving->board.full), FULL_NOT);
     assert_true(serving_stop(serving));
     (void)capture_end();
 }
@@ -294,15 +294,15 @@ static void nobody_gives_way_to_nobody(void **state)
     (void)state;
     struct serving *serving = serving_make(16);
     serving->config.alone = true; /* it looks at once how many wait */
-    int fresh = client_make();
-    int idle = client_connect(serving);
+    int fresh = caller_make();
+    int idle = caller_connect(serving);
     serving_start(serving);
     ask_health(idle);
     descriptors_limit(1);
-    client_dial(serving, fresh);
-    assert_true(client_send(fresh, "[2]", 3));
+    caller_dial(serving, fresh);
+    assert_true(caller_send(fresh, "[2]", 3));
     char reply[REPLY_SIZE];
-    assert_int_equal(client_read(fresh, reply, sizeof reply), strlen(OK("[2]")));
+    assert_int_equal(caller_read(fresh, reply, sizeof reply), strlen(OK("[2]")));
     ask_health(idle);
     descriptors_allow();
     close(fresh);
@@ -326,14 +326,14 @@ static void a_worker_whose_function_holds_the_descriptors_says_so(void **state)
     int fillers[256];
     capture_begin();
     struct serving *serving = serving_make(16);
-    int fresh = client_make();
+    int fresh = caller_make();
     descriptors_limit(100);
     serving_start(serving);
-    assert_int_equal(client_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
+    assert_int_equal(caller_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
     serving_await_slot(serving, 0, SLOT_FREE);
     int filled = fill(fillers, 256);
-    client_dial(serving, fresh);
-    assert_true(client_send(fresh, "[2]", 3));
+    caller_dial(serving, fresh);
+    assert_true(caller_send(fresh, "[2]", 3));
     await_full(serving, FULL_FOR_NOW);
     hear(serving, CONTROL_STARVED);
     await_full(serving, FULL_STARVED);
@@ -356,13 +356,13 @@ static void a_worker_whose_clients_hold_the_descriptors_does_not(void **state)
     struct serving *serving = serving_make(16);
     serving->config.concurrency = CLIENTS;
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = client_make();
+        clients[i] = caller_make();
     }
     descriptors_limit(CLIENTS + 1); /* epoll and eventfd take two */
     serving_start(serving);
     for (int i = 0; i < CLIENTS; i++) {
-        client_dial(serving, clients[i]);
-        assert_true(client_send(clients[i], "\"later\"", 7));
+        caller_dial(serving, clients[i]);
+        assert_true(caller_send(clients[i], "\"later\"", 7));
     }
     serving_await_held(serving, CLIENTS - 1);
     await_full(serving, FULL_FOR_NOW);
@@ -372,7 +372,7 @@ static void a_worker_whose_clients_hold_the_descriptors_does_not(void **state)
         int status = control_receive(serving->control, &message, fds);
         assert_true(status == -EAGAIN || message.type != CONTROL_STARVED);
     }
-    assert_int_equal(atomic_load(&serving->page.full), FULL_FOR_NOW);
+    assert_int_equal(atomic_load(&serving->board.full), FULL_FOR_NOW);
     for (uint32_t i = 0; i < CLIENTS; i++) {
         serving_await_held(serving, i + 1);
         serving_complete(serving, i);
@@ -392,16 +392,16 @@ static void who_cannot_be_moved_above_the_standard_descriptors_gets_one_reply(vo
     (void)state;
     struct serving *serving = serving_make(16);
     serving_start(serving);
-    assert_int_equal(client_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
+    assert_int_equal(caller_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
     serving_await_slot(serving, 0, SLOT_FREE);
-    int fresh = client_make();
+    int fresh = caller_make();
     int log = dup(STDERR_FILENO);
     descriptors_limit(0);
     close(STDERR_FILENO);
-    client_dial(serving, fresh);
-    assert_true(client_send(fresh, "[2]", 3));
+    caller_dial(serving, fresh);
+    assert_true(caller_send(fresh, "[2]", 3));
     char reply[REPLY_SIZE];
-    size_t size = client_read(fresh, reply, sizeof reply);
+    size_t size = caller_read(fresh, reply, sizeof reply);
     usleep(20000); /* for the line of the log, which goes nowhere */
     (void)dup2(log, STDERR_FILENO);
     descriptors_allow();

@@ -2,8 +2,8 @@
 #include "capture.h"
 #include "descriptors.h"
 #include "json_check.h"
-#include "parking.h"
 #include "serving.h"
+#include "storing.h"
 
 #include "base/clock.h"
 #include "base/exits.h"
@@ -32,7 +32,7 @@ enum { REPLY_SIZE = 4096 };
 static void assert_answered(int client, const char *expected)
 {
     char reply[REPLY_SIZE];
-    size_t size = client_read(client, reply, sizeof reply);
+    size_t size = caller_read(client, reply, sizeof reply);
     if (size != strlen(expected) || memcmp(reply, expected, size) != 0) {
         fail_msg("%s, not %s", reply, expected);
     }
@@ -79,8 +79,8 @@ static void who_is_queued_or_in_the_middle_is_answered_at_a_stop(void **state)
     int clients[CLIENTS];
     struct serving *serving = serving_make(4);
     for (int i = 0; i < CLIENTS; i++) { /* all before the server runs: they wait in the backlog */
-        clients[i] = client_connect(serving);
-        assert_true(client_send(clients[i], i % 2 == 0 ? "[1]" : "[1", i % 2 == 0 ? 3 : 2));
+        clients[i] = caller_connect(serving);
+        assert_true(caller_send(clients[i], i % 2 == 0 ? "[1]" : "[1", i % 2 == 0 ? 3 : 2));
     }
     assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0);
     serving_start(serving);
@@ -88,7 +88,7 @@ static void who_is_queued_or_in_the_middle_is_answered_at_a_stop(void **state)
         assert_answered(clients[i], OK("[1]"));
     }
     for (int i = 1; i < CLIENTS; i += 2) {
-        assert_true(client_send(clients[i], "]", 1));
+        assert_true(caller_send(clients[i], "]", 1));
         assert_answered(clients[i], OK("[1]"));
     }
     assert_true(serving_finish(serving));
@@ -101,12 +101,12 @@ static void who_has_said_nothing_is_sent_away_at_a_stop(void **state)
     capture_begin();
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int silent = client_connect(serving);
-    int late = client_connect(serving);
+    int silent = caller_connect(serving);
+    int late = caller_connect(serving);
     assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0);
-    assert_true(client_send(late, "[2]", 3)); /* who begins soon is still served */
+    assert_true(caller_send(late, "[2]", 3)); /* who begins soon is still served */
     assert_answered(late, OK("[2]"));
-    size_t size = client_read(silent, reply, sizeof reply);
+    size_t size = caller_read(silent, reply, sizeof reply);
     assert_true(size != (size_t)-1 && json_check(reply, size));
     assert_non_null(strstr(reply, "\"server_error\""));
     close(silent);
@@ -119,13 +119,13 @@ static void a_running_request_is_answered_at_a_stop(void **state)
     (void)state;
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "\"wait\"", 6));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "\"wait\"", 6));
     serving_await(serving);
     assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0);
     assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0); /* twice does no harm */
-    int queued = client_connect(serving);
-    assert_true(client_send(queued, "[3]", 3));
+    int queued = caller_connect(serving);
+    assert_true(caller_send(queued, "[3]", 3));
     serving_release(serving);
     assert_answered(client, OK("\"wait\""));
     assert_answered(queued, OK("[3]"));
@@ -141,14 +141,14 @@ static void who_is_queued_at_a_stop_is_answered_beyond_the_last_request_of_a_lif
     serving->config.max_requests = 3;
     serving->config.alone = true;
     serving_start(serving);
-    int first = client_connect(serving);
+    int first = caller_connect(serving);
     serving_await_slot(serving, 0, SLOT_WAITING);
-    assert_true(client_send(first, "\"wait\"", 6));
+    assert_true(caller_send(first, "\"wait\"", 6));
     serving_await(serving);
     assert_int_equal(control_send(serving->control, CONTROL_DRAIN, NULL, 0), 0); /* comes before those */
     for (int i = 0; i < QUEUED; i++) {
-        queued[i] = client_connect(serving);
-        assert_true(client_send(queued[i], "[3]", 3));
+        queued[i] = caller_connect(serving);
+        assert_true(caller_send(queued[i], "[3]", 3));
     }
     serving_release(serving);
     assert_answered(first, OK("\"wait\""));
@@ -163,8 +163,8 @@ static void without_a_supervisor_the_worker_ends(void **state)
     (void)state;
     struct serving *serving = serving_make(4);
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "[", 1));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "[", 1));
     fd_close(&serving->control);
     assert_true(serving_finish(serving));
     close(client);
@@ -181,10 +181,10 @@ static void a_connection_handed_over_is_served(void **state)
         int pair[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
         assert_int_equal(fcntl(pair[0], F_SETFL, 0), 0);
-        assert_true(!early || client_send(pair[0], "[4]", 3));
+        assert_true(!early || caller_send(pair[0], "[4]", 3));
         assert_int_equal(control_send(serving->queue, CONTROL_CONNECTION, &pair[1], 1), 0);
         close(pair[1]);
-        assert_true(early || client_send(pair[0], "[4]", 3));
+        assert_true(early || caller_send(pair[0], "[4]", 3));
         assert_answered(pair[0], OK("[4]"));
     }
     assert_true(serving_stop(serving));
@@ -195,8 +195,8 @@ static void a_message_it_does_not_know_costs_nothing(void **state)
     (void)state;
     struct serving *serving = serving_make(2);
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "[5]", 3));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "[5]", 3));
     assert_answered(client, OK("[5]"));
     size_t before = count_at_rest();
     int fds[3] = {dup(STDERR_FILENO), dup(STDERR_FILENO), dup(STDERR_FILENO)};
@@ -212,8 +212,8 @@ static void a_message_it_does_not_know_costs_nothing(void **state)
     for (int i = 0; i < 3; i++) {
         close(fds[i]);
     }
-    client = client_connect(serving);
-    assert_true(client_send(client, "[5]", 3));
+    client = caller_connect(serving);
+    assert_true(caller_send(client, "[5]", 3));
     assert_answered(client, OK("[5]"));
     for (int i = 0; i < 1000 && descriptors_count() > before; i++) {
         usleep(1000);
@@ -228,8 +228,8 @@ static void a_new_listener_takes_the_place_of_a_lost_one(void **state)
     struct serving *serving = serving_make(2);
     int first = dup(serving->listener.fd); /* the one it was started with stays the caller's */
     serving->config.listener = first;
-    int queued = client_connect(serving); /* on the first one, before anybody accepts */
-    assert_true(client_send(queued, "[6]", 3));
+    int queued = caller_connect(serving); /* on the first one, before anybody accepts */
+    assert_true(caller_send(queued, "[6]", 3));
     for (int i = 0; i < 3; i++) {
         assert_int_equal(unlink(serving->path), 0);
         int old = -1;
@@ -241,8 +241,8 @@ static void a_new_listener_takes_the_place_of_a_lost_one(void **state)
             serving_start(serving);
             assert_answered(queued, OK("[6]"));
         }
-        int client = client_connect(serving);
-        assert_true(client_send(client, "[7]", 3));
+        int client = caller_connect(serving);
+        assert_true(caller_send(client, "[7]", 3));
         assert_answered(client, OK("[7]"));
     }
     assert_true(serving_stop(serving));
@@ -258,24 +258,24 @@ static void a_listener_that_was_shut_down_is_waited_for(void **state)
     int first = dup(serving->listener.fd); /* the one it was started with stays the caller's */
     serving->config.listener = first;
     serving_start(serving);
-    int begun = client_connect(serving);
-    assert_true(client_send(begun, "[1", 2));
+    int begun = caller_connect(serving);
+    assert_true(caller_send(begun, "[1", 2));
     serving_await_slot(serving, 0, SLOT_READING);
     assert_int_equal(shutdown(first, SHUT_RDWR), 0);
-    for (int i = 0; i < 5000 && atomic_load(&serving->page.full) == FULL_NOT; i++) {
+    for (int i = 0; i < 5000 && atomic_load(&serving->board.full) == FULL_NOT; i++) {
         usleep(1000);
     }
-    assert_int_equal(atomic_load(&serving->page.full), FULL_FOR_NOW); /* the supervisor is to look */
+    assert_int_equal(atomic_load(&serving->board.full), FULL_FOR_NOW); /* the supervisor is to look */
     assert_int_equal(unlink(serving->path), 0);
     int old = -1;
     struct error err;
     assert_int_equal(listener_renew(&serving->listener, &old, &err), LISTENER_RENEWED);
     close(old);
     assert_int_equal(control_send(serving->control, CONTROL_LISTENER, &serving->listener.fd, 1), 0);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "[2]", 3));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "[2]", 3));
     assert_answered(client, OK("[2]"));
-    assert_true(client_send(begun, "]", 1));
+    assert_true(caller_send(begun, "]", 1));
     assert_answered(begun, OK("[1]"));
     assert_true(serving_stop(serving));
     close(first);
@@ -294,7 +294,7 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
     struct serving *serving = serving_make(4);
     serving_start(serving);
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = client_connect(serving);
+        clients[i] = caller_connect(serving);
     }
     while (told + 4 < CLIENTS) {
         struct control_message message;
@@ -304,24 +304,24 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
         memcpy(receive + told, fds, message.count * sizeof fds[0]);
         told += message.count;
     }
-    uint32_t parked = 0;
-    for (int round = 0; round < 1000 && parked < CLIENTS - 4; round++) {
-        parked = 0;
+    uint32_t stored = 0;
+    for (int round = 0; round < 1000 && stored < CLIENTS - 4; round++) {
+        stored = 0;
         for (uint32_t i = 0; i < told; i++) {
-            int seen = park_peek(receive[i], i + 4);
-            parked += seen >= 0;
+            int seen = fdstore_peek(receive[i], i + 4);
+            stored += seen >= 0;
             fd_close(&seen);
         }
         usleep(1000);
     }
-    assert_int_equal(parked, CLIENTS - 4); /* every client is safe from the worker's death */
+    assert_int_equal(stored, CLIENTS - 4); /* every client is safe from the worker's death */
     for (int i = 0; i < CLIENTS; i++) {
-        assert_true(client_send(clients[i], "[8]", 3));
+        assert_true(caller_send(clients[i], "[8]", 3));
         assert_answered(clients[i], OK("[8]"));
     }
     for (uint32_t i = 0; i < told; i++) {
         int seen;
-        for (int round = 0; round < 1000 && (seen = park_peek(receive[i], i + 4)) >= 0; round++) {
+        for (int round = 0; round < 1000 && (seen = fdstore_peek(receive[i], i + 4)) >= 0; round++) {
             fd_close(&seen); /* the slot is emptied after the connection has closed */
             usleep(1000);
         }
@@ -340,24 +340,24 @@ static void who_is_handed_on_waits_for_a_free_descriptor(void **state)
     serving_start(serving);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     assert_int_equal(fcntl(pair[0], F_SETFL, 0), 0);
-    assert_int_equal(client_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
+    assert_int_equal(caller_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
     (void)count_at_rest();
     descriptors_limit(0);
-    uint64_t turns = serving->page.turns;
+    uint64_t turns = serving->board.turns;
     int sent = control_send(serving->queue, CONTROL_CONNECTION, &pair[1], 1);
-    for (int i = 0; i < 5000 && serving->page.turns == turns; i++) {
+    for (int i = 0; i < 5000 && serving->board.turns == turns; i++) {
         usleep(1000);
     }
     descriptors_allow();
     close(pair[1]);
     assert_int_equal(sent, 0);
-    assert_true(serving->page.turns > turns); /* it has looked */
-    assert_true(client_send(pair[0], "[2]", 3));
+    assert_true(serving->board.turns > turns); /* it has looked */
+    assert_true(caller_send(pair[0], "[2]", 3));
     assert_answered(pair[0], OK("[2]"));
     assert_true(serving_stop(serving));
 }
 
-/* ---- parked together --------------------------------------------------------------------------------------------- */
+/* ---- stored together --------------------------------------------------------------------------------------------- */
 
 /* A worker that is alone finds `count` clients in its backlog. The first has a function called that waits. */
 static struct serving *serve_group(int *clients, uint32_t count)
@@ -365,55 +365,55 @@ static struct serving *serve_group(int *clients, uint32_t count)
     struct serving *serving = serving_make(16);
     serving->config.alone = true;
     for (uint32_t i = 0; i < count; i++) {
-        clients[i] = client_connect(serving);
+        clients[i] = caller_connect(serving);
     }
-    assert_true(client_send(clients[0], "\"wait\"", 6));
+    assert_true(caller_send(clients[0], "\"wait\"", 6));
     serving_start(serving);
     serving_await(serving);
     return serving;
 }
 
-static uint32_t count_parked(const struct serving *serving, uint32_t lead)
+static uint32_t count_stored(const struct serving *serving, uint32_t lead)
 {
-    uint32_t parked = 0;
+    uint32_t stored = 0;
     for (uint32_t slot = 0; slot < SLOTS_MAX; slot++) {
-        int seen = park_peek(serving->park.receive[lead], slot);
-        parked += seen >= 0;
+        int seen = fdstore_peek(serving->fdstore.receive[lead], slot);
+        stored += seen >= 0;
         fd_close(&seen);
     }
-    return parked;
+    return stored;
 }
 
-static void await_parked(const struct serving *serving, uint32_t lead, uint32_t wanted)
+static void await_stored(const struct serving *serving, uint32_t lead, uint32_t wanted)
 {
-    uint32_t parked = SLOTS_MAX;
-    for (int i = 0; i < 2000 && (parked = count_parked(serving, lead)) != wanted; i++) {
+    uint32_t stored = SLOTS_MAX;
+    for (int i = 0; i < 2000 && (stored = count_stored(serving, lead)) != wanted; i++) {
         usleep(1000);
     }
-    assert_int_equal(parked, wanted);
+    assert_int_equal(stored, wanted);
 }
 
 static void who_waits_is_parked_together_before_the_function_is_called(void **state)
 {
     (void)state;
-    enum { CLIENTS = PARK_GROUP };
+    enum { CLIENTS = FDSTORE_GROUP };
     int clients[CLIENTS];
     struct serving *serving = serve_group(clients, CLIENTS);
-    uint32_t lead = serving->page.slots[0].lead;
+    uint32_t lead = serving->board.slots[0].lead;
     assert_int_equal(lead, 0);
-    assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_RUNNING);
+    assert_int_equal(slot_state(&serving->board.slots[0]), SLOT_RUNNING);
     for (uint32_t i = 1; i < CLIENTS; i++) {
-        assert_int_equal(slot_state(&serving->page.slots[i]), SLOT_WAITING);
-        assert_int_equal(serving->page.slots[i].lead, lead);
+        assert_int_equal(slot_state(&serving->board.slots[i]), SLOT_WAITING);
+        assert_int_equal(serving->board.slots[i].lead, lead);
     }
-    assert_int_equal(count_parked(serving, lead), CLIENTS);
+    assert_int_equal(count_stored(serving, lead), CLIENTS);
     serving_release(serving);
     assert_answered(clients[0], OK("\"wait\""));
     for (int i = 1; i < CLIENTS; i++) {
-        assert_true(client_send(clients[i], "[8]", 3));
+        assert_true(caller_send(clients[i], "[8]", 3));
         assert_answered(clients[i], OK("[8]"));
     }
-    await_parked(serving, lead, 0);
+    await_stored(serving, lead, 0);
     assert_true(serving_stop(serving));
 }
 
@@ -424,20 +424,20 @@ static void a_group_keeps_its_places_until_its_last_connection_is_closed(void **
     struct serving *serving = serve_group(clients, 3);
     serving_release(serving);
     assert_answered(clients[0], OK("\"wait\"")); /* it sees the end, though its duplicate lies there still */
-    assert_true(client_send(clients[1], "[1]", 3));
+    assert_true(caller_send(clients[1], "[1]", 3));
     assert_answered(clients[1], OK("[1]"));
     serving_await_slot(serving, 1, SLOT_FREE);
-    assert_int_equal(count_parked(serving, 0), 3);
+    assert_int_equal(count_stored(serving, 0), 3);
     for (int i = 0; i < 40; i++) {
         char reply[64];
-        assert_int_equal(client_exchange(serving, "[2]", true, reply, sizeof reply), strlen(OK("[2]")));
-        assert_int_equal(slot_state(&serving->page.slots[0]), SLOT_FREE); /* nobody else's */
-        assert_int_equal(slot_state(&serving->page.slots[1]), SLOT_FREE);
+        assert_int_equal(caller_exchange(serving, "[2]", true, reply, sizeof reply), strlen(OK("[2]")));
+        assert_int_equal(slot_state(&serving->board.slots[0]), SLOT_FREE); /* nobody else's */
+        assert_int_equal(slot_state(&serving->board.slots[1]), SLOT_FREE);
     }
-    assert_int_equal(count_parked(serving, 0), 3);
-    assert_true(client_send(clients[2], "[3]", 3));
+    assert_int_equal(count_stored(serving, 0), 3);
+    assert_true(caller_send(clients[2], "[3]", 3));
     assert_answered(clients[2], OK("[3]"));
-    await_parked(serving, 0, 0);
+    await_stored(serving, 0, 0);
     assert_true(serving_stop(serving));
 }
 
@@ -447,26 +447,26 @@ static void what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_th
     (void)state;
     int clients[3];
     struct serving *serving = serve_group(clients, 3);
-    int taken = park_peek(serving->park.receive[0], 1);
+    int taken = fdstore_peek(serving->fdstore.receive[0], 1);
     assert_true(taken >= 0);
-    assert_true(client_send(clients[1], "[1]", 3));
-    assert_true(slot_move(&serving->page.slots[1], SLOT_WAITING, SLOT_TAKEN));
+    assert_true(caller_send(clients[1], "[1]", 3));
+    assert_true(slot_move(&serving->board.slots[1], SLOT_WAITING, SLOT_TAKEN));
     serving_release(serving);
     assert_answered(clients[0], OK("\"wait\""));
-    for (int i = 0; i < 2000 && serving->page.slots[1].fd >= 0; i++) {
+    for (int i = 0; i < 2000 && serving->board.slots[1].fd >= 0; i++) {
         usleep(1000);
     }
-    assert_int_equal(serving->page.slots[1].fd, -1); /* closed in the worker */
-    assert_int_equal(slot_state(&serving->page.slots[1]), SLOT_TAKEN);
+    assert_int_equal(serving->board.slots[1].fd, -1); /* closed in the worker */
+    assert_int_equal(slot_state(&serving->board.slots[1]), SLOT_TAKEN);
     char request[8] = "";
     assert_int_equal(recv(taken, request, sizeof request, 0), 3);
-    assert_true(client_send(taken, "yours", 5)); /* open for whoever has it */
+    assert_true(caller_send(taken, "yours", 5)); /* open for whoever has it */
     close(taken);
-    assert_true(client_send(clients[2], "[3]", 3));
+    assert_true(caller_send(clients[2], "[3]", 3));
     assert_answered(clients[2], OK("[3]"));
     assert_answered(clients[1], "yours");
     serving_await_slot(serving, 1, SLOT_FREE);
-    await_parked(serving, 0, 0);
+    await_stored(serving, 0, 0);
     assert_true(serving_stop(serving));
 }
 
@@ -476,19 +476,19 @@ static void the_supervisor_can_answer_after_the_worker_has_let_go(void **state)
     (void)state;
     int client;
     struct serving *serving = serve_group(&client, 1);
-    int duplicate = park_peek(serving->park.receive[0], 0);
+    int duplicate = fdstore_peek(serving->fdstore.receive[0], 0);
     assert_true(duplicate >= 0);
-    assert_true(slot_move(&serving->page.slots[0], SLOT_RUNNING, SLOT_ANSWERED));
+    assert_true(slot_move(&serving->board.slots[0], SLOT_RUNNING, SLOT_ANSWERED));
     serving_release(serving);
     serving_await_slot(serving, 0, SLOT_FREE);
-    assert_true(client_send(duplicate, "late", 4));
+    assert_true(caller_send(duplicate, "late", 4));
     close(duplicate);
     assert_answered(client, "late");
     assert_true(serving_stop(serving));
 }
 
-/* Those who waited on a listener that was lost are taken though the worker retires. Whoever has no parking slot then is
- * served: nobody would look at him again, and the next worker could not find him. */
+/* Those who waited on a listener that was lost are taken though the worker retires. Whoever has no fdstore entry then
+ * is served: nobody would look at him again, and the next worker could not find him. */
 static void who_is_not_parked_is_served_though_the_worker_retires(void **state)
 {
     (void)state;
@@ -498,8 +498,8 @@ static void who_is_not_parked_is_served_though_the_worker_retires(void **state)
     int first = dup(serving->listener.fd);
     serving->config.listener = first;
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = client_connect(serving);
-        assert_true(client_send(clients[i], "[1]", 3));
+        clients[i] = caller_connect(serving);
+        assert_true(caller_send(clients[i], "[1]", 3));
     }
     assert_int_equal(unlink(serving->path), 0);
     int old = -1;
@@ -515,7 +515,7 @@ static void who_is_not_parked_is_served_though_the_worker_retires(void **state)
     }
     assert_true(serving_finish(serving));
     descriptors_allow();
-    close(clients[0]); /* parked, and the next worker's */
+    close(clients[0]); /* stored, and the next worker's */
     close(first);
 }
 
@@ -528,8 +528,8 @@ static void where_no_more_slots_can_be_made_each_is_parked_alone(void **state)
     struct serving *serving = serving_make(SLOTS);
     serving->config.alone = true;
     for (int i = 0; i <= SLOTS; i++) {
-        first[i] = client_connect(serving);
-        assert_true(i == SLOTS || client_send(first[i], "[1]", 3));
+        first[i] = caller_connect(serving);
+        assert_true(i == SLOTS || caller_send(first[i], "[1]", 3));
     }
     descriptors_limit(ROOM); /* a step of slots takes more */
     serving_start(serving);
@@ -539,18 +539,18 @@ static void where_no_more_slots_can_be_made_each_is_parked_alone(void **state)
     for (int i = 0; i < ROUNDS; i++) {
         atomic_store(&serving->waiting, false);
         atomic_store(&serving->released, false);
-        int busy = client_connect(serving);
-        assert_true(client_send(busy, "\"wait\"", 6));
+        int busy = caller_connect(serving);
+        assert_true(caller_send(busy, "\"wait\"", 6));
         serving_await(serving);
-        int silent[SLOTS] = {client_connect(serving), client_connect(serving)};
+        int silent[SLOTS] = {caller_connect(serving), caller_connect(serving)};
         serving_release(serving);
         assert_answered(busy, OK("\"wait\""));
         for (uint32_t slot = 0; slot < SLOTS; slot++) {
             serving_await_slot(serving, slot, SLOT_WAITING);
-            await_parked(serving, slot, 1);
+            await_stored(serving, slot, 1);
         }
         for (int k = 0; k < SLOTS; k++) {
-            assert_true(client_send(silent[k], "[3]", 3));
+            assert_true(caller_send(silent[k], "[3]", 3));
             assert_answered(silent[k], OK("[3]"));
         }
         for (uint32_t slot = 0; slot < SLOTS; slot++) {
@@ -566,16 +566,16 @@ static void a_worker_with_others_beside_it_takes_one_at_a_time(void **state)
 {
     (void)state;
     struct serving *serving = serving_make(16);
-    int first = client_connect(serving);
-    int second = client_connect(serving);
-    assert_true(client_send(first, "\"wait\"", 6));
+    int first = caller_connect(serving);
+    int second = caller_connect(serving);
+    assert_true(caller_send(first, "\"wait\"", 6));
     serving_start(serving);
     serving_await(serving);
-    assert_int_equal(serving->page.holding + count_parked(serving, 0), 1); /* holding is told each turn */
-    assert_int_equal(slot_state(&serving->page.slots[1]), SLOT_FREE);
+    assert_int_equal(serving->board.holding + count_stored(serving, 0), 1); /* holding is told each turn */
+    assert_int_equal(slot_state(&serving->board.slots[1]), SLOT_FREE);
     serving_release(serving);
     assert_answered(first, OK("\"wait\""));
-    assert_true(client_send(second, "[2]", 3));
+    assert_true(caller_send(second, "[2]", 3));
     assert_answered(second, OK("[2]"));
     assert_true(serving_stop(serving));
 }
@@ -587,18 +587,18 @@ static void a_worker_that_is_awaited_says_once_that_it_gets_on(void **state)
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
     serving_start(serving);
-    int client = client_connect(serving);
-    assert_true(client_send(client, "\"wait\"", 6));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "\"wait\"", 6));
     serving_await(serving);
-    serving->page.awaited = 1;
+    serving->board.awaited = 1;
     assert_int_equal(control_receive(serving->control, &message, fds), -EAGAIN); /* not in the function */
     serving_release(serving);
     assert_int_equal(hear(serving, &message, fds), 1);
     assert_int_equal(message.type, CONTROL_WATCH);
     assert_answered(client, OK("\"wait\""));
-    assert_int_equal(serving->page.awaited, 0);
-    int other = client_connect(serving);
-    assert_true(client_send(other, "[1]", 3));
+    assert_int_equal(serving->board.awaited, 0);
+    int other = caller_connect(serving);
+    assert_true(caller_send(other, "[1]", 3));
     assert_answered(other, OK("[1]"));
     assert_int_equal(control_receive(serving->control, &message, fds), -EAGAIN);
     assert_true(serving_stop(serving));
@@ -620,11 +620,11 @@ static void all_of_a_thousand_and_more_clients_are_answered(void **state)
     struct serving *serving = serving_make(0); /* more at once than a worker may hold: the rest waits in the backlog */
     serving_start(serving);
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = client_connect(serving);
-        assert_true(client_send(clients[i], "[9", 2));
+        clients[i] = caller_connect(serving);
+        assert_true(caller_send(clients[i], "[9", 2));
     }
     for (int i = 0; i < CLIENTS; i++) {
-        assert_true(client_send(clients[i], "]", 1));
+        assert_true(caller_send(clients[i], "]", 1));
     }
     for (int i = 0; i < CLIENTS; i++) {
         assert_answered(clients[i], OK("[9]"));
@@ -655,11 +655,11 @@ static void without_descriptors_it_waits_and_recovers(void **state)
     capture_begin();
     struct serving *serving = serving_make(0);
     serving_start(serving);
-    int warm = client_connect(serving);
-    assert_true(client_send(warm, "[1]", 3));
+    int warm = caller_connect(serving);
+    assert_true(caller_send(warm, "[1]", 3));
     assert_answered(warm, OK("[1]"));
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = client_make();
+        clients[i] = caller_make();
     }
     struct rlimit low = {.rlim_cur = count_at_rest() + 20, .rlim_max = limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
@@ -667,8 +667,8 @@ static void without_descriptors_it_waits_and_recovers(void **state)
         filled++;
     }
     for (int i = 0; i < CLIENTS; i++) { /* there is no number left to accept them */
-        client_dial(serving, clients[i]);
-        assert_true(client_send(clients[i], "[1]", 3));
+        caller_dial(serving, clients[i]);
+        assert_true(caller_send(clients[i], "[1]", 3));
     }
     uint64_t cpu = cpu_time();
     usleep(300000);
@@ -696,8 +696,8 @@ static void after_its_requests_it_asks_once_to_be_replaced(void **state)
     serving->config.max_requests = 3;
     serving_start(serving);
     for (int i = 0; i < 6; i++) { /* it goes on until it is told */
-        int client = client_connect(serving);
-        assert_true(client_send(client, "[1]", 3));
+        int client = caller_connect(serving);
+        assert_true(caller_send(client, "[1]", 3));
         assert_answered(client, OK("[1]"));
         if (i < 2) {
             assert_int_equal(control_receive(serving->control, &message, fds), -EAGAIN);
@@ -716,20 +716,20 @@ static void a_retiring_worker_finishes_what_has_begun_and_leaves_the_rest_parked
     struct serving *serving = serving_make(4);
     int receive[4];
     for (int i = 0; i < 4; i++) {
-        receive[i] = dup(serving->park.receive[i]); /* the supervisor's */
+        receive[i] = dup(serving->fdstore.receive[i]); /* the supervisor's */
     }
     serving_start(serving);
-    int begun = client_connect(serving);
-    assert_true(client_send(begun, "[1", 2));
-    int silent = client_connect(serving);
-    int running = client_connect(serving);
-    assert_true(client_send(running, "\"wait\"", 6));
+    int begun = caller_connect(serving);
+    assert_true(caller_send(begun, "[1", 2));
+    int silent = caller_connect(serving);
+    int running = caller_connect(serving);
+    assert_true(caller_send(running, "\"wait\"", 6));
     serving_await(serving);
     assert_int_equal(control_send(serving->control, CONTROL_RETIRE, NULL, 0), 0);
     serving_release(serving);
     assert_answered(running, OK("\"wait\""));
-    int queued = client_connect(serving); /* not for this worker any more, or just so */
-    assert_true(client_send(begun, "]", 1));
+    int queued = caller_connect(serving); /* not for this worker any more, or just so */
+    assert_true(caller_send(begun, "]", 1));
     assert_answered(begun, OK("[1]"));
     assert_true(serving_join(serving));
     int found = 0;
@@ -737,7 +737,7 @@ static void a_retiring_worker_finishes_what_has_begun_and_leaves_the_rest_parked
         int taken = take_one(receive[i]);
         if (taken >= 0) {
             found++;
-            assert_true(client_send(taken, "later", 5)); /* the next worker would */
+            assert_true(caller_send(taken, "later", 5)); /* the next worker would */
         }
         fd_close(&taken);
         close(receive[i]);

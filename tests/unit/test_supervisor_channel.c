@@ -69,7 +69,7 @@ static void descriptors_nobody_asked_for_are_closed(void **state)
 {
     (void)state;
     static const enum control_type types[] = {CONTROL_READY, CONTROL_WATCH,    CONTROL_RETIRE, CONTROL_TRIM,
-                                              CONTROL_DRAIN, CONTROL_LISTENER, CONTROL_KEPT,   (enum control_type)99};
+                                              CONTROL_DRAIN, CONTROL_LISTENER, CONTROL_HELD,   (enum control_type)99};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         size_t before = descriptors_count();
         listen_to(types[i], 10, 2);

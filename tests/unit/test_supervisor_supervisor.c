@@ -1,8 +1,8 @@
 /*
  * supervisor: the whole of it without Python. It runs in a process of its own; its workers serve an echo that dies,
  * hangs or ends as a message says. Each test also looks whether the supervisor gave back every descriptor, and whether
- * it asked for memory once the first worker was to be forked: deaths, desk, keepers and orphans need none (faults,
- * E11). malloc, calloc and realloc are wrapped by the linker, for the code under test alone.
+ * it asked for memory once the first worker was to be forked: deaths, fallback acceptor, fdholders and orphans need
+ * none (faults, E11). malloc, calloc and realloc are wrapped by the linker, for the code under test alone.
  */
 #include "capture.h"
 #include "descriptors.h"
@@ -166,8 +166,8 @@ static int run_worker(void *context, const struct worker_seat *seat)
                                    .read_timeout = 10 * CLOCK_SECOND,
                                    .write_timeout = 10 * CLOCK_SECOND,
                                    .service = {.answer = answer},
-                                   .page = seat->page,
-                                   .park = seat->park};
+                                   .board = seat->board,
+                                   .fdstore = seat->fdstore};
     struct error err;
     return server_run(&config, &err) ? EXIT_OK : EXIT_INTERNAL;
 }
@@ -383,12 +383,14 @@ static void a_second_signal_or_the_end_of_grace_cuts_it_short(void **state)
 static void whoever_waits_when_it_is_cut_short_is_told(void **state)
 {
     (void)state;
-    enum { WAITING = 1500 }; /* more than the desk holds: some lie in the queue of the workers, some in the backlog */
+    enum {
+        WAITING = 1500
+    }; /* more than the fallback acceptor holds: some lie in the queue of the workers, some in the backlog */
     static int waiting[WAITING];
     start();
     wait_until_ready();
     int running = ask("\"hang\"");
-    usleep(300000); /* the desk is open */
+    usleep(300000); /* the fallback acceptor is open */
     for (int i = 0; i < WAITING; i++) {
         waiting[i] = ask("[2]");
     }

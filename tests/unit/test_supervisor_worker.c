@@ -23,7 +23,7 @@
 
 static struct worker worker; /* large */
 
-static void free_page(void) { worker_drop_page(&worker); }
+static void free_page(void) { worker_drop_board(&worker); }
 
 static void a_worker_starts_down_with_an_empty_page(void **state)
 {
@@ -34,7 +34,7 @@ static void a_worker_starts_down_with_an_empty_page(void **state)
     assert_int_equal(worker.index, 7);
     assert_int_equal(worker.pid, 0);
     assert_int_equal(worker.control, -1);
-    assert_non_null(worker.page);
+    assert_non_null(worker.board);
     assert_int_equal(descriptors_count(), before);
     free_page();
 }
@@ -47,12 +47,12 @@ static void a_life_leaves_no_descriptor(void **state)
         size_t before = descriptors_count();
         struct worker_ends ends = WORKER_ENDS_NONE;
         assert_int_equal(worker_prepare(&worker, &ends), 0);
-        assert_true(ends.control >= 0 && ends.stack >= 0 && ends.keeper >= 0);
-        assert_true(worker.control >= 0 && worker.keeper >= 0 && worker.park.count > 0);
-        assert_int_equal(worker.page->requests, 0); /* nothing of the life before */
-        assert_int_equal(worker.page->slots[3].state, SLOT_FREE);
-        worker.page->requests = 99;
-        worker.page->slots[3].state = SLOT_RUNNING;
+        assert_true(ends.control >= 0 && ends.stack >= 0 && ends.fdholder >= 0);
+        assert_true(worker.control >= 0 && worker.fdholder >= 0 && worker.fdstore.count > 0);
+        assert_int_equal(worker.board->requests, 0); /* nothing of the life before */
+        assert_int_equal(worker.board->slots[3].state, SLOT_FREE);
+        worker.board->requests = 99;
+        worker.board->slots[3].state = SLOT_RUNNING;
         pid_t child = fork();
         if (child == 0) {
             pause();
@@ -80,8 +80,8 @@ static void everything_is_closed_on_exec(void **state)
     assert_int_equal(worker_init(&worker, 0), 0);
     struct worker_ends ends = WORKER_ENDS_NONE;
     assert_int_equal(worker_prepare(&worker, &ends), 0);
-    const int fds[] = {ends.control,   ends.stack,   ends.keeper,         worker.keeper,
-                       worker.control, worker.stack, worker.park.send[0], worker.park.receive[0]};
+    const int fds[] = {ends.control,   ends.stack,   ends.fdholder,          worker.fdholder,
+                       worker.control, worker.stack, worker.fdstore.send[0], worker.fdstore.receive[0]};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
     }
@@ -101,7 +101,7 @@ static void without_descriptors_nothing_is_left_half_made(void **state)
     for (rlim_t room = before; room < before + 60; room++) {
         struct rlimit low = {.rlim_cur = room, .rlim_max = limit.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-        struct worker_ends ends = {.control = -5, .stack = -5, .keeper = -5};
+        struct worker_ends ends = {.control = -5, .stack = -5, .fdholder = -5};
         int status = worker_prepare(&worker, &ends);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
         if (status == 0) {
@@ -112,7 +112,7 @@ static void without_descriptors_nothing_is_left_half_made(void **state)
             assert_int_equal(status, -EMFILE);
             assert_int_equal(ends.control, -5); /* written only on success */
             assert_int_equal(ends.stack, -5);
-            assert_int_equal(ends.keeper, -5);
+            assert_int_equal(ends.fdholder, -5);
         }
         assert_int_equal(worker.state, WORKER_DOWN);
         assert_int_equal(descriptors_count(), before);
@@ -127,14 +127,14 @@ static void the_page_is_shared_with_the_process(void **state)
     assert_int_equal(worker_init(&worker, 0), 0);
     pid_t child = fork();
     if (child == 0) {
-        worker.page->requests = 42;
-        worker.page->slots[SLOTS_MAX - 1].state = SLOT_RUNNING;
+        worker.board->requests = 42;
+        worker.board->slots[SLOTS_MAX - 1].state = SLOT_RUNNING;
         _exit(0);
     }
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(worker.page->requests, 42);
-    assert_int_equal(worker.page->slots[SLOTS_MAX - 1].state, SLOT_RUNNING);
+    assert_int_equal(worker.board->requests, 42);
+    assert_int_equal(worker.board->slots[SLOTS_MAX - 1].state, SLOT_RUNNING);
     free_page();
 }
 
@@ -147,7 +147,7 @@ static void a_sibling_lets_go_of_everything(void **state)
     assert_int_equal(worker_prepare(&worker, &ends), 0);
     worker_ends_done(&ends);
     worker_forget(&worker);
-    assert_null(worker.page);
+    assert_null(worker.board);
     assert_int_equal(descriptors_count(), before);
 }
 
@@ -155,10 +155,10 @@ static void further_slots_are_taken_over_up_to_the_limit(void **state)
 {
     (void)state;
     memset(&worker, 0, sizeof worker);
-    worker.control = worker.stack = worker.keeper = -1;
-    worker.park.count = SLOTS_MAX - 2;
-    memset(worker.park.send, 0xFF, sizeof worker.park.send);
-    memset(worker.park.receive, 0xFF, sizeof worker.park.receive);
+    worker.control = worker.stack = worker.fdholder = -1;
+    worker.fdstore.count = SLOTS_MAX - 2;
+    memset(worker.fdstore.send, 0xFF, sizeof worker.fdstore.send);
+    memset(worker.fdstore.receive, 0xFF, sizeof worker.fdstore.receive);
     int fds[5];
     for (int i = 0; i < 5; i++) {
         fds[i] = dup(STDERR_FILENO);
@@ -166,10 +166,10 @@ static void further_slots_are_taken_over_up_to_the_limit(void **state)
     int kept[2] = {fds[0], fds[1]};
     size_t before = descriptors_count();
     assert_int_equal(worker_add_slots(&worker, fds, 5, INT_MAX), 2);
-    assert_int_equal(worker.park.count, SLOTS_MAX);
-    assert_int_equal(worker.park.receive[SLOTS_MAX - 2], kept[0]);
-    assert_int_equal(worker.park.receive[SLOTS_MAX - 1], kept[1]);
-    assert_int_equal(worker.park.send[SLOTS_MAX - 1], -1);
+    assert_int_equal(worker.fdstore.count, SLOTS_MAX);
+    assert_int_equal(worker.fdstore.receive[SLOTS_MAX - 2], kept[0]);
+    assert_int_equal(worker.fdstore.receive[SLOTS_MAX - 1], kept[1]);
+    assert_int_equal(worker.fdstore.send[SLOTS_MAX - 1], -1);
     assert_int_equal(descriptors_count(), before - 3);
     worker_ended(&worker);
 }
@@ -178,13 +178,13 @@ static void slots_leave_the_last_descriptors_free(void **state)
 {
     (void)state;
     memset(&worker, 0, sizeof worker);
-    worker.control = worker.stack = worker.keeper = -1;
+    worker.control = worker.stack = worker.fdholder = -1;
     int fds[3] = {dup(STDERR_FILENO), dup(STDERR_FILENO), -1};
     size_t before = descriptors_count();
     assert_int_equal(worker_add_slots(&worker, fds, 3, fds[1]), 1);
-    assert_int_equal(worker.park.count, 3); /* the worker counts them too */
-    assert_int_equal(worker.park.receive[1], -1);
-    assert_int_equal(worker.park.receive[2], -1);
+    assert_int_equal(worker.fdstore.count, 3); /* the worker counts them too */
+    assert_int_equal(worker.fdstore.receive[1], -1);
+    assert_int_equal(worker.fdstore.receive[2], -1);
     assert_int_equal(descriptors_count(), before - 1);
     worker_ended(&worker);
 }
@@ -265,9 +265,9 @@ static void who_was_killed_and_has_not_ended_is_left_behind(void **state)
     assert_true(worker_is_lost(&worker, now + CLOCK_SECOND, &next));
     worker.pid = 0; /* it has ended */
     assert_false(worker_is_lost(&worker, now + CLOCK_SECOND, &next));
-    worker.page->requests = 7;
+    worker.board->requests = 7;
     worker_lose(&worker);
-    assert_int_equal(worker.page->requests, 0); /* the next one has another page */
+    assert_int_equal(worker.board->requests, 0); /* the next one has another page */
     free_page();
 }
 

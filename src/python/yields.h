@@ -4,13 +4,13 @@
  *
  * Needs the GIL.
  */
-#ifndef ASYA_PYTHON_FRAMES_H
-#define ASYA_PYTHON_FRAMES_H
+#ifndef ASYA_PYTHON_YIELDS_H
+#define ASYA_PYTHON_YIELDS_H
 
 #include "python/call.h"
 
 /* Before the first. False if nobody would read them (call->gone). */
-bool frames_begin(struct call *call);
+bool yields_begin(struct call *call);
 
 enum taken {
     TAKEN_SEND,  /* go on; `*ret_value` (new reference) is sent into the generator */
@@ -20,10 +20,10 @@ enum taken {
 };
 
 /* What the generator has yielded. After TAKEN_STOP without call->gone, `err` says why. */
-enum taken frames_take(struct call *call, PyObject *item, PyObject **ret_value, struct error *err);
+enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, struct error *err);
 
 /* The generator is through. `ended` (taken over): it has come to its end. Otherwise, if that is NULL, the exception
  * that is set is why, or `err`, or the client is gone. Completes the reply, or the events. */
-void frames_settle(struct call *call, PyObject *ended, const struct error *err);
+void yields_settle(struct call *call, PyObject *ended, const struct error *err);
 
 #endif

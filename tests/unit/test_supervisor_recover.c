@@ -1,15 +1,15 @@
-/* rescue: every connection a dead worker left gets one reply, or goes on as it is; nothing in its page is trusted. */
+/* recovery: every connection a dead worker left gets one reply, or goes on as it is; nothing in its page is trusted. */
 #include "capture.h"
 #include "descriptors.h"
 #include "folder.h"
 #include "json_check.h"
-#include "parking.h"
+#include "storing.h"
 
 #include "base/clock.h"
 #include "base/exits.h"
 #include "server/cancel.h"
 #include "server/control.h"
-#include "supervisor/rescue.h"
+#include "supervisor/recover.h"
 #include "wire/framed.h"
 
 #include <errno.h>
@@ -26,18 +26,18 @@
 
 #include <cmocka.h>
 
-static struct park slots;
-static struct status_page page;
+static struct fdstore slots;
+static struct scoreboard board;
 static struct orphans orphans;
 
 static int clean(void **state)
 {
-    status_reset(&page);
+    scoreboard_reset(&board);
     memset(&orphans, 0, sizeof orphans);
     return descriptors_note(state);
 }
 
-#define RESCUE_TEST(function) cmocka_unit_test_setup_teardown(function, clean, descriptors_check)
+#define RECOVER_TEST(function) cmocka_unit_test_setup_teardown(function, clean, descriptors_check)
 
 static struct error crash(void)
 {
@@ -50,22 +50,22 @@ static struct error crash(void)
     "{\"error\":\"processing_error\",\"message\":\"the worker process was killed by signal 9 (SIGKILL)\","             \
     "\"type\":\"WorkerCrashed\"}"
 
-/* A client whose server end is parked in `slot` and nowhere else. */
-static int park_client(uint32_t slot)
+/* A client whose server end is stored in `slot` and nowhere else. */
+static int fdstore_client(uint32_t slot)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(park_one(&slots, slot, pair[1]), 0);
+    assert_int_equal(fdstore_one(&slots, slot, pair[1]), 0);
     close(pair[1]);
     return pair[0];
 }
 
-/* Deals with all that is parked, in the worker's last state on the page. */
-static struct rescued rescue_parked(const int *ends, uint32_t count, const struct error *err)
+/* Deals with all that is stored, in the worker's last state on the scoreboard. */
+static struct recovered recover_stored(const int *ends, uint32_t count, const struct error *err)
 {
-    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = err, .late = err};
-    rescue_slots(&rescue, ends, count);
-    return rescue.done;
+    struct recovery recovery = {.board = &board, .orphans = &orphans, .died = err, .late = err};
+    recover_slots(&recovery, ends, count);
+    return recovery.done;
 }
 
 /* All that has arrived; the connection is closed by the other side if `ended`. NUL-terminated. */
@@ -120,10 +120,10 @@ static const struct slot_row slot_rows[] = {
 
 static void set_slot(uint32_t slot, const struct slot_row *row)
 {
-    page.slots[slot].state = row->state;
-    page.slots[slot].first = row->first == 0 ? FIRST_NONE : row->first;
-    page.slots[slot].left = row->then == NOT_BEGUN ? LEFT_ALL : row->begun_left;
-    page.slots[slot].then = (uint8_t)row->then;
+    board.slots[slot].state = row->state;
+    board.slots[slot].first = row->first == 0 ? FIRST_NONE : row->first;
+    board.slots[slot].left = row->then == NOT_BEGUN ? LEFT_ALL : row->begun_left;
+    board.slots[slot].then = (uint8_t)row->then;
 }
 
 /* Whether the client has what the row says. */
@@ -167,18 +167,18 @@ static void the_first_byte_tells_the_form_of_the_reply(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char reply[4096];
         bool ended;
-        assert_int_equal(park_grow(&slots, 1), 0);
-        int client = park_client(0);
-        page.slots[0].state = SLOT_READING;
-        page.slots[0].protocol = rows[i].protocol;
-        page.slots[0].first = rows[i].first;
-        (void)rescue_parked(slots.receive, slots.count, &err);
+        assert_int_equal(fdstore_grow(&slots, 1), 0);
+        int client = fdstore_client(0);
+        board.slots[0].state = SLOT_READING;
+        board.slots[0].protocol = rows[i].protocol;
+        board.slots[0].first = rows[i].first;
+        (void)recover_stored(slots.receive, slots.count, &err);
         size_t size = read_reply(client, reply, sizeof reply, &ended);
         if (size <= rows[i].size || memcmp(reply, rows[i].begin, rows[i].size) != 0) {
             fail_msg("protocol %u, first byte %u: %.*s", rows[i].protocol, rows[i].first, (int)size, reply);
         }
         close(client);
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
@@ -186,13 +186,13 @@ static void each_of_a_group_has_the_outcome_of_its_own_state(void **state)
 {
     (void)state;
     enum { ROWS = sizeof slot_rows / sizeof slot_rows[0] };
-    static const uint16_t places[PARK_GROUP] = {2, 700, 1, 0, SLOTS_MAX - 1, 3, 5, 4};
+    static const uint16_t places[FDSTORE_GROUP] = {2, 700, 1, 0, SLOTS_MAX - 1, 3, 5, 4};
     struct error err = crash();
     for (size_t first = 0; first < ROWS; first++) {
-        int clients[PARK_GROUP];
-        struct park_group group = {.count = PARK_GROUP};
+        int clients[FDSTORE_GROUP];
+        struct fdstore_group group = {.count = FDSTORE_GROUP};
         uint32_t outcomes[CLOSED + 1] = {0};
-        for (uint32_t i = 0; i < PARK_GROUP; i++) {
+        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
             const struct slot_row *row = &slot_rows[(first + i) % ROWS];
             int pair[2];
             assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
@@ -202,16 +202,16 @@ static void each_of_a_group_has_the_outcome_of_its_own_state(void **state)
             set_slot(places[i], row);
             outcomes[row->outcome]++;
         }
-        assert_int_equal(park_grow(&slots, 3), 0);
-        assert_int_equal(park_put(&slots, 2, &group), 0);
-        for (uint32_t i = 0; i < PARK_GROUP; i++) {
+        assert_int_equal(fdstore_grow(&slots, 3), 0);
+        assert_int_equal(fdstore_put(&slots, 2, &group), 0);
+        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
             close(group.fds[i]);
         }
-        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
-        assert_int_equal(rescued.answered, outcomes[ANSWERED]);
-        assert_int_equal(rescued.partial, outcomes[PARTIAL]);
-        assert_int_equal(rescued.handed_on, outcomes[HANDED_ON]);
-        for (uint32_t i = 0; i < PARK_GROUP; i++) {
+        struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
+        assert_int_equal(recovered.answered, outcomes[ANSWERED]);
+        assert_int_equal(recovered.partial, outcomes[PARTIAL]);
+        assert_int_equal(recovered.handed_on, outcomes[HANDED_ON]);
+        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
             const struct slot_row *row = &slot_rows[(first + i) % ROWS];
             if (!has_outcome(clients[i], row->outcome)) {
                 fail_msg("%s, as number %u of a group", row->name, i);
@@ -221,7 +221,7 @@ static void each_of_a_group_has_the_outcome_of_its_own_state(void **state)
         while (orphans.count > 0) {
             close(orphans.fds[--orphans.count]);
         }
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
@@ -231,22 +231,23 @@ static void each_state_has_its_outcome(void **state)
     struct error err = crash();
     for (size_t i = 0; i < sizeof slot_rows / sizeof slot_rows[0]; i++) {
         const struct slot_row *row = &slot_rows[i];
-        assert_int_equal(park_grow(&slots, 3), 0);
-        int client = park_client(1);
+        assert_int_equal(fdstore_grow(&slots, 3), 0);
+        int client = fdstore_client(1);
         set_slot(1, row);
-        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
-        bool counted = rescued.answered == (row->outcome == ANSWERED) && rescued.partial == (row->outcome == PARTIAL) &&
-                       rescued.handed_on == (row->outcome == HANDED_ON) && orphans.count == rescued.handed_on;
+        struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
+        bool counted = recovered.answered == (row->outcome == ANSWERED) &&
+                       recovered.partial == (row->outcome == PARTIAL) &&
+                       recovered.handed_on == (row->outcome == HANDED_ON) && orphans.count == recovered.handed_on;
         if (!has_outcome(client, row->outcome) || !counted) {
-            fail_msg("%s: %u answered, %u partial, %u handed on", row->name, rescued.answered, rescued.partial,
-                     rescued.handed_on);
+            fail_msg("%s: %u answered, %u partial, %u handed on", row->name, recovered.answered, recovered.partial,
+                     recovered.handed_on);
         }
         if (orphans.count > 0) {
             close(orphans.fds[0]);
             orphans.count = 0;
         }
         close(client);
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
@@ -283,23 +284,23 @@ static void a_stream_is_ended_with_what_it_lacks(void **state)
         char reply[4096];
         bool ended;
         size_t row = i / 3;
-        assert_int_equal(park_grow(&slots, 1), 0);
-        int client = park_client(0);
-        page.slots[0].state = states[i % 3];
-        page.slots[0].protocol = PROTOCOL_HTTP;
-        page.slots[0].left = rows[row].left;
-        page.slots[0].then = (uint8_t)rows[row].then;
-        page.slots[0].unchunked = rows[row].unchunked;
-        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
+        assert_int_equal(fdstore_grow(&slots, 1), 0);
+        int client = fdstore_client(0);
+        board.slots[0].state = states[i % 3];
+        board.slots[0].protocol = PROTOCOL_HTTP;
+        board.slots[0].left = rows[row].left;
+        board.slots[0].then = (uint8_t)rows[row].then;
+        board.slots[0].unchunked = rows[row].unchunked;
+        struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
         (void)read_reply(client, reply, sizeof reply, &ended);
         bool is_right = rows[row].ends != NULL
                             ? strcmp(reply, rows[row].ends) == 0
                             : strncmp(reply, "HTTP/1.1 500 ", 13) == 0 && strstr(reply, "WorkerCrashed");
-        if (!ended || !is_right || rescued.answered != rows[row].counted) {
+        if (!ended || !is_right || recovered.answered != rows[row].counted) {
             fail_msg("%s: %s", rows[row].name, reply);
         }
         close(client);
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
@@ -353,8 +354,8 @@ static void a_kept_connection_stays_one_on_its_way_through_the_queue(void **stat
     close(worker);
 }
 
-/* What the keeper has found in the table; `number` is what it was there. */
-static int keep_client(struct kept *kept, int32_t number)
+/* What the fdholder has found in the table; `number` is what it was there. */
+static int keep_client(struct held *kept, int32_t number)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
@@ -363,20 +364,20 @@ static int keep_client(struct kept *kept, int32_t number)
     return pair[0];
 }
 
-static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **state)
+static void what_the_fdholder_found_is_dealt_with_by_its_place_on_the_page(void **state)
 {
     (void)state;
-    static struct kept kept;
+    static struct held kept;
     static const struct {
         const char *name;
         uint32_t state;
-        int32_t number; /* on the page; the keeper says 20 */
+        int32_t number; /* on the scoreboard; the fdholder says 20 */
         bool overwritten;
         enum outcome outcome;
     } rows[] = {
         {"accepted, and not yet on the page", SLOT_FREE, 20, 0, HANDED_ON},
         {"its number was another's before", SLOT_REPLYING, 21, 0, HANDED_ON},
-        {"on the page, and not parked", SLOT_WAITING, 20, 0, HANDED_ON},
+        {"on the page, and not stored", SLOT_WAITING, 20, 0, HANDED_ON},
         {"begun to arrive", SLOT_READING, 20, 0, PARTIAL},
         {"the function ran", SLOT_RUNNING, 20, 0, ANSWERED},
         {"its reply is out", SLOT_ANSWERED, 20, 0, CLOSED},
@@ -386,17 +387,18 @@ static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char reply[4096];
         bool ended;
-        struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
-        const struct rescued *rescued = &rescue.done;
+        struct recovery recovery = {.board = &board, .orphans = &orphans, .died = &err, .late = &err};
+        const struct recovered *recovered = &recovery.done;
         int client = keep_client(&kept, 20);
-        page.slots[7].state = rows[i].state;
-        page.slots[7].fd = rows[i].number;
-        page.slots[7].first = '{';
-        rescue.is_overwritten = rows[i].overwritten;
-        rescue_kept(&rescue, &kept);
+        board.slots[7].state = rows[i].state;
+        board.slots[7].fd = rows[i].number;
+        board.slots[7].first = '{';
+        recovery.is_overwritten = rows[i].overwritten;
+        recover_held(&recovery, &kept);
         (void)read_reply(client, reply, sizeof reply, &ended);
-        if (rescued->answered != (rows[i].outcome == ANSWERED) || rescued->partial != (rows[i].outcome == PARTIAL) ||
-            rescued->handed_on != (rows[i].outcome == HANDED_ON) || ended != (rows[i].outcome != HANDED_ON) ||
+        if (recovered->answered != (rows[i].outcome == ANSWERED) ||
+            recovered->partial != (rows[i].outcome == PARTIAL) ||
+            recovered->handed_on != (rows[i].outcome == HANDED_ON) || ended != (rows[i].outcome != HANDED_ON) ||
             kept.count != 0) {
             fail_msg("%s: %s", rows[i].name, reply);
         }
@@ -411,25 +413,25 @@ static void what_the_keeper_found_is_dealt_with_by_its_place_on_the_page(void **
 static void what_was_parked_and_kept_is_answered_once(void **state)
 {
     (void)state;
-    static struct kept kept;
+    static struct held kept;
     char reply[4096];
     bool ended;
     struct error err = crash();
-    assert_int_equal(park_grow(&slots, 2), 0);
-    int client = park_client(1);
-    int connection = park_peek(slots.receive[1], 1);
-    kept = (struct kept){.count = 1, .fds = {connection}, .numbers = {20}};
-    page.slots[1].state = SLOT_RUNNING;
-    page.slots[1].fd = 20;
-    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
-    rescue_slots(&rescue, slots.receive, slots.count);
-    rescue_kept(&rescue, &kept);
+    assert_int_equal(fdstore_grow(&slots, 2), 0);
+    int client = fdstore_client(1);
+    int connection = fdstore_peek(slots.receive[1], 1);
+    kept = (struct held){.count = 1, .fds = {connection}, .numbers = {20}};
+    board.slots[1].state = SLOT_RUNNING;
+    board.slots[1].fd = 20;
+    struct recovery recovery = {.board = &board, .orphans = &orphans, .died = &err, .late = &err};
+    recover_slots(&recovery, slots.receive, slots.count);
+    recover_held(&recovery, &kept);
     (void)read_reply(client, reply, sizeof reply, &ended);
     assert_string_equal(reply, CRASH_REPLY);
     assert_true(ended);
-    assert_int_equal(rescue.done.answered, 1);
+    assert_int_equal(recovery.done.answered, 1);
     close(client);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void who_ran_into_its_time_limit_is_told_so(void **state)
@@ -439,14 +441,14 @@ static void who_ran_into_its_time_limit_is_told_so(void **state)
     struct error late;
     int clients[4];
     cancel_timeout_error(&late, CLOCK_SECOND);
-    assert_int_equal(park_grow(&slots, 4), 0);
-    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &late, .overdue = {0xC}};
+    assert_int_equal(fdstore_grow(&slots, 4), 0);
+    struct recovery recovery = {.board = &board, .orphans = &orphans, .died = &err, .late = &late, .overdue = {0xC}};
     for (uint32_t i = 0; i < 4; i++) {
-        clients[i] = park_client(i);
-        page.slots[i].state =
+        clients[i] = fdstore_client(i);
+        board.slots[i].state =
             i == 3 ? SLOT_ANSWERED : SLOT_RUNNING; /* one is over its time, one was answered after that */
     }
-    rescue_slots(&rescue, slots.receive, slots.count);
+    recover_slots(&recovery, slots.receive, slots.count);
     for (uint32_t i = 0; i < 4; i++) {
         char reply[4096];
         bool ended;
@@ -457,7 +459,7 @@ static void who_ran_into_its_time_limit_is_told_so(void **state)
         }
         close(clients[i]);
     }
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void every_slot_is_looked_at_once(void **state)
@@ -466,18 +468,18 @@ static void every_slot_is_looked_at_once(void **state)
     enum { CLIENTS = 40 };
     int clients[CLIENTS];
     struct error err = crash();
-    assert_int_equal(park_grow(&slots, CLIENTS), 0);
+    assert_int_equal(fdstore_grow(&slots, CLIENTS), 0);
     for (uint32_t i = 0; i < CLIENTS; i++) {
-        clients[i] = i % 4 == 3 ? -1 : park_client(i); /* some are empty */
-        page.slots[i].state = i % 4 == 0 ? SLOT_RUNNING : i % 4 == 1 ? SLOT_WAITING : SLOT_READING;
-        page.slots[i].first = '{';
+        clients[i] = i % 4 == 3 ? -1 : fdstore_client(i); /* some are empty */
+        board.slots[i].state = i % 4 == 0 ? SLOT_RUNNING : i % 4 == 1 ? SLOT_WAITING : SLOT_READING;
+        board.slots[i].first = '{';
     }
-    struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
-    assert_int_equal(rescued.answered, CLIENTS / 4);
-    assert_int_equal(rescued.handed_on, CLIENTS / 4);
-    assert_int_equal(rescued.partial, CLIENTS / 4);
-    rescued = rescue_parked(slots.receive, slots.count, &err);
-    assert_int_equal(rescued.answered + rescued.handed_on + rescued.partial, 0);
+    struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
+    assert_int_equal(recovered.answered, CLIENTS / 4);
+    assert_int_equal(recovered.handed_on, CLIENTS / 4);
+    assert_int_equal(recovered.partial, CLIENTS / 4);
+    recovered = recover_stored(slots.receive, slots.count, &err);
+    assert_int_equal(recovered.answered + recovered.handed_on + recovered.partial, 0);
     for (uint32_t i = 0; i < CLIENTS; i++) {
         if (clients[i] >= 0) {
             close(clients[i]);
@@ -486,31 +488,31 @@ static void every_slot_is_looked_at_once(void **state)
     for (uint32_t i = 0; i < orphans.count; i++) {
         close(orphans.fds[i]);
     }
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void what_is_no_connection_is_passed_over(void **state)
 {
     (void)state;
     struct error err = crash();
-    assert_int_equal(park_grow(&slots, 4), 0);
+    assert_int_equal(fdstore_grow(&slots, 4), 0);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    assert_int_equal(park_one(&slots, 0, null), 0);
+    assert_int_equal(fdstore_one(&slots, 0, null), 0);
     close(null);
     assert_int_equal(write(slots.send[1], "garbage", 7), 7);
-    int client = park_client(3);
+    int client = fdstore_client(3);
     for (int i = 0; i < 4; i++) {
-        page.slots[i].state = SLOT_RUNNING;
+        board.slots[i].state = SLOT_RUNNING;
     }
     int ends[6] = {slots.receive[0], slots.receive[1], slots.receive[2], slots.receive[3], -1, STDERR_FILENO};
-    struct rescued rescued = rescue_parked(ends, 6, &err);
-    assert_int_equal(rescued.answered, 1);
+    struct recovered recovered = recover_stored(ends, 6, &err);
+    assert_int_equal(recovered.answered, 1);
     char reply[4096];
     bool ended;
     (void)read_reply(client, reply, sizeof reply, &ended);
     assert_string_equal(reply, CRASH_REPLY);
     close(client);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 /* Under a low RLIMIT_NOFILE: the descriptors above are for the next worker's start. */
@@ -520,17 +522,17 @@ static void orphans_leave_descriptors_free_and_the_others_are_answered(void **st
     enum { CLIENTS = 4 };
     struct error err = crash();
     int clients[CLIENTS];
-    assert_int_equal(park_grow(&slots, CLIENTS), 0);
+    assert_int_equal(fdstore_grow(&slots, CLIENTS), 0);
     for (uint32_t i = 0; i < CLIENTS; i++) {
-        clients[i] = park_client(i);
-        page.slots[i].state = SLOT_WAITING;
+        clients[i] = fdstore_client(i);
+        board.slots[i].state = SLOT_WAITING;
     }
     int lowest = dup(STDERR_FILENO);
     close(lowest);
     orphans.numbers_end = lowest + 1; /* the second one is beyond */
-    struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
-    assert_int_equal(rescued.handed_on, 2);
-    assert_int_equal(rescued.partial, CLIENTS - 2);
+    struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
+    assert_int_equal(recovered.handed_on, 2);
+    assert_int_equal(recovered.partial, CLIENTS - 2);
     assert_false(orphans_have_room(&orphans));
     for (uint32_t i = 0; i < CLIENTS; i++) {
         char reply[4096];
@@ -544,22 +546,22 @@ static void orphans_leave_descriptors_free_and_the_others_are_answered(void **st
     orphans.count = 1;
     assert_true(orphans_have_room(&orphans));
     close(orphans.fds[0]);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void more_orphans_than_there_is_room_for_are_answered(void **state)
 {
     (void)state;
     struct error err = crash();
-    assert_int_equal(park_grow(&slots, 2), 0);
-    int first = park_client(0);
-    int second = park_client(1);
-    page.slots[0].state = page.slots[1].state = SLOT_WAITING;
+    assert_int_equal(fdstore_grow(&slots, 2), 0);
+    int first = fdstore_client(0);
+    int second = fdstore_client(1);
+    board.slots[0].state = board.slots[1].state = SLOT_WAITING;
     orphans.count = ORPHANS_MAX - 1; /* as if they were there */
-    struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
+    struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
     assert_int_equal(orphans.count, ORPHANS_MAX);
-    assert_int_equal(rescued.handed_on, 1);
-    assert_int_equal(rescued.partial, 1);
+    assert_int_equal(recovered.handed_on, 1);
+    assert_int_equal(recovered.partial, 1);
     char reply[4096];
     bool ended;
     assert_int_equal(read_reply(first, reply, sizeof reply, &ended), 0);
@@ -571,7 +573,7 @@ static void more_orphans_than_there_is_room_for_are_answered(void **state)
     close(orphans.fds[ORPHANS_MAX - 1]);
     close(first);
     close(second);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void a_client_that_is_gone_is_no_failure(void **state)
@@ -579,11 +581,11 @@ static void a_client_that_is_gone_is_no_failure(void **state)
     (void)state;
     struct error err = crash();
     capture_begin();
-    assert_int_equal(park_grow(&slots, 1), 0);
-    close(park_client(0));
-    page.slots[0].state = SLOT_RUNNING;
-    (void)rescue_parked(slots.receive, slots.count, &err); /* and no SIGPIPE */
-    park_done(&slots);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
+    close(fdstore_client(0));
+    board.slots[0].state = SLOT_RUNNING;
+    (void)recover_stored(slots.receive, slots.count, &err); /* and no SIGPIPE */
+    fdstore_done(&slots);
     (void)capture_end();
 }
 
@@ -591,20 +593,20 @@ static void a_client_still_writing_gets_its_reply(void **state)
 {
     (void)state;
     struct error err = crash();
-    assert_int_equal(park_grow(&slots, 1), 0);
-    int client = park_client(0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
+    int client = fdstore_client(0);
     static char bytes[50000];
     memset(bytes, '1', sizeof bytes);
     assert_true(send(client, bytes, sizeof bytes, 0) > 0); /* nobody read this */
-    page.slots[0].state = SLOT_RUNNING;
-    (void)rescue_parked(slots.receive, slots.count, &err);
+    board.slots[0].state = SLOT_RUNNING;
+    (void)recover_stored(slots.receive, slots.count, &err);
     char reply[4096];
     bool ended;
     (void)read_reply(client, reply, sizeof reply, &ended);
     assert_string_equal(reply, CRASH_REPLY);
     assert_int_equal(recv(client, reply, 1, 0), 0); /* an end, and no reset */
     close(client);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 /* The longest text and type there can be, of what needs most room in a reply. */
@@ -621,17 +623,17 @@ static void the_longest_error_fits_into_a_reply(void **state)
         for (size_t at = 0; at + step < sizeof err.type; at += step) {
             memcpy(err.type + at, units[i], step);
         }
-        assert_int_equal(park_grow(&slots, 1), 0);
-        int client = park_client(0);
-        page.slots[0].state = SLOT_RUNNING;
-        (void)rescue_parked(slots.receive, slots.count, &err);
+        assert_int_equal(fdstore_grow(&slots, 1), 0);
+        int client = fdstore_client(0);
+        board.slots[0].state = SLOT_RUNNING;
+        (void)recover_stored(slots.receive, slots.count, &err);
         static char reply[1 << 16];
         bool ended;
         size_t size = read_reply(client, reply, sizeof reply, &ended);
         assert_true(ended);
         assert_true(json_check(reply, size));
         close(client);
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
@@ -641,13 +643,13 @@ static void orphans_are_handed_on_in_order_with_what_they_sent(void **state)
     enum { CLIENTS = 3 };
     int clients[CLIENTS];
     struct error err = crash();
-    assert_int_equal(park_grow(&slots, CLIENTS), 0);
+    assert_int_equal(fdstore_grow(&slots, CLIENTS), 0);
     for (uint32_t i = 0; i < CLIENTS; i++) {
-        clients[i] = park_client(i);
-        page.slots[i].state = SLOT_WAITING;
+        clients[i] = fdstore_client(i);
+        board.slots[i].state = SLOT_WAITING;
         assert_int_equal(write(clients[i], &"abc"[i], 1), 1);
     }
-    (void)rescue_parked(slots.receive, slots.count, &err);
+    (void)recover_stored(slots.receive, slots.count, &err);
     int supervisor;
     int worker;
     assert_int_equal(control_pair(&supervisor, &worker), 0);
@@ -667,7 +669,7 @@ static void orphans_are_handed_on_in_order_with_what_they_sent(void **state)
     }
     close(supervisor);
     close(worker);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 /* When no worker is left to take them. */
@@ -723,7 +725,7 @@ static void health_is_answered_and_the_connection_ends(void **state)
         bool ended;
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
         assert_int_equal(write(pair[0], rows[i].request, strlen(rows[i].request)), strlen(rows[i].request));
-        rescue_health(pair[1], rows[i].ready);
+        recover_health(pair[1], rows[i].ready);
         size_t size = read_reply(pair[0], reply, sizeof reply, &ended);
         assert_true(ended && size > strlen(rows[i].ends));
         assert_memory_equal(reply, rows[i].begins, strlen(rows[i].begins));
@@ -802,7 +804,7 @@ static void at_the_end_orphans_and_the_backlog_are_answered(void **state)
         }
     }
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
-    rescue_dismiss(&orphans, &listener, &err);
+    recover_dismiss(&orphans, &listener, &err);
     assert_int_equal(orphans.count, 0);
     for (int i = 0; i < 20; i++) {
         char reply[4096];
@@ -813,11 +815,11 @@ static void at_the_end_orphans_and_the_backlog_are_answered(void **state)
         close(clients[i]);
     }
     listener_close(&listener);
-    rescue_dismiss(&orphans, &listener, &err); /* without a listener: nobody */
+    recover_dismiss(&orphans, &listener, &err); /* without a listener: nobody */
     folder_remove(folder);
 }
 
-/* Where the JSON of a reply begins, whatever protocol a page told. */
+/* Where the JSON of a reply begins, whatever protocol a scoreboard told. */
 static size_t json_at(const char *reply)
 {
     const char *end_of_head = strncmp(reply, "HTTP/", 5) == 0 ? strstr(reply, "\r\n\r\n") : NULL;
@@ -830,22 +832,22 @@ static void random_pages_never_cost_more_than_their_clients(void **state)
     uint64_t seed = 88172645463325252;
     struct error err = crash();
     for (int round = 0; round < 100; round++) {
-        unsigned char *bytes = (unsigned char *)&page;
-        for (size_t i = 0; i < sizeof page; i++) {
+        unsigned char *bytes = (unsigned char *)&board;
+        for (size_t i = 0; i < sizeof board; i++) {
             seed ^= seed << 13;
             seed ^= seed >> 7;
             seed ^= seed << 17;
             bytes[i] = (unsigned char)(seed & (round % 2 == 0 ? 0xFF : 0x07));
         }
         int clients[8];
-        assert_int_equal(park_grow(&slots, 8), 0);
+        assert_int_equal(fdstore_grow(&slots, 8), 0);
         for (uint32_t i = 0; i < 8; i++) {
-            clients[i] = park_client(i);
+            clients[i] = fdstore_client(i);
         }
         orphans.count = 0;
-        struct rescued rescued = rescue_parked(slots.receive, slots.count, &err);
-        assert_true(rescued.answered + rescued.handed_on + rescued.partial <= 8);
-        rescue_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
+        struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
+        assert_true(recovered.answered + recovered.handed_on + recovered.partial <= 8);
+        recover_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
         for (uint32_t i = 0; i < 8; i++) {
             char reply[4096];
             bool ended;
@@ -855,35 +857,35 @@ static void random_pages_never_cost_more_than_their_clients(void **state)
             assert_true(size == 0 || json_check(reply + head, size - head));
             close(clients[i]);
         }
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RESCUE_TEST(each_state_has_its_outcome),
-        RESCUE_TEST(a_stream_is_ended_with_what_it_lacks),
-        RESCUE_TEST(who_waits_for_no_reply_gets_none),
-        RESCUE_TEST(a_kept_connection_stays_one_on_its_way_through_the_queue),
-        RESCUE_TEST(what_the_keeper_found_is_dealt_with_by_its_place_on_the_page),
-        RESCUE_TEST(what_was_parked_and_kept_is_answered_once),
-        RESCUE_TEST(the_first_byte_tells_the_form_of_the_reply),
-        RESCUE_TEST(each_of_a_group_has_the_outcome_of_its_own_state),
-        RESCUE_TEST(who_ran_into_its_time_limit_is_told_so),
-        RESCUE_TEST(every_slot_is_looked_at_once),
-        RESCUE_TEST(what_is_no_connection_is_passed_over),
-        RESCUE_TEST(orphans_leave_descriptors_free_and_the_others_are_answered),
-        RESCUE_TEST(more_orphans_than_there_is_room_for_are_answered),
-        RESCUE_TEST(a_client_that_is_gone_is_no_failure),
-        RESCUE_TEST(a_client_still_writing_gets_its_reply),
-        RESCUE_TEST(the_longest_error_fits_into_a_reply),
-        RESCUE_TEST(orphans_are_handed_on_in_order_with_what_they_sent),
-        RESCUE_TEST(what_lies_in_the_queue_is_taken_back),
-        RESCUE_TEST(health_is_answered_and_the_connection_ends),
-        RESCUE_TEST(orphans_a_worker_does_not_take_stay),
-        RESCUE_TEST(at_the_end_orphans_and_the_backlog_are_answered),
-        RESCUE_TEST(random_pages_never_cost_more_than_their_clients),
+        RECOVER_TEST(each_state_has_its_outcome),
+        RECOVER_TEST(a_stream_is_ended_with_what_it_lacks),
+        RECOVER_TEST(who_waits_for_no_reply_gets_none),
+        RECOVER_TEST(a_kept_connection_stays_one_on_its_way_through_the_queue),
+        RECOVER_TEST(what_the_fdholder_found_is_dealt_with_by_its_place_on_the_page),
+        RECOVER_TEST(what_was_parked_and_kept_is_answered_once),
+        RECOVER_TEST(the_first_byte_tells_the_form_of_the_reply),
+        RECOVER_TEST(each_of_a_group_has_the_outcome_of_its_own_state),
+        RECOVER_TEST(who_ran_into_its_time_limit_is_told_so),
+        RECOVER_TEST(every_slot_is_looked_at_once),
+        RECOVER_TEST(what_is_no_connection_is_passed_over),
+        RECOVER_TEST(orphans_leave_descriptors_free_and_the_others_are_answered),
+        RECOVER_TEST(more_orphans_than_there_is_room_for_are_answered),
+        RECOVER_TEST(a_client_that_is_gone_is_no_failure),
+        RECOVER_TEST(a_client_still_writing_gets_its_reply),
+        RECOVER_TEST(the_longest_error_fits_into_a_reply),
+        RECOVER_TEST(orphans_are_handed_on_in_order_with_what_they_sent),
+        RECOVER_TEST(what_lies_in_the_queue_is_taken_back),
+        RECOVER_TEST(health_is_answered_and_the_connection_ends),
+        RECOVER_TEST(orphans_a_worker_does_not_take_stay),
+        RECOVER_TEST(at_the_end_orphans_and_the_backlog_are_answered),
+        RECOVER_TEST(random_pages_never_cost_more_than_their_clients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "server/park.h"
+#include "server/fdstore.h"
 
 #include "base/fd.h"
 #include "server/rights.h"
@@ -8,45 +8,45 @@
 #include <sys/socket.h>
 
 union descriptors {
-    char bytes[CMSG_SPACE(PARK_GROUP * sizeof(int))];
+    char bytes[CMSG_SPACE(FDSTORE_GROUP * sizeof(int))];
     struct cmsghdr align;
 };
 
-int park_grow(struct park *park, uint32_t more)
+int fdstore_grow(struct fdstore *fdstore, uint32_t more)
 {
-    for (; more > 0 && park->count < SLOTS_MAX; more--) {
+    for (; more > 0 && fdstore->count < SLOTS_MAX; more--) {
         int pair[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
             return -errno;
         }
-        park->send[park->count] = pair[0];
-        park->receive[park->count++] = pair[1];
-        int status = fd_raise(&park->send[park->count - 1]);
+        fdstore->send[fdstore->count] = pair[0];
+        fdstore->receive[fdstore->count++] = pair[1];
+        int status = fd_raise(&fdstore->send[fdstore->count - 1]);
         if (status == 0) {
-            status = fd_raise(&park->receive[park->count - 1]);
+            status = fd_raise(&fdstore->receive[fdstore->count - 1]);
         }
         if (status < 0) {
-            park_trim(park, park->count - 1);
+            fdstore_trim(fdstore, fdstore->count - 1);
             return status;
         }
     }
     return 0;
 }
 
-void park_done(struct park *park) { park_trim(park, 0); }
+void fdstore_done(struct fdstore *fdstore) { fdstore_trim(fdstore, 0); }
 
-void park_trim(struct park *park, uint32_t kept)
+void fdstore_trim(struct fdstore *fdstore, uint32_t kept)
 {
-    while (park->count > kept) {
-        park->count--;
-        fd_close(&park->send[park->count]);
-        fd_close(&park->receive[park->count]);
+    while (fdstore->count > kept) {
+        fdstore->count--;
+        fd_close(&fdstore->send[fdstore->count]);
+        fd_close(&fdstore->receive[fdstore->count]);
     }
 }
 
-int park_put(const struct park *park, uint32_t slot, const struct park_group *group)
+int fdstore_put(const struct fdstore *fdstore, uint32_t slot, const struct fdstore_group *group)
 {
-    uint16_t slots[PARK_GROUP];
+    uint16_t slots[FDSTORE_GROUP];
     memcpy(slots, group->slots, sizeof slots);
     struct iovec part = {.iov_base = slots, .iov_len = group->count * sizeof slots[0]};
     union descriptors ancillary;
@@ -62,19 +62,19 @@ int park_put(const struct park *park, uint32_t slot, const struct park_group *gr
     memcpy(CMSG_DATA(rights), group->fds, group->count * sizeof(int));
     ssize_t sent;
     do {
-        sent = sendmsg(park->send[slot], &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = sendmsg(fdstore->send[slot], &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }
 
-void park_drop(const struct park *park, uint32_t slot, uint32_t count)
+void fdstore_drop(const struct fdstore *fdstore, uint32_t slot, uint32_t count)
 {
-    uint16_t slots[PARK_GROUP];
+    uint16_t slots[FDSTORE_GROUP];
     size_t left = count * sizeof slots[0];
     /* Without room for ancillary data the kernel closes the duplicates: one call instead of two. A byte left behind
      * would stand before the next group. */
     while (left > 0) {
-        ssize_t got = recv(park->receive[slot], slots, left, MSG_DONTWAIT);
+        ssize_t got = recv(fdstore->receive[slot], slots, left, MSG_DONTWAIT);
         if (got > 0) {
             left -= (size_t)got;
         } else if (got == 0 || errno != EINTR) {
@@ -83,7 +83,7 @@ void park_drop(const struct park *park, uint32_t slot, uint32_t count)
     }
 }
 
-bool park_is_connection(int fd)
+bool fdstore_is_connection(int fd)
 {
     int value = 0;
     socklen_t size = sizeof value;
@@ -95,7 +95,7 @@ bool park_is_connection(int fd)
 }
 
 /* Closes them all. */
-static void discard(struct park_group *group)
+static void discard(struct fdstore_group *group)
 {
     for (uint32_t i = 0; i < group->count; i++) {
         fd_close(&group->fds[i]);
@@ -104,11 +104,11 @@ static void discard(struct park_group *group)
 }
 
 /* Leaves out what no worker of ours has put there. */
-static void keep_connections(struct park_group *group)
+static void keep_connections(struct fdstore_group *group)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < group->count; i++) {
-        if (group->slots[i] < SLOTS_MAX && park_is_connection(group->fds[i]) && fd_raise(&group->fds[i]) == 0) {
+        if (group->slots[i] < SLOTS_MAX && fdstore_is_connection(group->fds[i]) && fd_raise(&group->fds[i]) == 0) {
             group->slots[kept] = group->slots[i];
             group->fds[kept++] = group->fds[i];
         } else {
@@ -118,9 +118,9 @@ static void keep_connections(struct park_group *group)
     group->count = kept;
 }
 
-static int receive(int fd, struct park_group *ret_group, int flags)
+static int receive(int fd, struct fdstore_group *ret_group, int flags)
 {
-    *ret_group = (struct park_group){.count = 0};
+    *ret_group = (struct fdstore_group){.count = 0};
     struct iovec part = {.iov_base = ret_group->slots, .iov_len = sizeof ret_group->slots};
     union rights_space space;
     struct msghdr header = {
@@ -133,14 +133,14 @@ static int receive(int fd, struct park_group *ret_group, int flags)
         return -errno;
     }
     if (got == 0) {
-        return -EAGAIN; /* every sending end is closed: nothing is parked */
+        return -EAGAIN; /* every sending end is closed: nothing is stored */
     }
     int fds[RIGHTS_MAX];
     uint32_t count = rights_take(&header, fds);
     /* where descriptors ran out the last of them are missing, and the others are what they are */
-    uint32_t missing = (header.msg_flags & MSG_CTRUNC) != 0 && count < PARK_GROUP ? PARK_GROUP - count : 0;
+    uint32_t missing = (header.msg_flags & MSG_CTRUNC) != 0 && count < FDSTORE_GROUP ? FDSTORE_GROUP - count : 0;
     size_t named = (size_t)got / sizeof ret_group->slots[0];
-    if (count > PARK_GROUP || named < count || named > count + missing) {
+    if (count > FDSTORE_GROUP || named < count || named > count + missing) {
         rights_close(fds, count);
         return -EPROTO;
     }
@@ -150,11 +150,11 @@ static int receive(int fd, struct park_group *ret_group, int flags)
     return ret_group->count > 0 ? 0 : -EPROTO;
 }
 
-int park_take(int receive_end, struct park_group *ret_group) { return receive(receive_end, ret_group, 0); }
+int fdstore_take(int receive_end, struct fdstore_group *ret_group) { return receive(receive_end, ret_group, 0); }
 
-int park_peek(int receive_end, uint32_t slot)
+int fdstore_peek(int receive_end, uint32_t slot)
 {
-    struct park_group group;
+    struct fdstore_group group;
     int connection = receive(receive_end, &group, MSG_PEEK);
     if (connection < 0) {
         return connection;

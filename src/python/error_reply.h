@@ -7,8 +7,8 @@
  *
  * In the latter two CODE says whose fault it is: msg_parsing_error before the call, processing_error from then on.
  */
-#ifndef ASYA_PYTHON_REPORT_H
-#define ASYA_PYTHON_REPORT_H
+#ifndef ASYA_PYTHON_ERROR_REPLY_H
+#define ASYA_PYTHON_ERROR_REPLY_H
 
 #include "base/buffer.h"
 #include "python/failure.h"
@@ -17,6 +17,6 @@
 #include <stdbool.h>
 
 /* Replaces the content of `out` by the error reply; on failure (memory, limit) leaves it empty. */
-void report_write(enum protocol protocol, bool before_call, const struct failure *failure, struct buffer *out);
+void error_reply_write(enum protocol protocol, bool before_call, const struct failure *failure, struct buffer *out);
 
 #endif

@@ -1,4 +1,4 @@
-#include "python/report.h"
+#include "python/error_reply.h"
 
 #include "json/writer.h"
 
@@ -32,7 +32,7 @@ static void write_details(struct writer *writer, enum protocol protocol, const s
     writer_close(writer, '}');
 }
 
-void report_write(enum protocol protocol, bool before_call, const struct failure *failure, struct buffer *out)
+void error_reply_write(enum protocol protocol, bool before_call, const struct failure *failure, struct buffer *out)
 {
     out->size = 0;
     if (protocol == PROTOCOL_RAW) {

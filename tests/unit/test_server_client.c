@@ -1,10 +1,10 @@
-/* dial: one exchange from the client's side, against a peer that behaves as each row says. */
+/* client: one exchange from the client's side, against a peer that behaves as each row says. */
 #include "descriptors.h"
 #include "folder.h"
 
 #include "base/clock.h"
 #include "base/options.h"
-#include "server/dial.h"
+#include "server/client.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -40,7 +40,7 @@ static int end(void **state)
     return status;
 }
 
-#define DIAL_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
+#define CLIENT_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
 static int listen_at_path(int backlog)
 {
@@ -85,7 +85,7 @@ static void *serve_one(void *context)
 }
 
 struct outcome {
-    enum dial_outcome outcome;
+    enum client_outcome outcome;
     char answer[ANSWER_MAX + 1];
     struct error err;
 };
@@ -98,7 +98,7 @@ static struct outcome exchange_with(struct peer *peer, const char *request, bool
     peer->listener = listen_at_path(1);
     assert_int_equal(pthread_create(&thread, NULL, serve_one, peer), 0);
     result.outcome =
-        dial_exchange(path, view_of(request), half_close, clock_after(clock_now(), LATE), &answer, &result.err);
+        client_exchange(path, view_of(request), half_close, clock_after(clock_now(), LATE), &answer, &result.err);
     pthread_join(thread, NULL);
     close(peer->listener);
     if (answer.size > 0) {
@@ -113,7 +113,7 @@ static void the_request_arrives_whole_and_the_answer_comes_back(void **state)
     (void)state;
     struct peer peer = {.enough = 5, .answer = "an answer"};
     struct outcome result = exchange_with(&peer, "hello", false);
-    assert_int_equal(result.outcome, DIAL_ANSWERED);
+    assert_int_equal(result.outcome, CLIENT_ANSWERED);
     assert_string_equal(result.answer, "an answer");
     assert_int_equal(peer.heard_size, 5);
     assert_memory_equal(peer.heard, "hello", 5);
@@ -124,7 +124,7 @@ static void a_half_close_ends_the_request(void **state)
     (void)state;
     struct peer peer = {.enough = sizeof peer.heard, .answer = "empty"};
     struct outcome result = exchange_with(&peer, "", true);
-    assert_int_equal(result.outcome, DIAL_ANSWERED);
+    assert_int_equal(result.outcome, CLIENT_ANSWERED);
     assert_string_equal(result.answer, "empty");
     assert_int_equal(peer.heard_size, 0);
     assert_true(peer.heard_end);
@@ -138,7 +138,7 @@ static void an_answer_longer_than_the_buffer_is_cut_at_its_limit(void **state)
     text[sizeof text - 1] = '\0';
     struct peer peer = {.enough = 1, .answer = text};
     struct outcome result = exchange_with(&peer, "h", false);
-    assert_int_equal(result.outcome, DIAL_ANSWERED);
+    assert_int_equal(result.outcome, CLIENT_ANSWERED);
     assert_int_equal(strlen(result.answer), ANSWER_MAX);
 }
 
@@ -146,13 +146,14 @@ static void closing_without_a_byte_is_told_apart_from_silence(void **state)
 {
     (void)state;
     struct peer peer = {.enough = 1, .answer = ""};
-    assert_int_equal(exchange_with(&peer, "h", false).outcome, DIAL_CLOSED);
+    assert_int_equal(exchange_with(&peer, "h", false).outcome, CLIENT_CLOSED);
 }
 
-static enum dial_outcome ask(struct error *err)
+static enum client_outcome ask(struct error *err)
 {
     struct buffer answer = buffer_make(ANSWER_MAX);
-    enum dial_outcome outcome = dial_exchange(path, view_of("h"), true, clock_after(clock_now(), SOON), &answer, err);
+    enum client_outcome outcome =
+        client_exchange(path, view_of("h"), true, clock_after(clock_now(), SOON), &answer, err);
     assert_int_equal(answer.size, 0);
     buffer_done(&answer);
     return outcome;
@@ -164,7 +165,7 @@ static void a_listener_that_accepts_nothing_is_silent_and_the_deadline_holds(voi
     struct error err;
     int listener = listen_at_path(8);
     uint64_t started = clock_now();
-    assert_int_equal(ask(&err), DIAL_SILENT);
+    assert_int_equal(ask(&err), CLIENT_SILENT);
     uint64_t taken = clock_now() - started;
     assert_true(taken >= SOON);
     assert_true(taken < LATE);
@@ -183,7 +184,7 @@ static void a_full_backlog_is_silence_too(void **state)
         waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         (void)connect(waiting[i], (const struct sockaddr *)&address, sizeof address);
     }
-    assert_int_equal(ask(&err), DIAL_SILENT);
+    assert_int_equal(ask(&err), CLIENT_SILENT);
     for (int i = 0; i < 8; i++) {
         close(waiting[i]);
     }
@@ -194,11 +195,11 @@ static void a_path_where_nobody_listens_is_named_in_the_error(void **state)
 {
     (void)state;
     struct error err;
-    assert_int_equal(ask(&err), DIAL_FAILED);
+    assert_int_equal(ask(&err), CLIENT_FAILED);
     assert_non_null(strstr(err.text, path));
     assert_non_null(strstr(err.text, "No such file"));
     close(listen_at_path(1));
-    assert_int_equal(ask(&err), DIAL_FAILED);
+    assert_int_equal(ask(&err), CLIENT_FAILED);
     assert_non_null(strstr(err.text, "Connection refused"));
 }
 
@@ -210,8 +211,8 @@ static void a_path_that_fits_no_address_is_refused(void **state)
     name[sizeof name - 1] = '\0';
     struct buffer answer = buffer_make(ANSWER_MAX);
     struct error err;
-    assert_int_equal(dial_exchange(name, view_of("h"), true, clock_after(clock_now(), SOON), &answer, &err),
-                     DIAL_FAILED);
+    assert_int_equal(client_exchange(name, view_of("h"), true, clock_after(clock_now(), SOON), &answer, &err),
+                     CLIENT_FAILED);
     assert_non_null(strstr(err.text, "File name too long"));
 }
 
@@ -225,8 +226,8 @@ static void a_request_larger_than_the_socket_takes_waits_no_longer_than_the_dead
     struct buffer answer = buffer_make(ANSWER_MAX);
     struct error err;
     assert_int_equal(
-        dial_exchange(path, (struct view){huge, HUGE_SIZE}, true, clock_after(clock_now(), SOON), &answer, &err),
-        DIAL_SILENT);
+        client_exchange(path, (struct view){huge, HUGE_SIZE}, true, clock_after(clock_now(), SOON), &answer, &err),
+        CLIENT_SILENT);
     close(listener);
     test_free(huge);
 }
@@ -234,15 +235,15 @@ static void a_request_larger_than_the_socket_takes_waits_no_longer_than_the_dead
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DIAL_TEST(the_request_arrives_whole_and_the_answer_comes_back),
-        DIAL_TEST(a_half_close_ends_the_request),
-        DIAL_TEST(an_answer_longer_than_the_buffer_is_cut_at_its_limit),
-        DIAL_TEST(closing_without_a_byte_is_told_apart_from_silence),
-        DIAL_TEST(a_listener_that_accepts_nothing_is_silent_and_the_deadline_holds),
-        DIAL_TEST(a_full_backlog_is_silence_too),
-        DIAL_TEST(a_path_where_nobody_listens_is_named_in_the_error),
-        DIAL_TEST(a_path_that_fits_no_address_is_refused),
-        DIAL_TEST(a_request_larger_than_the_socket_takes_waits_no_longer_than_the_deadline),
+        CLIENT_TEST(the_request_arrives_whole_and_the_answer_comes_back),
+        CLIENT_TEST(a_half_close_ends_the_request),
+        CLIENT_TEST(an_answer_longer_than_the_buffer_is_cut_at_its_limit),
+        CLIENT_TEST(closing_without_a_byte_is_told_apart_from_silence),
+        CLIENT_TEST(a_listener_that_accepts_nothing_is_silent_and_the_deadline_holds),
+        CLIENT_TEST(a_full_backlog_is_silence_too),
+        CLIENT_TEST(a_path_where_nobody_listens_is_named_in_the_error),
+        CLIENT_TEST(a_path_that_fits_no_address_is_refused),
+        CLIENT_TEST(a_request_larger_than_the_socket_takes_waits_no_longer_than_the_deadline),
     };
-    return cmocka_run_group_tests_name("dial", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "server/dial.h"
+#include "server/client.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -12,10 +12,10 @@
 
 enum { READ_STEP = 512 };
 
-static enum dial_outcome fail(struct error *err, const char *what, const char *path)
+static enum client_outcome fail(struct error *err, const char *what, const char *path)
 {
     error_set(err, ERR_CONNECTION, 0, "%s %s: %s", what, path, strerror(errno));
-    return DIAL_FAILED;
+    return CLIENT_FAILED;
 }
 
 /* Waits for `events`. Returns false when the deadline passes first. */
@@ -49,8 +49,8 @@ static bool send_all(int fd, struct view request, uint64_t deadline)
     return true;
 }
 
-static enum dial_outcome read_answer(int fd, const char *path, uint64_t deadline, struct buffer *answer,
-                                     struct error *err)
+static enum client_outcome read_answer(int fd, const char *path, uint64_t deadline, struct buffer *answer,
+                                       struct error *err)
 {
     while (answer->size < answer->limit) {
         size_t room = answer->limit - answer->size < READ_STEP ? answer->limit - answer->size : READ_STEP;
@@ -60,23 +60,23 @@ static enum dial_outcome read_answer(int fd, const char *path, uint64_t deadline
         }
         ssize_t got = recv(fd, answer->data + answer->size, room, 0);
         if (got == 0) {
-            return answer->size > 0 ? DIAL_ANSWERED : DIAL_CLOSED;
+            return answer->size > 0 ? CLIENT_ANSWERED : CLIENT_CLOSED;
         }
         if (got > 0) {
             answer->size += (size_t)got;
         } else if (errno == EAGAIN) {
             if (!wait_for(fd, POLLIN, deadline)) {
-                return answer->size > 0 ? DIAL_ANSWERED : DIAL_SILENT;
+                return answer->size > 0 ? CLIENT_ANSWERED : CLIENT_SILENT;
             }
         } else if (errno != EINTR) {
-            return answer->size > 0 ? DIAL_ANSWERED : fail(err, "cannot read from", path);
+            return answer->size > 0 ? CLIENT_ANSWERED : fail(err, "cannot read from", path);
         }
     }
-    return DIAL_ANSWERED;
+    return CLIENT_ANSWERED;
 }
 
-enum dial_outcome dial_exchange(const char *path, struct view request, bool half_close, uint64_t deadline,
-                                struct buffer *answer, struct error *err)
+enum client_outcome client_exchange(const char *path, struct view request, bool half_close, uint64_t deadline,
+                                    struct buffer *answer, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t size = strlen(path);
@@ -91,11 +91,11 @@ enum dial_outcome dial_exchange(const char *path, struct view request, bool half
     }
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         /* a full backlog: somebody listens and has no time */
-        return errno == EAGAIN ? DIAL_SILENT : fail(err, "cannot connect to", path);
+        return errno == EAGAIN ? CLIENT_SILENT : fail(err, "cannot connect to", path);
     }
     if (!send_all(fd, request, deadline)) {
         if (errno == EAGAIN) {
-            return DIAL_SILENT;
+            return CLIENT_SILENT;
         }
         if (errno != EPIPE) { /* EPIPE: answered before all was sent */
             return fail(err, "cannot send to", path);

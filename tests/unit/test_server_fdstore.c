@@ -1,7 +1,7 @@
-/* park: a duplicate of a connection lies in a slot until it is taken or dropped, and only connections come out. */
+/* store: a duplicate of a connection lies in a slot until it is taken or dropped, and only connections come out. */
 #include "descriptors.h"
 
-#include "parking.h"
+#include "storing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-static struct park slots; /* large */
+static struct fdstore slots; /* large */
 
 static void connection_make(int pair[2])
 {
@@ -39,9 +39,9 @@ static void what_is_put_can_be_taken_once(void **state)
     (void)state;
     int pair[2];
     connection_make(pair);
-    assert_int_equal(park_grow(&slots, 2), 0);
+    assert_int_equal(fdstore_grow(&slots, 2), 0);
     assert_int_equal(take_one(slots.receive[0]), -EAGAIN);
-    assert_int_equal(park_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
     close(pair[1]);
     assert_false(is_hung_up(pair[0])); /* the duplicate keeps it open */
     assert_int_equal(take_one(slots.receive[1]), -EAGAIN);
@@ -55,7 +55,7 @@ static void what_is_put_can_be_taken_once(void **state)
     close(taken);
     assert_true(is_hung_up(pair[0]));
     close(pair[0]);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void a_look_leaves_it_parked(void **state)
@@ -63,35 +63,35 @@ static void a_look_leaves_it_parked(void **state)
     (void)state;
     int pair[2];
     connection_make(pair);
-    assert_int_equal(park_grow(&slots, 1), 0);
-    assert_int_equal(park_peek(slots.receive[0], 0), -EAGAIN);
-    assert_int_equal(park_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
+    assert_int_equal(fdstore_peek(slots.receive[0], 0), -EAGAIN);
+    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
     close(pair[1]);
     for (int i = 0; i < 3; i++) {
-        int seen = park_peek(slots.receive[0], 0);
+        int seen = fdstore_peek(slots.receive[0], 0);
         assert_true(seen >= 0);
         assert_true(fcntl(seen, F_GETFD) & FD_CLOEXEC);
         close(seen);
     }
     assert_false(is_hung_up(pair[0]));
-    park_drop(&slots, 0, 1);
+    fdstore_drop(&slots, 0, 1);
     assert_true(is_hung_up(pair[0]));
-    assert_int_equal(park_peek(slots.receive[0], 0), -EAGAIN);
+    assert_int_equal(fdstore_peek(slots.receive[0], 0), -EAGAIN);
     close(pair[0]);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void a_slot_is_used_again_and_again(void **state)
 {
     (void)state;
-    assert_int_equal(park_grow(&slots, 3), 0);
+    assert_int_equal(fdstore_grow(&slots, 3), 0);
     for (uint32_t i = 0; i < 300; i++) {
         int pair[2];
         connection_make(pair);
-        assert_int_equal(park_one(&slots, i % 3, pair[1]), 0);
+        assert_int_equal(fdstore_one(&slots, i % 3, pair[1]), 0);
         close(pair[1]);
         if (i % 2 == 0) {
-            park_drop(&slots, i % 3, 1);
+            fdstore_drop(&slots, i % 3, 1);
         } else {
             int taken = take_one(slots.receive[i % 3]);
             assert_true(taken >= 0);
@@ -100,14 +100,14 @@ static void a_slot_is_used_again_and_again(void **state)
         assert_true(is_hung_up(pair[0]));
         close(pair[0]);
     }
-    park_drop(&slots, 0, 1); /* of an empty slot: nothing happens */
-    park_done(&slots);
+    fdstore_drop(&slots, 0, 1); /* of an empty slot: nothing happens */
+    fdstore_done(&slots);
 }
 
-/* Connections made, parked together in slot 1, and closed but for the clients' ends. */
-static void park_group(int *clients, uint32_t count)
+/* Connections made, stored together in slot 1, and closed but for the clients' ends. */
+static void fdstore_group(int *clients, uint32_t count)
 {
-    struct park_group group = {.count = count};
+    struct fdstore_group group = {.count = count};
     for (uint32_t i = 0; i < count; i++) {
         int pair[2];
         connection_make(pair);
@@ -115,7 +115,7 @@ static void park_group(int *clients, uint32_t count)
         group.fds[i] = pair[1];
         group.slots[i] = (uint16_t)(100 - i);
     }
-    assert_int_equal(park_put(&slots, 1, &group), 0);
+    assert_int_equal(fdstore_put(&slots, 1, &group), 0);
     for (uint32_t i = 0; i < count; i++) {
         close(group.fds[i]);
     }
@@ -133,18 +133,18 @@ static void assert_connected(int connection, int client)
 static void those_parked_together_are_told_apart_by_their_slots(void **state)
 {
     (void)state;
-    for (uint32_t count = 1; count <= PARK_GROUP; count++) {
-        int clients[PARK_GROUP];
-        assert_int_equal(park_grow(&slots, 2), 0);
-        park_group(clients, count);
+    for (uint32_t count = 1; count <= FDSTORE_GROUP; count++) {
+        int clients[FDSTORE_GROUP];
+        assert_int_equal(fdstore_grow(&slots, 2), 0);
+        fdstore_group(clients, count);
         for (uint32_t i = 0; i < count; i++) {
-            int seen = park_peek(slots.receive[1], 100 - i);
+            int seen = fdstore_peek(slots.receive[1], 100 - i);
             assert_connected(seen, clients[i]);
             close(seen);
         }
-        assert_int_equal(park_peek(slots.receive[1], 100 - count), -EAGAIN);
-        struct park_group taken;
-        assert_int_equal(park_take(slots.receive[1], &taken), 0);
+        assert_int_equal(fdstore_peek(slots.receive[1], 100 - count), -EAGAIN);
+        struct fdstore_group taken;
+        assert_int_equal(fdstore_take(slots.receive[1], &taken), 0);
         assert_int_equal(taken.count, count);
         for (uint32_t i = 0; i < count; i++) {
             assert_int_equal(taken.slots[i], 100 - i);
@@ -153,44 +153,44 @@ static void those_parked_together_are_told_apart_by_their_slots(void **state)
             assert_true(is_hung_up(clients[i]));
             close(clients[i]);
         }
-        assert_int_equal(park_take(slots.receive[1], &taken), -EAGAIN);
-        park_done(&slots);
+        assert_int_equal(fdstore_take(slots.receive[1], &taken), -EAGAIN);
+        fdstore_done(&slots);
     }
 }
 
 static void those_parked_together_are_dropped_together(void **state)
 {
     (void)state;
-    int clients[PARK_GROUP];
-    assert_int_equal(park_grow(&slots, 2), 0);
-    park_group(clients, PARK_GROUP);
-    park_drop(&slots, 1, PARK_GROUP);
-    for (uint32_t i = 0; i < PARK_GROUP; i++) {
+    int clients[FDSTORE_GROUP];
+    assert_int_equal(fdstore_grow(&slots, 2), 0);
+    fdstore_group(clients, FDSTORE_GROUP);
+    fdstore_drop(&slots, 1, FDSTORE_GROUP);
+    for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
         assert_true(is_hung_up(clients[i]));
         close(clients[i]);
     }
-    assert_int_equal(park_peek(slots.receive[1], 100), -EAGAIN);
-    park_done(&slots);
+    assert_int_equal(fdstore_peek(slots.receive[1], 100), -EAGAIN);
+    fdstore_done(&slots);
 }
 
 static void of_a_group_as_many_come_out_as_the_table_has_room_for(void **state)
 {
     (void)state;
-    for (unsigned room = 1; room < PARK_GROUP; room++) {
-        int clients[PARK_GROUP];
-        struct park_group taken;
-        assert_int_equal(park_grow(&slots, 2), 0);
-        park_group(clients, PARK_GROUP);
+    for (unsigned room = 1; room < FDSTORE_GROUP; room++) {
+        int clients[FDSTORE_GROUP];
+        struct fdstore_group taken;
+        assert_int_equal(fdstore_grow(&slots, 2), 0);
+        fdstore_group(clients, FDSTORE_GROUP);
         descriptors_limit(room);
-        int seen = park_peek(slots.receive[1], 100);
+        int seen = fdstore_peek(slots.receive[1], 100);
         bool was_seen = seen >= 0;
         close(seen);
-        int status = park_take(slots.receive[1], &taken);
+        int status = fdstore_take(slots.receive[1], &taken);
         descriptors_allow();
         assert_true(was_seen);
         assert_int_equal(status, 0);
         assert_int_equal(taken.count, room);
-        for (uint32_t i = 0; i < PARK_GROUP; i++) {
+        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
             if (i < room) {
                 assert_int_equal(taken.slots[i], 100 - i);
                 assert_connected(taken.fds[i], clients[i]);
@@ -199,7 +199,7 @@ static void of_a_group_as_many_come_out_as_the_table_has_room_for(void **state)
             assert_true(is_hung_up(clients[i]));
             close(clients[i]);
         }
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
@@ -207,20 +207,20 @@ static void of_a_group_as_many_come_out_as_the_table_has_room_for(void **state)
 static void what_does_not_fit_a_group_is_closed(void **state)
 {
     (void)state;
-    struct park_group taken;
+    struct fdstore_group taken;
     int pair[2];
-    assert_int_equal(park_grow(&slots, 1), 0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
     for (uint32_t slot = SLOTS_MAX; slot <= UINT16_MAX; slot += 1000) {
         connection_make(pair);
-        assert_int_equal(park_one(&slots, 0, pair[1]), 0); /* a neighbour that is good */
+        assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0); /* a neighbour that is good */
         close(pair[1]);
-        int good = park_peek(slots.receive[0], 0);
-        struct park_group group = {.count = 2, .slots = {(uint16_t)slot, 5}, .fds = {good, good}};
-        park_drop(&slots, 0, 1);
-        assert_int_equal(park_put(&slots, 0, &group), 0);
+        int good = fdstore_peek(slots.receive[0], 0);
+        struct fdstore_group group = {.count = 2, .slots = {(uint16_t)slot, 5}, .fds = {good, good}};
+        fdstore_drop(&slots, 0, 1);
+        assert_int_equal(fdstore_put(&slots, 0, &group), 0);
         close(good);
-        assert_int_equal(park_peek(slots.receive[0], slot), -EAGAIN);
-        assert_int_equal(park_take(slots.receive[0], &taken), 0);
+        assert_int_equal(fdstore_peek(slots.receive[0], slot), -EAGAIN);
+        assert_int_equal(fdstore_take(slots.receive[0], &taken), 0);
         assert_int_equal(taken.count, 1);
         assert_int_equal(taken.slots[0], 5);
         close(taken.fds[0]);
@@ -229,7 +229,7 @@ static void what_does_not_fit_a_group_is_closed(void **state)
         assert_true(is_hung_up(pair[0]));
         close(pair[0]);
     }
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void what_a_dead_worker_left_is_still_there(void **state)
@@ -237,17 +237,17 @@ static void what_a_dead_worker_left_is_still_there(void **state)
     (void)state;
     int pair[2];
     connection_make(pair);
-    assert_int_equal(park_grow(&slots, 1), 0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
     int receive = dup(slots.receive[0]); /* the supervisor's */
-    assert_int_equal(park_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
     close(pair[1]);
-    park_done(&slots);
+    fdstore_done(&slots);
     int taken = take_one(receive);
     assert_true(taken >= 0);
     assert_int_equal(write(taken, "x", 1), 1);
     close(taken);
     assert_int_equal(take_one(receive), -EAGAIN); /* nobody can put anything there any more */
-    assert_int_equal(park_peek(receive, 0), -EAGAIN);
+    assert_int_equal(fdstore_peek(receive, 0), -EAGAIN);
     close(receive);
     close(pair[0]);
 }
@@ -257,14 +257,14 @@ static void closing_the_slots_closes_what_lies_in_them(void **state)
     (void)state;
     int pair[2];
     connection_make(pair);
-    assert_int_equal(park_grow(&slots, 1), 0);
-    assert_int_equal(park_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
+    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
     close(pair[1]);
-    park_done(&slots);
+    fdstore_done(&slots);
     assert_int_equal(slots.count, 0);
     assert_true(is_hung_up(pair[0]));
     close(pair[0]);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static int make_pipe(void)
@@ -310,24 +310,24 @@ static const struct kind_row kind_rows[] = {
 static void only_unix_stream_sockets_come_out(void **state)
 {
     (void)state;
-    assert_int_equal(park_grow(&slots, 1), 0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
     for (size_t i = 0; i < sizeof kind_rows / sizeof kind_rows[0]; i++) {
         int other = kind_rows[i].make();
         if (other < 0) {
             print_message("%s cannot be had here\n", kind_rows[i].name);
             continue;
         }
-        assert_int_equal(park_one(&slots, 0, other), 0);
+        assert_int_equal(fdstore_one(&slots, 0, other), 0);
         close(other);
         size_t before = descriptors_count();
-        int seen = park_peek(slots.receive[0], 0);
+        int seen = fdstore_peek(slots.receive[0], 0);
         int taken = take_one(slots.receive[0]);
         int after = take_one(slots.receive[0]);
         if (seen != -EPROTO || taken != -EPROTO || after != -EAGAIN || descriptors_count() != before) {
             fail_msg("%s: %d, %d, %d", kind_rows[i].name, seen, taken, after);
         }
     }
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 /* `count` descriptors in one message, as a function might send them into the channel it found. */
@@ -358,10 +358,10 @@ static void more_than_one_descriptor_never_leaks(void **state)
     (void)state;
     static const uint32_t counts[] = {2, 3, 100, 253};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        assert_int_equal(park_grow(&slots, 1), 0);
+        assert_int_equal(fdstore_grow(&slots, 1), 0);
         send_many(slots.send[0], counts[i]);
         size_t before = descriptors_count();
-        int seen = park_peek(slots.receive[0], 0);
+        int seen = fdstore_peek(slots.receive[0], 0);
         if (seen >= 0) {
             close(seen);
         }
@@ -371,34 +371,34 @@ static void more_than_one_descriptor_never_leaks(void **state)
         }
         assert_int_equal(descriptors_count(), before);
         assert_int_equal(take_one(slots.receive[0]), -EAGAIN);
-        park_done(&slots);
+        fdstore_done(&slots);
     }
 }
 
 static void bytes_without_a_descriptor_are_no_connection(void **state)
 {
     (void)state;
-    assert_int_equal(park_grow(&slots, 1), 0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
     assert_int_equal(write(slots.send[0], "\0", 1), 1);
-    assert_int_equal(park_peek(slots.receive[0], 0), -EPROTO);
+    assert_int_equal(fdstore_peek(slots.receive[0], 0), -EPROTO);
     assert_int_equal(take_one(slots.receive[0]), -EPROTO);
     assert_int_equal(take_one(slots.receive[0]), -EAGAIN);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 static void slots_are_bounded(void **state)
 {
     (void)state;
-    assert_int_equal(park_grow(&slots, 0), 0);
+    assert_int_equal(fdstore_grow(&slots, 0), 0);
     assert_int_equal(slots.count, 0);
     slots.count = SLOTS_MAX - 1; /* as if they were made */
     memset(slots.send, 0xFF, sizeof slots.send);
     memset(slots.receive, 0xFF, sizeof slots.receive);
-    assert_int_equal(park_grow(&slots, 1000), 0);
+    assert_int_equal(fdstore_grow(&slots, 1000), 0);
     assert_int_equal(slots.count, SLOTS_MAX);
-    assert_int_equal(park_grow(&slots, 1), 0);
+    assert_int_equal(fdstore_grow(&slots, 1), 0);
     assert_int_equal(slots.count, SLOTS_MAX);
-    park_done(&slots);
+    fdstore_done(&slots);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* status: what a page says when nothing has happened, and that memory which was overwritten says nothing. */
-#include "server/status.h"
+/* status: what a scoreboard says when nothing has happened, and that memory which was overwritten says nothing. */
+#include "server/scoreboard.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,41 +28,41 @@ static void states_are_far_from_each_other_and_from_what_memory_is_filled_with(v
 static void a_new_page_is_free_whatever_was_in_it(void **state)
 {
     (void)state;
-    struct status_page *page = malloc(sizeof *page);
-    assert_non_null(page);
-    memset(page, 0x5E, sizeof *page);
-    status_reset(page);
-    assert_int_equal(page->requests, 0);
-    assert_int_equal(page->outlet.slot, OUTLET_NO_SLOT);
+    struct scoreboard *board = malloc(sizeof *board);
+    assert_non_null(board);
+    memset(board, 0x5E, sizeof *board);
+    scoreboard_reset(board);
+    assert_int_equal(board->requests, 0);
+    assert_int_equal(board->outlet.slot, OUTLET_NO_SLOT);
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        assert_int_equal(page->slots[i].state, SLOT_FREE);
-        assert_int_equal(page->slots[i].fd, -1);
-        assert_int_equal(page->slots[i].first, FIRST_NONE);
-        assert_int_equal(page->slots[i].left, LEFT_ALL);
-        assert_int_equal(page->slots[i].lead, NOT_PARKED);
+        assert_int_equal(board->slots[i].state, SLOT_FREE);
+        assert_int_equal(board->slots[i].fd, -1);
+        assert_int_equal(board->slots[i].first, FIRST_NONE);
+        assert_int_equal(board->slots[i].left, LEFT_ALL);
+        assert_int_equal(board->slots[i].lead, NOT_STORED);
     }
-    free(page);
+    free(board);
 }
 
 /* The kernel writes into scratch[0] as it takes the byte, the worker into its slot afterwards. */
 static void the_first_byte_of_a_request_is_known_at_any_moment(void **state)
 {
     (void)state;
-    static struct status_page page;
-    status_reset(&page);
-    assert_int_equal(status_first(&page, 3), FIRST_NONE);
-    page.scratch[0] = 'x'; /* another's, long gone */
-    assert_int_equal(status_first(&page, 3), FIRST_NONE);
-    page.scratch[0] = FIRST_NONE;
-    page.inlet.slot = 3; /* about to be read */
-    assert_int_equal(status_first(&page, 3), FIRST_NONE);
-    page.scratch[0] = '{'; /* it was, and the worker does not know it yet */
-    assert_int_equal(status_first(&page, 3), '{');
-    assert_int_equal(status_first(&page, 4), FIRST_NONE);
-    page.slots[3].first = '{';
-    page.inlet.slot = OUTLET_NO_SLOT;
-    page.scratch[0] = 'P';
-    assert_int_equal(status_first(&page, 3), '{');
+    static struct scoreboard board;
+    scoreboard_reset(&board);
+    assert_int_equal(scoreboard_first(&board, 3), FIRST_NONE);
+    board.scratch[0] = 'x'; /* another's, long gone */
+    assert_int_equal(scoreboard_first(&board, 3), FIRST_NONE);
+    board.scratch[0] = FIRST_NONE;
+    board.inlet.slot = 3; /* about to be read */
+    assert_int_equal(scoreboard_first(&board, 3), FIRST_NONE);
+    board.scratch[0] = '{'; /* it was, and the worker does not know it yet */
+    assert_int_equal(scoreboard_first(&board, 3), '{');
+    assert_int_equal(scoreboard_first(&board, 4), FIRST_NONE);
+    board.slots[3].first = '{';
+    board.inlet.slot = OUTLET_NO_SLOT;
+    board.scratch[0] = 'P';
+    assert_int_equal(scoreboard_first(&board, 3), '{');
 }
 
 int main(void)

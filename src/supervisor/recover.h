@@ -1,14 +1,14 @@
 /*
  * Connections without a worker: what a dead worker left, and those still queued at a stop. Each gets one reply, or goes
- * on to a living worker as it is. Everything a slot or a status page holds is checked.
+ * on to a living worker as it is. Everything a slot or a scoreboard holds is checked.
  */
-#ifndef ASYA_SUPERVISOR_RESCUE_H
-#define ASYA_SUPERVISOR_RESCUE_H
+#ifndef ASYA_SUPERVISOR_RECOVER_H
+#define ASYA_SUPERVISOR_RECOVER_H
 
 #include "base/error.h"
-#include "server/keeper.h"
+#include "server/fdholder.h"
 #include "server/listener.h"
-#include "server/status.h"
+#include "server/scoreboard.h"
 #include "supervisor/worker.h"
 #include "wire/protocol.h"
 
@@ -49,7 +49,7 @@ bool orphans_add(struct orphans *orphans, int connection, bool kept, uint64_t no
 /* Forgets number `index`, whose connection is somebody else's now. */
 void orphans_remove(struct orphans *orphans, uint32_t index);
 
-struct rescued {
+struct recovered {
     uint32_t answered;              /* got the reply for what was running */
     uint32_t handed_on;             /* kept for the next worker */
     uint32_t partial;               /* their request was only partly read: told to send it again */
@@ -57,45 +57,45 @@ struct rescued {
 };
 
 /* The connections of one dead worker: what is known of them, and what has become of them so far. */
-struct rescue {
-    const struct status_page *page; /* of the worker */
-    bool is_overwritten;            /* the page is not intact */
+struct recovery {
+    const struct scoreboard *board; /* of the worker */
+    bool is_overwritten;            /* the scoreboard is not intact */
     const struct run *runs;         /* what the supervisor remembers of it, by slot */
     struct orphans *orphans;        /* where unread ones go */
     const struct error *died;       /* the reply to a request that was running */
     const struct error *late;       /* the reply to one that had run into its time limit, where `overdue` has its bit */
     uint64_t overdue[SLOTS_MAX / 64];
-    struct rescued done;
+    struct recovered done;
 };
 
 /* Empties the worker's slots, whose receiving ends are `receive_ends[0..count)`. A request that was running, or whose
  * reply had not begun to go out, is answered; a reply that had is cut, or if it was whole the connection is what it
  * would have become; a stream is ended; an unread connection goes to the orphans. */
-void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count);
+void recover_slots(struct recovery *recovery, const int *receive_ends, uint32_t count);
 
-/* The same for the connections that the worker's keeper has found in its table and that were not in a parking slot. One
- * that has no place on the page was accepted and not read from. Takes all that `kept` holds. */
-void rescue_kept(struct rescue *rescue, struct kept *kept);
+/* The same for the connections that the worker's fdholder has found in its table and that were not in an fdstore entry.
+ * One that has no place on the scoreboard was accepted and not read from. Takes all that `kept` holds. */
+void recover_held(struct recovery *recovery, struct held *kept);
 
-/* rescue_kept() for all that the keeper behind `channel` has, as it comes. Waits for it, 250 ms at most; false if it
+/* recover_held() for all that the fdholder behind `channel` has, as it comes. Waits for it, 250 ms at most; false if it
  * did not give all by then, or there is none. */
-bool rescue_from_keeper(struct rescue *rescue, int channel);
+bool recover_from_fdholder(struct recovery *recovery, int channel);
 
 /* Answers one connection with `err` and closes it, whatever happens. PROTOCOL_AUTO: its first byte tells the form, if
  * it is there. */
-void rescue_answer(int connection, enum protocol protocol, const struct error *err);
+void recover_answer(int connection, enum protocol protocol, const struct error *err);
 
 /* Likewise, with an HTTP status that the category does not tell; 0: the category's. */
-void rescue_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err);
+void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err);
 
 /* Ends the stream of the connection that had this slot of `page`, and closes it. Where nothing of it is out, `err` is
  * the reply; where all that is out is whole, the event `error` with `err` and the event `done` follow, as far as they
  * are not out already; where it ends within an event it is cut: then false. The worker must be dead or have been kept
  * from sending: see outlet_progress. */
-bool rescue_end_stream(int connection, const struct status_page *page, uint32_t slot, const struct error *err);
+bool recover_end_stream(int connection, const struct scoreboard *board, uint32_t slot, const struct error *err);
 
 /* Answers a request for health and closes. */
-void rescue_health(int connection, bool ready);
+void recover_health(int connection, bool ready);
 
 /* Answers number `index` with `err`, and forgets it. `status` is the one of HTTP; 0: as the category says. One that was
  * kept alive for a next request and has not begun it wants no answer: it is closed. */
@@ -110,6 +110,6 @@ int orphans_queue(struct orphans *orphans, uint32_t index, int queue);
 void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now);
 
 /* Answers the orphans, and whoever is queued on `listener`, with `err`. */
-void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err);
+void recover_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err);
 
 #endif

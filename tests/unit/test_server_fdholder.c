@@ -1,11 +1,11 @@
-/* keeper: a process that is killed leaves its accepted connections to whoever asks; nothing else is given away. */
+/* fdholder: a process that is killed leaves its accepted connections to whoever asks; nothing else is given away. */
 #include "descriptors.h"
 #include "serving.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "server/control.h"
-#include "server/keeper.h"
+#include "server/fdholder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-/* All that a keeper has given. */
+/* All that an fdholder has given. */
 static struct {
     uint32_t count;
     int fds[128];
@@ -32,22 +32,22 @@ static struct {
 
 static bool collect(int channel)
 {
-    uint64_t deadline = keeper_deadline();
-    struct kept some;
-    enum keeper_step step = keeper_ask(channel) ? KEEPER_GAVE : KEEPER_SILENT;
+    uint64_t deadline = fdholder_deadline();
+    struct held some;
+    enum fdholder_step step = fdholder_ask(channel) ? FDHOLDER_GAVE : FDHOLDER_SILENT;
     kept.count = 0;
-    while (step == KEEPER_GAVE) {
-        step = keeper_take(channel, deadline, &some);
+    while (step == FDHOLDER_GAVE) {
+        step = fdholder_take(channel, deadline, &some);
         for (uint32_t i = 0; i < some.count; i++) {
             assert_true(kept.count < 128);
             kept.fds[kept.count] = some.fds[i];
             kept.numbers[kept.count++] = some.numbers[i];
         }
     }
-    return step == KEEPER_DONE;
+    return step == FDHOLDER_DONE;
 }
 
-/* A process with a keeper that does `life`, then waits to be killed. Returns our end of the keeper's channel. */
+/* A process with an fdholder that does `life`, then waits to be killed. Returns our end of the fdholder's channel. */
 static int start(const struct serving *serving, void (*life)(const struct serving *serving, int channel),
                  pid_t *ret_pid)
 {
@@ -61,7 +61,7 @@ static int start(const struct serving *serving, void (*life)(const struct servin
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(ours);
-        if (keeper_start(theirs, serving->listener.fd) != 0) {
+        if (fdholder_start(theirs, serving->listener.fd) != 0) {
             _exit(1);
         }
         life(serving, theirs);
@@ -98,7 +98,7 @@ static void accept_among_others(const struct serving *serving, int channel)
     (void)!socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
     (void)!pipe(pair);
     (void)socket(AF_INET, SOCK_STREAM, 0);
-    (void)client_connect(serving); /* a connection to the listener, from the other side */
+    (void)caller_connect(serving); /* a connection to the listener, from the other side */
     accept_all(serving, channel);
     (void)fcntl(listener_accept(&serving->listener), F_DUPFD, 900);
 }
@@ -111,7 +111,7 @@ static void the_connections_of_a_killed_process_are_all_there(void **state)
     int clients[CLIENTS];
     bool seen[1024] = {false};
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = client_connect(serving);
+        clients[i] = caller_connect(serving);
     }
     pid_t pid;
     int channel = start(serving, accept_all, &pid);
@@ -127,7 +127,8 @@ static void the_connections_of_a_killed_process_are_all_there(void **state)
     }
     for (int i = 0; i < CLIENTS; i++) {
         char reply[8];
-        assert_int_equal(client_read(clients[i], reply, sizeof reply), 1); /* and the keeper has ended: it is the end */
+        assert_int_equal(caller_read(clients[i], reply, sizeof reply),
+                         1); /* and the fdholder has ended: it is the end */
         close(clients[i]);
     }
     close(channel);
@@ -154,11 +155,11 @@ static void accept_and_close_the_channel(const struct serving *serving, int chan
     (void)close(channel);
 }
 
-static void without_its_channel_the_keeper_says_so_by_ending(void **state)
+static void without_its_channel_the_fdholder_says_so_by_ending(void **state)
 {
     (void)state;
     struct serving *serving = serving_make(0);
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     pid_t pid;
     int channel = start(serving, accept_and_close_the_channel, &pid);
     end(pid);
@@ -171,8 +172,8 @@ static void without_its_channel_the_keeper_says_so_by_ending(void **state)
     serving_free(serving);
 }
 
-/* The keeper of this process, by what it calls itself. */
-static pid_t find_keeper(pid_t worker)
+/* The fdholder of this process, by what it calls itself. */
+static pid_t find_fdholder(pid_t worker)
 {
     char path[64];
     char text[256];
@@ -198,20 +199,20 @@ static void a_channel_whose_number_is_another_file_s_is_not_waited_for_without_e
 {
     (void)state;
     struct serving *serving = serving_make(0);
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     char reply[8];
     pid_t pid;
     int channel = start(serving, use_the_number_again, &pid);
-    pid_t keeper = find_keeper(pid);
-    assert_true(keeper > 0);
+    pid_t fdholder = find_fdholder(pid);
+    assert_true(fdholder > 0);
     usleep(20000); /* it waits */
-    assert_int_equal(kill(keeper, SIGSTOP), 0);
-    assert_int_equal(kill(keeper, SIGCONT), 0);
+    assert_int_equal(kill(fdholder, SIGSTOP), 0);
+    assert_int_equal(kill(fdholder, SIGCONT), 0);
     usleep(20000);
     close(channel);
-    assert_int_equal(kill(keeper, 0), 0); /* it has not heard that */
+    assert_int_equal(kill(fdholder, 0), 0); /* it has not heard that */
     end(pid);
-    assert_int_equal(client_read(client, reply, sizeof reply), 0); /* the last copy is closed */
+    assert_int_equal(caller_read(client, reply, sizeof reply), 0); /* the last copy is closed */
     close(client);
     serving_free(serving);
 }
@@ -220,18 +221,18 @@ static void it_ends_when_nobody_can_ask_any_more(void **state)
 {
     (void)state;
     struct serving *serving = serving_make(0);
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     char reply[8];
     pid_t pid;
     int channel = start(serving, accept_all, &pid);
     close(channel);
     end(pid);
-    assert_int_equal(client_read(client, reply, sizeof reply), 0); /* the last copy is closed */
+    assert_int_equal(caller_read(client, reply, sizeof reply), 0); /* the last copy is closed */
     close(client);
     serving_free(serving);
 }
 
-static void no_keeper_is_no_answer(void **state)
+static void no_fdholder_is_no_answer(void **state)
 {
     (void)state;
     int ours;
@@ -271,7 +272,7 @@ static void a_low_limit_of_descriptors_hides_nothing(void **state)
     struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     struct rlimit low = {.rlim_cur = descriptors_count() + 12, .rlim_max = before.rlim_max};
-    int client = client_connect(serving);
+    int client = caller_connect(serving);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0); /* below what one poll() asks about */
     pid_t pid;
     int channel = start(serving, accept_all, &pid);
@@ -293,19 +294,19 @@ static void a_few_numbers_are_enough_to_take_many(void **state)
     struct serving *serving = serving_make(0);
     int clients[CLIENTS];
     struct rlimit before;
-    struct kept some;
+    struct held some;
     uint32_t taken = 0;
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = client_connect(serving);
+        clients[i] = caller_connect(serving);
     }
     pid_t pid;
     int channel = start(serving, accept_all, &pid);
     end(pid);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    struct rlimit low = {.rlim_cur = descriptors_count() + KEPT_MAX, .rlim_max = before.rlim_max};
+    struct rlimit low = {.rlim_cur = descriptors_count() + HELD_MAX, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-    assert_true(keeper_ask(channel));
-    while (keeper_take(channel, keeper_deadline(), &some) == KEEPER_GAVE) {
+    assert_true(fdholder_ask(channel));
+    while (fdholder_take(channel, fdholder_deadline(), &some) == FDHOLDER_GAVE) {
         taken += some.count;
         for (uint32_t i = 0; i < some.count; i++) {
             fd_close(&some.fds[i]);
@@ -326,10 +327,10 @@ int main(void)
         DESCRIPTOR_TEST(the_connections_of_a_killed_process_are_all_there),
         DESCRIPTOR_TEST(a_few_numbers_are_enough_to_take_many),
         DESCRIPTOR_TEST(nothing_else_is_given_away),
-        DESCRIPTOR_TEST(without_its_channel_the_keeper_says_so_by_ending),
+        DESCRIPTOR_TEST(without_its_channel_the_fdholder_says_so_by_ending),
         DESCRIPTOR_TEST(a_channel_whose_number_is_another_file_s_is_not_waited_for_without_end),
         DESCRIPTOR_TEST(it_ends_when_nobody_can_ask_any_more),
-        DESCRIPTOR_TEST(no_keeper_is_no_answer),
+        DESCRIPTOR_TEST(no_fdholder_is_no_answer),
         DESCRIPTOR_TEST(the_process_sees_no_child_in_it),
         DESCRIPTOR_TEST(a_low_limit_of_descriptors_hides_nothing),
     };

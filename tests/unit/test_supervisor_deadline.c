@@ -1,11 +1,11 @@
 /* watch: deadlines and clients that went away, at times of the test's own making. */
 #include "capture.h"
 #include "descriptors.h"
-#include "parking.h"
+#include "storing.h"
 
 #include "base/clock.h"
 #include "server/cancel.h"
-#include "supervisor/watch.h"
+#include "supervisor/deadline.h"
 #include "wire/protocol.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@
 static struct worker worker;
 static struct options options;
 static int client;
-static int sending; /* end of the client's parking slot, which the worker would have */
+static int sending; /* end of the client's fdstore entry, which the worker would have */
 
 /* A worker's process that takes no notice of anything but SIGKILL. */
 static pid_t spawn_stubborn(void)
@@ -66,17 +66,17 @@ static int begin(void **state)
     pid_t process = spawn_stubborn(); /* before there is a client, which it must not hold */
     assert_int_equal(worker_prepare(&worker, &ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(park_one(&worker.park, 2, pair[1]), 0);
+    assert_int_equal(fdstore_one(&worker.fdstore, 2, pair[1]), 0);
     close(pair[1]);
     client = pair[0];
-    sending = dup(worker.park.send[2]);
+    sending = dup(worker.fdstore.send[2]);
     worker_forked(&worker, process, &ends, SINCE);
     worker.state = WORKER_READY;
-    worker.page->slots[2].lead = 2;
-    worker.page->slots[2].state = SLOT_RUNNING;
-    worker.page->slots[2].sequence = 5;
-    worker.page->requests = 100; /* more than any number here */
-    worker.page->slots[2].since = SINCE;
+    worker.board->slots[2].lead = 2;
+    worker.board->slots[2].state = SLOT_RUNNING;
+    worker.board->slots[2].sequence = 5;
+    worker.board->requests = 100; /* more than any number here */
+    worker.board->slots[2].since = SINCE;
     options = (struct options){.handler_timeout = LIMIT, .cancel_on_disconnect = true};
     capture_begin();
     return 0;
@@ -91,7 +91,7 @@ static int end(void **state)
     }
     worker_ended(&worker);
     close(sending);
-    worker_drop_page(&worker);
+    worker_drop_board(&worker);
     if (client >= 0) {
         close(client);
     }
@@ -115,9 +115,9 @@ static void before_the_deadline_nothing_happens(void **state)
 {
     (void)state;
     options.cancel_on_disconnect = false;
-    assert_int_equal(watch_worker(&worker, &options, SINCE), LATE);
-    assert_int_equal(watch_worker(&worker, &options, LATE - 1), LATE);
-    assert_int_equal(worker.page->slots[2].cancel, 0);
+    assert_int_equal(deadline_check(&worker, &options, SINCE), LATE);
+    assert_int_equal(deadline_check(&worker, &options, LATE - 1), LATE);
+    assert_int_equal(worker.board->slots[2].cancel, 0);
     assert_string_equal(heard(), "");
     assert_true(is_alive());
 }
@@ -125,22 +125,22 @@ static void before_the_deadline_nothing_happens(void **state)
 static void the_stages_follow_each_other(void **state)
 {
     (void)state;
-    struct status_slot *slot = &worker.page->slots[2];
-    uint64_t next = watch_worker(&worker, &options, LATE);
+    struct scoreboard_slot *slot = &worker.board->slots[2];
+    uint64_t next = deadline_check(&worker, &options, LATE);
     assert_int_equal(slot->cancel, 5); /* first an exception in the function */
     assert_int_equal(slot->reason, CANCEL_TIMEOUT);
     assert_true(next > LATE && next <= LATE + ANSWER);
-    next = watch_worker(&worker, &options, LATE + ANSWER - 1);
+    next = deadline_check(&worker, &options, LATE + ANSWER - 1);
     assert_string_equal(heard(), "");
     assert_true(next <= LATE + ANSWER);
-    next = watch_worker(&worker, &options, LATE + ANSWER); /* then the reply, within the limit and 250 ms */
+    next = deadline_check(&worker, &options, LATE + ANSWER); /* then the reply, within the limit and 250 ms */
     assert_non_null(strstr(heard(), "\"type\":\"HandlerTimeout\""));
     assert_int_equal(slot->state, SLOT_ANSWERED);
     assert_true(next <= LATE + CLOCK_SECOND);
-    next = watch_worker(&worker, &options, LATE + CLOCK_SECOND); /* then SIGTERM, which this one ignores */
+    next = deadline_check(&worker, &options, LATE + CLOCK_SECOND); /* then SIGTERM, which this one ignores */
     assert_true(next <= LATE + 2 * CLOCK_SECOND);
     assert_true(is_alive());
-    (void)watch_worker(&worker, &options, LATE + 2 * CLOCK_SECOND); /* then SIGKILL */
+    (void)deadline_check(&worker, &options, LATE + 2 * CLOCK_SECOND); /* then SIGKILL */
     int status;
     assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
@@ -151,10 +151,10 @@ static void the_stages_follow_each_other(void **state)
 static void a_supervisor_that_slept_does_all_that_is_due_once(void **state)
 {
     (void)state;
-    uint64_t next = watch_worker(&worker, &options, LATE + 60 * CLOCK_SECOND);
+    uint64_t next = deadline_check(&worker, &options, LATE + 60 * CLOCK_SECOND);
     assert_string_equal(heard(), "");
     assert_in_range(next, LATE + 60 * CLOCK_SECOND + 1, LATE + 60 * CLOCK_SECOND + ANSWER); /* the stack is written */
-    (void)watch_worker(&worker, &options, next);
+    (void)deadline_check(&worker, &options, next);
     assert_non_null(strstr(heard(), "\"HandlerTimeout\""));
     int status;
     assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
@@ -164,37 +164,37 @@ static void a_supervisor_that_slept_does_all_that_is_due_once(void **state)
 static void a_function_that_obeys_keeps_its_worker(void **state)
 {
     (void)state;
-    (void)watch_worker(&worker, &options, LATE);
-    worker.page->slots[2].state = SLOT_REPLYING;
-    (void)watch_worker(&worker, &options, LATE + ANSWER);
-    (void)watch_worker(&worker, &options, LATE + 5 * CLOCK_SECOND);
+    (void)deadline_check(&worker, &options, LATE);
+    worker.board->slots[2].state = SLOT_REPLYING;
+    (void)deadline_check(&worker, &options, LATE + ANSWER);
+    (void)deadline_check(&worker, &options, LATE + 5 * CLOCK_SECOND);
     assert_string_equal(heard(), "");
     assert_true(is_alive());
-    worker.page->slots[2].sequence = 6; /* the next request has its own time */
-    worker.page->slots[2].since = LATE + 5 * CLOCK_SECOND;
-    worker.page->slots[2].lead = 2;
-    worker.page->slots[2].state = SLOT_RUNNING;
-    (void)watch_worker(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT - 1);
-    assert_int_equal(worker.page->slots[2].cancel, 5);
-    (void)watch_worker(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT);
-    assert_int_equal(worker.page->slots[2].cancel, 6);
+    worker.board->slots[2].sequence = 6; /* the next request has its own time */
+    worker.board->slots[2].since = LATE + 5 * CLOCK_SECOND;
+    worker.board->slots[2].lead = 2;
+    worker.board->slots[2].state = SLOT_RUNNING;
+    (void)deadline_check(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT - 1);
+    assert_int_equal(worker.board->slots[2].cancel, 5);
+    (void)deadline_check(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT);
+    assert_int_equal(worker.board->slots[2].cancel, 6);
 }
 
 static void a_stream_over_its_time_is_ended_and_never_while_its_worker_sends(void **state)
 {
     (void)state;
-    struct status_slot *slot = &worker.page->slots[2];
+    struct scoreboard_slot *slot = &worker.board->slots[2];
     slot->state = SLOT_PUSHING;
     slot->protocol = PROTOCOL_HTTP;
     slot->left = 0;
     slot->then = THEN_EVENT;
-    (void)watch_worker(&worker, &options, LATE);
+    (void)deadline_check(&worker, &options, LATE);
     assert_int_equal(slot->cancel, 5); /* as for any other */
-    uint64_t next = watch_worker(&worker, &options, LATE + ANSWER);
+    uint64_t next = deadline_check(&worker, &options, LATE + ANSWER);
     assert_string_equal(heard(), "");
     assert_true(next > LATE + ANSWER && next < LATE + ANSWER + 20 * CLOCK_MS); /* it is looked again soon */
     slot->state = SLOT_STREAMING;
-    (void)watch_worker(&worker, &options, next);
+    (void)deadline_check(&worker, &options, next);
     assert_int_equal(slot->state, SLOT_ANSWERED);
     const char *reply = heard();
     assert_non_null(strstr(reply, "event: error\ndata: {\"error\":\"processing_error\""));
@@ -205,9 +205,9 @@ static void a_stream_over_its_time_is_ended_and_never_while_its_worker_sends(voi
 static void a_worker_that_stands_still_as_it_sends_is_killed_all_the_same(void **state)
 {
     (void)state;
-    worker.page->slots[2].state = SLOT_PUSHING;
+    worker.board->slots[2].state = SLOT_PUSHING;
     for (uint64_t now = LATE; now < LATE + 3 * CLOCK_SECOND; now += 10 * CLOCK_MS) {
-        (void)watch_worker(&worker, &options, now);
+        (void)deadline_check(&worker, &options, now);
     }
     assert_string_equal(heard(), ""); /* its connection is dealt with once it is dead */
     int status;
@@ -219,7 +219,7 @@ static void an_overrun_is_one_line_in_the_log(void **state)
 {
     (void)state;
     for (uint64_t now = LATE; now < LATE + CLOCK_SECOND; now += 10 * CLOCK_MS) {
-        (void)watch_worker(&worker, &options, now);
+        (void)deadline_check(&worker, &options, now);
     }
     assert_int_equal(capture_count(capture_end(), "ASYA_HANDLER_TIMEOUT"), 1);
     capture_begin();
@@ -229,23 +229,23 @@ static void without_a_limit_a_function_may_run_for_ever(void **state)
 {
     (void)state;
     options.handler_timeout = 0;
-    (void)watch_worker(&worker, &options, SINCE + 1000000 * CLOCK_SECOND);
-    assert_int_equal(worker.page->slots[2].cancel, 0);
+    (void)deadline_check(&worker, &options, SINCE + 1000000 * CLOCK_SECOND);
+    assert_int_equal(worker.board->slots[2].cancel, 0);
     assert_true(is_alive());
     options.cancel_on_disconnect = false;
-    assert_int_equal(watch_worker(&worker, &options, SINCE + 1000000 * CLOCK_SECOND), CLOCK_NEVER);
+    assert_int_equal(deadline_check(&worker, &options, SINCE + 1000000 * CLOCK_SECOND), CLOCK_NEVER);
 }
 
 static void a_client_that_went_away_cancels_its_request(void **state)
 {
     (void)state;
-    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND);
-    assert_int_equal(worker.page->slots[2].cancel, 0);
+    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND);
+    assert_int_equal(worker.board->slots[2].cancel, 0);
     close(client);
     client = -1;
-    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND + 100 * CLOCK_MS);
-    assert_int_equal(worker.page->slots[2].cancel, 5);
-    assert_int_equal(worker.page->slots[2].reason, CANCEL_CLIENT_GONE);
+    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND + 100 * CLOCK_MS);
+    assert_int_equal(worker.board->slots[2].cancel, 5);
+    assert_int_equal(worker.board->slots[2].reason, CANCEL_CLIENT_GONE);
     assert_true(is_alive());
 }
 
@@ -253,8 +253,8 @@ static void a_client_that_half_closed_still_wants_its_reply(void **state)
 {
     (void)state;
     assert_int_equal(shutdown(client, SHUT_WR), 0);
-    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND);
-    assert_int_equal(worker.page->slots[2].cancel, 0);
+    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND);
+    assert_int_equal(worker.board->slots[2].cancel, 0);
 }
 
 static void who_does_not_want_that_is_not_cancelled(void **state)
@@ -263,8 +263,8 @@ static void who_does_not_want_that_is_not_cancelled(void **state)
     options.cancel_on_disconnect = false;
     close(client);
     client = -1;
-    (void)watch_worker(&worker, &options, SINCE + CLOCK_SECOND);
-    assert_int_equal(worker.page->slots[2].cancel, 0);
+    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND);
+    assert_int_equal(worker.board->slots[2].cancel, 0);
 }
 
 static void a_page_that_lies_costs_its_own_worker_at_most(void **state)
@@ -277,45 +277,45 @@ static void a_page_that_lies_costs_its_own_worker_at_most(void **state)
     enum { NUMBERS = sizeof numbers / sizeof numbers[0], STATES = sizeof states / sizeof states[0] };
     for (size_t i = 0; i < (size_t)NUMBERS * NUMBERS * STATES; i++) {
         for (size_t k = 0; k < SLOTS_MAX; k += 7) {
-            struct status_slot *slot = &worker.page->slots[k];
+            struct scoreboard_slot *slot = &worker.board->slots[k];
             slot->since = numbers[(i + k) % NUMBERS];
             slot->sequence = numbers[(i / NUMBERS + k) % NUMBERS];
             slot->state = states[i / NUMBERS / NUMBERS % STATES];
         }
-        (void)watch_worker(&worker, &options, LATE + i);
+        (void)deadline_check(&worker, &options, LATE + i);
     }
     int status; /* it may have been killed for it, and nobody else */
     (void)waitpid(worker.pid, &status, WNOHANG);
 }
 
-/* For want of descriptors it has a place on the page and nothing else. */
+/* For want of descriptors it has a place on the scoreboard and nothing else. */
 static void a_request_that_is_not_parked_has_its_limit_too(void **state)
 {
     (void)state;
-    struct status_slot *slot = &worker.page->slots[SLOTS_MAX - 1];
-    worker.page->slots[2].state = SLOT_FREE;
-    slot->lead = NOT_PARKED;
+    struct scoreboard_slot *slot = &worker.board->slots[SLOTS_MAX - 1];
+    worker.board->slots[2].state = SLOT_FREE;
+    slot->lead = NOT_STORED;
     slot->since = SINCE;
     slot->sequence = 6;
     slot->state = SLOT_RUNNING;
     uint64_t overdue[SLOTS_MAX / 64];
-    watch_overdue(&worker, overdue);
+    deadline_overdue(&worker, overdue);
     assert_int_equal(overdue[SLOTS_MAX / 64 - 1], 0);
     for (uint64_t now = LATE; now < LATE + 2 * CLOCK_SECOND; now += 50 * CLOCK_MS) {
-        (void)watch_worker(&worker, &options, now);
+        (void)deadline_check(&worker, &options, now);
     }
     assert_int_equal(slot->cancel, 6);
     assert_int_equal(slot->state, SLOT_RUNNING); /* its connection is nowhere but in the worker */
     assert_true(is_alive());
-    (void)watch_worker(&worker, &options, LATE + 2 * CLOCK_SECOND);
+    (void)deadline_check(&worker, &options, LATE + 2 * CLOCK_SECOND);
     int status;
     assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
     worker.pid = 0;
-    watch_overdue(&worker, overdue);
+    deadline_overdue(&worker, overdue);
     assert_int_equal(overdue[0], 0);
     assert_int_equal(overdue[SLOTS_MAX / 64 - 1], UINT64_C(1) << 63); /* so its client is told of the limit */
     slot->sequence = 7;                                               /* but not the client of another request */
-    watch_overdue(&worker, overdue);
+    deadline_overdue(&worker, overdue);
     assert_int_equal(overdue[SLOTS_MAX / 64 - 1], 0);
 }
 
@@ -337,49 +337,49 @@ static const struct write_row write_rows[] = {
     {"an older number and a later time", SLOT_RUNNING, 4, LATE - 1, 2, PROTOCOL_HTTP},
 };
 
-/* The function has written over its place: that it runs, and since when, is remembered, and where it is parked is
+/* The function has written over its place: that it runs, and since when, is remembered, and where it is stored is
  * found. */
 static void the_limit_holds_though_the_page_says_nothing_any_more(void **state)
 {
     (void)state;
-    struct status_slot *slot = &worker.page->slots[2];
+    struct scoreboard_slot *slot = &worker.board->slots[2];
     for (size_t i = 0; i < sizeof write_rows / sizeof write_rows[0]; i++) {
         const struct write_row *row = &write_rows[i];
         slot->state = SLOT_RUNNING;
         slot->sequence = 5;
         slot->since = SINCE;
         slot->protocol = PROTOCOL_HTTP;
-        (void)watch_worker(&worker, &options, SINCE + CLOCK_MS);
+        (void)deadline_check(&worker, &options, SINCE + CLOCK_MS);
         slot->state = row->state;
         slot->sequence = row->sequence;
         slot->since = row->since;
         slot->lead = row->lead;
         slot->protocol = row->protocol;
-        assert_true(watch_is_running(&worker));
-        (void)watch_worker(&worker, &options, LATE - 1);
-        (void)watch_worker(&worker, &options, LATE);
-        (void)watch_worker(&worker, &options, LATE + ANSWER - 1);
+        assert_true(deadline_is_running(&worker));
+        (void)deadline_check(&worker, &options, LATE - 1);
+        (void)deadline_check(&worker, &options, LATE);
+        (void)deadline_check(&worker, &options, LATE + ANSWER - 1);
         const char *early = heard();
         assert_string_equal(early, "");
-        (void)watch_worker(&worker, &options, LATE + ANSWER);
+        (void)deadline_check(&worker, &options, LATE + ANSWER);
         const char *reply = heard();
         if (strstr(reply, "HTTP/1.1 500") != reply || strstr(reply, "HandlerTimeout") == NULL) {
             fail_msg("%s: %s", row->name, reply);
         }
         assert_int_equal(SLOT_STATE(slot->state), SLOT_ANSWERED);
         uint64_t overdue[SLOTS_MAX / 64];
-        watch_overdue(&worker, overdue);
+        deadline_overdue(&worker, overdue);
         assert_int_equal(overdue[0], 4);
         slot->state = SLOT_FREE;
-        (void)watch_worker(&worker, &options, LATE + ANSWER);
-        assert_false(watch_is_running(&worker));
+        (void)deadline_check(&worker, &options, LATE + ANSWER);
+        assert_false(deadline_is_running(&worker));
         int pair[2];
         close(client);
-        park_drop(&worker.park, 2, 1);
+        fdstore_drop(&worker.fdstore, 2, 1);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-        struct park ours = worker.park;
+        struct fdstore ours = worker.fdstore;
         ours.send[2] = sending;
-        assert_int_equal(park_one(&ours, 2, pair[1]), 0);
+        assert_int_equal(fdstore_one(&ours, 2, pair[1]), 0);
         close(pair[1]);
         client = pair[0];
     }
@@ -388,26 +388,26 @@ static void the_limit_holds_though_the_page_says_nothing_any_more(void **state)
 static void what_was_never_seen_to_run_does_not(void **state)
 {
     (void)state;
-    worker.page->slots[2].state = SLOT_FREE;
-    memset(&worker.page->slots[3], 0, 5 * sizeof worker.page->slots[0]);
-    memset(&worker.page->slots[9], 0xFF, 5 * sizeof worker.page->slots[0]);
-    (void)watch_worker(&worker, &options, LATE + 10 * CLOCK_SECOND);
-    assert_false(watch_is_running(&worker));
+    worker.board->slots[2].state = SLOT_FREE;
+    memset(&worker.board->slots[3], 0, 5 * sizeof worker.board->slots[0]);
+    memset(&worker.board->slots[9], 0xFF, 5 * sizeof worker.board->slots[0]);
+    (void)deadline_check(&worker, &options, LATE + 10 * CLOCK_SECOND);
+    assert_false(deadline_is_running(&worker));
     assert_true(is_alive());
 }
 
 static void another_one_that_is_not_parked_is_not_killed_with_it(void **state)
 {
     (void)state;
-    struct status_slot *slot = &worker.page->slots[SLOTS_MAX - 1];
-    slot->lead = NOT_PARKED;
+    struct scoreboard_slot *slot = &worker.board->slots[SLOTS_MAX - 1];
+    slot->lead = NOT_STORED;
     slot->since = SINCE + CLOCK_SECOND;
     slot->sequence = 6;
     slot->state = SLOT_RUNNING;
     for (uint64_t now = LATE; now < LATE + CLOCK_SECOND; now += 50 * CLOCK_MS) {
-        (void)watch_worker(&worker, &options, now);
+        (void)deadline_check(&worker, &options, now);
     }
-    (void)watch_worker(&worker, &options, slot->since + LIMIT - 1);
+    (void)deadline_check(&worker, &options, slot->since + LIMIT - 1);
     assert_true(is_alive());
     assert_false(worker.wedged);
 }
@@ -416,13 +416,13 @@ static void a_worker_that_is_not_up_is_not_watched(void **state)
 {
     (void)state;
     worker.state = WORKER_STARTING;
-    assert_int_equal(watch_worker(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
+    assert_int_equal(deadline_check(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
     worker.state = WORKER_DOWN;
-    assert_int_equal(watch_worker(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
-    assert_int_equal(worker.page->slots[2].cancel, 0);
+    assert_int_equal(deadline_check(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
+    assert_int_equal(worker.board->slots[2].cancel, 0);
     worker.state = WORKER_STOPPING; /* but one that finishes is */
-    (void)watch_worker(&worker, &options, LATE);
-    assert_int_equal(worker.page->slots[2].cancel, 5);
+    (void)deadline_check(&worker, &options, LATE);
+    assert_int_equal(worker.board->slots[2].cancel, 5);
 }
 
 int main(void)

@@ -1,15 +1,15 @@
 /*
- * The status page and the parking slots of a worker that writes what it likes into both: every client gets at most one
- * reply, which is valid, and its end; nothing is leaked; the watch of the same page returns.
+ * The scoreboard and the fdstore entries of a worker that writes what it likes into both: every client gets at most one
+ * reply, which is valid, and its end; nothing is leaked; the watch of the same scoreboard returns.
  */
 #include "json_check.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "parking.h"
-#include "supervisor/rescue.h"
-#include "supervisor/watch.h"
+#include "fdstore.h"
+#include "supervisor/deadline.h"
+#include "supervisor/recover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ enum { SLOTS = 8 };
 
 static struct worker worker;
 static struct orphans orphans;
-static struct status_page page;
+static struct scoreboard board;
 
 /* Has ended and is never waited for: its number is nobody else's, and signals to it reach nobody. */
 static pid_t dead_process(void)
@@ -67,18 +67,18 @@ static void send_twice(int to, int fd)
     (void)sendmsg(to, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void put(const struct park *park, uint32_t slot, int fd)
+static void put(const struct fdstore *fdstore, uint32_t slot, int fd)
 {
-    if (park_one(park, slot, fd) != 0) {
+    if (fdstore_one(fdstore, slot, fd) != 0) {
         abort();
     }
     fd_close(&fd);
 }
 
-/* Connections parked together, with places that `kind` says. Returns the first one's client; the others' are gone. */
-static int put_group(const struct park *park, uint32_t slot, unsigned char kind)
+/* Connections stored together, with places that `kind` says. Returns the first one's client; the others' are gone. */
+static int put_group(const struct fdstore *fdstore, uint32_t slot, unsigned char kind)
 {
-    struct park_group group = {.count = 1 + kind % PARK_GROUP};
+    struct fdstore_group group = {.count = 1 + kind % FDSTORE_GROUP};
     int client = -1;
     for (uint32_t i = 0; i < group.count; i++) {
         int pair[2];
@@ -93,7 +93,7 @@ static int put_group(const struct park *park, uint32_t slot, unsigned char kind)
             fd_close(&pair[0]);
         }
     }
-    if (park_put(park, slot, &group) != 0) {
+    if (fdstore_put(fdstore, slot, &group) != 0) {
         abort();
     }
     for (uint32_t i = 0; i < group.count; i++) {
@@ -103,26 +103,26 @@ static int put_group(const struct park *park, uint32_t slot, unsigned char kind)
 }
 
 /* Fills a slot with what `kind` says. Returns the client whose connection lies there alone, or -1. */
-static int fill(const struct park *park, uint32_t slot, unsigned char kind)
+static int fill(const struct fdstore *fdstore, uint32_t slot, unsigned char kind)
 {
     int pair[2];
     switch (kind % 9) {
     case 0:
         return -1;
     case 1:
-        put(park, slot, open("/dev/null", O_RDWR | O_CLOEXEC));
+        put(fdstore, slot, open("/dev/null", O_RDWR | O_CLOEXEC));
         return -1;
     case 2:
-        (void)!write(park->send[slot], "garbage", kind % 7);
+        (void)!write(fdstore->send[slot], "garbage", kind % 7);
         return -1;
     case 3:
-        send_twice(park->send[slot], STDERR_FILENO);
+        send_twice(fdstore->send[slot], STDERR_FILENO);
         return -1;
     case 4:
-        put(park, slot, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        put(fdstore, slot, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         return -1;
     case 8:
-        return put_group(park, slot, kind);
+        return put_group(fdstore, slot, kind);
     default:
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
             abort();
@@ -130,7 +130,7 @@ static int fill(const struct park *park, uint32_t slot, unsigned char kind)
         if (kind % 9 == 6) {
             (void)!write(pair[0], "unread", 6);
         }
-        put(park, slot, pair[1]);
+        put(fdstore, slot, pair[1]);
         if (kind % 9 == 7) {
             fd_close(&pair[0]); /* gone already */
             return -1;
@@ -139,7 +139,7 @@ static int fill(const struct park *park, uint32_t slot, unsigned char kind)
     }
 }
 
-/* One JSON value, as it is, behind its length, or behind an HTTP head: the page says which protocol is spoken. */
+/* One JSON value, as it is, behind its length, or behind an HTTP head: the scoreboard says which protocol is spoken. */
 static bool is_reply(const char *reply, size_t size)
 {
     if (size >= 7 && memcmp(reply, "HTTP/1.", 7) == 0) {
@@ -180,41 +180,41 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     pid_t process = dead_process();
     int before = lowest_free();
     memset(&worker, 0, sizeof worker);
-    worker = (struct worker){.pid = process, .state = WORKER_READY, .control = -1, .keeper = -1, .page = &page};
+    worker = (struct worker){.pid = process, .state = WORKER_READY, .control = -1, .fdholder = -1, .board = &board};
     worker.stack = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (park_grow(&worker.park, SLOTS) != 0) {
+    if (fdstore_grow(&worker.fdstore, SLOTS) != 0) {
         abort();
     }
     int clients[SLOTS];
     for (uint32_t i = 0; i < SLOTS; i++) {
-        clients[i] = fill(&worker.park, i, data[i]);
+        clients[i] = fill(&worker.fdstore, i, data[i]);
     }
     struct options options = {.handler_timeout = data[SLOTS] % 2 == 0 ? CLOCK_SECOND : 0,
                               .cancel_on_disconnect = data[SLOTS] % 4 < 2};
     data += SLOTS + 1;
     size -= SLOTS + 1;
-    size_t slots_at = offsetof(struct status_page, slots);
-    memset(&page, 0, sizeof page);
-    memcpy((unsigned char *)&page + slots_at, data, size < sizeof page - slots_at ? size : sizeof page - slots_at);
+    size_t slots_at = offsetof(struct scoreboard, slots);
+    memset(&board, 0, sizeof board);
+    memcpy((unsigned char *)&board + slots_at, data, size < sizeof board - slots_at ? size : sizeof board - slots_at);
     for (uint64_t now = CLOCK_SECOND; now < 8 * CLOCK_SECOND; now += CLOCK_SECOND / 2) {
-        (void)watch_worker(&worker, &options, now);
+        (void)deadline_check(&worker, &options, now);
     }
     struct error err;
     error_set_processing(&err, "WorkerCrashed", "the worker process was killed");
-    struct rescue rescue = {.page = &page, .orphans = &orphans, .died = &err, .late = &err};
-    rescue_slots(&rescue, worker.park.receive, worker.park.count);
-    struct rescued rescued = rescue.done;
-    if (rescued.answered + rescued.handed_on + rescued.partial > SLOTS * PARK_GROUP ||
-        orphans.count != rescued.handed_on) {
+    struct recovery recovery = {.board = &board, .orphans = &orphans, .died = &err, .late = &err};
+    recover_slots(&recovery, worker.fdstore.receive, worker.fdstore.count);
+    struct recovered recovered = recovery.done;
+    if (recovered.answered + recovered.handed_on + recovered.partial > SLOTS * FDSTORE_GROUP ||
+        orphans.count != recovered.handed_on) {
         abort();
     }
-    rescue_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
+    recover_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
     for (uint32_t i = 0; i < SLOTS; i++) {
         if (clients[i] >= 0) {
             check_client(&clients[i]);
         }
     }
-    park_done(&worker.park);
+    fdstore_done(&worker.fdstore);
     fd_close(&worker.stack);
     if (lowest_free() != before) {
         abort();

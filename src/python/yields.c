@@ -1,4 +1,4 @@
-#include "python/frames.h"
+#include "python/yields.h"
 
 #include "codec/encode.h"
 #include "python/command.h"
@@ -10,7 +10,7 @@ static bool append(struct buffer *out, const char *text, struct error *err)
            error_set(err, ERR_MEMORY, 0, "no memory for the reply");
 }
 
-bool frames_begin(struct call *call) { return call->protocol != PROTOCOL_HTTP || stream_begin(call); }
+bool yields_begin(struct call *call) { return call->protocol != PROTOCOL_HTTP || stream_begin(call); }
 
 /* What stands before a frame in a list. */
 static const char *prefix_of(const struct call *call)
@@ -81,7 +81,7 @@ static enum taken take_fly(struct call *call, PyObject *value, struct error *err
     return after(stream_send(call, "upstream", out));
 }
 
-enum taken frames_take(struct call *call, PyObject *item, PyObject **ret_value, struct error *err)
+enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, struct error *err)
 {
     PyObject *value = NULL;
     enum taken taken = TAKEN_SEND;
@@ -119,7 +119,7 @@ static bool close_list(struct call *call, struct error *err)
     return append(out, call->protocol == PROTOCOL_RAW ? "]}" : "]", err);
 }
 
-void frames_settle(struct call *call, PyObject *ended, const struct error *err)
+void yields_settle(struct call *call, PyObject *ended, const struct error *err)
 {
     struct error unwritten;
     if (call_end_function(call, ended, err, &ended)) {

@@ -1,9 +1,9 @@
-#include "server/keeper.h"
+#include "server/fdholder.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "server/control.h"
-#include "server/park.h"
+#include "server/fdstore.h"
 #include "server/rights.h"
 #include "server/table.h"
 
@@ -24,16 +24,17 @@ enum {
 };
 
 #define COLLECT_TIMEOUT (250 * CLOCK_MS)
-#define LIFE_ALONE      (1 * CLOCK_SECOND) /* of a keeper whose worker is dead: it is asked long before */
-#define DEATH_SIGNAL    SIGALRM            /* the worker is dead; nobody else sends it to a keeper */
+#define LIFE_ALONE      (1 * CLOCK_SECOND) /* of an fdholder whose worker is dead: it is asked long before */
+#define DEATH_SIGNAL    SIGALRM            /* the worker is dead; nobody else sends it to an fdholder */
 
-/* ---- the keeper's own process ----------------------------------------------------------------------------------- */
+/* ---- the fdholder's own process -----------------------------------------------------------------------------------
+ */
 
 static bool give(int channel, const int *fds, uint32_t count)
 {
     int status;
     for (int i = 0; i < ROUNDS_MAX; i++) {
-        status = control_send(channel, CONTROL_KEPT, fds, count);
+        status = control_send(channel, CONTROL_HELD, fds, count);
         if (status != -EAGAIN && status != -ETOOMANYREFS) {
             return status == 0;
         }
@@ -45,7 +46,7 @@ static bool give(int channel, const int *fds, uint32_t count)
 struct parcel {
     int channel;
     uint32_t count;
-    int fds[KEPT_MAX];
+    int fds[HELD_MAX];
     bool failed;
 };
 
@@ -53,7 +54,7 @@ static bool pack(void *context, int fd)
 {
     struct parcel *parcel = context;
     parcel->fds[parcel->count++] = fd;
-    if (parcel->count == KEPT_MAX) {
+    if (parcel->count == HELD_MAX) {
         parcel->failed = !give(parcel->channel, parcel->fds, parcel->count);
         parcel->count = 0;
     }
@@ -91,43 +92,43 @@ static bool await_channel(int channel, pid_t worker)
     return status == 1;
 }
 
-struct keeper {
+struct fdholder {
     int channel;
     struct file_identity identity; /* the channel's */
     struct table_name listener;
     pid_t worker;
 };
 
-static void keep(const struct keeper *keeper) __attribute__((noreturn));
+static void keep(const struct fdholder *fdholder) __attribute__((noreturn));
 
-static void keep(const struct keeper *keeper)
+static void keep(const struct fdholder *fdholder)
 {
     (void)setpgid(0, 0); /* a worker is killed with its group */
-    (void)prctl(PR_SET_NAME, "asya-keeper");
+    (void)prctl(PR_SET_NAME, "asya-fdholder");
     struct control_message message;
     struct file_identity found;
     int fds[CONTROL_FDS_MAX];
-    /* the end of the channel: the supervisor needs no keeper any more, or is gone */
-    if (await_channel(keeper->channel, keeper->worker) && fd_stat(keeper->channel, &found) == 0 &&
-        file_identity_equal(&found, &keeper->identity) && control_receive(keeper->channel, &message, fds) == 1 &&
+    /* the end of the channel: the supervisor needs no fdholder any more, or is gone */
+    if (await_channel(fdholder->channel, fdholder->worker) && fd_stat(fdholder->channel, &found) == 0 &&
+        file_identity_equal(&found, &fdholder->identity) && control_receive(fdholder->channel, &message, fds) == 1 &&
         message.type == CONTROL_COLLECT) {
-        give_all(keeper->channel, &keeper->listener);
+        give_all(fdholder->channel, &fdholder->listener);
     }
     _exit(0);
 }
 
-int keeper_start(int channel, int listener)
+int fdholder_start(int channel, int listener)
 {
-    struct keeper keeper = {.channel = channel, .worker = getpid()};
-    int known = fd_stat(channel, &keeper.identity);
+    struct fdholder fdholder = {.channel = channel, .worker = getpid()};
+    int known = fd_stat(channel, &fdholder.identity);
     if (known == 0) {
-        known = table_name_of(listener, &keeper.listener);
+        known = table_name_of(listener, &fdholder.listener);
     }
     if (known < 0) {
         return known;
     }
     /* No exit signal: the function's wait() sees no child of its own in it. All signals blocked, as the supervisor has
-     * those that matter: what is sent to a whole group or terminal is not for the keeper. */
+     * those that matter: what is sent to a whole group or terminal is not for the fdholder. */
     sigset_t all;
     sigset_t before;
     memset(&all, 0xFF, sizeof all);
@@ -136,7 +137,7 @@ int keeper_start(int channel, int listener)
     }
     long pid = syscall(SYS_clone, (long)CLONE_FILES, 0L, 0L, 0L, 0L);
     if (pid == 0) {
-        keep(&keeper);
+        keep(&fdholder);
     }
     int status = pid < 0 ? -errno : 0;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
@@ -145,24 +146,24 @@ int keeper_start(int channel, int listener)
 
 /* ---- the supervisor's side -------------------------------------------------------------------------------------- */
 
-/* Of one message; closes what is no connection, and what no keeper of ours would have sent. */
-static void take_in(struct kept *kept, const struct control_message *message, int *fds)
+/* Of one message; closes what is no connection, and what no fdholder of ours would have sent. */
+static void take_in(struct held *held, const struct control_message *message, int *fds)
 {
     for (uint32_t i = 0; i < message->count; i++) {
-        if (kept->count < KEPT_MAX && park_is_connection(fds[i])) {
-            kept->numbers[kept->count] = message->numbers[i];
-            kept->fds[kept->count++] = fds[i];
+        if (held->count < HELD_MAX && fdstore_is_connection(fds[i])) {
+            held->numbers[held->count] = message->numbers[i];
+            held->fds[held->count++] = fds[i];
         } else {
             rights_close(&fds[i], 1);
         }
     }
 }
 
-bool keeper_ask(int channel) { return channel >= 0 && control_send(channel, CONTROL_COLLECT, NULL, 0) == 0; }
+bool fdholder_ask(int channel) { return channel >= 0 && control_send(channel, CONTROL_COLLECT, NULL, 0) == 0; }
 
-uint64_t keeper_deadline(void) { return clock_after(clock_now(), COLLECT_TIMEOUT); }
+uint64_t fdholder_deadline(void) { return clock_after(clock_now(), COLLECT_TIMEOUT); }
 
-enum keeper_step keeper_take(int channel, uint64_t deadline, struct kept *ret_kept)
+enum fdholder_step fdholder_take(int channel, uint64_t deadline, struct held *ret_kept)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
@@ -172,15 +173,15 @@ enum keeper_step keeper_take(int channel, uint64_t deadline, struct kept *ret_ke
         struct pollfd wait = {.fd = channel, .events = POLLIN};
         int timeout = clock_timeout(clock_now(), deadline);
         if (timeout == 0 || (poll(&wait, 1, timeout) < 0 && errno != EINTR)) {
-            return KEEPER_SILENT;
+            return FDHOLDER_SILENT;
         }
     }
     if (status != 1) {
-        return KEEPER_SILENT;
+        return FDHOLDER_SILENT;
     }
-    if (message.type == CONTROL_KEPT && message.count == 0) {
-        return KEEPER_DONE;
+    if (message.type == CONTROL_HELD && message.count == 0) {
+        return FDHOLDER_DONE;
     }
     take_in(ret_kept, &message, fds);
-    return KEEPER_GAVE;
+    return FDHOLDER_GAVE;
 }

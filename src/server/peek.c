@@ -1,4 +1,4 @@
-#include "server/glance.h"
+#include "server/peek.h"
 
 #include "base/view.h"
 #include "wire/detect.h"
@@ -94,34 +94,34 @@ static bool is_hung_up(int connection)
     return poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
 }
 
-enum glance glance_at(int connection, enum protocol protocol, size_t limit)
+enum peek peek_at(int connection, enum protocol protocol, size_t limit)
 {
-    unsigned char bytes[GLANCE_SIZE];
+    unsigned char bytes[PEEK_SIZE];
     ssize_t got = peek(connection, (char *)bytes, sizeof bytes);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        return GLANCE_SILENT;
+        return PEEK_SILENT;
     }
     if (got <= 0) {
-        return is_hung_up(connection) ? GLANCE_GONE : GLANCE_REQUEST;
+        return is_hung_up(connection) ? PEEK_GONE : PEEK_REQUEST;
     }
     protocol = detect(protocol, bytes[0]);
     if (protocol == PROTOCOL_HTTP && asks_for_health((const char *)bytes, (size_t)got)) {
-        return GLANCE_HEALTH;
+        return PEEK_HEALTH;
     }
     if (got == sizeof bytes || !is_partial(bytes, (size_t)got, protocol, limit) || has_ended(connection)) {
-        return GLANCE_REQUEST;
+        return PEEK_REQUEST;
     }
-    return GLANCE_PARTIAL;
+    return PEEK_PARTIAL;
 }
 
-size_t glance_size(int connection)
+size_t peek_size(int connection)
 {
-    char bytes[GLANCE_SIZE];
+    char bytes[PEEK_SIZE];
     ssize_t got = peek(connection, bytes, sizeof bytes);
     return got > 0 ? (size_t)got : 0;
 }
 
-enum protocol glance_protocol(int connection, enum protocol protocol)
+enum protocol peek_protocol(int connection, enum protocol protocol)
 {
     char first;
     return protocol == PROTOCOL_AUTO && peek(connection, &first, 1) == 1 ? detect(protocol, (unsigned char)first)

@@ -1,12 +1,12 @@
 /*
- * The status page: what a worker tells the supervisor without a system call (design section 2).
+ * The scoreboard: what a worker tells the supervisor without a system call (design section 2).
  *
  * One page per worker in memory both share. The worker writes, the supervisor reads and trusts nothing in it: every
  * value is a state, a time or a count that is range-checked where it is used. The pointers in `outlet` are the worker's
  * own for one system call; the supervisor reads the count beside them alone.
  */
-#ifndef ASYA_SERVER_STATUS_H
-#define ASYA_SERVER_STATUS_H
+#ifndef ASYA_SERVER_SCOREBOARD_H
+#define ASYA_SERVER_SCOREBOARD_H
 
 #include "base/exits.h"
 #include "base/view.h"
@@ -66,7 +66,7 @@ enum fullness {
 /* Why a request is to be cancelled. */
 enum cancel_reason { CANCEL_TIMEOUT = 1, CANCEL_CLIENT_GONE, CANCEL_STOPPING };
 
-struct status_slot {
+struct scoreboard_slot {
     _Atomic uint32_t state;    /* a word as above. WAITING, RUNNING and STREAMING are left by compare-and-exchange: one
                                 * side reads, answers or sends, once */
     _Atomic int32_t fd;        /* the connection's number in the worker's table; -1 once that is closed */
@@ -74,54 +74,54 @@ struct status_slot {
                                 * byte of the reply is out. outlet_progress() reads it */
     _Atomic uint16_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
     _Atomic uint16_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
-    _Atomic uint16_t lead;     /* the slot the connection is parked in; NOT_PARKED */
-    uint8_t first;             /* the first byte of the request; FIRST_NONE: not one was taken. status_first() reads it
-                                */
-    _Atomic uint8_t then;      /* enum slot_then, as of the last send: once `left` is 0 */
-    _Atomic uint8_t kept;      /* a request was answered on the connection: who sends no other wants no reply */
+    _Atomic uint16_t lead;     /* the slot the connection is stored in; NOT_STORED */
+    uint8_t first;        /* the first byte of the request; FIRST_NONE: not one was taken. scoreboard_first() reads it
+                           */
+    _Atomic uint8_t then; /* enum slot_then, as of the last send: once `left` is 0 */
+    _Atomic uint8_t kept; /* a request was answered on the connection: who sends no other wants no reply */
     _Atomic uint8_t unchunked; /* of a stream: its client knows no chunks, it ends with the connection */
-    uint8_t id_size;           /* bytes of page.ids that name the request; 0: it has no name */
+    uint8_t id_size;           /* bytes of board.ids that name the request; 0: it has no name */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
     _Atomic uint64_t cancel;   /* written by the supervisor: the sequence to cancel */
 };
 
-enum { STATUS_ID_MAX = 64, STATUS_TEXT_SIZE = 128 };
+enum { SCOREBOARD_ID_MAX = 64, SCOREBOARD_TEXT_SIZE = 128 };
 
-#define NOT_PARKED UINT16_MAX
+#define NOT_STORED UINT16_MAX
 #define FIRST_NONE UINT8_MAX /* begins no message */
 #define LEFT_ALL   UINT32_MAX
 
 #define OUTLET_NO_SLOT UINT32_MAX
 #define OUTLET_UNSENT  UINT32_MAX
 
-#define STATUS_WATCHED UINT32_C(0x57415443) /* no stray write looks like it, lest nobody watch */
+#define SCOREBOARD_WATCHED UINT32_C(0x57415443) /* no stray write looks like it, lest nobody watch */
 
 #define OWN_EXIT UINT32_C(0x4F574E00) /* above the status: no stray write looks like it */
 
 /* What the worker begins to read now. The kernel writes its first byte into scratch[0] as it takes it from the socket;
  * the slot keeps it from then on. */
-struct status_inlet {
+struct scoreboard_inlet {
     _Atomic uint32_t slot; /* whose request it is; OUTLET_NO_SLOT between two reads */
 };
 
 /* What the worker sends now (server/outlet.h). */
-struct status_outlet {
+struct scoreboard_outlet {
     _Atomic uint32_t slot;  /* whose reply it is; OUTLET_NO_SLOT between two sends */
     uint32_t left;          /* bytes that are given to the kernel now */
     uint8_t then;           /* enum slot_then, once all of them are out */
     struct mmsghdr message; /* its msg_len is the kernel's to write: bytes sent, OUTLET_UNSENT before */
 };
 
-/* The function may write over the page by mistake (a wild pointer, a buffer that is too short). What it does to a place
- * is seen by the state there, which is none any more; what it does to much of the page by these words, which nobody
- * else writes after status_reset(). A worker whose page is not intact is replaced. */
-struct status_guard {
+/* The function may write over the scoreboard by mistake (a wild pointer, a buffer that is too short). What it does to a
+ * place is seen by the state there, which is none any more; what it does to much of the scoreboard by these words,
+ * which nobody else writes after scoreboard_reset(). A worker whose page is not intact is replaced. */
+struct scoreboard_guard {
     _Atomic uint64_t word;
 };
 
-struct status_page {
-    struct status_guard guard_head;
+struct scoreboard {
+    struct scoreboard_guard guard_head;
     _Atomic uint64_t requests; /* requests the function was called for */
     _Atomic uint64_t failures; /* of these, how many were answered with an error */
     _Atomic uint64_t refused;  /* requests answered with an error before any call */
@@ -129,51 +129,52 @@ struct status_page {
     _Atomic uint32_t holding;  /* connections held */
     _Atomic uint32_t running;  /* of these, in the function */
     _Atomic uint32_t busy;     /* the loop is in the function: whoever comes must wait or go elsewhere */
-    _Atomic uint32_t watched;  /* STATUS_WATCHED: the supervisor looks at this page every tick; it clears this when
-                                * nothing  runs */
+    _Atomic uint32_t watched;  /* SCOREBOARD_WATCHED: the supervisor looks at this scoreboard every tick; it clears this
+                                * when  nothing  runs */
     _Atomic uint32_t awaited;  /* the supervisor accepts until the worker gets on, and wants to be told of that */
     _Atomic uint32_t full;     /* enum fullness: it takes no more connections for now, which others should look at */
     _Atomic uint32_t closing;  /* the supervisor will tell it to end: no connection is kept alive */
-    _Atomic uint32_t own_exit; /* status_note_exit */
-    struct status_outlet outlet;
-    struct status_inlet inlet;
-    char waits_for[STATUS_TEXT_SIZE]; /* what keeps a worker that has nothing more to serve: for a line of the log */
-    struct status_guard guard_slots;
-    struct status_slot slots[SLOTS_MAX];
-    struct status_guard guard_ids;
-    char ids[SLOTS_MAX][STATUS_ID_MAX]; /* by slot: what the client calls the request, cut; for lines of the log. Apart
-                                         * from the slots, which are looked through often. Not cleared for a new
-                                         * process: id_size is */
-    struct status_guard guard_end;
+    _Atomic uint32_t own_exit; /* scoreboard_note_exit */
+    struct scoreboard_outlet outlet;
+    struct scoreboard_inlet inlet;
+    char
+        waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker that has nothing more to serve: for a line of the log */
+    struct scoreboard_guard guard_slots;
+    struct scoreboard_slot slots[SLOTS_MAX];
+    struct scoreboard_guard guard_ids;
+    char ids[SLOTS_MAX][SCOREBOARD_ID_MAX]; /* by slot: what the client calls the request, cut; for lines of the log.
+                                             * Apart from the slots, which are looked through often. Not cleared for a
+                                             * new process: id_size is */
+    struct scoreboard_guard guard_end;
     unsigned char scratch[SCRATCH_SIZE]; /* where the worker reads into; of it the supervisor looks at the first byte */
 };
 
 /* The first byte that was taken of the request in this slot, or FIRST_NONE. For the supervisor, once the worker is
  * dead: exact at whatever moment that was. Of a living one it may be late by a moment. */
-uint8_t status_first(const struct status_page *page, uint32_t slot);
+uint8_t scoreboard_first(const struct scoreboard *board, uint32_t slot);
 
 /* A page on which nothing has happened. */
-void status_reset(struct status_page *page);
+void scoreboard_reset(struct scoreboard *board);
 
-/* Nobody has written over the page, as far as its guards tell. */
-bool status_is_intact(const struct status_page *page);
+/* Nobody has written over the scoreboard, as far as its guards tell. */
+bool scoreboard_is_intact(const struct scoreboard *board);
 
 /* Likewise, and as far as its places tell. */
-bool status_is_plausible(const struct status_page *page);
+bool scoreboard_is_plausible(const struct scoreboard *board);
 
-/* Somebody has, as a place tells: from now on the page is not intact. */
-void status_note_overwritten(struct status_page *page);
+/* Somebody has, as a place tells: from now on the scoreboard is not intact. */
+void scoreboard_note_overwritten(struct scoreboard *board);
 
 /* One of the states there are: else the place was written over. */
 bool slot_is_state(enum slot_state state);
 
-static inline enum slot_state slot_state(const struct status_slot *slot)
+static inline enum slot_state slot_state(const struct scoreboard_slot *slot)
 {
     return (enum slot_state)SLOT_STATE(atomic_load_explicit(&slot->state, memory_order_acquire));
 }
 
 /* From one state to another, by compare-and-exchange. False, and nothing has changed, if it was not in `from`. */
-static inline bool slot_move(struct status_slot *slot, enum slot_state from, enum slot_state to)
+static inline bool slot_move(struct scoreboard_slot *slot, enum slot_state from, enum slot_state to)
 {
     uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
     while (SLOT_STATE(word) == (uint32_t)from) {
@@ -187,22 +188,22 @@ static inline bool slot_move(struct status_slot *slot, enum slot_state from, enu
 }
 
 /* An exit status alone does not say who chose it: the function may call os._exit with any number, the runtime's own
- * among them. So the worker notes on the page that it is about to end by itself, with `code`, after it has logged why;
- * a status that was not noted is the function's. NULL: nobody watches. */
-static inline void status_note_exit(struct status_page *page, int code)
+ * among them. So the worker notes on the scoreboard that it is about to end by itself, with `code`, after it has logged
+ * why; a status that was not noted is the function's. NULL: nobody watches. */
+static inline void scoreboard_note_exit(struct scoreboard *board, int code)
 {
-    if (page != NULL) {
-        atomic_store_explicit(&page->own_exit, OWN_EXIT | (uint32_t)code, memory_order_release);
+    if (board != NULL) {
+        atomic_store_explicit(&board->own_exit, OWN_EXIT | (uint32_t)code, memory_order_release);
     }
 }
 
 /* Whether the worker, ended with `code`, has noted it. */
-static inline bool status_has_noted_exit(const struct status_page *page, int code)
+static inline bool scoreboard_has_noted_exit(const struct scoreboard *board, int code)
 {
-    return atomic_load_explicit(&page->own_exit, memory_order_acquire) == (OWN_EXIT | (uint32_t)code);
+    return atomic_load_explicit(&board->own_exit, memory_order_acquire) == (OWN_EXIT | (uint32_t)code);
 }
 
 /* Notes what the request that runs in `slot` is called; in the worker, by whoever serves it. */
-void status_note_id(struct status_page *page, struct status_slot *slot, struct view id);
+void scoreboard_note_id(struct scoreboard *board, struct scoreboard_slot *slot, struct view id);
 
 #endif

@@ -1,4 +1,4 @@
-#include "python/life.h"
+#include "python/lifespan.h"
 
 #include "base/exits.h"
 #include "base/text.h"
@@ -37,7 +37,7 @@ static bool call(struct binding *binding, PyObject *object, const char *name, bo
     return result != NULL;
 }
 
-int life_begin(struct binding *binding, PyObject *owner)
+int lifespan_begin(struct binding *binding, PyObject *owner)
 {
     const char *enter = owner == NULL              ? NULL
                         : has(owner, "__enter__")  ? "__enter__"
@@ -53,16 +53,16 @@ int life_begin(struct binding *binding, PyObject *owner)
     return EXIT_OK;
 }
 
-void life_note(struct status_page *page, const char *what)
+void lifespan_note(struct scoreboard *board, const char *what)
 {
-    if (page != NULL) {
-        text_copy(page->waits_for, sizeof page->waits_for, what);
+    if (board != NULL) {
+        text_copy(board->waits_for, sizeof board->waits_for, what);
     }
 }
 
-void life_note_leftovers(struct status_page *page)
+void lifespan_note_leftovers(struct scoreboard *board)
 {
-    char text[STATUS_TEXT_SIZE] = "";
+    char text[SCOREBOARD_TEXT_SIZE] = "";
     PyObject *names = PyDict_New();
     PyObject *builtins = names != NULL ? PyImport_ImportModule("builtins") : NULL;
     PyObject *found = NULL;
@@ -77,10 +77,10 @@ void life_note_leftovers(struct status_page *page)
     Py_XDECREF(found);
     Py_XDECREF(builtins);
     Py_XDECREF(names);
-    life_note(page, text[0] != '\0' ? text : "what it has registered with atexit");
+    lifespan_note(board, text[0] != '\0' ? text : "what it has registered with atexit");
 }
 
-void life_end(struct binding *binding, PyObject *owner)
+void lifespan_end(struct binding *binding, PyObject *owner)
 {
     static const struct {
         const char *name;

@@ -1,7 +1,8 @@
 /*
- * The overflow desk: while no worker is up, while all are full of clients, or from when all have been busy for a tick
- * until the first gets on, the supervisor itself accepts, so that nobody waits in silence. It looks at the first bytes
- * without taking them, answers what needs no worker, and hands the rest, unread, to the queue all workers take from.
+ * The fallback acceptor: while no worker is up, while all are full of clients, or from when all have been busy for a
+ * tick until the first gets on, the supervisor itself accepts, so that nobody waits in silence. It looks at the first
+ * bytes without taking them, answers what needs no worker, and hands the rest, unread, to the queue all workers take
+ * from.
  *
  * Whoever is here has a deadline:
  *
@@ -17,15 +18,15 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "server/glance.h"
 #include "server/hangup.h"
+#include "server/peek.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#define DESK_AFTER     (100 * CLOCK_MS)     /* without a worker, before the desk opens */
+#define FALLBACK_AFTER (100 * CLOCK_MS)     /* without a worker, before the fallback acceptor opens */
 #define LOOK_INTERVAL  (20 * CLOCK_MS)      /* between looks at clients that have not said what they want */
 #define LOOK_SPAN      (CLOCK_MS / 40)      /* and for each of them this longer: 2 % of a processor at most */
 #define FULL_INTERVAL  (2 * CLOCK_MS)       /* between attempts to hand on what the queue had no room for */
@@ -44,24 +45,24 @@ static bool is_anybody_ready(const struct supervisor *supervisor)
 static void set_awaited(const struct supervisor *supervisor, uint32_t awaited)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        atomic_store_explicit(&supervisor->workers[i].page->awaited, awaited, memory_order_seq_cst);
+        atomic_store_explicit(&supervisor->workers[i].board->awaited, awaited, memory_order_seq_cst);
     }
 }
 
-void desk_close(struct supervisor *supervisor)
+void fallback_close(struct supervisor *supervisor)
 {
-    if (supervisor->desk_open) {
-        supervisor->desk_open = false;
+    if (supervisor->fallback_open) {
+        supervisor->fallback_open = false;
         set_awaited(supervisor, 0);
         (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, supervisor->listener.fd, NULL);
     }
 }
 
-static void open_desk(struct supervisor *supervisor)
+static void open_fallback(struct supervisor *supervisor)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &supervisor->listener};
-    supervisor->desk_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
-    set_awaited(supervisor, supervisor->desk_open);
+    supervisor->fallback_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
+    set_awaited(supervisor, supervisor->fallback_open);
 }
 
 static bool is_wanted(struct supervisor *supervisor)
@@ -114,15 +115,15 @@ static bool is_stopped_up(const struct supervisor *supervisor)
 /* Looks at one again. True if it still has not sent what it wants. */
 static bool is_undecided(struct supervisor *supervisor, uint32_t index)
 {
-    static const enum wants meaning[] = {[GLANCE_SILENT] = WANTS_SILENT,
-                                         [GLANCE_PARTIAL] = WANTS_REST,
-                                         [GLANCE_HEALTH] = WANTS_HEALTH,
-                                         [GLANCE_GONE] = WANTS_NOTHING,
-                                         [GLANCE_REQUEST] = WANTS_WORKER};
+    static const enum wants meaning[] = {[PEEK_SILENT] = WANTS_SILENT,
+                                         [PEEK_PARTIAL] = WANTS_REST,
+                                         [PEEK_HEALTH] = WANTS_HEALTH,
+                                         [PEEK_GONE] = WANTS_NOTHING,
+                                         [PEEK_REQUEST] = WANTS_WORKER};
     struct orphans *orphans = &supervisor->orphans;
     enum wants *wants = &orphans->wants[index];
     if (*wants != WANTS_WORKER) {
-        *wants = meaning[glance_at(orphans->fds[index], orphans->protocol, supervisor->options->max_message_size)];
+        *wants = meaning[peek_at(orphans->fds[index], orphans->protocol, supervisor->options->max_message_size)];
     }
     return *wants == WANTS_SILENT || *wants == WANTS_REST;
 }
@@ -152,7 +153,7 @@ static void send_away(struct supervisor *supervisor, uint32_t index, uint64_t no
     error_set(&err, ERR_CONNECTION, 0,
               "the request was not complete after %llu ms, and others need its place: so many clients are connected "
               "that the oldest incomplete one gives way; %zu bytes arrived",
-              (unsigned long long)((now - orphans->since[index]) / CLOCK_MS), glance_size(orphans->fds[index]));
+              (unsigned long long)((now - orphans->since[index]) / CLOCK_MS), peek_size(orphans->fds[index]));
     orphans_dismiss(orphans, index, 408, &err);
 }
 
@@ -178,7 +179,7 @@ static bool make_room(struct supervisor *supervisor, uint64_t now, uint32_t *sen
 static void take_on(struct supervisor *supervisor, uint32_t index, uint64_t now)
 {
     if (is_undecided(supervisor, index)) {
-        supervisor->desk_looks_at = clock_earlier(supervisor->desk_looks_at, clock_after(now, LOOK_INTERVAL));
+        supervisor->fallback_looks_at = clock_earlier(supervisor->fallback_looks_at, clock_after(now, LOOK_INTERVAL));
     } else if (supervisor->orphans.wants[index] == WANTS_WORKER && is_anybody_ready(supervisor)) {
         (void)hand_on(supervisor, index, now);
     }
@@ -202,19 +203,19 @@ static uint64_t accept_all(struct supervisor *supervisor, uint64_t now)
     return connection == -EAGAIN ? 0 : later;
 }
 
-void desk_accept(struct supervisor *supervisor)
+void fallback_accept(struct supervisor *supervisor)
 {
-    if (!supervisor->desk_open) {
+    if (!supervisor->fallback_open) {
         return; /* closed earlier in this round of events */
     }
     if (!is_wanted(supervisor)) {
-        desk_close(supervisor); /* a worker takes who has woken us: the way through here is longer */
+        fallback_close(supervisor); /* a worker takes who has woken us: the way through here is longer */
         return;
     }
     uint64_t now = clock_now();
-    supervisor->desk_opens_at = accept_all(supervisor, now);
-    if (supervisor->desk_opens_at > 0) {
-        desk_close(supervisor); /* the others wait in the backlog */
+    supervisor->fallback_opens_at = accept_all(supervisor, now);
+    if (supervisor->fallback_opens_at > 0) {
+        fallback_close(supervisor); /* the others wait in the backlog */
     }
 }
 
@@ -228,7 +229,7 @@ static uint64_t attend(struct supervisor *supervisor, uint64_t now)
     bool is_ready = supervisor_is_serving(supervisor); /* what health says */
     bool has_room = is_anybody_ready(supervisor);      /* in the queue, as far as we have seen in this round */
     bool patient = is_wanted(supervisor);              /* nobody takes the silent ones, who may still ask for health */
-    bool is_time = supervisor->desk_looks_at <= now;
+    bool is_time = supervisor->fallback_looks_at <= now;
     uint32_t undecided = 0;
     uint64_t next = CLOCK_NEVER;
     for (uint32_t i = 0; i < orphans->count;) {
@@ -237,7 +238,7 @@ static uint64_t attend(struct supervisor *supervisor, uint64_t now)
         }
         if (orphans->wants[i] == WANTS_HEALTH || orphans->wants[i] == WANTS_NOTHING) {
             if (orphans->wants[i] == WANTS_HEALTH) {
-                rescue_health(fd_take(&orphans->fds[i]), is_ready);
+                recover_health(fd_take(&orphans->fds[i]), is_ready);
             } else {
                 (void)hangup(&orphans->fds[i]);
             }
@@ -256,9 +257,9 @@ static uint64_t attend(struct supervisor *supervisor, uint64_t now)
     if (is_time || undecided > 0) {
         uint64_t span = undecided > 0 ? LOOK_INTERVAL + undecided * LOOK_SPAN : CLOCK_NEVER;
         uint64_t at = clock_after(now, span);
-        supervisor->desk_looks_at = is_time ? at : clock_earlier(supervisor->desk_looks_at, at);
+        supervisor->fallback_looks_at = is_time ? at : clock_earlier(supervisor->fallback_looks_at, at);
     }
-    return clock_earlier(next, supervisor->desk_looks_at);
+    return clock_earlier(next, supervisor->fallback_looks_at);
 }
 
 /* ---- deadlines -------------------------------------------------------------------------------------------------- */
@@ -320,7 +321,7 @@ static void dismiss_incomplete(struct supervisor *supervisor, uint32_t index)
     struct error err;
     error_set(&err, ERR_CONNECTION, 0,
               "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived",
-              (unsigned long long)(supervisor->options->read_timeout / CLOCK_MS), glance_size(orphans->fds[index]));
+              (unsigned long long)(supervisor->options->read_timeout / CLOCK_MS), peek_size(orphans->fds[index]));
     orphans_dismiss(orphans, index, 408, &err); /* RFC 9110, section 15.5.9 */
 }
 
@@ -358,7 +359,7 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     return next;
 }
 
-uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now)
+uint64_t fallback_hand_over(struct supervisor *supervisor, uint64_t now)
 {
     while (supervisor->orphans.count > 0) {
         if (!hand_on(supervisor, 0, now)) {
@@ -368,21 +369,21 @@ uint64_t desk_hand_over(struct supervisor *supervisor, uint64_t now)
     return CLOCK_NEVER;
 }
 
-uint64_t desk_tend(struct supervisor *supervisor, uint64_t now)
+uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;
     bool alone = supervisor->alone_since != CLOCK_NEVER;
-    uint64_t opens = alone ? clock_after(supervisor->alone_since, DESK_AFTER) : now;
-    opens = opens > supervisor->desk_opens_at ? opens : supervisor->desk_opens_at;
-    if (!supervisor->desk_open && is_wanted(supervisor)) {
+    uint64_t opens = alone ? clock_after(supervisor->alone_since, FALLBACK_AFTER) : now;
+    opens = opens > supervisor->fallback_opens_at ? opens : supervisor->fallback_opens_at;
+    if (!supervisor->fallback_open && is_wanted(supervisor)) {
         if (opens <= now) {
-            open_desk(supervisor);
+            open_fallback(supervisor);
         } else {
             next = opens;
         }
     }
     if (!is_wanted(supervisor)) { /* also where a worker got on before it could see that this is awaited */
-        desk_close(supervisor);
+        fallback_close(supervisor);
     }
     next = clock_earlier(next, attend(supervisor, now));
     return clock_earlier(next, expire(supervisor, now));

@@ -1,11 +1,11 @@
-#include "supervisor/watch.h"
+#include "supervisor/deadline.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/cancel.h"
 #include "server/hangup.h"
-#include "supervisor/rescue.h"
+#include "supervisor/recover.h"
 #include "supervisor/running.h"
 
 #include <poll.h>
@@ -24,7 +24,8 @@
 enum { STAGES = 5, ANSWERED_STAGE = 3 }; /* from there on the process itself is dealt with */
 
 /* Raises the exception in the function, if it still runs this request. */
-static void cancel(const struct worker *worker, struct status_slot *slot, uint64_t sequence, enum cancel_reason reason)
+static void cancel(const struct worker *worker, struct scoreboard_slot *slot, uint64_t sequence,
+                   enum cancel_reason reason)
 {
     atomic_store_explicit(&slot->reason, (uint16_t)reason, memory_order_relaxed);
     atomic_store_explicit(&slot->cancel, sequence, memory_order_release);
@@ -37,7 +38,7 @@ static void cancel(const struct worker *worker, struct status_slot *slot, uint64
  * no longer than a system call, unless the process stands still in it. */
 static bool take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
-    struct status_slot *slot = &worker->page->slots[index];
+    struct scoreboard_slot *slot = &worker->board->slots[index];
     const struct run *run = &worker->runs[index];
     uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
     enum slot_state state = SLOT_STATE(word);
@@ -45,7 +46,7 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
         return state != SLOT_PUSHING;
     }
     FD_SCOPED int connection = worker_find(worker, index);
-    if (connection < 0 || /* not parked: the worker's to answer, or its keeper's once it is dead */
+    if (connection < 0 || /* not stored: the worker's to answer, or its fdholder's once it is dead */
         !atomic_compare_exchange_strong_explicit(&slot->state, &word, word - (uint32_t)state + SLOT_ANSWERED,
                                                  memory_order_acq_rel, memory_order_acquire)) {
         return slot_state(slot) != SLOT_PUSHING;
@@ -53,11 +54,11 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     struct error err = {0};
     cancel_timeout_error(&err, options->handler_timeout);
     if (state == SLOT_STREAMING) {
-        (void)rescue_end_stream(fd_take(&connection), worker->page, index, &err);
+        (void)recover_end_stream(fd_take(&connection), worker->board, index, &err);
     } else if (run->streams && state != SLOT_RUNNING) {
         (void)hangup(&connection); /* how far it had come was written over */
     } else {
-        rescue_answer(fd_take(&connection), run->protocol, &err);
+        recover_answer(fd_take(&connection), run->protocol, &err);
     }
     return true;
 }
@@ -85,7 +86,7 @@ static bool is_open(enum slot_state state)
 /* The function runs; also where its place was written over, if it was seen to run before. */
 static bool is_running(const struct worker *worker, uint32_t index)
 {
-    enum slot_state state = slot_state(&worker->page->slots[index]);
+    enum slot_state state = slot_state(&worker->board->slots[index]);
     return is_open(state) || state == SLOT_ANSWERED || (worker->runs[index].is_running && !slot_is_state(state));
 }
 
@@ -93,7 +94,7 @@ static bool is_running(const struct worker *worker, uint32_t index)
 static bool is_shared(const struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        const struct status_slot *slot = &worker->page->slots[i];
+        const struct scoreboard_slot *slot = &worker->board->slots[i];
         enum slot_state state = slot_state(slot);
         uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
         if (i != index && is_open(state) && since <= now && now - since < options->handler_timeout) {
@@ -116,9 +117,9 @@ static uint64_t advance(struct worker *worker, uint32_t index, const struct opti
         }
         switch (run->stage++) {
         case 0:
-            running_name(worker->page, index, worker->late[index]);
+            running_name(worker->board, index, worker->late[index]);
             (void)kill(worker->pid, STACK_SIGNAL);
-            cancel(worker, &worker->page->slots[index], run->sequence, CANCEL_TIMEOUT);
+            cancel(worker, &worker->board->slots[index], run->sequence, CANCEL_TIMEOUT);
             return clock_after(now, LOG_AFTER); /* however late we are: the stack takes a moment to be written */
         case 1:
             log_overrun(worker, index, options);
@@ -149,22 +150,22 @@ static bool is_client_gone(const struct worker *worker, uint32_t index)
     return connection >= 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
 }
 
-/* The page tells of another request than the one that is remembered. Their numbers only grow, and none is beyond those
- * that have begun: any other number was written over it. */
+/* The scoreboard tells of another request than the one that is remembered. Their numbers only grow, and none is beyond
+ * those that have begun: any other number was written over it. */
 static bool is_new(const struct worker *worker, uint32_t index)
 {
     const struct run *run = &worker->runs[index];
-    uint64_t sequence = atomic_load_explicit(&worker->page->slots[index].sequence, memory_order_relaxed);
-    uint64_t begun = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    uint64_t sequence = atomic_load_explicit(&worker->board->slots[index].sequence, memory_order_relaxed);
+    uint64_t begun = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
     return !run->is_running || (sequence > run->sequence && sequence <= begun);
 }
 
 /* Begins to remember. A time in the future, or before there was the process, is none. */
 static void note_run(struct worker *worker, uint32_t index, uint64_t now)
 {
-    const struct status_slot *slot = &worker->page->slots[index];
+    const struct scoreboard_slot *slot = &worker->board->slots[index];
     uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
-    uint64_t begun = atomic_load_explicit(&worker->page->requests, memory_order_relaxed);
+    uint64_t begun = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
     uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
     worker->runs[index] = (struct run){.is_running = true,
                                        .sequence = sequence <= begun ? sequence : 0,
@@ -172,7 +173,7 @@ static void note_run(struct worker *worker, uint32_t index, uint64_t now)
 }
 
 /* What is there to be remembered as long as the place is as the worker writes it. */
-static void note_form(struct run *run, const struct status_slot *slot, enum slot_state state)
+static void note_form(struct run *run, const struct scoreboard_slot *slot, enum slot_state state)
 {
     uint16_t protocol = atomic_load_explicit(&slot->protocol, memory_order_relaxed);
     run->streams = state == SLOT_STREAMING || state == SLOT_PUSHING;
@@ -180,7 +181,7 @@ static void note_form(struct run *run, const struct status_slot *slot, enum slot
 }
 
 /* The client of a request that runs went away: the function is told. Returns when to look again. */
-static uint64_t watch_client(struct worker *worker, uint32_t index, uint64_t now)
+static uint64_t deadline_check_client(struct worker *worker, uint32_t index, uint64_t now)
 {
     struct run *run = &worker->runs[index];
     if (run->gone) {
@@ -191,13 +192,13 @@ static uint64_t watch_client(struct worker *worker, uint32_t index, uint64_t now
     }
     run->gone = true;
     log_debug("worker %u: the client went away, the function is asked to stop", worker->index);
-    cancel(worker, &worker->page->slots[index], run->sequence, CANCEL_CLIENT_GONE);
+    cancel(worker, &worker->board->slots[index], run->sequence, CANCEL_CLIENT_GONE);
     return CLOCK_NEVER;
 }
 
-static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
+static uint64_t deadline_check_slot(struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
 {
-    struct status_slot *slot = &worker->page->slots[index];
+    struct scoreboard_slot *slot = &worker->board->slots[index];
     struct run *run = &worker->runs[index];
     enum slot_state state = slot_state(slot);
     bool running = is_running(worker, index);
@@ -220,24 +221,24 @@ static uint64_t watch_slot(struct worker *worker, uint32_t index, const struct o
         next = advance(worker, index, options, clock_after(run->since, options->handler_timeout), now);
     }
     if (options->cancel_on_disconnect && state != SLOT_ANSWERED) {
-        next = clock_earlier(next, watch_client(worker, index, now));
+        next = clock_earlier(next, deadline_check_client(worker, index, now));
     }
     return next;
 }
 
-uint64_t watch_worker(struct worker *worker, const struct options *options, uint64_t now)
+uint64_t deadline_check(struct worker *worker, const struct options *options, uint64_t now)
 {
     if (worker->state != WORKER_READY && worker->state != WORKER_STOPPING) {
         return CLOCK_NEVER;
     }
     uint64_t next = CLOCK_NEVER;
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        next = clock_earlier(next, watch_slot(worker, i, options, now));
+        next = clock_earlier(next, deadline_check_slot(worker, i, options, now));
     }
     return next;
 }
 
-void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64])
+void deadline_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64])
 {
     memset(ret_overdue, 0, SLOTS_MAX / 64 * sizeof ret_overdue[0]);
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
@@ -247,7 +248,7 @@ void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX /
     }
 }
 
-bool watch_is_running(const struct worker *worker)
+bool deadline_is_running(const struct worker *worker)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         if (is_running(worker, i)) {
@@ -257,11 +258,11 @@ bool watch_is_running(const struct worker *worker)
     return false;
 }
 
-uint32_t watch_ask_to_stop(const struct worker *worker)
+uint32_t deadline_ask_to_stop(const struct worker *worker)
 {
     uint32_t running = 0;
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        struct status_slot *slot = &worker->page->slots[i];
+        struct scoreboard_slot *slot = &worker->board->slots[i];
         enum slot_state state = slot_state(slot);
         if (!is_open(state) && state != SLOT_ANSWERED) {
             continue;

@@ -8,21 +8,21 @@
  *
  * Each may be a coroutine (or __aenter__, __aexit__, aclose): then it runs on the worker's event loop. Needs the GIL.
  */
-#ifndef ASYA_PYTHON_LIFE_H
-#define ASYA_PYTHON_LIFE_H
+#ifndef ASYA_PYTHON_LIFESPAN_H
+#define ASYA_PYTHON_LIFESPAN_H
 
 #include "python/call.h"
 
 /* `owner` (borrowed, may be NULL) is the instance the function belongs to. Returns EXIT_OK, or the exit code of the
  * failure after one line that names it. */
-int life_begin(struct binding *binding, PyObject *owner);
+int lifespan_begin(struct binding *binding, PyObject *owner);
 
 /* What these raise is logged: nobody waits for it. */
-void life_end(struct binding *binding, PyObject *owner);
+void lifespan_end(struct binding *binding, PyObject *owner);
 
-/* Notes on the page (may be NULL) what the end of this process waits for from now on, for the line that says so if it
- * takes too long. life_note_leftovers: what the interpreter will wait for. */
-void life_note(struct status_page *page, const char *what);
-void life_note_leftovers(struct status_page *page);
+/* Notes on the scoreboard (may be NULL) what the end of this process waits for from now on, for the line that says so
+ * if it takes too long. lifespan_note_leftovers: what the interpreter will wait for. */
+void lifespan_note(struct scoreboard *board, const char *what);
+void lifespan_note_leftovers(struct scoreboard *board);
 
 #endif

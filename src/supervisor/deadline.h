@@ -10,31 +10,31 @@
  *
  * While other requests of the worker run within their own limits (ASYA_CONCURRENCY) it is not killed: it is retired,
  * and the last two steps wait for them. A function that obeys the exception loses nothing but its request: the worker
- * lives on. Everything read from the status page is compared, never trusted: a worker that lies about times shortens or
+ * lives on. Everything read from the scoreboard is compared, never trusted: a worker that lies about times shortens or
  * lengthens its own requests.
  *
- * A request that has no parking slot, for want of descriptors, is watched like the others: all places on the page are
+ * A request that has no fdstore entry, for want of descriptors, is watched like the others: all places on the page are
  * looked at. Its connection is the worker's alone, so its reply comes when the worker is dead, 2 s after the limit.
  */
-#ifndef ASYA_SUPERVISOR_WATCH_H
-#define ASYA_SUPERVISOR_WATCH_H
+#ifndef ASYA_SUPERVISOR_DEADLINE_H
+#define ASYA_SUPERVISOR_DEADLINE_H
 
 #include "base/options.h"
 #include "supervisor/worker.h"
 
 /* Looks at one worker's running requests and does what is due. Returns when to look again (CLOCK_NEVER: when something
  * else happens). */
-uint64_t watch_worker(struct worker *worker, const struct options *options, uint64_t now);
+uint64_t deadline_check(struct worker *worker, const struct options *options, uint64_t now);
 
 /* Whether a function runs in it, by the page's places; on those that were written over, as it was when last looked at.
  */
-bool watch_is_running(const struct worker *worker);
+bool deadline_is_running(const struct worker *worker);
 
 /* Sets the bit of each place whose request had run into its time limit when last looked at. */
-void watch_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
+void deadline_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
 
 /* The runtime stops: asks each function that runs, and was not asked for another reason, to end. Returns how many of
  * the worker's requests run. */
-uint32_t watch_ask_to_stop(const struct worker *worker);
+uint32_t deadline_ask_to_stop(const struct worker *worker);
 
 #endif

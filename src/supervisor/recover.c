@@ -1,14 +1,14 @@
-#include "supervisor/rescue.h"
+#include "supervisor/recover.h"
 
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/control.h"
-#include "server/glance.h"
+#include "server/fdstore.h"
 #include "server/hangup.h"
 #include "server/outlet.h"
-#include "server/park.h"
+#include "server/peek.h"
 #include "server/rights.h"
 #include "wire/detect.h"
 #include "wire/http1_response.h"
@@ -47,30 +47,30 @@ static void send_last(int connection, const struct buffer *out, enum buffer_stat
     (void)hangup(&connection);
 }
 
-void rescue_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
+void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
 {
     unsigned char bytes[REPLY_SIZE];
     struct buffer out = fixed_buffer(bytes);
-    enum buffer_status written = reply_failure_http(&out, glance_protocol(connection, protocol), status, err);
+    enum buffer_status written = reply_failure_http(&out, peek_protocol(connection, protocol), status, err);
     send_last(connection, &out, written);
 }
 
-void rescue_answer(int connection, enum protocol protocol, const struct error *err)
+void recover_answer(int connection, enum protocol protocol, const struct error *err)
 {
-    rescue_answer_http(connection, protocol, 0, err);
+    recover_answer_http(connection, protocol, 0, err);
 }
 
-bool rescue_end_stream(int connection, const struct status_page *page, uint32_t slot, const struct error *err)
+bool recover_end_stream(int connection, const struct scoreboard *board, uint32_t slot, const struct error *err)
 {
-    struct outlet_progress progress = outlet_progress(page, slot);
+    struct outlet_progress progress = outlet_progress(board, slot);
     if (progress.left == LEFT_ALL) {
-        rescue_answer(connection, PROTOCOL_HTTP, err);
+        recover_answer(connection, PROTOCOL_HTTP, err);
         return true;
     }
-    struct reply_stream_end lacks = {.error = progress.then == THEN_EVENT,
-                                     .done = progress.then == THEN_EVENT || progress.then == THEN_DONE,
-                                     .chunked =
-                                         atomic_load_explicit(&page->slots[slot].unchunked, memory_order_relaxed) == 0};
+    struct reply_stream_end lacks = {
+        .error = progress.then == THEN_EVENT,
+        .done = progress.then == THEN_EVENT || progress.then == THEN_DONE,
+        .chunked = atomic_load_explicit(&board->slots[slot].unchunked, memory_order_relaxed) == 0};
     if (progress.left > 0 || (!lacks.done && progress.then != THEN_END)) {
         (void)hangup(&connection);
         return false;
@@ -125,92 +125,92 @@ static void answer_unread(int connection, bool kept, enum protocol protocol, uns
     if (kept && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
         (void)hangup(&connection);
     } else {
-        rescue_answer_http(connection, kept ? PROTOCOL_HTTP : protocol, status, err);
+        recover_answer_http(connection, kept ? PROTOCOL_HTTP : protocol, status, err);
     }
 }
 
-static void hand_on_or_refuse(struct rescue *rescue, int connection, bool kept)
+static void hand_on_or_refuse(struct recovery *recovery, int connection, bool kept)
 {
-    if (orphans_add(rescue->orphans, connection, kept, clock_now())) {
-        rescue->done.handed_on++;
+    if (orphans_add(recovery->orphans, connection, kept, clock_now())) {
+        recovery->done.handed_on++;
         return;
     }
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the worker died and too many requests wait for the next one; send it again");
-    answer_unread(connection, kept, rescue->orphans->protocol, 0, &err);
-    rescue->done.partial++;
+    answer_unread(connection, kept, recovery->orphans->protocol, 0, &err);
+    recovery->done.partial++;
 }
 
-static void answer_partial(int connection, enum protocol protocol, struct rescued *rescued)
+static void answer_partial(int connection, enum protocol protocol, struct recovered *recovered)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0,
               "the worker died while this request was still arriving; it was not run, send it again");
-    rescue_answer(connection, protocol, &err);
-    rescued->partial++;
+    recover_answer(connection, protocol, &err);
+    recovered->partial++;
 }
 
 /* What the client speaks, also where the worker died between its read and that finding. */
-static enum protocol protocol_of(const struct status_page *page, uint32_t slot)
+static enum protocol protocol_of(const struct scoreboard *board, uint32_t slot)
 {
-    enum protocol protocol = (enum protocol)atomic_load_explicit(&page->slots[slot].protocol, memory_order_relaxed);
-    uint8_t first = status_first(page, slot);
+    enum protocol protocol = (enum protocol)atomic_load_explicit(&board->slots[slot].protocol, memory_order_relaxed);
+    uint8_t first = scoreboard_first(board, slot);
     return first != FIRST_NONE ? detect(protocol, first) : protocol;
 }
 
 static bool has_bit(const uint64_t *bits, uint32_t index) { return (bits[index / 64] >> index % 64 & 1) != 0; }
 
 /* A reply, or a stream, was going out. */
-static void end_reply(struct rescue *rescue, int connection, uint32_t index, const struct error *err)
+static void end_reply(struct recovery *recovery, int connection, uint32_t index, const struct error *err)
 {
-    struct outlet_progress progress = outlet_progress(rescue->page, index);
-    enum protocol protocol = protocol_of(rescue->page, index);
+    struct outlet_progress progress = outlet_progress(recovery->board, index);
+    enum protocol protocol = protocol_of(recovery->board, index);
     if (progress.left == LEFT_ALL) {
-        rescue_answer(connection, protocol, err);
-        rescue->done.answered++;
+        recover_answer(connection, protocol, err);
+        recovery->done.answered++;
     } else if (progress.left == 0 && progress.then == THEN_UNREAD) {
-        hand_on_or_refuse(rescue, connection, true);
+        hand_on_or_refuse(recovery, connection, true);
     } else if (progress.left == 0 && progress.then == THEN_TAKEN) {
-        answer_partial(connection, protocol, &rescue->done);
-    } else if (rescue_end_stream(connection, rescue->page, index, err)) {
-        rescue->done.answered++;
+        answer_partial(connection, protocol, &recovery->done);
+    } else if (recover_end_stream(connection, recovery->board, index, err)) {
+        recovery->done.answered++;
     }
 }
 
 /* The function wrote over its place: one reply too many beats none. Its form is what the supervisor remembers. */
-static void answer_overwritten(struct rescue *rescue, int connection, uint32_t index, const struct error *err)
+static void answer_overwritten(struct recovery *recovery, int connection, uint32_t index, const struct error *err)
 {
-    struct run run = rescue->runs != NULL ? rescue->runs[index] : (struct run){.protocol = PROTOCOL_AUTO};
+    struct run run = recovery->runs != NULL ? recovery->runs[index] : (struct run){.protocol = PROTOCOL_AUTO};
     if (run.is_running && run.streams) {
         (void)hangup(&connection); /* nothing can follow a part of a stream */
         return;
     }
-    rescue_answer(connection, run.protocol != PROTOCOL_AUTO ? run.protocol : rescue->orphans->protocol, err);
-    rescue->done.answered++;
+    recover_answer(connection, run.protocol != PROTOCOL_AUTO ? run.protocol : recovery->orphans->protocol, err);
+    recovery->done.answered++;
 }
 
 /* Deals with the connection that had this slot. */
-static void deal_with(struct rescue *rescue, int connection, uint32_t index)
+static void deal_with(struct recovery *recovery, int connection, uint32_t index)
 {
-    const struct status_slot *slot = &rescue->page->slots[index];
-    const struct error *err = has_bit(rescue->overdue, index) ? rescue->late : rescue->died;
+    const struct scoreboard_slot *slot = &recovery->board->slots[index];
+    const struct error *err = has_bit(recovery->overdue, index) ? recovery->late : recovery->died;
     bool kept = atomic_load_explicit(&slot->kept, memory_order_relaxed) != 0;
-    rescue->done.found[index / 64] |= UINT64_C(1) << index % 64;
+    recovery->done.found[index / 64] |= UINT64_C(1) << index % 64;
     switch (slot_state(slot)) {
     case SLOT_WAITING:
-        hand_on_or_refuse(rescue, connection, kept);
+        hand_on_or_refuse(recovery, connection, kept);
         return;
     case SLOT_READING:
-        if (status_first(rescue->page, index) == FIRST_NONE) {
-            hand_on_or_refuse(rescue, connection, kept);
+        if (scoreboard_first(recovery->board, index) == FIRST_NONE) {
+            hand_on_or_refuse(recovery, connection, kept);
         } else {
-            answer_partial(connection, protocol_of(rescue->page, index), &rescue->done);
+            answer_partial(connection, protocol_of(recovery->board, index), &recovery->done);
         }
         return;
     case SLOT_REPLYING:
     case SLOT_STREAMING:
     case SLOT_PUSHING:
-        end_reply(rescue, connection, index, err);
+        end_reply(recovery, connection, index, err);
         return;
     case SLOT_FREE: /* answered and closed, and killed before it had emptied the slot */
     case SLOT_ANSWERED:
@@ -220,44 +220,44 @@ static void deal_with(struct rescue *rescue, int connection, uint32_t index)
         fd_close(&connection);
         return;
     case SLOT_RUNNING:
-        rescue_answer(connection, protocol_of(rescue->page, index), err);
-        rescue->done.answered++;
+        recover_answer(connection, protocol_of(recovery->board, index), err);
+        recovery->done.answered++;
         return;
     default:
-        answer_overwritten(rescue, connection, index, err);
+        answer_overwritten(recovery, connection, index, err);
         return;
     }
 }
 
-void rescue_slots(struct rescue *rescue, const int *receive_ends, uint32_t count)
+void recover_slots(struct recovery *recovery, const int *receive_ends, uint32_t count)
 {
     for (uint32_t i = 0; i < count && i < SLOTS_MAX; i++) {
-        struct park_group group;
-        if (park_take(receive_ends[i], &group) == 0) {
+        struct fdstore_group group;
+        if (fdstore_take(receive_ends[i], &group) == 0) {
             for (uint32_t j = 0; j < group.count; j++) {
-                deal_with(rescue, group.fds[j], group.slots[j]);
+                deal_with(recovery, group.fds[j], group.slots[j]);
             }
         }
     }
 }
 
 /* The slot that says it is for descriptor `number`; SLOTS_MAX if none does. */
-static uint32_t find_slot(const struct status_page *page, int32_t number)
+static uint32_t find_slot(const struct scoreboard *board, int32_t number)
 {
     uint32_t slot = 0;
-    while (slot < SLOTS_MAX && (slot_state(&page->slots[slot]) == SLOT_FREE ||
-                                atomic_load_explicit(&page->slots[slot].fd, memory_order_relaxed) != number)) {
+    while (slot < SLOTS_MAX && (slot_state(&board->slots[slot]) == SLOT_FREE ||
+                                atomic_load_explicit(&board->slots[slot].fd, memory_order_relaxed) != number)) {
         slot++;
     }
     return slot;
 }
 
-/* It has no place on the page. On one that was written over, its place may be lost: what has become of it is not known
- * then, but that it is hung up if its parked duplicate was dealt with. */
-static void deal_with_unplaced(struct rescue *rescue, int connection)
+/* It has no place on the scoreboard. On one that was written over, its place may be lost: what has become of it is not
+ * known then, but that it is hung up if its stored duplicate was dealt with. */
+static void deal_with_unplaced(struct recovery *recovery, int connection)
 {
-    if (!rescue->is_overwritten) {
-        hand_on_or_refuse(rescue, connection, false);
+    if (!recovery->is_overwritten) {
+        hand_on_or_refuse(recovery, connection, false);
         return;
     }
     struct pollfd look = {.fd = connection};
@@ -265,37 +265,37 @@ static void deal_with_unplaced(struct rescue *rescue, int connection)
         fd_close(&connection);
         return;
     }
-    rescue_answer(connection, rescue->orphans->protocol, rescue->died);
-    rescue->done.answered++;
+    recover_answer(connection, recovery->orphans->protocol, recovery->died);
+    recovery->done.answered++;
 }
 
-void rescue_kept(struct rescue *rescue, struct kept *kept)
+void recover_held(struct recovery *recovery, struct held *kept)
 {
     for (uint32_t i = 0; i < kept->count; i++) {
         int connection = fd_take(&kept->fds[i]);
         rights_keep_in_line(connection); /* its worker may not have come to that */
-        uint32_t slot = find_slot(rescue->page, kept->numbers[i]);
+        uint32_t slot = find_slot(recovery->board, kept->numbers[i]);
         if (slot == SLOTS_MAX) {
-            deal_with_unplaced(rescue, connection);
-        } else if (has_bit(rescue->done.found, slot)) {
-            fd_close(&connection); /* its parked duplicate was dealt with */
+            deal_with_unplaced(recovery, connection);
+        } else if (has_bit(recovery->done.found, slot)) {
+            fd_close(&connection); /* its stored duplicate was dealt with */
         } else {
-            deal_with(rescue, connection, slot);
+            deal_with(recovery, connection, slot);
         }
     }
     kept->count = 0;
 }
 
-bool rescue_from_keeper(struct rescue *rescue, int channel)
+bool recover_from_fdholder(struct recovery *recovery, int channel)
 {
-    uint64_t deadline = keeper_deadline();
-    struct kept kept;
-    enum keeper_step step = keeper_ask(channel) ? KEEPER_GAVE : KEEPER_SILENT;
-    while (step == KEEPER_GAVE) {
-        step = keeper_take(channel, deadline, &kept);
-        rescue_kept(rescue, &kept);
+    uint64_t deadline = fdholder_deadline();
+    struct held kept;
+    enum fdholder_step step = fdholder_ask(channel) ? FDHOLDER_GAVE : FDHOLDER_SILENT;
+    while (step == FDHOLDER_GAVE) {
+        step = fdholder_take(channel, deadline, &kept);
+        recover_held(recovery, &kept);
     }
-    return step == KEEPER_DONE;
+    return step == FDHOLDER_DONE;
 }
 
 void orphans_dismiss(struct orphans *orphans, uint32_t index, unsigned status, const struct error *err)
@@ -330,14 +330,14 @@ void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)
         }
         bool kept = message.type == CONTROL_KEPT_ALIVE;
         for (uint32_t i = 0; i < message.count; i++) {
-            if (i > 0 || !park_is_connection(fds[i]) || !orphans_add(orphans, fds[i], kept, now)) {
+            if (i > 0 || !fdstore_is_connection(fds[i]) || !orphans_add(orphans, fds[i], kept, now)) {
                 rights_close(&fds[i], 1);
             }
         }
     }
 }
 
-void rescue_health(int connection, bool ready)
+void recover_health(int connection, bool ready)
 {
     static const char ready_body[] = "{\"status\":\"ready\"}";
     static const char starting_body[] = "{\"status\":\"not ready\"}";
@@ -356,7 +356,7 @@ void rescue_health(int connection, bool ready)
     (void)hangup(&connection);
 }
 
-void rescue_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err)
+void recover_dismiss(struct orphans *orphans, const struct listener *listener, const struct error *err)
 {
     while (orphans->count > 0) {
         orphans_dismiss(orphans, orphans->count - 1, 0, err);
@@ -366,6 +366,6 @@ void rescue_dismiss(struct orphans *orphans, const struct listener *listener, co
     }
     int connection;
     while (listener->fd >= 0 && (connection = listener_accept(listener)) >= 0) {
-        rescue_answer(connection, orphans->protocol, err);
+        recover_answer(connection, orphans->protocol, err);
     }
 }

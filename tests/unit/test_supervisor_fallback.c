@@ -1,4 +1,4 @@
-/* desk: when it opens and closes, and who is kept there; one worker, whose page the test writes. */
+/* fallback acceptor: when it opens and closes, and who is kept there; one worker, whose page the test writes. */
 #include "descriptors.h"
 #include "serving.h"
 
@@ -33,8 +33,8 @@ static int begin(void **state)
     serving = serving_make(0);
     options = (struct options){.read_timeout = CLOCK_SECOND, .max_message_size = 1000};
     worker.state = WORKER_READY;
-    worker.page->busy = worker.page->running = 1;
-    worker.page->turns = worker.progress = 7;
+    worker.board->busy = worker.board->running = 1;
+    worker.board->turns = worker.progress = 7;
     supervisor = (struct supervisor){.options = &options,
                                      .phase = PHASE_SERVING,
                                      .listener = serving->listener,
@@ -46,7 +46,7 @@ static int begin(void **state)
                                      .alone_since = CLOCK_NEVER,
                                      .tick_at = NOW};
     (void)tick(&supervisor, NOW);
-    (void)desk_tend(&supervisor, NOW);
+    (void)fallback_tend(&supervisor, NOW);
     return 0;
 }
 
@@ -57,11 +57,11 @@ static int end(void **state)
     }
     fd_close(&supervisor.epoll);
     serving_free(serving);
-    worker_drop_page(&worker);
+    worker_drop_board(&worker);
     return descriptors_check(state);
 }
 
-#define DESK_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
+#define FALLBACK_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
 /* Closes what lies in the queue of the workers; returns how many it were. */
 static int empty_queue(void)
@@ -80,8 +80,8 @@ static int empty_queue(void)
 
 static int come(const char *message)
 {
-    int client = client_connect(serving);
-    assert_true(client_send(client, message, strlen(message)));
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, message, strlen(message)));
     return client;
 }
 
@@ -89,13 +89,13 @@ static void while_nobody_gets_on_it_takes_who_comes(void **state)
 {
     (void)state;
     char reply[512];
-    assert_true(supervisor.desk_open);
+    assert_true(supervisor.fallback_open);
     int clients[] = {come("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"), come("[1]"), come("")};
-    desk_accept(&supervisor);
+    fallback_accept(&supervisor);
     assert_false(listener_is_waiting(&supervisor.listener));
-    (void)desk_tend(&supervisor, NOW);
-    assert_true(supervisor.desk_open);
-    assert_true(client_read(clients[0], reply, sizeof reply) != (size_t)-1);
+    (void)fallback_tend(&supervisor, NOW);
+    assert_true(supervisor.fallback_open);
+    assert_true(caller_read(clients[0], reply, sizeof reply) != (size_t)-1);
     assert_non_null(strstr(reply, "200 OK"));
     assert_int_equal(empty_queue(), 1);            /* who has asked for something */
     assert_int_equal(supervisor.orphans.count, 1); /* who is silent may still ask for health */
@@ -113,14 +113,14 @@ static void a_full_queue_is_not_a_want_of_workers(void **state)
     char reply[512];
     for (size_t i = 0; i < WAITING; i++) {
         clients[i] = come("[1]");
-        desk_accept(&supervisor);
-        (void)desk_tend(&supervisor, NOW);
+        fallback_accept(&supervisor);
+        (void)fallback_tend(&supervisor, NOW);
     }
     assert_in_range(supervisor.orphans.count, 1, WAITING - 1);
     int prober = come("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    desk_accept(&supervisor);
-    (void)desk_tend(&supervisor, NOW);
-    assert_true(client_read(prober, reply, sizeof reply) != (size_t)-1);
+    fallback_accept(&supervisor);
+    (void)fallback_tend(&supervisor, NOW);
+    assert_true(caller_read(prober, reply, sizeof reply) != (size_t)-1);
     assert_non_null(strstr(reply, "200 OK"));
     int queued = WAITING - (int)supervisor.orphans.count;
     assert_int_equal(empty_queue(), queued);
@@ -147,45 +147,45 @@ static void once_a_worker_gets_on_it_takes_nobody(void **state)
     for (size_t i = 0; i < sizeof progress_rows / sizeof progress_rows[0]; i++) {
         supervisor.tick_at = NOW;
         (void)tick(&supervisor, NOW);
-        (void)desk_tend(&supervisor, NOW);
-        assert_true(supervisor.desk_open);
-        worker.page->turns += progress_rows[i].turns;
-        worker.page->requests += progress_rows[i].requests;
+        (void)fallback_tend(&supervisor, NOW);
+        assert_true(supervisor.fallback_open);
+        worker.board->turns += progress_rows[i].turns;
+        worker.board->requests += progress_rows[i].requests;
         int client = come("[1]");
-        desk_accept(&supervisor);
-        if (!listener_is_waiting(&supervisor.listener) || supervisor.desk_open) {
-            fail_msg("%s: the desk takes a client", progress_rows[i].name);
+        fallback_accept(&supervisor);
+        if (!listener_is_waiting(&supervisor.listener) || supervisor.fallback_open) {
+            fail_msg("%s: the fallback acceptor takes a client", progress_rows[i].name);
         }
-        (void)desk_tend(&supervisor, NOW);
-        assert_false(supervisor.desk_open);
+        (void)fallback_tend(&supervisor, NOW);
+        assert_false(supervisor.fallback_open);
         int accepted = listener_accept(&supervisor.listener); /* as the worker would */
         assert_true(accepted >= 0);
         close(accepted);
         close(client);
         supervisor.tick_at = NOW;
         (void)tick(&supervisor, NOW); /* it has got on since the tick before: not yet */
-        (void)desk_tend(&supervisor, NOW);
-        assert_false(supervisor.desk_open);
+        (void)fallback_tend(&supervisor, NOW);
+        assert_false(supervisor.fallback_open);
     }
 }
 
 static void while_it_is_open_a_worker_is_to_say_that_it_gets_on(void **state)
 {
     (void)state;
-    assert_int_equal(worker.page->awaited, 1);
-    desk_close(&supervisor);
-    assert_int_equal(worker.page->awaited, 0);
+    assert_int_equal(worker.board->awaited, 1);
+    fallback_close(&supervisor);
+    assert_int_equal(worker.board->awaited, 0);
 }
 
 static void once_a_worker_gets_on_it_hands_over_the_silent(void **state)
 {
     (void)state;
     int client = come("");
-    desk_accept(&supervisor);
-    (void)desk_tend(&supervisor, NOW);
+    fallback_accept(&supervisor);
+    (void)fallback_tend(&supervisor, NOW);
     assert_int_equal(empty_queue(), 0);
-    worker.page->turns++;
-    (void)desk_tend(&supervisor, NOW);
+    worker.board->turns++;
+    (void)fallback_tend(&supervisor, NOW);
     assert_int_equal(empty_queue(), 1);
     assert_int_equal(supervisor.orphans.count, 0);
     close(client);
@@ -195,26 +195,26 @@ static void a_worker_that_is_about_to_end_does_not_count(void **state)
 {
     (void)state;
     struct worker two[2] = {worker, worker};
-    struct status_page *page = worker.page;
+    struct scoreboard *board = worker.board;
     assert_int_equal(worker_init(&two[1], 1), 0);
     two[1].state = WORKER_STOPPING;
-    two[1].page->turns = 99;
+    two[1].board->turns = 99;
     supervisor.workers = two;
     supervisor.worker_count = 2;
-    assert_ptr_equal(two[0].page, page);
+    assert_ptr_equal(two[0].board, board);
     int client = come("[1]");
-    desk_accept(&supervisor);
+    fallback_accept(&supervisor);
     assert_false(listener_is_waiting(&supervisor.listener));
     close(client);
-    worker_drop_page(&two[1]);
+    worker_drop_board(&two[1]);
 }
 
 static void after_it_was_closed_it_takes_nobody(void **state)
 {
     (void)state;
-    desk_close(&supervisor);
+    fallback_close(&supervisor);
     int client = come("[1]");
-    desk_accept(&supervisor); /* an event of the same round */
+    fallback_accept(&supervisor); /* an event of the same round */
     assert_true(listener_is_waiting(&supervisor.listener));
     close(client);
 }
@@ -222,17 +222,17 @@ static void after_it_was_closed_it_takes_nobody(void **state)
 static void without_a_worker_it_opens_after_a_tick(void **state)
 {
     (void)state;
-    desk_close(&supervisor);
+    fallback_close(&supervisor);
     worker.state = WORKER_DOWN;
     supervisor.all_busy = false;
     supervisor.alone_since = NOW;
-    assert_true(desk_tend(&supervisor, NOW) <= NOW + 100 * CLOCK_MS);
-    assert_false(supervisor.desk_open);
-    (void)desk_tend(&supervisor, NOW + 100 * CLOCK_MS);
-    assert_true(supervisor.desk_open);
-    worker.page->turns++; /* what a dead worker's page says is of no interest */
+    assert_true(fallback_tend(&supervisor, NOW) <= NOW + 100 * CLOCK_MS);
+    assert_false(supervisor.fallback_open);
+    (void)fallback_tend(&supervisor, NOW + 100 * CLOCK_MS);
+    assert_true(supervisor.fallback_open);
+    worker.board->turns++; /* what a dead worker's page says is of no interest */
     int client = come("[1]");
-    desk_accept(&supervisor);
+    fallback_accept(&supervisor);
     assert_int_equal(supervisor.orphans.count, 1);
     assert_int_equal(empty_queue(), 0);
     close(client);
@@ -276,18 +276,18 @@ static void everybody_waits_for_a_time(void **state)
         worker.spawn_at = row->spawn_at;
         options.startup_timeout = row->startup_timeout;
         int client = come(row->message);
-        (void)desk_tend(&supervisor, NOW);
-        desk_accept(&supervisor);
+        (void)fallback_tend(&supervisor, NOW);
+        fallback_accept(&supervisor);
         assert_int_equal(supervisor.orphans.count, 1);
         supervisor.orphans.since[0] = NOW;
-        (void)desk_tend(&supervisor, NOW + row->waits - 1);
+        (void)fallback_tend(&supervisor, NOW + row->waits - 1);
         uint32_t before = supervisor.orphans.count;
-        (void)desk_tend(&supervisor, NOW + row->waits);
+        (void)fallback_tend(&supervisor, NOW + row->waits);
         if (before != 1 || supervisor.orphans.count != 0) {
             fail_msg("%s: not so", row->name);
         }
         char reply[512];
-        size_t size = client_read(client, reply, sizeof reply - 1);
+        size_t size = caller_read(client, reply, sizeof reply - 1);
         assert_true(size < sizeof reply);
         reply[size] = '\0';
         if (strcmp(reply, row->reply) != 0) {
@@ -302,11 +302,11 @@ static void a_request_for_health_that_is_not_complete_is_told_in_its_own_form(vo
     (void)state;
     char reply[512];
     int client = come("GET /heal");
-    desk_accept(&supervisor);
-    (void)desk_tend(&supervisor, NOW);
+    fallback_accept(&supervisor);
+    (void)fallback_tend(&supervisor, NOW);
     supervisor.orphans.since[0] = NOW;
-    (void)desk_tend(&supervisor, NOW + CLOCK_SECOND);
-    assert_true(client_read(client, reply, sizeof reply) != (size_t)-1);
+    (void)fallback_tend(&supervisor, NOW + CLOCK_SECOND);
+    assert_true(caller_read(client, reply, sizeof reply) != (size_t)-1);
     assert_non_null(strstr(reply, "HTTP/1.1 408 "));
     close(client);
 }
@@ -315,8 +315,8 @@ static void a_client_that_is_gone_takes_no_place(void **state)
 {
     (void)state;
     close(come(""));
-    desk_accept(&supervisor);
-    (void)desk_tend(&supervisor, NOW);
+    fallback_accept(&supervisor);
+    (void)fallback_tend(&supervisor, NOW);
     assert_int_equal(supervisor.orphans.count, 0);
     assert_int_equal(empty_queue(), 0);
 }
@@ -346,23 +346,23 @@ static void when_it_is_full_who_says_nothing_gives_way(void **state)
         const struct way_row *row = &way_rows[i];
         char reply[512];
         int client = come(row->message);
-        (void)desk_tend(&supervisor, NOW);
-        desk_accept(&supervisor);
-        (void)desk_tend(&supervisor, NOW);
+        (void)fallback_tend(&supervisor, NOW);
+        fallback_accept(&supervisor);
+        (void)fallback_tend(&supervisor, NOW);
         assert_int_equal(supervisor.orphans.count, 1);
         supervisor.orphans.since[0] = clock_now() - row->age;
         supervisor.orphans.numbers_end = 1; /* one is as many as there may be */
         int other = come("[2]");
-        desk_accept(&supervisor);
+        fallback_accept(&supervisor);
         if (listener_is_waiting(&supervisor.listener) != (row->reply == NULL)) {
             fail_msg("%s: not so", row->name);
         }
         assert_int_equal(supervisor.orphans.count, 1);
         if (row->reply != NULL) {
-            assert_true(client_read(client, reply, sizeof reply) != (size_t)-1);
+            assert_true(caller_read(client, reply, sizeof reply) != (size_t)-1);
             assert_non_null(strstr(reply, row->reply));
         } else {
-            assert_false(supervisor.desk_open); /* it would be woken all the time */
+            assert_false(supervisor.fallback_open); /* it would be woken all the time */
             int accepted = listener_accept(&supervisor.listener);
             close(accepted);
         }
@@ -371,7 +371,7 @@ static void when_it_is_full_who_says_nothing_gives_way(void **state)
         fd_close(&supervisor.orphans.fds[0]);
         supervisor.orphans.count = 0;
         supervisor.orphans.numbers_end = 0;
-        supervisor.desk_opens_at = 0;
+        supervisor.fallback_opens_at = 0;
     }
 }
 
@@ -383,24 +383,24 @@ static void who_cannot_be_handed_on_is_told_in_time_and_followed_by_nobody(void 
     int queue = supervisor.queue_send;
     supervisor.queue_send = -1;
     int clients[] = {come(""), come("[1]")};
-    desk_accept(&supervisor);
-    (void)desk_tend(&supervisor, NOW);
+    fallback_accept(&supervisor);
+    (void)fallback_tend(&supervisor, NOW);
     assert_int_equal(supervisor.orphans.count, 2);
     int next = come("[2]");
-    desk_accept(&supervisor);
+    fallback_accept(&supervisor);
     assert_true(listener_is_waiting(&supervisor.listener));
-    assert_false(supervisor.desk_open);
-    worker.page->turns++; /* it gets on */
-    (void)desk_tend(&supervisor, NOW);
+    assert_false(supervisor.fallback_open);
+    worker.board->turns++; /* it gets on */
+    (void)fallback_tend(&supervisor, NOW);
     supervisor.orphans.since[0] = supervisor.orphans.since[1] = NOW;
     supervisor.stuck_since = NOW;
-    (void)desk_tend(&supervisor, NOW + CLOCK_SECOND - 1);
+    (void)fallback_tend(&supervisor, NOW + CLOCK_SECOND - 1);
     assert_int_equal(supervisor.orphans.count, 2);
-    (void)desk_tend(&supervisor, NOW + CLOCK_SECOND);
+    (void)fallback_tend(&supervisor, NOW + CLOCK_SECOND);
     assert_int_equal(supervisor.orphans.count, 0);
-    assert_true(client_read(clients[0], reply, sizeof reply) != (size_t)-1);
+    assert_true(caller_read(clients[0], reply, sizeof reply) != (size_t)-1);
     assert_non_null(strstr(reply, "connection_error"));
-    assert_true(client_read(clients[1], reply, sizeof reply) != (size_t)-1);
+    assert_true(caller_read(clients[1], reply, sizeof reply) != (size_t)-1);
     assert_non_null(strstr(reply, "server_error"));
     assert_non_null(strstr(reply, "could not be handed to a worker"));
     supervisor.queue_send = queue;
@@ -415,9 +415,9 @@ static void a_full_queue_is_no_reason_while_all_are_busy(void **state)
     while (control_send(supervisor.queue_send, CONTROL_CONNECTION, NULL, 0) == 0) {
     }
     int client = come("[1]");
-    desk_accept(&supervisor);
+    fallback_accept(&supervisor);
     for (uint64_t now = NOW; now < NOW + 10 * CLOCK_SECOND; now += CLOCK_SECOND) {
-        (void)desk_tend(&supervisor, now);
+        (void)fallback_tend(&supervisor, now);
     }
     assert_int_equal(supervisor.orphans.count, 1);
     close(client);
@@ -426,40 +426,40 @@ static void a_full_queue_is_no_reason_while_all_are_busy(void **state)
 static void while_all_are_full_of_clients_it_is_open_too(void **state)
 {
     (void)state;
-    worker.page->busy = worker.page->running = 0;
+    worker.board->busy = worker.board->running = 0;
     uint64_t now = NOW + 10 * CLOCK_SECOND;
     for (int full = 0; full < 3; full++) {
-        worker.page->full = full % 2 != 0 ? FULL_FOR_NOW : FULL_NOT;
-        worker.page->turns++; /* its loop goes round all the same */
+        worker.board->full = full % 2 != 0 ? FULL_FOR_NOW : FULL_NOT;
+        worker.board->turns++; /* its loop goes round all the same */
         tick_wake(&supervisor, now);
         (void)tick(&supervisor, now);
-        (void)desk_tend(&supervisor, now);
-        assert_int_equal(supervisor.desk_open, full % 2);
+        (void)fallback_tend(&supervisor, now);
+        assert_int_equal(supervisor.fallback_open, full % 2);
         now += CLOCK_SECOND;
-        worker.page->turns++;
-        (void)desk_tend(&supervisor, now);
-        assert_int_equal(supervisor.desk_open, full % 2);
+        worker.board->turns++;
+        (void)fallback_tend(&supervisor, now);
+        assert_int_equal(supervisor.fallback_open, full % 2);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DESK_TEST(everybody_waits_for_a_time),
-        DESK_TEST(a_request_for_health_that_is_not_complete_is_told_in_its_own_form),
-        DESK_TEST(a_client_that_is_gone_takes_no_place),
-        DESK_TEST(when_it_is_full_who_says_nothing_gives_way),
-        DESK_TEST(who_cannot_be_handed_on_is_told_in_time_and_followed_by_nobody),
-        DESK_TEST(a_full_queue_is_no_reason_while_all_are_busy),
-        DESK_TEST(while_all_are_full_of_clients_it_is_open_too),
-        DESK_TEST(while_nobody_gets_on_it_takes_who_comes),
-        DESK_TEST(a_full_queue_is_not_a_want_of_workers),
-        DESK_TEST(once_a_worker_gets_on_it_takes_nobody),
-        DESK_TEST(while_it_is_open_a_worker_is_to_say_that_it_gets_on),
-        DESK_TEST(once_a_worker_gets_on_it_hands_over_the_silent),
-        DESK_TEST(a_worker_that_is_about_to_end_does_not_count),
-        DESK_TEST(after_it_was_closed_it_takes_nobody),
-        DESK_TEST(without_a_worker_it_opens_after_a_tick),
+        FALLBACK_TEST(everybody_waits_for_a_time),
+        FALLBACK_TEST(a_request_for_health_that_is_not_complete_is_told_in_its_own_form),
+        FALLBACK_TEST(a_client_that_is_gone_takes_no_place),
+        FALLBACK_TEST(when_it_is_full_who_says_nothing_gives_way),
+        FALLBACK_TEST(who_cannot_be_handed_on_is_told_in_time_and_followed_by_nobody),
+        FALLBACK_TEST(a_full_queue_is_no_reason_while_all_are_busy),
+        FALLBACK_TEST(while_all_are_full_of_clients_it_is_open_too),
+        FALLBACK_TEST(while_nobody_gets_on_it_takes_who_comes),
+        FALLBACK_TEST(a_full_queue_is_not_a_want_of_workers),
+        FALLBACK_TEST(once_a_worker_gets_on_it_takes_nobody),
+        FALLBACK_TEST(while_it_is_open_a_worker_is_to_say_that_it_gets_on),
+        FALLBACK_TEST(once_a_worker_gets_on_it_hands_over_the_silent),
+        FALLBACK_TEST(a_worker_that_is_about_to_end_does_not_count),
+        FALLBACK_TEST(after_it_was_closed_it_takes_nobody),
+        FALLBACK_TEST(without_a_worker_it_opens_after_a_tick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
