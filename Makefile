@@ -49,7 +49,7 @@ demo: build ## Build, start the runtime on an example, send it real messages
 test: setup-test build ## All tests: layers, format, static analysis, unit, codec, socket, faults
 	@tools/test.sh
 
-lint: setup-test ## Layers, circles, format, clang-tidy, cppcheck
+lint: setup-test ## Layers, circles, duplicates, format, clang-tidy, cppcheck
 	@tools/lint.sh
 
 unit: setup-test ## C unit tests with ASan and UBSan

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Layers, circles, format, clang-tidy and cppcheck over our own sources. Fails on any finding.
+# Layers, circles, duplicates, format, clang-tidy and cppcheck over our own sources. Fails on any finding.
 set -eu
 cd "$(dirname "$0")/.."
 build=build/clang
 
 python3 tools/check_layers.py
 python3 tools/check_circles.py
+python3 tools/check_duplicates.py
 mapfile -t sources < <(git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'bench/*.[ch]' 'tests/unit/*.[ch]' 'tests/chaos/*.[ch]' 'fuzz/*.[ch]')
 # Versions differ in what they call formatted, so it is the one of tests/requirements.txt wherever that is installed.
 PATH=$PWD/.venv/bin:$PATH clang-format --dry-run --Werror "${sources[@]}"

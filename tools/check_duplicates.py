@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Fails when src/ says something twice: six or more equal lines of code in a row outside tables, or a static name in two files.
+
+A name that stands in one file only is found by grep. A table is the initialiser of a variable at file scope; its rows may be
+alike. Includes, comments, blank lines and lines without a word (`}`) do not count.
+"""
+import re
+import sys
+
+import c_source
+
+LEAST = 6
+# What is still said twice, as the two files; a pair that is gone must leave the list.
+KNOWN_LINES = [
+    ("json/block.h", "json/number_inline.h"),
+    ("json/escape_wide.c", "json/escape_wide.c"),
+    ("python/answer.c", "python/answer.c"),
+    ("python/call.c", "python/yields.c"),
+]
+# Static names that still stand in more than one file; a name that is gone must leave the list.
+KNOWN_NAMES = """
+    advance answer append bad begin class_of describe digits_of enter expire fail fail_memory find_in_the_way find_slot
+    finish flush follow get has is_digit is_idle is_partial is_plain is_unread keep kind_of load look_at_board make_room
+    no_memory none own parse_number prepare push put read_arguments refuse replace resolve resume retire send_all
+    send_away set set_new show size_of span_of starts_with step take_back take_in tell text_of workspace_release
+    workspace_take write_array write_characters write_details write_framed
+""".split()
+
+
+def code_lines(name, text):
+    """(line number, its code with blanks folded) for what counts."""
+    tables = [range(one.line, one.end + 1) for one in c_source.definitions(text) if not one.is_function]
+    found = []
+    for number, line in enumerate(c_source.without_comments(text).splitlines(), 1):
+        folded = " ".join(line.split())
+        counts = re.search(r"\w", folded) and not folded.startswith("#include")
+        if counts and not any(number in table for table in tables):
+            found.append((number, folded))
+    return found
+
+
+def equal_runs(files):
+    """(file, first line, last line, other file, first line, last line) for each run of equal lines, as long as it goes."""
+    lines = {name: code_lines(name, text) for name, text in files.items()}
+    places, runs, reached = {}, [], {}
+    for name in sorted(lines):
+        for at in range(len(lines[name]) - LEAST + 1):
+            window = tuple(code for _, code in lines[name][at:at + LEAST])
+            for other, begin in places.get(window, ()):
+                if other == name and at - begin < LEAST:
+                    continue  # lines that repeat themselves
+                if reached.get((name, other, at - begin), -1) >= at:
+                    continue  # inside the run before
+                size = LEAST
+                while (lines[name][at + size:at + size + 1] and lines[other][begin + size:begin + size + 1]
+                       and lines[name][at + size][1] == lines[other][begin + size][1]):
+                    size += 1
+                reached[name, other, at - begin] = at + size - LEAST
+                runs.append((other, lines[other][begin][0], lines[other][begin + size - 1][0],
+                             name, lines[name][at][0], lines[name][at + size - 1][0]))
+            places.setdefault(window, []).append((name, at))
+    return runs
+
+
+def static_names(files):
+    """name -> the files in which it is a static function, for those in more than one."""
+    found = {}
+    for name, text in files.items():
+        for one in c_source.definitions(text):
+            if one.is_static and one.is_function and name not in found.setdefault(one.name, []):
+                found[one.name].append(name)
+    return {name: where for name, where in found.items() if len(where) > 1}
+
+
+def problems(files, known_lines, known_names):
+    runs = equal_runs(files)
+    for run in runs:
+        if (run[0], run[3]) not in known_lines:
+            yield "the same lines in %s:%d-%d and %s:%d-%d" % run
+    for pair in sorted(set(known_lines) - {(run[0], run[3]) for run in runs}):
+        yield "%s and %s have no lines in common any more: take them from the list in tools/check_duplicates.py" % pair
+    names = static_names(files)
+    for name in sorted(set(names) - set(known_names)):
+        yield "the static function %s stands in %s" % (name, " and ".join(names[name]))
+    for name in sorted(set(known_names) - set(names)):
+        yield "%s stands in one file at most: take it from the list in tools/check_duplicates.py" % name
+
+
+def main():
+    files = c_source.files()
+    found = list(problems(files, KNOWN_LINES, KNOWN_NAMES))
+    for problem in found:
+        print("check_duplicates: " + problem, file=sys.stderr)
+    if found:
+        sys.exit(1)
+    left = len(KNOWN_LINES) + len(KNOWN_NAMES)
+    print("check_duplicates: no %d lines and no static name twice in %d files%s" % (
+        LEAST, len(files), ", but %d known ones" % left if left else ""))
+
+
+if __name__ == "__main__":
+    main()
