@@ -111,6 +111,21 @@ def test_every_document_is_listed_in_the_index():
     assert "(decisions/)" in index
 
 
+# -- what the documents say of the sources ------------------------------------------------------------------------------
+
+
+def test_the_picture_of_the_sources_names_every_file():
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    picture = re.search(r"^```text\n(app/ .*?)^```", text, re.MULTILINE | re.DOTALL).group(1)
+    folders = dict(re.findall(r"^(\w+)/ +(.*?)(?=^\w+/|\Z)", picture, re.MULTILINE | re.DOTALL))
+    for folder in (path for path in (REPOSITORY / "src").iterdir() if path.is_dir()):
+        names = {path.name.split(".")[0] for path in folder.iterdir() if path.is_file()}
+        assert not [name for name in sorted(names) if not re.search(r"\b%s\b" % name, folders[folder.name])], folder.name
+    named = set(re.findall(r"^  ((?:\w+ )+) ", picture, re.MULTILINE))
+    known = {path.name.split(".")[0] for path in (REPOSITORY / "src").rglob("*")} | {path.name for path in (REPOSITORY / "src").iterdir()}
+    assert not set(" ".join(named).split()) - known, "files that are gone"
+
+
 # -- what the documents say of the program -------------------------------------------------------------------------------
 
 
