@@ -90,9 +90,10 @@ int check_run(const char *program, int count, const char *const *arguments)
         return code;
     }
     PyObject *converter = NULL;
-    if (typed_converter(function, &converter) == 0) {
+    code = typed_converter(function, &converter);
+    if (code == EXIT_OK) {
         describe(options.process_module, function, converter != NULL);
-    } else {
+    } else if (code < 0) {
         code = handler_fail("resolving the annotations of", options.process_module);
     }
     Py_XDECREF(converter);

@@ -86,7 +86,10 @@ static int load(const struct options *options, struct binding *binding, PyObject
         return EXIT_OK;
     }
     int code = handler_load(options, &binding->function, ret_owner);
-    if (code == EXIT_OK && typed_converter(binding->function, &binding->converter) != 0) {
+    if (code == EXIT_OK) {
+        code = typed_converter(binding->function, &binding->converter);
+    }
+    if (code < 0) {
         code = handler_fail("resolving the annotations of", options->process_module);
     }
     return code == EXIT_OK ? lifespan_begin(binding, *ret_owner) : code;

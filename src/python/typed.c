@@ -1,5 +1,6 @@
 #include "python/typed.h"
 
+#include "base/exits.h"
 #include "base/log.h"
 #include "python/failure.h"
 #include "python/glue.h"
@@ -24,32 +25,44 @@ static bool is_annotated(PyObject *function)
     return is;
 }
 
+/* What the glue says instead of a converter: a str warns, a tuple of one refuses. */
+static int obey(PyObject *said)
+{
+    char reason[REASON_SIZE];
+    bool refused = PyTuple_Check(said);
+    (void)failure_text_of(refused ? PyTuple_GetItem(said, 0) : said, reason, sizeof reason);
+    if (refused) {
+        log_error("%s", reason);
+        return EXIT_NOT_CALLABLE;
+    }
+    log_warning("%s", reason);
+    return EXIT_OK;
+}
+
 int typed_converter(PyObject *function, PyObject **ret_converter)
 {
     *ret_converter = NULL;
     if (!is_annotated(function)) {
-        return 0;
+        return EXIT_OK;
     }
     PyObject *names = PyDict_New();
     PyObject *inner = shape_unwrap(function);
     PyObject *converter = NULL;
-    if (names != NULL && glue_run(glue_typed, "asya_runtime typed", names) == 0) {
+    if (names != NULL && glue_run(glue_readers, "asya_runtime readers", names) == 0 &&
+        glue_run(glue_typed, "asya_runtime typed", names) == 0) {
         PyObject *find = PyDict_GetItemString(names, "converter_of");
         converter = find != NULL ? PyObject_CallFunctionObjArgs(find, function, inner, NULL) : NULL;
     }
     Py_DECREF(inner);
     Py_XDECREF(names);
-    if (converter != NULL && PyUnicode_Check(converter)) {
-        char reason[REASON_SIZE];
-        (void)failure_text_of(converter, reason, sizeof reason);
-        log_warning("%s", reason);
-        Py_CLEAR(converter);
-        return 0;
+    if (converter == NULL) {
+        return -1;
     }
-    if (converter == Py_None) {
-        Py_CLEAR(converter);
-        return 0;
+    if (PyCallable_Check(converter)) {
+        *ret_converter = converter;
+        return EXIT_OK;
     }
-    *ret_converter = converter;
-    return converter != NULL ? 0 : -1;
+    int code = converter != Py_None ? obey(converter) : EXIT_OK;
+    Py_DECREF(converter);
+    return code;
 }

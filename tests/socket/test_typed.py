@@ -75,7 +75,7 @@ INVALID = {
     "dataclass: true is no integer": ("dataclass", {"points": [{"x": True}]}, "points[0].x: int expected, not bool"),
     "dataclass: a float is no integer": ("dataclass", {"points": [{"x": 1.5}]}, "points[0].x: int expected, not float"),
     "dataclass: no list": ("dataclass", {"points": 5}, "points: list expected, not int"),
-    "dataclass: no such choice": ("dataclass", {"points": [], "colour": "green"}, "colour: 'green' is not a valid Colour"),
+    "dataclass: no such choice": ("dataclass", {"points": [], "colour": "green"}, "colour: one of 'red', 'blue' expected"),
     "dataclass: an optional field": ("dataclass", {"points": [], "label": 5}, "label: str expected, not int"),
     "dataclass: deep within": ("dataclass", {"points": [], "inner": {"points": [{}]}}, "inner.points[0].x: required, but missing"),
     "dataclass: a member of a dict": ("dataclass", {"points": [], "data": {"k": "v"}}, "data.k: int expected, not str"),

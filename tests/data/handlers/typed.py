@@ -146,3 +146,16 @@ def text(payload: str):
 
 def unknown(payload: NoSuchClass):  # noqa: F821
     return payload
+
+
+class Part:
+    pass
+
+
+@dataclasses.dataclass
+class Whole:
+    part: Part
+
+
+def plain_class(payload: Whole):
+    return payload

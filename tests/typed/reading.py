@@ -1,0 +1,194 @@
+"""Reads rows of docs/handlers.md on any Python: converter(annotation) is the runtime's own, put together from its source.
+
+As a program: a list of [what, expression, payload] comes in as JSON on standard input, and a list of what came of each
+goes out. "read": the annotation and the JSON text; "write": the value, as dumps writes it.
+"""
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import ipaddress
+import json
+import os
+import pathlib
+import sys
+import types
+import typing
+import uuid
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+GLUE = os.path.join(FOLDER, "..", "..", "src", "python", "glue")
+
+try:
+    import typing_extensions
+except ImportError:
+    typing_extensions = None
+
+
+def glue():
+    """The names that the worker's own run of it would have."""
+    names = {}
+    for name in ("readers.py", "typed.py"):
+        with open(os.path.join(GLUE, name)) as source:
+            exec(compile(source.read(), name, "exec"), names)
+    return names
+
+
+NAMES = glue()
+
+
+def converter(annotation):
+    """What the runtime calls with the payload: None, a str (warned), a tuple (refused), or the converter."""
+
+    def function(payload):
+        pass
+
+    function.__annotations__["payload"] = annotation
+    return NAMES["converter_of"](function, function)
+
+
+T = typing.TypeVar("T")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    TWO = 2
+
+
+class Rank(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Bits(enum.Flag):
+    A = 1
+    B = 2
+
+
+@dataclasses.dataclass
+class Line:
+    name: str
+    price: float = 0.5
+
+
+@dataclasses.dataclass
+class Order:
+    id: int
+    lines: typing.List[Line] = dataclasses.field(default_factory=list)
+    note: typing.Optional[str] = None
+    total: float = dataclasses.field(default=0.0, init=False)
+
+
+@dataclasses.dataclass
+class Node:
+    kids: typing.List["Node"] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Box(typing.Generic[T]):
+    v: T
+
+
+@dataclasses.dataclass
+class Boxes(Box[typing.List[T]]):
+    w: T
+
+
+@dataclasses.dataclass
+class Seeded:
+    raw: dataclasses.InitVar[str]
+    n: int = 0
+
+    def __post_init__(self, raw):
+        self.n = int(raw)
+
+
+if hasattr(typing, "Literal"):
+    @dataclasses.dataclass
+    class Cat:
+        kind: typing.Literal["cat"]
+        lives: int
+
+    @dataclasses.dataclass
+    class Dog:
+        kind: typing.Literal["dog"]
+        good: bool
+
+
+@dataclasses.dataclass
+class Short:
+    a: int
+
+
+@dataclasses.dataclass
+class Long:
+    a: int
+    b: int = 0
+
+
+class Point(typing.NamedTuple):
+    x: int
+    y: float = 1.0
+
+
+Pair = collections.namedtuple("Pair", "a b")
+UserId = typing.NewType("UserId", int)
+
+
+class Plain:
+    pass
+
+
+def names():
+    """In which the expressions of the table are evaluated."""
+    known = {**vars(typing), **vars(typing_extensions), **globals()} if typing_extensions else {**vars(typing), **globals()}
+    known.update({name: getattr(datetime, name) for name in ("datetime", "date", "time", "timedelta", "timezone")})
+    known.update(Decimal=decimal.Decimal, UUID=uuid.UUID, Fraction=fractions.Fraction, Path=pathlib.Path,
+                 PurePosixPath=pathlib.PurePosixPath, UserDict=collections.UserDict, deque=collections.deque)
+    known.update({name: getattr(ipaddress, name) for name in vars(ipaddress) if name.startswith("IP")})
+    extension = types.ModuleType("rows")
+    sys.modules["rows"] = extension
+    extension.__dict__.update(known)
+    if "TypedDict" in known:
+        exec("class Stock(TypedDict):\n    key: str\n    count: int\n", extension.__dict__)
+    if "NotRequired" in known:
+        exec("class Entry(TypedDict):\n    key: str\n    count: NotRequired[int]\n\n"
+             "class Loose(TypedDict, total=False):\n    key: Required[str]\n    inner: Entry\n", extension.__dict__)
+    if sys.version_info >= (3, 12):
+        exec("type Ints = list[int]\ntype Two[A] = tuple[A, A]\ntype Json = dict[str, Json] | list[Json] | str | int | None\n"
+             "@dataclasses.dataclass\nclass New[A]:\n    v: A\n", extension.__dict__)
+    return extension.__dict__
+
+
+def read(known, annotation, payload):
+    convert = converter(eval(annotation, known))
+    if convert is None:
+        return "as it is"
+    if not callable(convert):
+        return "refused at the start" if isinstance(convert, tuple) else "as it is, after a warning"
+    try:
+        return repr(convert(json.loads(payload)))
+    except ValueError as error:
+        return "error: %s" % error
+
+
+def write(known, expression):
+    import asya_runtime
+
+    try:
+        return asya_runtime.dumps(eval(expression, known)).decode()
+    except (TypeError, ValueError) as error:
+        return "error: %s" % error
+
+
+def main():
+    known, outcomes = names(), []
+    for what, expression, payload in json.load(sys.stdin):
+        outcomes.append(read(known, expression, payload) if what == "read" else write(known, expression))
+    json.dump(outcomes, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

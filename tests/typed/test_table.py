@@ -1,0 +1,55 @@
+"""The tables of docs/handlers.md: each row on every interpreter there is, without anything installed."""
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import interpreters
+from harness.runtime import REPOSITORY, RUNTIME
+
+FIT = {one.name: one for one in interpreters.found() if one.fit and not one.name.endswith((" on musl", " on arm64"))}
+READING = os.path.join(os.path.dirname(__file__), "reading.py")
+
+
+def cells(line):
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def table(heading):
+    """The rows under the line that begins a table, as [cells]."""
+    lines = (REPOSITORY / "docs" / "handlers.md").read_text().splitlines()
+    rows = []
+    for line in lines[lines.index(heading) + 2:]:
+        if not line.startswith("|"):
+            break
+        rows.append(cells(line))
+    return rows
+
+
+def plain(cell):
+    return cell[1:-1] if cell.startswith("`") and cell.endswith("`") and cell.count("`") == 2 else cell
+
+
+def wanted(rows, version):
+    """Those for this Python: a version in the last column is the first that has what the row needs."""
+    for row in rows:
+        since = re.match(r"3\.\d+", row[-1])
+        if not since or version >= tuple(map(int, since.group().split("."))):
+            yield [plain(cell) for cell in row[:-1]]
+
+
+def outcomes(interpreter, requests):
+    ended = subprocess.run([interpreter.path, READING], input=json.dumps(requests), capture_output=True, text=True, timeout=120,
+                           env={"PATH": os.environ["PATH"], "PYTHONPATH": str(RUNTIME.parent), "PYTHONDONTWRITEBYTECODE": "1"}, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("interpreter", FIT.values(), ids=FIT)
+def test_what_a_payload_is_read_into(interpreter):
+    rows = list(wanted(table("| annotation | payload | the function gets | Python |"), interpreter.version))
+    assert len(rows) > 60
+    found = outcomes(interpreter, [["read", annotation, payload] for annotation, payload, _ in rows])
+    assert [(*row[:2], got) for row, got in zip(rows, found)] == [tuple(row) for row in rows]
