@@ -62,7 +62,7 @@ socket: setup-test build ## Socket, codec, fault and single-file tests
 	@tools/test.sh pytest
 
 chaos: setup-test build ## A million requests while ten thousand workers die: none lost (about half an hour)
-	@$(VENV)/bin/python tests/chaos/run.py
+	@$(VENV)/bin/python tests/chaos/run.py $(if $(SEED),--seed $(SEED))
 
 faults: setup-test build ## Each system call and allocation fails, 1000 kills, 10^6 broken messages (about 20 minutes)
 	@$(VENV)/bin/python tests/chaos/latency.py --rounds 1000

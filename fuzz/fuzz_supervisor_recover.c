@@ -69,7 +69,7 @@ static void send_twice(int to, int fd)
 
 static void put(const struct fdstore *fdstore, uint32_t slot, int fd)
 {
-    if (fdstore_one(fdstore, slot, fd) != 0) {
+    if (fdstore_put(fdstore, slot, fd) != 0) {
         abort();
     }
     fd_close(&fd);

@@ -4,8 +4,6 @@
 #include "server/rights.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <string.h>
 #include <sys/socket.h>
 
 int control_pair(int *ret_supervisor, int *ret_worker)
@@ -19,68 +17,37 @@ int control_pair(int *ret_supervisor, int *ret_worker)
     return 0;
 }
 
-union ancillary {
-    char bytes[CMSG_SPACE(sizeof(int) * CONTROL_FDS_MAX)];
-    struct cmsghdr align;
-};
-
 int control_send(int fd, enum control_type type, const int *fds, uint32_t count)
 {
     struct control_message message = {.type = type, .count = count};
-    struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
-    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-    union ancillary ancillary;
     if (count > CONTROL_FDS_MAX) {
         return -EINVAL;
     }
-    if (count > 0) {
-        memcpy(message.numbers, fds, sizeof(int) * count);
-        memset(&ancillary, 0, sizeof ancillary);
-        header.msg_control = ancillary.bytes;
-        header.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
-        rights->cmsg_level = SOL_SOCKET;
-        rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof(int) * count);
-        memcpy(CMSG_DATA(rights), fds, sizeof(int) * count);
+    for (uint32_t i = 0; i < count; i++) {
+        message.numbers[i] = fds[i];
     }
-    ssize_t sent;
-    do {
-        sent = sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
+    return rights_send(fd, &message, sizeof message, fds, count);
 }
 
 int control_receive(int fd, struct control_message *ret_message, int ret_fds[CONTROL_FDS_MAX])
 {
     struct control_message message;
-    struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
-    union rights_space space;
-    struct msghdr header = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof space.bytes};
-    ssize_t got;
-    do {
-        got = recvmsg(fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    } while (got < 0 && errno == EINTR);
+    struct rights_message with;
+    ssize_t got = rights_receive_message(fd, &message, sizeof message, 0, &with);
     if (got < 0) {
-        return -errno;
+        return (int)got;
     }
-    int fds[RIGHTS_MAX];
-    uint32_t count = rights_take(&header, fds);
-    if (got == 0 && count == 0) {
+    if (got == 0 && with.count == 0) {
         return 0;
     }
-    bool is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
-    if (got != (ssize_t)sizeof message || (header.msg_flags & MSG_TRUNC) != 0 || message.count > CONTROL_FDS_MAX ||
-        (is_cut ? message.count <= count : message.count != count)) {
-        rights_close(fds, count);
+    if (got != (ssize_t)sizeof message || with.is_short || message.count > CONTROL_FDS_MAX ||
+        (with.is_cut ? message.count <= with.count : message.count != with.count)) {
+        rights_close(with.fds, with.count);
         return -EPROTO;
     }
-    memcpy(ret_fds, fds, count * sizeof fds[0]);
     for (uint32_t i = 0; i < message.count; i++) {
-        if (i >= count) {
-            ret_fds[i] = -1;
-        } else if (fd_raise(&ret_fds[i]) < 0) {
+        ret_fds[i] = i < with.count ? with.fds[i] : -1;
+        if (fd_raise(&ret_fds[i]) < 0) {
             fd_close(&ret_fds[i]);
         }
     }

@@ -2,32 +2,20 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "server/budget.h"
 #include "server/conn.h"
-#include "server/http.h"
-#include "server/intake.h"
+#include "server/dispatch.h"
 #include "server/output.h"
-#include "server/slot.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-/* The service has let go: whoever waits has a turn, and so has the next request on this connection. */
-static void release(struct conn_host *host, struct conn *conn)
-{
-    host->running--;
-    intake_run(conn);
-    conn_released(host);
-}
-
 void exchange_reply(struct conn *conn, struct reply *reply)
 {
-    struct conn_host *host = conn->host;
-    conn_deliver(conn, reply);
+    dispatch_deliver(conn, reply);
     buffer_done(&reply->body);
-    release(host, conn);
+    dispatch_release(conn);
 }
 
 void exchange_set_data(struct conn *conn, void *data) { conn->data = data; }
@@ -36,19 +24,19 @@ void *exchange_data(const struct conn *conn) { return conn->data; }
 
 bool exchange_is_gone(struct conn *conn)
 {
-    if (!conn->gone && (slot_is_answered(conn) || conn_is_hung_up(conn))) {
+    if (!conn->gone && (slot_is_answered(&conn->host->slots, conn->slot) || conn_is_hung_up(conn))) {
         conn->gone = true;
     }
     return conn->gone;
 }
 
 /* HTTP/1.0 knows no chunks: there the end of the connection ends the stream. */
-static bool is_chunked(const struct conn *conn) { return conn->http.request.minor >= 1; }
+static bool exchange_is_chunked(const struct conn *conn) { return conn->http.request.minor >= 1; }
 
 /* Sends what conn->out holds as far as the client takes it; the rest waits for the client. False if it is gone. */
-static bool push(struct conn *conn)
+static bool exchange_push(struct conn *conn)
 {
-    switch (output_stream(conn)) {
+    switch (output_resume(conn)) {
     case OUTPUT_SENT:
         buffer_reset(&conn->out, SCRATCH_SIZE);
         conn->sent = 0;
@@ -56,15 +44,15 @@ static bool push(struct conn *conn)
             conn_enter(conn, CONN_STREAMING);
             conn_watch(conn, EPOLLET); /* the end of the connection alone */
         }
-        budget_count(conn);
+        conn_count_buffers(conn);
         return !conn->gone;
     case OUTPUT_WAITING:
-        budget_count(conn);
+        conn_count_buffers(conn);
         if (conn->state != CONN_FLUSHING) {
             conn_enter(conn, CONN_FLUSHING);
             conn_watch(conn, EPOLLOUT);
             if (conn->host->released != NULL) {
-                conn->host->released(conn->host, true);
+                conn->host->released(conn->host);
             }
         }
         return !conn->gone;
@@ -77,11 +65,12 @@ static bool push(struct conn *conn)
 
 bool exchange_stream(struct conn *conn)
 {
-    if (conn->protocol != PROTOCOL_HTTP || conn->state != CONN_RUNNING || slot_is_answered(conn)) {
+    if (conn->protocol != PROTOCOL_HTTP || conn->state != CONN_RUNNING ||
+        slot_is_answered(&conn->host->slots, conn->slot)) {
         conn->gone = conn->protocol == PROTOCOL_HTTP;
         return false;
     }
-    struct view head = http1_stream_head(is_chunked(conn));
+    struct view head = http1_stream_head(exchange_is_chunked(conn));
     conn->keep_alive = false;
     conn->head_size = 0;
     conn->sent = 0;
@@ -91,14 +80,14 @@ bool exchange_stream(struct conn *conn)
         conn->gone = true;
         return false;
     }
-    slot_set_chunked(conn, is_chunked(conn));
+    slot_set_chunked(&conn->host->slots, conn->slot, exchange_is_chunked(conn));
     conn->then = THEN_EVENT;
-    conn_enter(conn, CONN_FLUSHING); /* push() moves it on */
-    return push(conn);
+    conn_enter(conn, CONN_FLUSHING); /* exchange_push() moves it on */
+    return exchange_push(conn);
 }
 
 /* What a stream lacks behind this event. */
-static enum slot_then after_event(struct view name)
+static enum slot_then exchange_after_event(struct view name)
 {
     if (view_is(name, "done")) {
         return THEN_END;
@@ -110,15 +99,15 @@ bool exchange_event(struct conn *conn, struct view name, struct view json)
 {
     char text[HTTP1_EVENT_NAME_MAX + 1];
     char begin[HTTP1_EVENT_BEGIN_SIZE];
-    if (conn->gone || slot_is_answered(conn)) {
+    if (conn->gone || slot_is_answered(&conn->host->slots, conn->slot)) {
         conn->gone = true;
         return false;
     }
     size_t name_size = name.size < HTTP1_EVENT_NAME_MAX ? name.size : HTTP1_EVENT_NAME_MAX;
     memcpy(text, name.data, name_size);
     text[name_size] = '\0';
-    size_t begin_size = http1_event_begin(text, json.size, is_chunked(conn), begin);
-    struct view end = http1_event_end(is_chunked(conn));
+    size_t begin_size = http1_event_begin(text, json.size, exchange_is_chunked(conn), begin);
+    struct view end = http1_event_end(exchange_is_chunked(conn));
     size_t before = conn->out.size;
     if (buffer_append(&conn->out, begin, begin_size) != BUFFER_OK ||
         buffer_append(&conn->out, json.data, json.size) != BUFFER_OK ||
@@ -127,8 +116,8 @@ bool exchange_event(struct conn *conn, struct view name, struct view json)
         log_error("out_of_memory: no memory for an event of %zu bytes", json.size);
         return false;
     }
-    conn->then = after_event(name);
-    return push(conn);
+    conn->then = exchange_after_event(name);
+    return exchange_push(conn);
 }
 
 size_t exchange_pending(const struct conn *conn) { return conn->out.size - conn->sent; }
@@ -141,13 +130,13 @@ bool exchange_flush(struct conn *conn)
         if (ready < 0 && errno == EINTR) {
             return true;
         }
-        if (ready < 0 || slot_is_answered(conn)) {
+        if (ready < 0 || slot_is_answered(&conn->host->slots, conn->slot)) {
             conn->gone = true;
         } else if (clock_now() >= conn->deadline) {
             output_log_unread(conn);
             conn->gone = true;
         } else if (ready > 0) {
-            (void)push(conn);
+            (void)exchange_push(conn);
         }
     }
     return !conn->gone;
@@ -155,21 +144,15 @@ bool exchange_flush(struct conn *conn)
 
 void exchange_stream_end(struct conn *conn, bool complete)
 {
-    struct conn_host *host = conn->host;
-    struct view end = http1_stream_end(is_chunked(conn));
+    struct view end = http1_stream_end(exchange_is_chunked(conn));
     conn->stream_is_over = true;
     conn->then = THEN_CLOSED;
-    bool whole = slot_leave(conn, SLOT_REPLYING) && complete && !conn->gone &&
-                 buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && push(conn);
-    if (conn->fd < 0) {
-        host->running--;
-        conn_released(host);
-        return;
-    }
-    if (!whole) {
+    bool whole = slot_leave(&conn->host->slots, conn->slot, SLOT_REPLYING) && complete && !conn->gone &&
+                 buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && exchange_push(conn);
+    if (conn->fd >= 0 && !whole) {
         conn_close(conn); /* without the last chunk the client knows that it was cut */
-    } else if (exchange_pending(conn) == 0) {
-        conn_finish(conn);
+    } else if (conn->fd >= 0 && exchange_pending(conn) == 0) {
+        dispatch_finish(conn);
     }
-    release(host, conn);
+    dispatch_release(conn);
 }

@@ -103,7 +103,7 @@ void rights_close(int *fds, uint32_t count)
 
 /* Looks at the first part alone: without SO_PASSCRED and its like there is no other, and CMSG_NXTHDR may call a
  * function that musl lacks. */
-uint32_t rights_take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
+static uint32_t take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
 {
     struct cmsghdr *part = CMSG_FIRSTHDR(header);
     if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
@@ -138,12 +138,60 @@ ssize_t rights_receive(int connection, struct iovec *parts, size_t count)
     if (got >= 0 && header.msg_controllen > 0) {
         int error = errno;
         int fds[RIGHTS_MAX];
-        uint32_t strays = rights_take(&header, fds);
+        uint32_t strays = take(&header, fds);
         if (strays > 0 && log_pass(LOG_LEVEL_WARNING, "rights")) {
             log_warning("a client passes descriptors, which are closed");
         }
         rights_close(fds, strays);
         errno = error;
     }
+    return got;
+}
+
+int rights_send(int socket, const void *bytes, size_t size, const int *fds, uint32_t count)
+{
+    union {
+        char bytes[CMSG_SPACE(RIGHTS_SENT_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } ancillary;
+    struct iovec part = {.iov_len = size};
+    memcpy(&part.iov_base, &bytes, sizeof bytes); /* the interface knows no const */
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    if (count > RIGHTS_SENT_MAX) {
+        return -EINVAL;
+    }
+    if (count > 0) {
+        header.msg_control = ancillary.bytes;
+        header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        memset(&ancillary, 0, header.msg_controllen);
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+        memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+    }
+    ssize_t sent;
+    do {
+        sent = sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+ssize_t rights_receive_message(int socket, void *bytes, size_t size, int flags, struct rights_message *ret_message)
+{
+    struct iovec part = {.iov_base = bytes, .iov_len = size};
+    union rights_space space;
+    struct msghdr header = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof space.bytes};
+    ssize_t got;
+    do {
+        got = recvmsg(socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        return -errno;
+    }
+    ret_message->count = take(&header, ret_message->fds);
+    ret_message->is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
+    ret_message->is_short = (header.msg_flags & MSG_TRUNC) != 0;
     return got;
 }

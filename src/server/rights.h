@@ -44,9 +44,25 @@ void rights_keep_in_line(int connection);
 /* recvmsg() without waiting, for what a client sends: closes the descriptors that came with it. */
 ssize_t rights_receive(int connection, struct iovec *parts, size_t count);
 
-/* What recvmsg() has put into `header`, whose control data is a rights_space: the descriptors, which are the caller's.
- */
-uint32_t rights_take(struct msghdr *header, int ret_fds[RIGHTS_MAX]);
+/* ---- messages between processes of ours ------------------------------------------------------------------------ */
+
+enum { RIGHTS_SENT_MAX = 32 }; /* descriptors of ours in one message */
+
+/* Sends `size` bytes and 0 to RIGHTS_SENT_MAX descriptors, which stay the caller's, without waiting. Returns 0 or
+ * -errno. */
+int rights_send(int socket, const void *bytes, size_t size, const int *fds, uint32_t count);
+
+/* What has come with the bytes of a message. */
+struct rights_message {
+    uint32_t count;
+    bool is_cut;         /* descriptors are missing: there was no number for them */
+    bool is_short;       /* bytes are missing: there were more than fit */
+    int fds[RIGHTS_MAX]; /* CLOEXEC; the receiver's, whatever they are */
+};
+
+/* Receives up to `size` bytes without waiting; `flags`: MSG_PEEK or 0. Returns how many, 0 at the end, or -errno with
+ * nothing to own. */
+ssize_t rights_receive_message(int socket, void *bytes, size_t size, int flags, struct rights_message *ret_message);
 
 /* Closes descriptors of unknown origin, and sets them to -1. Never waits. Forks, which takes the longer the more memory
  * this process has. */

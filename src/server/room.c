@@ -13,7 +13,7 @@ enum { LOOKS_MAX = 16 }; /* connections asked whether something is unread, in on
 /* In the order in which they give way. */
 enum room_class { ROOM_IDLE, ROOM_SILENT, ROOM_SLOW, ROOM_CLASSES };
 
-static enum room_class class_of(const struct conn *conn)
+static enum room_class room_class_of(const struct conn *conn)
 {
     if (conn->seen > 0 || conn->in.size > 0) {
         return ROOM_SLOW;
@@ -22,23 +22,23 @@ static enum room_class class_of(const struct conn *conn)
 }
 
 /* Since when it waits: its list is in this order. */
-static uint64_t age_of(const struct conn *conn, uint64_t now)
+static uint64_t room_age(const struct conn *conn, uint64_t now)
 {
-    uint64_t since = conn->deadline - conn->host->read_timeout;
+    uint64_t since = conn->deadline - conn->host->config->read_timeout;
     return now > since ? now - since : 0;
 }
 
 /* What it has sent, its end included, and nobody has read. Not poll(), which a function can forbid by RLIMIT_NOFILE. */
-static bool has_unread(const struct conn *conn)
+static bool room_has_unread(const struct conn *conn)
 {
     char byte;
     return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
-static bool gives_way(const struct conn *conn, enum room_class class, uint64_t now, uint32_t *looks)
+static bool room_gives_way(const struct conn *conn, enum room_class class, uint64_t now, uint32_t *looks)
 {
     static const uint64_t times[ROOM_CLASSES] = {0, SILENT_TIME, SLOW_TIME};
-    uint64_t age = age_of(conn, now);
+    uint64_t age = room_age(conn, now);
     if (age < times[class]) {
         return false;
     }
@@ -49,7 +49,7 @@ static bool gives_way(const struct conn *conn, enum room_class class, uint64_t n
         return false;
     }
     ++*looks;
-    return !has_unread(conn);
+    return !room_has_unread(conn);
 }
 
 struct conn *room_find(const struct conn_host *host, uint64_t now)
@@ -58,8 +58,8 @@ struct conn *room_find(const struct conn_host *host, uint64_t now)
     enum room_class best = ROOM_CLASSES;
     uint32_t looks = 0;
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL && best != ROOM_IDLE; conn = conn->next) {
-        enum room_class class = class_of(conn);
-        if (class < best && gives_way(conn, class, now, &looks)) {
+        enum room_class class = room_class_of(conn);
+        if (class < best && room_gives_way(conn, class, now, &looks)) {
             best = class;
             found = conn;
         }
@@ -67,29 +67,10 @@ struct conn *room_find(const struct conn_host *host, uint64_t now)
     return found;
 }
 
-void room_vacate(struct conn *conn)
+void room_describe(const struct conn *conn, struct error *ret_err)
 {
-    if (class_of(conn) == ROOM_IDLE) {
-        conn_part(conn);
-        return;
-    }
-    struct error err;
-    error_set(&err, ERR_CONNECTION, 0,
+    error_set(ret_err, ERR_CONNECTION, 0,
               "the request was not complete after %llu ms, and others need its place: so many clients are connected "
               "that the oldest incomplete one gives way; %zu bytes arrived",
-              (unsigned long long)(age_of(conn, clock_now()) / CLOCK_MS), conn->seen);
-    conn_refuse_http(conn, 408, &err);
-    if (conn->fd >= 0) { /* a reply that cannot be sent at once would keep the place */
-        conn_close(conn);
-    }
-}
-
-bool room_vacate_idle(const struct conn_host *host)
-{
-    struct conn *conn = room_find(host, 0); /* at that time all others have just come */
-    if (conn == NULL) {
-        return false;
-    }
-    conn_part(conn);
-    return true;
+              (unsigned long long)(room_age(conn, clock_now()) / CLOCK_MS), conn->seen);
 }

@@ -19,10 +19,7 @@
 /* Who would give way now; NULL: nobody. */
 struct conn *room_find(const struct conn_host *host, uint64_t now);
 
-/* Answers and closes it. Who is idle, and has sent its next request at this moment, is served and closed later. */
-void room_vacate(struct conn *conn);
-
-/* Closes the oldest that is idle. False if there is none. */
-bool room_vacate_idle(const struct conn_host *host);
+/* What it is told unless it is idle (connection_error). */
+void room_describe(const struct conn *conn, struct error *ret_err);
 
 #endif

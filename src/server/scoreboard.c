@@ -77,7 +77,6 @@ void scoreboard_reset(struct scoreboard *board)
         board->slots[i].fd = -1;
         board->slots[i].first = FIRST_NONE;
         board->slots[i].left = LEFT_ALL;
-        board->slots[i].lead = NOT_STORED;
     }
 }
 

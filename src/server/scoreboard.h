@@ -74,11 +74,11 @@ struct scoreboard_slot {
                                 * byte of the reply is out. outlet_progress() reads it */
     _Atomic uint16_t reason;   /* enum cancel_reason; written by the supervisor before `cancel` */
     _Atomic uint16_t protocol; /* enum protocol of the request: the form of the reply, if the supervisor gives it */
-    _Atomic uint16_t lead;     /* the slot the connection is stored in; NOT_STORED */
-    uint8_t first;        /* the first byte of the request; FIRST_NONE: not one was taken. scoreboard_first() reads it
-                           */
-    _Atomic uint8_t then; /* enum slot_then, as of the last send: once `left` is 0 */
-    _Atomic uint8_t kept; /* a request was answered on the connection: who sends no other wants no reply */
+    uint8_t first;          /* the first byte of the request; FIRST_NONE: not one was taken. scoreboard_first() reads it
+                             */
+    _Atomic uint8_t then;   /* enum slot_then, as of the last send: once `left` is 0 */
+    _Atomic uint8_t stored; /* a duplicate lies in the fdstore entry of this number */
+    _Atomic uint8_t kept;   /* a request was answered on the connection: who sends no other wants no reply */
     _Atomic uint8_t unchunked; /* of a stream: its client knows no chunks, it ends with the connection */
     uint8_t id_size;           /* bytes of board.ids that name the request; 0: it has no name */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
@@ -88,7 +88,6 @@ struct scoreboard_slot {
 
 enum { SCOREBOARD_ID_MAX = 64, SCOREBOARD_TEXT_SIZE = 128 };
 
-#define NOT_STORED UINT16_MAX
 #define FIRST_NONE UINT8_MAX /* begins no message */
 #define LEFT_ALL   UINT32_MAX
 

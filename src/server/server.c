@@ -3,12 +3,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "server/budget.h"
 #include "server/conn.h"
 #include "server/control.h"
+#include "server/dispatch.h"
 #include "server/peer.h"
 #include "server/room.h"
-#include "server/slot.h"
 #include "server/spare.h"
 
 #include <errno.h>
@@ -25,8 +24,6 @@
 enum {
     EVENTS_MAX = 64,
     ACCEPT_BATCH = 16, /* connections taken before other events get their turn */
-    GROUPED_MAX = 16,  /* connections held, up to which those that come are stored in groups */
-    LOOK_EVERY = 64,   /* connections, between looks how many wait */
     SLOTS_STEP = 32,   /* fdstore entries made at once when they run out */
 };
 
@@ -44,10 +41,10 @@ struct server {
     struct conn_host host;
     struct file_identity listener;
     const struct conn *awaited; /* the rest of its request is about to come; accepting pauses until resume_at for it */
-    struct conn *fresh[FDSTORE_GROUP]; /* accepted, and not begun to read */
-    uint64_t grow_at;                  /* no new slots before; 0: the last could be made */
-    uint64_t trim_at;                  /* when spare slots are closed; CLOCK_NEVER while busy */
-    uint64_t resume_at;                /* when to accept again; CLOCK_NEVER while accepting or busy */
+    struct conn *fresh;         /* accepted, and not begun to read; or NULL */
+    uint64_t grow_at;           /* no new slots before; 0: the last could be made */
+    uint64_t trim_at;           /* when spare slots are closed; CLOCK_NEVER while busy */
+    uint64_t resume_at;         /* when to accept again; CLOCK_NEVER while accepting or busy */
     uint64_t starving_since;    /* since when no connection could be had, for what the function holds; CLOCK_NEVER */
     uint64_t dismiss_at;        /* when silent clients are sent away; CLOCK_NEVER unless draining */
     uint64_t deadline;          /* of the earliest thing that waits for a time */
@@ -55,22 +52,16 @@ struct server {
     struct spare spare;         /* RLIMIT_NOFILE at the start */
     uint64_t descriptors_begun; /* so many were open then */
     enum fullness full;         /* as on the scoreboard */
-    uint32_t fresh_count;
-    uint32_t group;      /* how many are accepted before the first is read */
-    uint32_t until_look; /* connections until it is looked how many wait */
-    uint32_t taken;      /* by the last take_batch() */
-    int wake;            /* an eventfd */
-    bool accepting;      /* the listener is in the epoll set, and the queue */
-    bool has_queue;      /* the supervisor may hand on connections */
+    uint32_t taken;             /* by the last take_batch() */
+    int wake;                   /* an eventfd */
+    bool accepting;             /* the listener is in the epoll set, and the queue */
+    bool has_queue;             /* the supervisor may hand on connections */
     bool shortage_logged;
     bool starved; /* STARVED_AFTER is over: the supervisor was told */
-    bool draining;
-    bool retiring; /* accepts no more; the next worker takes what nobody has read */
     bool asked_to_retire;
     bool overwritten; /* the function has written over the scoreboard */
     bool stopped;
-    bool turning; /* in server_turn() */
-    bool left;    /* this is a child's copy */
+    bool left; /* this is a child's copy */
 };
 
 /* Tags in epoll_data that are not connections. */
@@ -114,18 +105,18 @@ static void log_once(struct server *server, const char *what, int error)
     }
 }
 
+static bool is_retiring(const struct server *server) { return server->host.stage == STAGE_RETIRING; }
+
+static bool is_draining(const struct server *server) { return server->host.stage == STAGE_DRAINING; }
+
 /* A place on the scoreboard for one more connection. */
-static bool has_place(const struct conn_host *host)
-{
-    return host->count < SLOTS_MAX && (host->board == NULL || host->free_count > 0);
-}
+static bool has_place(const struct conn_host *host) { return host->count < SLOTS_MAX && slots_have_room(&host->slots); }
 
 /* Where others could take them: the service has as many requests as it holds at once. A worker that is alone takes
  * connections in spite of that: it can tell who is to wait from who asks for its health. */
 static bool is_busy(const struct server *server)
 {
-    const struct conn_host *host = &server->host;
-    return host->running >= host->concurrency && !server->config->alone;
+    return !dispatch_has_capacity(&server->host) && !server->config->alone;
 }
 
 /* Whether the supervisor should accept in its place, for what reason. */
@@ -151,7 +142,7 @@ static void grow_slots(struct server *server)
 {
     struct fdstore *fdstore = server->config->fdstore;
     struct conn_host *host = &server->host;
-    if (server->config->control < 0 || !slot_is_short(host) || server->grow_at > clock_now()) {
+    if (server->config->control < 0 || !slots_are_short(&host->slots) || server->grow_at > clock_now()) {
         return;
     }
     uint32_t before = fdstore->count;
@@ -187,7 +178,7 @@ static uint64_t trim_slots(struct server *server, uint64_t now)
     server->trim_at = CLOCK_NEVER;
     if (control_send(server->config->control, CONTROL_TRIM, NULL, 0) == 0) {
         fdstore_trim(fdstore, FDSTORE_KEPT);
-        slot_reset(host);
+        slots_reset(&host->slots);
     }
     return CLOCK_NEVER;
 }
@@ -234,8 +225,8 @@ static bool make_place(struct server *server)
 {
     const struct conn_host *host = &server->host;
     struct conn *conn;
-    for (int i = 0; i < FDSTORE_GROUP && !has_place(host) && (conn = room_find(host, clock_now())) != NULL; i++) {
-        room_vacate(conn); /* the place is free once all are closed that were stored together */
+    if (!has_place(host) && (conn = room_find(host, clock_now())) != NULL) {
+        dispatch_vacate(conn);
     }
     return has_place(host);
 }
@@ -273,7 +264,7 @@ static enum accepted give_way(struct server *server, int fd, int error)
     }
     struct conn *conn = find_in_the_way(server, error);
     if (conn != NULL) {
-        room_vacate(conn);
+        dispatch_vacate(conn);
         return ACCEPTED; /* nobody yet: it is tried again */
     }
     pause_accepting(server, error);
@@ -283,14 +274,11 @@ static enum accepted give_way(struct server *server, int fd, int error)
 static void take_in(struct server *server, int fd, bool kept)
 {
     if (fd_raise(&fd) < 0) { /* all numbers above are taken, and the function has closed this one */
-        conn_turn_away(&server->host, fd);
+        dispatch_turn_away(&server->host, fd);
         fd_plug_standard();
         return;
     }
-    struct conn *conn = conn_accept(&server->host, fd, kept);
-    if (conn != NULL) {
-        server->fresh[server->fresh_count++] = conn;
-    }
+    server->fresh = dispatch_accept(&server->host, fd, kept);
 }
 
 /* Whether the function has closed the listening socket or put another file at its number. */
@@ -372,7 +360,7 @@ static enum accepted take_one(struct server *server)
 
 static void retire(struct server *server)
 {
-    server->retiring = server->host.closing = true;
+    server->host.stage = is_draining(server) ? STAGE_DRAINING : STAGE_RETIRING;
     set_accepting(server, false);
 }
 
@@ -381,7 +369,7 @@ static void retire(struct server *server)
 static void look_at_board(struct server *server)
 {
     const struct scoreboard *board = server->config->board;
-    if (board == NULL || server->retiring || scoreboard_is_intact(board)) {
+    if (board == NULL || is_retiring(server) || scoreboard_is_intact(board)) {
         return;
     }
     server->overwritten = true;
@@ -396,7 +384,7 @@ static void look_at_board(struct server *server)
 static void count_requests(struct server *server)
 {
     const struct server_config *config = server->config;
-    if (config->max_requests == 0 || server->asked_to_retire || server->draining ||
+    if (config->max_requests == 0 || server->asked_to_retire || is_draining(server) ||
         server->host.sequence < config->max_requests) {
         return;
     }
@@ -408,17 +396,12 @@ static bool is_partial(const struct conn *conn)
     return conn->fd >= 0 && conn->state == CONN_READING && conn->seen > 0;
 }
 
-static bool is_unread(const struct conn *conn)
-{
-    return conn->fd >= 0 && conn->state == CONN_READING && conn->seen == 0;
-}
-
 /* A request that has been read in part is bound to this worker. Whoever else is taken now could keep it busy for
  * minutes; where there are other workers they are left to those until the rest has come, or does not. Not for more than
  * one at a time: many slow clients would keep this worker from everybody else. */
 static bool await_rest(struct server *server, const struct conn *partial)
 {
-    if (server->config->alone || server->host.concurrency > 1) {
+    if (server->config->alone || server->config->concurrency > 1) {
         return false;
     }
     const struct conn *conn = server->host.lists[CONN_READING].first;
@@ -433,90 +416,37 @@ static bool await_rest(struct server *server, const struct conn *partial)
     return true;
 }
 
-/* How many are accepted before the first is read: they are stored together, which costs little more than one. But half
- * of those that wait are left there: with all of them taken, clients and worker would wait for each other in turns. So
- * from time to time it is looked how many there are. One where there are other workers, since each takes what it can
- * serve now; and with many connections held, or where no more slots could be made, since groups that outlive most of
- * their members would keep too many places (fdstore.h). */
-static uint32_t group_size(const struct server *server)
-{
-    bool was_short = server->grow_at > 0;
-    if (!server->config->alone || server->host.count >= GROUPED_MAX || was_short) {
-        return 1;
-    }
-    return server->until_look == 0 ? FDSTORE_GROUP : server->group;
-}
-
-/* `taken` of `size` were there. */
-static void learn_group_size(struct server *server, uint32_t size, uint32_t taken)
-{
-    if (server->until_look == 0 && size == FDSTORE_GROUP) {
-        server->group = taken < 2 ? 1 : taken / 2;
-        server->until_look = LOOK_EVERY;
-    } else {
-        server->group = taken < size ? 1 : server->group;
-        server->until_look -= taken < server->until_look ? taken : server->until_look;
-    }
-}
-
-/* It stays unread, for the next worker. One that is not stored would be lost: nobody looks at it again. */
-static bool is_left(struct server *server, const struct conn *conn)
-{
-    look_at_board(server);
-    if (!server->retiring) {
-        return false;
-    }
-    slot_store(&server->host);
-    return slot_is_stored(conn);
-}
-
 /* Serves who was accepted. False when those who still wait are left to others for a while. */
 static bool begin(struct server *server)
 {
-    bool goes_on = true;
-    for (uint32_t i = 0; i < server->fresh_count; i++) {
-        struct conn *conn = server->fresh[i];
-        if (is_left(server, conn)) {
-            continue;
-        }
-        if (i > 0) {
-            conn_enter(conn, CONN_READING); /* its time begins now: one before it may have taken minutes */
-        }
-        conn_begin(conn);
-        count_requests(server);
-        goes_on = goes_on && !(is_partial(conn) && await_rest(server, conn));
+    struct conn *conn = server->fresh;
+    server->fresh = NULL;
+    look_at_board(server);
+    if (conn == NULL || (is_retiring(server) && slot_is_stored(&server->host.slots, conn->slot))) {
+        return true; /* it stays unread, for the next worker; unstored it would be lost: nobody looks at it again */
     }
-    server->fresh_count = 0;
-    slot_store(&server->host);
-    return goes_on;
+    dispatch_begin(conn);
+    count_requests(server);
+    return !(is_partial(conn) && await_rest(server, conn));
 }
 
-/* Accepts up to `size` connections; adds to *ret_taken. */
-static enum accepted accept_some(struct server *server, enum accepted (*take)(struct server *server), uint32_t size,
-                                 uint32_t *ret_taken)
+/* Whether one more may be accepted now. Where not: EMPTY if nobody waits on `fd`. */
+static enum accepted may_accept(struct server *server, int fd)
 {
-    const struct server_config *config = server->config;
-    for (uint32_t i = 0; i < size; i++) {
-        look_at_board(server);
-        if (is_busy(server) || server->retiring) {
-            set_accepting(server, false); /* until a request ends */
-            return ACCEPT_PAUSED;
-        }
-        if (!has_place(&server->host)) {
-            if (!is_waiting(take == take_one ? config->queue : config->listener)) {
-                return ACCEPT_EMPTY; /* nobody gives way to nobody */
-            }
-            if (!make_place(server)) {
-                pause_accepting(server, 0);
-                return ACCEPT_PAUSED;
-            }
-        }
-        enum accepted accepted = take(server);
-        if (accepted == ACCEPTED) {
-            ++*ret_taken;
-            continue;
-        }
-        return accepted;
+    look_at_board(server);
+    if (is_busy(server) || is_retiring(server)) {
+        set_accepting(server, false); /* until a request ends */
+        return ACCEPT_PAUSED;
+    }
+    if (has_place(&server->host)) {
+        return ACCEPTED;
+    }
+    if (!is_waiting(fd)) {
+        return ACCEPT_EMPTY; /* nobody gives way to nobody */
+    }
+    if (!make_place(server)) {
+        pause_accepting(server, 0);
+        return ACCEPT_PAUSED;
     }
     return ACCEPTED;
 }
@@ -524,18 +454,20 @@ static enum accepted accept_some(struct server *server, enum accepted (*take)(st
 /* Takes connections from the backlog or the queue and serves them. Returns true when that was found empty. */
 static bool take_batch(struct server *server, enum accepted (*take)(struct server *server))
 {
-    enum accepted accepted = ACCEPTED;
-    server->taken = 0;
-    for (uint32_t taken; server->taken < ACCEPT_BATCH && accepted == ACCEPTED; server->taken += taken) {
-        uint32_t size = group_size(server);
-        taken = 0;
-        accepted = accept_some(server, take, size, &taken);
-        learn_group_size(server, size, taken);
+    int fd = take == take_one ? server->config->queue : server->config->listener;
+    for (server->taken = 0; server->taken < ACCEPT_BATCH; server->taken++) {
+        enum accepted accepted = may_accept(server, fd);
+        if (accepted == ACCEPTED) {
+            accepted = take(server);
+        }
+        if (accepted != ACCEPTED) {
+            return accepted == ACCEPT_EMPTY;
+        }
         if (!begin(server)) {
             return false;
         }
     }
-    return accepted == ACCEPT_EMPTY;
+    return false;
 }
 
 /* The listener's file was removed, or it was shut down, and `fd` takes its place. Nobody can connect to the old one any
@@ -570,9 +502,8 @@ static void replace_queue(struct server *server, int fd)
 /* One that is being replaced would leave who waits to its successor; there is none at a stop. */
 static void begin_drain(struct server *server)
 {
-    server->retiring = false;
-    if (!server->draining) {
-        server->draining = server->host.draining = server->host.closing = true;
+    if (!is_draining(server)) {
+        server->host.stage = STAGE_DRAINING;
         server->dismiss_at = clock_after(clock_now(), SILENT_LINGER);
     }
 }
@@ -613,7 +544,7 @@ static void tell_shut(const struct server *server)
     }
 }
 
-static void dispatch(struct server *server, const struct epoll_event *event)
+static void obey_event(struct server *server, const struct epoll_event *event)
 {
     if (event->data.ptr == &listener_tag) {
         if (take_batch(server, accept_one) && server->taken == 0 && is_shut(server->config->listener)) {
@@ -644,12 +575,12 @@ static void dispatch(struct server *server, const struct epoll_event *event)
     }
     struct conn *conn = event->data.ptr;
     look_at_board(server);
-    if ((server->awaited != NULL || server->overwritten) && is_unread(conn)) {
+    if ((server->awaited != NULL || server->overwritten) && conn_is_unread(conn)) {
         conn_watch(conn, 0); /* likewise: unread, it can go to another worker */
         return;
     }
     bool was_partial = is_partial(conn);
-    conn_ready(&server->host, conn, event->events);
+    dispatch_event(conn, event->events);
     if (!was_partial && is_partial(conn)) {
         (void)await_rest(server, conn);
     }
@@ -659,10 +590,10 @@ static void dispatch(struct server *server, const struct epoll_event *event)
  * read from are stored, and go on to the next worker. */
 static bool is_drained(struct server *server)
 {
-    if (server->retiring) {
+    if (is_retiring(server)) {
         return conn_count_begun(&server->host) == 0;
     }
-    return server->draining && take_batch(server, take_one) && take_batch(server, accept_one) &&
+    return is_draining(server) && take_batch(server, take_one) && take_batch(server, accept_one) &&
            server->host.count == 0;
 }
 
@@ -673,7 +604,7 @@ static void end_wait(struct server *server)
     struct conn *next;
     for (struct conn *conn = server->host.lists[CONN_READING].first; conn != NULL; conn = next) {
         next = conn->next;
-        if (is_unread(conn)) {
+        if (conn_is_unread(conn)) {
             conn_watch(conn, EPOLLIN);
         }
     }
@@ -697,7 +628,7 @@ static void resume(struct server *server, uint64_t now)
     if (awaited != NULL && (awaited->fd < 0 || awaited->state != CONN_READING || server->resume_at <= now)) {
         end_wait(server); /* its rest has come, or takes its time */
     }
-    if (server->accepting || server->retiring || is_busy(server) ||
+    if (server->accepting || is_retiring(server) || is_busy(server) ||
         (server->resume_at != CLOCK_NEVER && server->resume_at > now)) {
         return;
     }
@@ -711,15 +642,17 @@ static void resume(struct server *server, uint64_t now)
 
 /* Between turns, too, the service ends requests: then the listener is wanted again, and a deadline for a client that
  * does not read may be the first. */
-static void released(struct conn_host *host, bool waiting)
+static void released(struct conn_host *host)
 {
     struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
     resume(server, server->looked);
     const struct fdstore *fdstore = server->config->fdstore;
-    bool may_trim =
-        host->count == 0 && fdstore != NULL && fdstore->count > FDSTORE_KEPT; /* expire() sets the time for it */
+    bool waits = host->lists[CONN_WRITING].first != NULL || host->lists[CONN_YIELDING].first != NULL ||
+                 host->lists[CONN_FLUSHING].first != NULL;
+    /* expire() sets the time for it */
+    bool may_trim = host->count == 0 && fdstore != NULL && fdstore->count > FDSTORE_KEPT;
     bool may_read_on = host->paused > 0 && host->given_back;
-    if (!server->turning && (waiting || may_trim || may_read_on || server->draining || server->retiring)) {
+    if (waits || may_trim || may_read_on || host->stage != STAGE_SERVING) {
         server_wake(server);
     }
 }
@@ -743,15 +676,14 @@ static void update_board(const struct server *server)
 /* Acts on deadlines that had passed at `now`; returns when the loop must wake up without an event. */
 static uint64_t expire(struct server *server, uint64_t now)
 {
-    uint64_t next = conn_expire(&server->host, now);
-    if (server->draining && server->dismiss_at <= now) {
-        conn_dismiss_silent(&server->host);
+    uint64_t next = dispatch_expire(&server->host, now);
+    if (is_draining(server) && server->dismiss_at <= now) {
+        dispatch_dismiss_silent(&server->host);
         server->dismiss_at = clock_after(now, SILENT_LINGER);
     }
-    if (server->draining && server->dismiss_at < next) {
+    if (is_draining(server) && server->dismiss_at < next) {
         next = server->dismiss_at;
     }
-    next = clock_earlier(next, budget_tend(&server->host, now));
     next = clock_earlier(next, trim_slots(server, now));
     return server->resume_at < next ? server->resume_at : next;
 }
@@ -760,7 +692,7 @@ static bool start(struct server *server, struct error *err)
 {
     struct conn_host *host = &server->host;
     const struct server_config *config = server->config;
-    host->scratch = host->board != NULL ? host->board->scratch : malloc(SCRATCH_SIZE);
+    host->scratch = config->board != NULL ? config->board->scratch : malloc(SCRATCH_SIZE);
     if (host->scratch == NULL) {
         return error_set(err, ERR_MEMORY, 0, "no memory for the read buffer");
     }
@@ -771,8 +703,8 @@ static bool start(struct server *server, struct error *err)
         return error_set(err, ERR_SERVER, 0, "epoll_create1 or eventfd: %s", strerror(errno));
     }
     if (fd_stat(config->listener, &server->listener) < 0 ||
-        tampered_begin(&host->tampered, host->board, config->listener, config->fdholder > 0 ? config->fdholder : -1,
-                       host->protocol) < 0) {
+        tampered_begin(&host->tampered, config->board, config->listener, config->fdholder > 0 ? config->fdholder : -1,
+                       config->protocol) < 0) {
         return error_set(err, ERR_SERVER, 0, "the function has closed the listening socket as it was loaded");
     }
     spare_keep(&server->spare);
@@ -798,23 +730,17 @@ struct server *server_open(const struct server_config *config, struct error *err
     }
     server->config = config;
     server->has_queue = config->queue > 0;
-    server->group = 1;
     server->deadline = server->resume_at = server->dismiss_at = server->trim_at = server->starving_since = CLOCK_NEVER;
     struct conn_host *host = &server->host;
+    host->config = config;
     host->epoll = server->wake = -1;
-    host->max_message = config->max_message;
-    host->max_held = config->max_buffered;
-    host->read_timeout = config->read_timeout;
-    host->write_timeout = config->write_timeout;
-    host->protocol = config->protocol;
-    host->concurrency = config->concurrency > 0 ? config->concurrency : 1;
-    host->service = &config->service;
     host->released = released;
-    host->board = config->board;
-    host->fdstore = config->fdstore;
     host->reply = buffer_make(REPLY_LIMIT);
-    host->control = config->control;
-    slot_reset(host);
+    host->slots.board = config->board;
+    host->slots.fdstore = config->fdstore;
+    host->slots.tampered = &host->tampered;
+    host->slots.control = config->control;
+    slots_reset(&host->slots);
     if (!start(server, err)) {
         server_close(server);
         return NULL;
@@ -840,6 +766,7 @@ void server_wake(struct server *server)
 bool server_turn(struct server *server, bool wait)
 {
     struct conn_host *host = &server->host;
+    const struct service *service = &server->config->service;
     struct epoll_event events[EVENTS_MAX];
     if (server->left) {
         _exit(0);
@@ -848,22 +775,20 @@ bool server_turn(struct server *server, bool wait)
     int timeout = wait ? clock_timeout(clock_now(), server_deadline(server)) : 0;
     int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
     uint64_t looked = server->looked = clock_now();
-    server->turning = true;
     log_tend(looked);
     if (count < 0 && errno != EINTR) {
         tampered_end(&server->host.tampered); /* the epoll descriptor is not ours any more */
     }
-    if (count < 0 && errno == EINTR && host->service->interrupted != NULL) {
-        host->service->interrupted(host->service->context);
+    if (count < 0 && errno == EINTR && service->interrupted != NULL) {
+        service->interrupted(service->context);
     }
     for (int i = 0; i < count; i++) {
-        dispatch(server, &events[i]);
+        obey_event(server, &events[i]);
     }
     count_requests(server);
     server->deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
     resume(server, looked);
     conn_round_end(host);
-    server->turning = false;
     look_at_board(server);
     return !server->stopped && !is_drained(server);
 }

@@ -80,7 +80,7 @@ static bool answer(void *context, int fd)
     const struct tampered *tampered = context;
     const struct scoreboard_slot *slot = find_slot(tampered->board, fd);
     struct error err;
-    if (slot != NULL && atomic_load_explicit(&slot->lead, memory_order_relaxed) != NOT_STORED) {
+    if (slot != NULL && atomic_load_explicit(&slot->stored, memory_order_relaxed) != 0) {
         return true;
     }
     if (!is_idle(slot, fd) && describe(tampered->board, slot, &err)) {

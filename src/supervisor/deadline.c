@@ -45,7 +45,7 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     if (state != SLOT_RUNNING && state != SLOT_STREAMING && slot_is_state(state)) {
         return state != SLOT_PUSHING;
     }
-    FD_SCOPED int connection = worker_find(worker, index);
+    FD_SCOPED int connection = worker_peek(worker, index);
     if (connection < 0 || /* not stored: the worker's to answer, or its fdholder's once it is dead */
         !atomic_compare_exchange_strong_explicit(&slot->state, &word, word - (uint32_t)state + SLOT_ANSWERED,
                                                  memory_order_acq_rel, memory_order_acquire)) {

@@ -19,8 +19,8 @@
 
 enum {
     /* What the fallback acceptor and fdstore entries leave free: a worker's start takes FDSTORE_KEPT + 3 more than the
-     * end of the one before gives back, a look at an fdstore entry takes FDSTORE_GROUP. */
-    DESCRIPTORS_KEPT = FDSTORE_KEPT + FDSTORE_GROUP,
+     * end of the one before gives back, a look at an fdstore entry takes one. */
+    DESCRIPTORS_KEPT = FDSTORE_KEPT + 8,
     DESCRIPTORS_OWN = 24,   /* standard streams, the socket's files, epoll, signals, the queue; rounded up */
     DESCRIPTORS_EACH = 3,   /* of the supervisor, for a worker: control channel, fdholder, stacks */
     DESCRIPTORS_SCARCE = 64 /* stored connections a worker, below which it is worth a warning */

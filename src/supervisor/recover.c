@@ -232,11 +232,9 @@ static void deal_with(struct recovery *recovery, int connection, uint32_t index)
 void recover_slots(struct recovery *recovery, const int *receive_ends, uint32_t count)
 {
     for (uint32_t i = 0; i < count && i < SLOTS_MAX; i++) {
-        struct fdstore_group group;
-        if (fdstore_take(receive_ends[i], &group) == 0) {
-            for (uint32_t j = 0; j < group.count; j++) {
-                deal_with(recovery, group.fds[j], group.slots[j]);
-            }
+        int connection = fdstore_take(receive_ends[i]);
+        if (connection >= 0) {
+            deal_with(recovery, connection, i);
         }
     }
 }

@@ -210,17 +210,7 @@ uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int e
 
 int worker_peek(const struct worker *worker, uint32_t slot)
 {
-    uint32_t lead = atomic_load_explicit(&worker->board->slots[slot].lead, memory_order_relaxed);
-    return lead < worker->fdstore.count ? fdstore_peek(worker->fdstore.receive[lead], slot) : -EAGAIN;
-}
-
-int worker_find(const struct worker *worker, uint32_t slot)
-{
-    int connection = worker_peek(worker, slot);
-    for (uint32_t i = 0; i < worker->fdstore.count && connection < 0; i++) {
-        connection = fdstore_peek(worker->fdstore.receive[i], slot);
-    }
-    return connection;
+    return slot < worker->fdstore.count ? fdstore_peek(worker->fdstore.receive[slot]) : -EAGAIN;
 }
 
 void worker_give(struct worker *worker, enum control_type type, int fd)

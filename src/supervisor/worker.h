@@ -130,11 +130,6 @@ void worker_give(struct worker *worker, enum control_type type, int fd);
 /* A duplicate of the connection that has place `slot` on the scoreboard, as fdstore_peek gives it. */
 int worker_peek(const struct worker *worker, uint32_t slot);
 
-/* The same, found also where the scoreboard does not say in which slot to look, or says a wrong one: all are looked
- * through.
- */
-int worker_find(const struct worker *worker, uint32_t slot);
-
 /* Frees the shared page. */
 void worker_drop_board(struct worker *worker);
 

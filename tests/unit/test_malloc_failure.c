@@ -9,13 +9,13 @@
 #include "folder.h"
 #include "json_check.h"
 #include "serving.h"
-#include "storing.h"
 
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "server/fdstore.h"
 #include "server/control.h"
 #include "server/exchange.h"
 #include "supervisor/readyfile.h"
@@ -448,7 +448,7 @@ static void use_slots(struct listener *listener)
     for (uint32_t i = 0; i < 4; i++) {
         int pair[2] = {-1, -1};
         (void)!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
-        (void)fdstore_one(&slots, i, pair[1]);
+        (void)fdstore_put(&slots, i, pair[1]);
         fd_close(&pair[1]);
         clients[i] = pair[0];
         page.slots[i].state = states[i];

@@ -412,7 +412,7 @@ static void a_running_request_is_parked_and_on_the_page(void **state)
     assert_int_equal(serving->board.slots[0].sequence, 1);
     assert_in_range(serving->board.slots[0].since, before, clock_now());
     assert_int_equal(serving->board.requests, 1);
-    int stored = fdstore_peek(serving->fdstore.receive[0], 0);
+    int stored = fdstore_peek(serving->fdstore.receive[0]);
     assert_true(stored >= 0);
     close(stored);
     serving_release(serving);
@@ -420,7 +420,7 @@ static void a_running_request_is_parked_and_on_the_page(void **state)
     close(client);
     serving_await_slot(serving, 0, SLOT_FREE);
     int left = 0;
-    for (int i = 0; i < 5000 && (left = fdstore_peek(serving->fdstore.receive[0], 0)) >= 0;
+    for (int i = 0; i < 5000 && (left = fdstore_peek(serving->fdstore.receive[0])) >= 0;
          i++) { /* emptied just behind */
         close(left);
         usleep(1000);

@@ -460,7 +460,7 @@ static void a_client_that_goes_before_its_later_reply_is_noticed_and_disturbs_no
 /* As the supervisor: answers on a duplicate, then says so. */
 static void answer_instead(struct serving *serving, uint32_t slot, enum slot_state from, const char *text)
 {
-    int stored = fdstore_peek(serving->fdstore.receive[slot], slot);
+    int stored = fdstore_peek(serving->fdstore.receive[slot]);
     assert_true(stored >= 0);
     assert_true(slot_move(&serving->board.slots[slot], from, SLOT_ANSWERED));
     send_text(stored, text);

@@ -1,7 +1,7 @@
 /* store: a duplicate of a connection lies in a slot until it is taken or dropped, and only connections come out. */
 #include "descriptors.h"
 
-#include "storing.h"
+#include "server/fdstore.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,18 +40,18 @@ static void what_is_put_can_be_taken_once(void **state)
     int pair[2];
     connection_make(pair);
     assert_int_equal(fdstore_grow(&slots, 2), 0);
-    assert_int_equal(take_one(slots.receive[0]), -EAGAIN);
-    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_take(slots.receive[0]), -EAGAIN);
+    assert_int_equal(fdstore_put(&slots, 0, pair[1]), 0);
     close(pair[1]);
     assert_false(is_hung_up(pair[0])); /* the duplicate keeps it open */
-    assert_int_equal(take_one(slots.receive[1]), -EAGAIN);
-    int taken = take_one(slots.receive[0]);
+    assert_int_equal(fdstore_take(slots.receive[1]), -EAGAIN);
+    int taken = fdstore_take(slots.receive[0]);
     assert_true(taken >= 0);
     assert_true(fcntl(taken, F_GETFD) & FD_CLOEXEC);
     assert_int_equal(write(taken, "hello", 5), 5);
     char bytes[8];
     assert_int_equal(read(pair[0], bytes, sizeof bytes), 5);
-    assert_int_equal(take_one(slots.receive[0]), -EAGAIN);
+    assert_int_equal(fdstore_take(slots.receive[0]), -EAGAIN);
     close(taken);
     assert_true(is_hung_up(pair[0]));
     close(pair[0]);
@@ -64,19 +64,19 @@ static void a_look_leaves_it_parked(void **state)
     int pair[2];
     connection_make(pair);
     assert_int_equal(fdstore_grow(&slots, 1), 0);
-    assert_int_equal(fdstore_peek(slots.receive[0], 0), -EAGAIN);
-    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_peek(slots.receive[0]), -EAGAIN);
+    assert_int_equal(fdstore_put(&slots, 0, pair[1]), 0);
     close(pair[1]);
     for (int i = 0; i < 3; i++) {
-        int seen = fdstore_peek(slots.receive[0], 0);
+        int seen = fdstore_peek(slots.receive[0]);
         assert_true(seen >= 0);
         assert_true(fcntl(seen, F_GETFD) & FD_CLOEXEC);
         close(seen);
     }
     assert_false(is_hung_up(pair[0]));
-    fdstore_drop(&slots, 0, 1);
+    fdstore_drop(&slots, 0);
     assert_true(is_hung_up(pair[0]));
-    assert_int_equal(fdstore_peek(slots.receive[0], 0), -EAGAIN);
+    assert_int_equal(fdstore_peek(slots.receive[0]), -EAGAIN);
     close(pair[0]);
     fdstore_done(&slots);
 }
@@ -88,147 +88,19 @@ static void a_slot_is_used_again_and_again(void **state)
     for (uint32_t i = 0; i < 300; i++) {
         int pair[2];
         connection_make(pair);
-        assert_int_equal(fdstore_one(&slots, i % 3, pair[1]), 0);
+        assert_int_equal(fdstore_put(&slots, i % 3, pair[1]), 0);
         close(pair[1]);
         if (i % 2 == 0) {
-            fdstore_drop(&slots, i % 3, 1);
+            fdstore_drop(&slots, i % 3);
         } else {
-            int taken = take_one(slots.receive[i % 3]);
+            int taken = fdstore_take(slots.receive[i % 3]);
             assert_true(taken >= 0);
             close(taken);
         }
         assert_true(is_hung_up(pair[0]));
         close(pair[0]);
     }
-    fdstore_drop(&slots, 0, 1); /* of an empty slot: nothing happens */
-    fdstore_done(&slots);
-}
-
-/* Connections made, stored together in slot 1, and closed but for the clients' ends. */
-static void fdstore_group(int *clients, uint32_t count)
-{
-    struct fdstore_group group = {.count = count};
-    for (uint32_t i = 0; i < count; i++) {
-        int pair[2];
-        connection_make(pair);
-        clients[i] = pair[0];
-        group.fds[i] = pair[1];
-        group.slots[i] = (uint16_t)(100 - i);
-    }
-    assert_int_equal(fdstore_put(&slots, 1, &group), 0);
-    for (uint32_t i = 0; i < count; i++) {
-        close(group.fds[i]);
-    }
-}
-
-static void assert_connected(int connection, int client)
-{
-    char byte = 0;
-    assert_true(connection >= 0);
-    assert_true(fcntl(connection, F_GETFD) & FD_CLOEXEC);
-    assert_int_equal(write(connection, "x", 1), 1);
-    assert_int_equal(read(client, &byte, 1), 1);
-}
-
-static void those_parked_together_are_told_apart_by_their_slots(void **state)
-{
-    (void)state;
-    for (uint32_t count = 1; count <= FDSTORE_GROUP; count++) {
-        int clients[FDSTORE_GROUP];
-        assert_int_equal(fdstore_grow(&slots, 2), 0);
-        fdstore_group(clients, count);
-        for (uint32_t i = 0; i < count; i++) {
-            int seen = fdstore_peek(slots.receive[1], 100 - i);
-            assert_connected(seen, clients[i]);
-            close(seen);
-        }
-        assert_int_equal(fdstore_peek(slots.receive[1], 100 - count), -EAGAIN);
-        struct fdstore_group taken;
-        assert_int_equal(fdstore_take(slots.receive[1], &taken), 0);
-        assert_int_equal(taken.count, count);
-        for (uint32_t i = 0; i < count; i++) {
-            assert_int_equal(taken.slots[i], 100 - i);
-            assert_connected(taken.fds[i], clients[i]);
-            close(taken.fds[i]);
-            assert_true(is_hung_up(clients[i]));
-            close(clients[i]);
-        }
-        assert_int_equal(fdstore_take(slots.receive[1], &taken), -EAGAIN);
-        fdstore_done(&slots);
-    }
-}
-
-static void those_parked_together_are_dropped_together(void **state)
-{
-    (void)state;
-    int clients[FDSTORE_GROUP];
-    assert_int_equal(fdstore_grow(&slots, 2), 0);
-    fdstore_group(clients, FDSTORE_GROUP);
-    fdstore_drop(&slots, 1, FDSTORE_GROUP);
-    for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
-        assert_true(is_hung_up(clients[i]));
-        close(clients[i]);
-    }
-    assert_int_equal(fdstore_peek(slots.receive[1], 100), -EAGAIN);
-    fdstore_done(&slots);
-}
-
-static void of_a_group_as_many_come_out_as_the_table_has_room_for(void **state)
-{
-    (void)state;
-    for (unsigned room = 1; room < FDSTORE_GROUP; room++) {
-        int clients[FDSTORE_GROUP];
-        struct fdstore_group taken;
-        assert_int_equal(fdstore_grow(&slots, 2), 0);
-        fdstore_group(clients, FDSTORE_GROUP);
-        descriptors_limit(room);
-        int seen = fdstore_peek(slots.receive[1], 100);
-        bool was_seen = seen >= 0;
-        close(seen);
-        int status = fdstore_take(slots.receive[1], &taken);
-        descriptors_allow();
-        assert_true(was_seen);
-        assert_int_equal(status, 0);
-        assert_int_equal(taken.count, room);
-        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
-            if (i < room) {
-                assert_int_equal(taken.slots[i], 100 - i);
-                assert_connected(taken.fds[i], clients[i]);
-                close(taken.fds[i]);
-            }
-            assert_true(is_hung_up(clients[i]));
-            close(clients[i]);
-        }
-        fdstore_done(&slots);
-    }
-}
-
-/* As a function could put it there: a slot that is none, or not as many slots as descriptors. */
-static void what_does_not_fit_a_group_is_closed(void **state)
-{
-    (void)state;
-    struct fdstore_group taken;
-    int pair[2];
-    assert_int_equal(fdstore_grow(&slots, 1), 0);
-    for (uint32_t slot = SLOTS_MAX; slot <= UINT16_MAX; slot += 1000) {
-        connection_make(pair);
-        assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0); /* a neighbour that is good */
-        close(pair[1]);
-        int good = fdstore_peek(slots.receive[0], 0);
-        struct fdstore_group group = {.count = 2, .slots = {(uint16_t)slot, 5}, .fds = {good, good}};
-        fdstore_drop(&slots, 0, 1);
-        assert_int_equal(fdstore_put(&slots, 0, &group), 0);
-        close(good);
-        assert_int_equal(fdstore_peek(slots.receive[0], slot), -EAGAIN);
-        assert_int_equal(fdstore_take(slots.receive[0], &taken), 0);
-        assert_int_equal(taken.count, 1);
-        assert_int_equal(taken.slots[0], 5);
-        close(taken.fds[0]);
-        while (waitpid(-1, NULL, 0) > 0) { /* the processes that have closed the other (rights.h) */
-        }
-        assert_true(is_hung_up(pair[0]));
-        close(pair[0]);
-    }
+    fdstore_drop(&slots, 0); /* of an empty slot: nothing happens */
     fdstore_done(&slots);
 }
 
@@ -239,15 +111,15 @@ static void what_a_dead_worker_left_is_still_there(void **state)
     connection_make(pair);
     assert_int_equal(fdstore_grow(&slots, 1), 0);
     int receive = dup(slots.receive[0]); /* the supervisor's */
-    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_put(&slots, 0, pair[1]), 0);
     close(pair[1]);
     fdstore_done(&slots);
-    int taken = take_one(receive);
+    int taken = fdstore_take(receive);
     assert_true(taken >= 0);
     assert_int_equal(write(taken, "x", 1), 1);
     close(taken);
-    assert_int_equal(take_one(receive), -EAGAIN); /* nobody can put anything there any more */
-    assert_int_equal(fdstore_peek(receive, 0), -EAGAIN);
+    assert_int_equal(fdstore_take(receive), -EAGAIN); /* nobody can put anything there any more */
+    assert_int_equal(fdstore_peek(receive), -EAGAIN);
     close(receive);
     close(pair[0]);
 }
@@ -258,7 +130,7 @@ static void closing_the_slots_closes_what_lies_in_them(void **state)
     int pair[2];
     connection_make(pair);
     assert_int_equal(fdstore_grow(&slots, 1), 0);
-    assert_int_equal(fdstore_one(&slots, 0, pair[1]), 0);
+    assert_int_equal(fdstore_put(&slots, 0, pair[1]), 0);
     close(pair[1]);
     fdstore_done(&slots);
     assert_int_equal(slots.count, 0);
@@ -317,12 +189,12 @@ static void only_unix_stream_sockets_come_out(void **state)
             print_message("%s cannot be had here\n", kind_rows[i].name);
             continue;
         }
-        assert_int_equal(fdstore_one(&slots, 0, other), 0);
+        assert_int_equal(fdstore_put(&slots, 0, other), 0);
         close(other);
         size_t before = descriptors_count();
-        int seen = fdstore_peek(slots.receive[0], 0);
-        int taken = take_one(slots.receive[0]);
-        int after = take_one(slots.receive[0]);
+        int seen = fdstore_peek(slots.receive[0]);
+        int taken = fdstore_take(slots.receive[0]);
+        int after = fdstore_take(slots.receive[0]);
         if (seen != -EPROTO || taken != -EPROTO || after != -EAGAIN || descriptors_count() != before) {
             fail_msg("%s: %d, %d, %d", kind_rows[i].name, seen, taken, after);
         }
@@ -361,16 +233,16 @@ static void more_than_one_descriptor_never_leaks(void **state)
         assert_int_equal(fdstore_grow(&slots, 1), 0);
         send_many(slots.send[0], counts[i]);
         size_t before = descriptors_count();
-        int seen = fdstore_peek(slots.receive[0], 0);
+        int seen = fdstore_peek(slots.receive[0]);
         if (seen >= 0) {
             close(seen);
         }
-        int taken = take_one(slots.receive[0]);
+        int taken = fdstore_take(slots.receive[0]);
         if (taken >= 0) {
             close(taken);
         }
         assert_int_equal(descriptors_count(), before);
-        assert_int_equal(take_one(slots.receive[0]), -EAGAIN);
+        assert_int_equal(fdstore_take(slots.receive[0]), -EAGAIN);
         fdstore_done(&slots);
     }
 }
@@ -380,9 +252,9 @@ static void bytes_without_a_descriptor_are_no_connection(void **state)
     (void)state;
     assert_int_equal(fdstore_grow(&slots, 1), 0);
     assert_int_equal(write(slots.send[0], "\0", 1), 1);
-    assert_int_equal(fdstore_peek(slots.receive[0], 0), -EPROTO);
-    assert_int_equal(take_one(slots.receive[0]), -EPROTO);
-    assert_int_equal(take_one(slots.receive[0]), -EAGAIN);
+    assert_int_equal(fdstore_peek(slots.receive[0]), -EPROTO);
+    assert_int_equal(fdstore_take(slots.receive[0]), -EPROTO);
+    assert_int_equal(fdstore_take(slots.receive[0]), -EAGAIN);
     fdstore_done(&slots);
 }
 
@@ -407,10 +279,6 @@ int main(void)
         DESCRIPTOR_TEST(what_is_put_can_be_taken_once),
         DESCRIPTOR_TEST(a_look_leaves_it_parked),
         DESCRIPTOR_TEST(a_slot_is_used_again_and_again),
-        DESCRIPTOR_TEST(those_parked_together_are_told_apart_by_their_slots),
-        DESCRIPTOR_TEST(those_parked_together_are_dropped_together),
-        DESCRIPTOR_TEST(of_a_group_as_many_come_out_as_the_table_has_room_for),
-        DESCRIPTOR_TEST(what_does_not_fit_a_group_is_closed),
         DESCRIPTOR_TEST(what_a_dead_worker_left_is_still_there),
         DESCRIPTOR_TEST(closing_the_slots_closes_what_lies_in_them),
         DESCRIPTOR_TEST(only_unix_stream_sockets_come_out),

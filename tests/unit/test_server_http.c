@@ -4,11 +4,11 @@
 #include "http_client.h"
 #include "malformed.h"
 #include "serving.h"
-#include "storing.h"
 
 #include "base/clock.h"
 #include "server/conn.h"
 #include "server/control.h"
+#include "server/dispatch.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -796,7 +796,7 @@ static void send_and_part(struct serving *serving, void *argument)
     struct parting *parting = argument;
     assert_true(caller_send(parting->client, parting->sent, strlen(parting->sent)));
     uint32_t answers = serving->answers;
-    conn_part(serving->held[serving->held_count - 1].conn);
+    dispatch_part(serving->held[serving->held_count - 1].conn);
     parting->was_run = serving->answers > answers;
 }
 
@@ -848,7 +848,7 @@ static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(
     assert_true(serving_join(serving));
     struct pollfd look = {.fd = fd, .events = POLLIN};
     assert_int_equal(poll(&look, 1, 0), 0); /* not closed */
-    int next = take_one(serving->fdstore.receive[0]);
+    int next = fdstore_take(serving->fdstore.receive[0]);
     assert_true(next >= 0);
     assert_true(caller_send(fd, "hello", 5));
     char got[8] = "";
@@ -862,7 +862,7 @@ static void an_idle_connection_goes_on_to_the_next_worker_when_this_one_retires(
 static int take_back(struct serving *serving, uint32_t slot)
 {
     serving_await_slot(serving, slot, SLOT_WAITING);
-    int taken = fdstore_peek(serving->fdstore.receive[slot], slot);
+    int taken = fdstore_peek(serving->fdstore.receive[slot]);
     assert_true(taken >= 0);
     assert_true(slot_move(&serving->board.slots[slot], SLOT_WAITING, SLOT_TAKEN));
     return taken;

@@ -3,12 +3,12 @@
 #include "descriptors.h"
 #include "json_check.h"
 #include "serving.h"
-#include "storing.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "server/conn.h"
 #include "server/control.h"
+#include "server/dispatch.h"
 #include "server/room.h"
 
 #include <errno.h>
@@ -94,7 +94,7 @@ static void look_inside(struct serving *serving, void *argument)
     if (view->client >= 0) {
         assert_true(caller_send(view->client, view->bytes, strlen(view->bytes)));
     }
-    view->found = room_find(host, newest - host->read_timeout + view->after);
+    view->found = room_find(host, newest - host->config->read_timeout + view->after);
 }
 
 static struct conn *who_gives_way(struct serving *serving, uint64_t after, int client, const char *bytes)
@@ -107,7 +107,7 @@ static struct conn *who_gives_way(struct serving *serving, uint64_t after, int c
 static void vacate(struct serving *serving, void *argument)
 {
     (void)serving;
-    room_vacate(argument);
+    dispatch_vacate(argument);
 }
 
 /* A worker that holds one request, which gives way to nobody. */

@@ -39,7 +39,7 @@ static void a_new_page_is_free_whatever_was_in_it(void **state)
         assert_int_equal(board->slots[i].fd, -1);
         assert_int_equal(board->slots[i].first, FIRST_NONE);
         assert_int_equal(board->slots[i].left, LEFT_ALL);
-        assert_int_equal(board->slots[i].lead, NOT_STORED);
+        assert_int_equal(board->slots[i].stored, 0);
     }
     free(board);
 }

@@ -3,7 +3,6 @@
 #include "descriptors.h"
 #include "json_check.h"
 #include "serving.h"
-#include "storing.h"
 
 #include "base/clock.h"
 #include "base/exits.h"
@@ -308,7 +307,7 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
     for (int round = 0; round < 1000 && stored < CLIENTS - 4; round++) {
         stored = 0;
         for (uint32_t i = 0; i < told; i++) {
-            int seen = fdstore_peek(receive[i], i + 4);
+            int seen = fdstore_peek(receive[i]);
             stored += seen >= 0;
             fd_close(&seen);
         }
@@ -321,7 +320,7 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
     }
     for (uint32_t i = 0; i < told; i++) {
         int seen;
-        for (int round = 0; round < 1000 && (seen = fdstore_peek(receive[i], i + 4)) >= 0; round++) {
+        for (int round = 0; round < 1000 && (seen = fdstore_peek(receive[i])) >= 0; round++) {
             fd_close(&seen); /* the slot is emptied after the connection has closed */
             usleep(1000);
         }
@@ -357,117 +356,15 @@ static void who_is_handed_on_waits_for_a_free_descriptor(void **state)
     assert_true(serving_stop(serving));
 }
 
-/* ---- stored together --------------------------------------------------------------------------------------------- */
-
-/* A worker that is alone finds `count` clients in its backlog. The first has a function called that waits. */
-static struct serving *serve_group(int *clients, uint32_t count)
+/* A client has a function called that waits. */
+static struct serving *serve_one(int *ret_client)
 {
     struct serving *serving = serving_make(16);
-    serving->config.alone = true;
-    for (uint32_t i = 0; i < count; i++) {
-        clients[i] = caller_connect(serving);
-    }
-    assert_true(caller_send(clients[0], "\"wait\"", 6));
+    *ret_client = caller_connect(serving);
+    assert_true(caller_send(*ret_client, "\"wait\"", 6));
     serving_start(serving);
     serving_await(serving);
     return serving;
-}
-
-static uint32_t count_stored(const struct serving *serving, uint32_t lead)
-{
-    uint32_t stored = 0;
-    for (uint32_t slot = 0; slot < SLOTS_MAX; slot++) {
-        int seen = fdstore_peek(serving->fdstore.receive[lead], slot);
-        stored += seen >= 0;
-        fd_close(&seen);
-    }
-    return stored;
-}
-
-static void await_stored(const struct serving *serving, uint32_t lead, uint32_t wanted)
-{
-    uint32_t stored = SLOTS_MAX;
-    for (int i = 0; i < 2000 && (stored = count_stored(serving, lead)) != wanted; i++) {
-        usleep(1000);
-    }
-    assert_int_equal(stored, wanted);
-}
-
-static void who_waits_is_parked_together_before_the_function_is_called(void **state)
-{
-    (void)state;
-    enum { CLIENTS = FDSTORE_GROUP };
-    int clients[CLIENTS];
-    struct serving *serving = serve_group(clients, CLIENTS);
-    uint32_t lead = serving->board.slots[0].lead;
-    assert_int_equal(lead, 0);
-    assert_int_equal(slot_state(&serving->board.slots[0]), SLOT_RUNNING);
-    for (uint32_t i = 1; i < CLIENTS; i++) {
-        assert_int_equal(slot_state(&serving->board.slots[i]), SLOT_WAITING);
-        assert_int_equal(serving->board.slots[i].lead, lead);
-    }
-    assert_int_equal(count_stored(serving, lead), CLIENTS);
-    serving_release(serving);
-    assert_answered(clients[0], OK("\"wait\""));
-    for (int i = 1; i < CLIENTS; i++) {
-        assert_true(caller_send(clients[i], "[8]", 3));
-        assert_answered(clients[i], OK("[8]"));
-    }
-    await_stored(serving, lead, 0);
-    assert_true(serving_stop(serving));
-}
-
-static void a_group_keeps_its_places_until_its_last_connection_is_closed(void **state)
-{
-    (void)state;
-    int clients[3];
-    struct serving *serving = serve_group(clients, 3);
-    serving_release(serving);
-    assert_answered(clients[0], OK("\"wait\"")); /* it sees the end, though its duplicate lies there still */
-    assert_true(caller_send(clients[1], "[1]", 3));
-    assert_answered(clients[1], OK("[1]"));
-    serving_await_slot(serving, 1, SLOT_FREE);
-    assert_int_equal(count_stored(serving, 0), 3);
-    for (int i = 0; i < 40; i++) {
-        char reply[64];
-        assert_int_equal(caller_exchange(serving, "[2]", true, reply, sizeof reply), strlen(OK("[2]")));
-        assert_int_equal(slot_state(&serving->board.slots[0]), SLOT_FREE); /* nobody else's */
-        assert_int_equal(slot_state(&serving->board.slots[1]), SLOT_FREE);
-    }
-    assert_int_equal(count_stored(serving, 0), 3);
-    assert_true(caller_send(clients[2], "[3]", 3));
-    assert_answered(clients[2], OK("[3]"));
-    await_stored(serving, 0, 0);
-    assert_true(serving_stop(serving));
-}
-
-/* Were it FREE, a worker's death would hang up what is another's by now. */
-static void what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there(void **state)
-{
-    (void)state;
-    int clients[3];
-    struct serving *serving = serve_group(clients, 3);
-    int taken = fdstore_peek(serving->fdstore.receive[0], 1);
-    assert_true(taken >= 0);
-    assert_true(caller_send(clients[1], "[1]", 3));
-    assert_true(slot_move(&serving->board.slots[1], SLOT_WAITING, SLOT_TAKEN));
-    serving_release(serving);
-    assert_answered(clients[0], OK("\"wait\""));
-    for (int i = 0; i < 2000 && serving->board.slots[1].fd >= 0; i++) {
-        usleep(1000);
-    }
-    assert_int_equal(serving->board.slots[1].fd, -1); /* closed in the worker */
-    assert_int_equal(slot_state(&serving->board.slots[1]), SLOT_TAKEN);
-    char request[8] = "";
-    assert_int_equal(recv(taken, request, sizeof request, 0), 3);
-    assert_true(caller_send(taken, "yours", 5)); /* open for whoever has it */
-    close(taken);
-    assert_true(caller_send(clients[2], "[3]", 3));
-    assert_answered(clients[2], OK("[3]"));
-    assert_answered(clients[1], "yours");
-    serving_await_slot(serving, 1, SLOT_FREE);
-    await_stored(serving, 0, 0);
-    assert_true(serving_stop(serving));
 }
 
 /* It says first that it will answer, and the function may end before it has. */
@@ -475,8 +372,8 @@ static void the_supervisor_can_answer_after_the_worker_has_let_go(void **state)
 {
     (void)state;
     int client;
-    struct serving *serving = serve_group(&client, 1);
-    int duplicate = fdstore_peek(serving->fdstore.receive[0], 0);
+    struct serving *serving = serve_one(&client);
+    int duplicate = fdstore_peek(serving->fdstore.receive[0]);
     assert_true(duplicate >= 0);
     assert_true(slot_move(&serving->board.slots[0], SLOT_RUNNING, SLOT_ANSWERED));
     serving_release(serving);
@@ -489,7 +386,7 @@ static void the_supervisor_can_answer_after_the_worker_has_let_go(void **state)
 
 /* Those who waited on a listener that was lost are taken though the worker retires. Whoever has no fdstore entry then
  * is served: nobody would look at him again, and the next worker could not find him. */
-static void who_is_not_parked_is_served_though_the_worker_retires(void **state)
+static void who_is_not_stored_is_served_though_the_worker_retires(void **state)
 {
     (void)state;
     enum { CLIENTS = 3, ROOM = 12 }; /* a step of slots takes more */
@@ -519,49 +416,6 @@ static void who_is_not_parked_is_served_though_the_worker_retires(void **state)
     close(first);
 }
 
-/* A few silent clients would keep all places that have a slot, each with those it came with. */
-static void where_no_more_slots_can_be_made_each_is_parked_alone(void **state)
-{
-    (void)state;
-    enum { SLOTS = 2, ROOM = 12, ROUNDS = 200 }; /* in some of them it looks again how many wait */
-    int first[SLOTS + 1];
-    struct serving *serving = serving_make(SLOTS);
-    serving->config.alone = true;
-    for (int i = 0; i <= SLOTS; i++) {
-        first[i] = caller_connect(serving);
-        assert_true(i == SLOTS || caller_send(first[i], "[1]", 3));
-    }
-    descriptors_limit(ROOM); /* a step of slots takes more */
-    serving_start(serving);
-    for (int i = 0; i < SLOTS; i++) {
-        assert_answered(first[i], OK("[1]"));
-    }
-    for (int i = 0; i < ROUNDS; i++) {
-        atomic_store(&serving->waiting, false);
-        atomic_store(&serving->released, false);
-        int busy = caller_connect(serving);
-        assert_true(caller_send(busy, "\"wait\"", 6));
-        serving_await(serving);
-        int silent[SLOTS] = {caller_connect(serving), caller_connect(serving)};
-        serving_release(serving);
-        assert_answered(busy, OK("\"wait\""));
-        for (uint32_t slot = 0; slot < SLOTS; slot++) {
-            serving_await_slot(serving, slot, SLOT_WAITING);
-            await_stored(serving, slot, 1);
-        }
-        for (int k = 0; k < SLOTS; k++) {
-            assert_true(caller_send(silent[k], "[3]", 3));
-            assert_answered(silent[k], OK("[3]"));
-        }
-        for (uint32_t slot = 0; slot < SLOTS; slot++) {
-            serving_await_slot(serving, slot, SLOT_FREE);
-        }
-    }
-    descriptors_allow();
-    close(first[SLOTS]);
-    assert_true(serving_stop(serving));
-}
-
 static void a_worker_with_others_beside_it_takes_one_at_a_time(void **state)
 {
     (void)state;
@@ -571,7 +425,7 @@ static void a_worker_with_others_beside_it_takes_one_at_a_time(void **state)
     assert_true(caller_send(first, "\"wait\"", 6));
     serving_start(serving);
     serving_await(serving);
-    assert_int_equal(serving->board.holding + count_stored(serving, 0), 1); /* holding is told each turn */
+    assert_int_equal(serving->board.slots[0].stored, 1);
     assert_int_equal(slot_state(&serving->board.slots[1]), SLOT_FREE);
     serving_release(serving);
     assert_answered(first, OK("\"wait\""));
@@ -734,7 +588,7 @@ static void a_retiring_worker_finishes_what_has_begun_and_leaves_the_rest_parked
     assert_true(serving_join(serving));
     int found = 0;
     for (int i = 0; i < 4; i++) {
-        int taken = take_one(receive[i]);
+        int taken = fdstore_take(receive[i]);
         if (taken >= 0) {
             found++;
             assert_true(caller_send(taken, "later", 5)); /* the next worker would */
@@ -780,12 +634,8 @@ int main(void)
         DESCRIPTOR_TEST(a_new_listener_takes_the_place_of_a_lost_one),
         DESCRIPTOR_TEST(a_listener_that_was_shut_down_is_waited_for),
         DESCRIPTOR_TEST(more_slots_are_made_and_told_when_they_run_out),
-        DESCRIPTOR_TEST(who_waits_is_parked_together_before_the_function_is_called),
-        DESCRIPTOR_TEST(a_group_keeps_its_places_until_its_last_connection_is_closed),
-        DESCRIPTOR_TEST(where_no_more_slots_can_be_made_each_is_parked_alone),
-        DESCRIPTOR_TEST(who_is_not_parked_is_served_though_the_worker_retires),
+        DESCRIPTOR_TEST(who_is_not_stored_is_served_though_the_worker_retires),
         DESCRIPTOR_TEST(who_is_handed_on_waits_for_a_free_descriptor),
-        DESCRIPTOR_TEST(what_was_taken_from_a_group_stays_marked_while_its_duplicate_lies_there),
         DESCRIPTOR_TEST(the_supervisor_can_answer_after_the_worker_has_let_go),
         DESCRIPTOR_TEST(a_worker_with_others_beside_it_takes_one_at_a_time),
         DESCRIPTOR_TEST(a_worker_that_is_awaited_says_once_that_it_gets_on),

@@ -1,7 +1,6 @@
 /* watch: deadlines and clients that went away, at times of the test's own making. */
 #include "capture.h"
 #include "descriptors.h"
-#include "storing.h"
 
 #include "base/clock.h"
 #include "server/cancel.h"
@@ -66,13 +65,13 @@ static int begin(void **state)
     pid_t process = spawn_stubborn(); /* before there is a client, which it must not hold */
     assert_int_equal(worker_prepare(&worker, &ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(fdstore_one(&worker.fdstore, 2, pair[1]), 0);
+    assert_int_equal(fdstore_put(&worker.fdstore, 2, pair[1]), 0);
     close(pair[1]);
     client = pair[0];
     sending = dup(worker.fdstore.send[2]);
     worker_forked(&worker, process, &ends, SINCE);
     worker.state = WORKER_READY;
-    worker.board->slots[2].lead = 2;
+    worker.board->slots[2].stored = 1;
     worker.board->slots[2].state = SLOT_RUNNING;
     worker.board->slots[2].sequence = 5;
     worker.board->requests = 100; /* more than any number here */
@@ -172,7 +171,7 @@ static void a_function_that_obeys_keeps_its_worker(void **state)
     assert_true(is_alive());
     worker.board->slots[2].sequence = 6; /* the next request has its own time */
     worker.board->slots[2].since = LATE + 5 * CLOCK_SECOND;
-    worker.board->slots[2].lead = 2;
+    worker.board->slots[2].stored = 1;
     worker.board->slots[2].state = SLOT_RUNNING;
     (void)deadline_check(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT - 1);
     assert_int_equal(worker.board->slots[2].cancel, 5);
@@ -294,7 +293,7 @@ static void a_request_that_is_not_parked_has_its_limit_too(void **state)
     (void)state;
     struct scoreboard_slot *slot = &worker.board->slots[SLOTS_MAX - 1];
     worker.board->slots[2].state = SLOT_FREE;
-    slot->lead = NOT_STORED;
+    slot->stored = 0;
     slot->since = SINCE;
     slot->sequence = 6;
     slot->state = SLOT_RUNNING;
@@ -353,7 +352,6 @@ static void the_limit_holds_though_the_page_says_nothing_any_more(void **state)
         slot->state = row->state;
         slot->sequence = row->sequence;
         slot->since = row->since;
-        slot->lead = row->lead;
         slot->protocol = row->protocol;
         assert_true(deadline_is_running(&worker));
         (void)deadline_check(&worker, &options, LATE - 1);
@@ -375,11 +373,11 @@ static void the_limit_holds_though_the_page_says_nothing_any_more(void **state)
         assert_false(deadline_is_running(&worker));
         int pair[2];
         close(client);
-        fdstore_drop(&worker.fdstore, 2, 1);
+        fdstore_drop(&worker.fdstore, 2);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
         struct fdstore ours = worker.fdstore;
         ours.send[2] = sending;
-        assert_int_equal(fdstore_one(&ours, 2, pair[1]), 0);
+        assert_int_equal(fdstore_put(&ours, 2, pair[1]), 0);
         close(pair[1]);
         client = pair[0];
     }
@@ -400,7 +398,7 @@ static void another_one_that_is_not_parked_is_not_killed_with_it(void **state)
 {
     (void)state;
     struct scoreboard_slot *slot = &worker.board->slots[SLOTS_MAX - 1];
-    slot->lead = NOT_STORED;
+    slot->stored = 0;
     slot->since = SINCE + CLOCK_SECOND;
     slot->sequence = 6;
     slot->state = SLOT_RUNNING;

@@ -3,7 +3,6 @@
 #include "descriptors.h"
 #include "folder.h"
 #include "json_check.h"
-#include "storing.h"
 
 #include "base/clock.h"
 #include "base/exits.h"
@@ -55,7 +54,7 @@ static int fdstore_client(uint32_t slot)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(fdstore_one(&slots, slot, pair[1]), 0);
+    assert_int_equal(fdstore_put(&slots, slot, pair[1]), 0);
     close(pair[1]);
     return pair[0];
 }
@@ -178,49 +177,6 @@ static void the_first_byte_tells_the_form_of_the_reply(void **state)
             fail_msg("protocol %u, first byte %u: %.*s", rows[i].protocol, rows[i].first, (int)size, reply);
         }
         close(client);
-        fdstore_done(&slots);
-    }
-}
-
-static void each_of_a_group_has_the_outcome_of_its_own_state(void **state)
-{
-    (void)state;
-    enum { ROWS = sizeof slot_rows / sizeof slot_rows[0] };
-    static const uint16_t places[FDSTORE_GROUP] = {2, 700, 1, 0, SLOTS_MAX - 1, 3, 5, 4};
-    struct error err = crash();
-    for (size_t first = 0; first < ROWS; first++) {
-        int clients[FDSTORE_GROUP];
-        struct fdstore_group group = {.count = FDSTORE_GROUP};
-        uint32_t outcomes[CLOSED + 1] = {0};
-        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
-            const struct slot_row *row = &slot_rows[(first + i) % ROWS];
-            int pair[2];
-            assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-            clients[i] = pair[0];
-            group.slots[i] = places[i];
-            group.fds[i] = pair[1];
-            set_slot(places[i], row);
-            outcomes[row->outcome]++;
-        }
-        assert_int_equal(fdstore_grow(&slots, 3), 0);
-        assert_int_equal(fdstore_put(&slots, 2, &group), 0);
-        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
-            close(group.fds[i]);
-        }
-        struct recovered recovered = recover_stored(slots.receive, slots.count, &err);
-        assert_int_equal(recovered.answered, outcomes[ANSWERED]);
-        assert_int_equal(recovered.partial, outcomes[PARTIAL]);
-        assert_int_equal(recovered.handed_on, outcomes[HANDED_ON]);
-        for (uint32_t i = 0; i < FDSTORE_GROUP; i++) {
-            const struct slot_row *row = &slot_rows[(first + i) % ROWS];
-            if (!has_outcome(clients[i], row->outcome)) {
-                fail_msg("%s, as number %u of a group", row->name, i);
-            }
-            close(clients[i]);
-        }
-        while (orphans.count > 0) {
-            close(orphans.fds[--orphans.count]);
-        }
         fdstore_done(&slots);
     }
 }
@@ -419,7 +375,7 @@ static void what_was_parked_and_kept_is_answered_once(void **state)
     struct error err = crash();
     assert_int_equal(fdstore_grow(&slots, 2), 0);
     int client = fdstore_client(1);
-    int connection = fdstore_peek(slots.receive[1], 1);
+    int connection = fdstore_peek(slots.receive[1]);
     kept = (struct held){.count = 1, .fds = {connection}, .numbers = {20}};
     board.slots[1].state = SLOT_RUNNING;
     board.slots[1].fd = 20;
@@ -497,7 +453,7 @@ static void what_is_no_connection_is_passed_over(void **state)
     struct error err = crash();
     assert_int_equal(fdstore_grow(&slots, 4), 0);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    assert_int_equal(fdstore_one(&slots, 0, null), 0);
+    assert_int_equal(fdstore_put(&slots, 0, null), 0);
     close(null);
     assert_int_equal(write(slots.send[1], "garbage", 7), 7);
     int client = fdstore_client(3);
@@ -871,7 +827,6 @@ int main(void)
         RECOVER_TEST(what_the_fdholder_found_is_dealt_with_by_its_place_on_the_page),
         RECOVER_TEST(what_was_parked_and_kept_is_answered_once),
         RECOVER_TEST(the_first_byte_tells_the_form_of_the_reply),
-        RECOVER_TEST(each_of_a_group_has_the_outcome_of_its_own_state),
         RECOVER_TEST(who_ran_into_its_time_limit_is_told_so),
         RECOVER_TEST(every_slot_is_looked_at_once),
         RECOVER_TEST(what_is_no_connection_is_passed_over),

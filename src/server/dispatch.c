@@ -1,0 +1,705 @@
+/*
+ * The driver of all connections.
+ *
+ *   dispatch_begin, _event, _expire, _release  ->  drive(conn)  ->  settle(host)
+ *
+ * drive() asks intake for what has come on one connection and acts on it, until that has to wait for its client, for
+ * the service, or for others. settle() gives those who wait for the service their turn, first in, first out.
+ *
+ * The service may answer other requests, or stream, while it is in answer() (exchange.h). The message it was given may
+ * lie in the scratch buffer then, which the next read overwrites: so nothing is read before it returns. A connection
+ * whose turn it would be is YIELDING until then.
+ */
+#include "server/dispatch.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/budget.h"
+#include "server/hangup.h"
+#include "server/http.h"
+#include "server/intake.h"
+#include "server/output.h"
+#include "server/peek.h"
+#include "server/room.h"
+#include "wire/framed.h"
+#include "wire/reply.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define DRAIN_BYTES ((size_t)256 << 20) /* a refused client may send before its connection is closed under it */
+
+enum {
+    KEEP_REPLY = 1 << 20, /* bytes of reply buffer kept between requests */
+    REQUESTS_A_TURN = 16, /* of one connection, before others get theirs */
+    FIXED_BODY_MAX = 96,  /* bytes of a fixed body */
+};
+
+/* ---- the end of a reply ----------------------------------------------------------------------------------------- */
+
+/* Discards what a client still sends, so that it gets to read its refusal. */
+static void drain(struct conn *conn)
+{
+    for (;;) {
+        ssize_t got = hangup_discard(conn->fd);
+        if (got > 0) {
+            conn->drained += (size_t)got;
+            if (conn->drained > DRAIN_BYTES) {
+                conn_close(conn);
+                return;
+            }
+        } else if (got < 0 && errno == EINTR) {
+            continue;
+        } else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            conn_watch(conn, EPOLLIN);
+            return;
+        } else {
+            conn_close(conn);
+            return;
+        }
+    }
+}
+
+/* The request is not needed any more: what has come of the next one stays. */
+static void drop_message(struct conn *conn)
+{
+    size_t rest = conn->in.size - conn->request_end;
+    if (rest > 0) {
+        memmove(conn->in.data, conn->in.data + conn->request_end, rest);
+        conn->in.size = rest;
+    } else {
+        buffer_done(&conn->in);
+    }
+    conn->request_end = 0;
+    conn_count_buffers(conn);
+}
+
+/* The connection stays open: begins with what of the next request is there already. */
+static void next_request(struct conn *conn)
+{
+    drop_message(conn);
+    buffer_done(&conn->out);
+    conn->served++;
+    conn->seen = conn->sent = conn->moved = 0;
+    conn->moved_at = conn->paused_at = 0;
+    conn->head_size = 0;
+    conn->data = NULL;
+    intake_begin(conn);
+    conn_enter(conn, CONN_READING);
+    slot_renew(&conn->host->slots, conn->slot, conn->in.size > 0 ? conn->in.data : NULL);
+}
+
+void dispatch_finish(struct conn *conn)
+{
+    if (conn->refused && !conn->peer_done && shutdown(conn->fd, SHUT_WR) == 0) {
+        conn_enter(conn, CONN_DRAINING);
+        drain(conn);
+    } else if (conn_is_kept(conn)) {
+        next_request(conn);
+    } else {
+        conn_close(conn);
+    }
+}
+
+/* ---- replies ---------------------------------------------------------------------------------------------------- */
+
+static void client_gone(struct conn *conn)
+{
+    if (conn->seen == 0) {
+        log_debug("a client connected and went away without a message");
+    } else {
+        log_client("connection_error", "the client went away before it had read its reply: %s", strerror(errno));
+    }
+    conn_close(conn);
+}
+
+/* As dispatch_finish() will have it. */
+static enum slot_then after_reply(const struct conn *conn)
+{
+    if (!conn_is_kept(conn)) {
+        return THEN_CLOSED;
+    }
+    return conn->in.size > conn->request_end ? THEN_TAKEN : THEN_UNREAD;
+}
+
+/* Sends conn->head and `body` as the whole reply. What the client does not take now is kept: then the bytes are moved
+ * out of `body`. */
+static void send_reply(struct conn *conn, struct buffer *body)
+{
+    conn->sent = 0;
+    conn->then = after_reply(conn);
+    switch (output_push(conn, (struct view){(const char *)body->data, body->size})) {
+    case OUTPUT_SENT: /* the common case: the buffer stays where it is */
+        dispatch_finish(conn);
+        return;
+    case OUTPUT_FAILED:
+        client_gone(conn);
+        return;
+    case OUTPUT_WAITING:
+        break;
+    }
+    buffer_done(&conn->out);
+    conn->out = *body;
+    *body = buffer_make(body->limit);
+    conn_enter(conn, CONN_WRITING);
+    conn_watch(conn, EPOLLOUT);
+}
+
+/* Likewise for a few bytes, behind conn->head, that a client takes at once or never. */
+static void send_small(struct conn *conn, struct view bytes)
+{
+    conn->sent = 0;
+    conn->then = after_reply(conn);
+    if (output_push(conn, bytes) == OUTPUT_SENT) {
+        dispatch_finish(conn);
+    } else {
+        client_gone(conn);
+    }
+}
+
+static void send_out_of_memory(struct conn *conn)
+{
+    conn->keep_alive = false;
+    conn->head_size = 0;
+    send_small(conn, reply_out_of_memory(conn->protocol));
+}
+
+static void count_refusal(const struct conn_host *host, const struct error *err)
+{
+    if (err->category == ERR_EMPTY) { /* how a prober looks whether somebody is there */
+        log_debug("empty_message: %s", err->text);
+    } else {
+        log_client(error_code(err->category), "%s", err->text);
+    }
+    if (host->config->board != NULL) {
+        atomic_fetch_add_explicit(&host->config->board->refused, 1, memory_order_relaxed);
+    }
+}
+
+/* A reply of our own: the request never reached the function. `status`: in HTTP, or 0 for that of the category. */
+static void refuse(struct conn *conn, unsigned status, const struct error *err)
+{
+    const struct slots *slots = &conn->host->slots;
+    if (!slot_claim(slots, conn->slot)) {
+        conn_close(conn); /* it is another's to answer now */
+        return;
+    }
+    struct buffer out = buffer_make(REPLY_LIMIT);
+    count_refusal(conn->host, err);
+    buffer_done(&conn->in);
+    conn->keep_alive = false;
+    conn->head_size = 0;
+    conn->refused = err->category != ERR_CONNECTION; /* who is late has had its time */
+    slot_reply(slots, conn->slot);
+    conn_enter(conn, CONN_WRITING);
+    if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
+        send_reply(conn, &out);
+    } else {
+        log_error("out_of_memory: no memory for a refusal");
+        send_out_of_memory(conn);
+    }
+    buffer_done(&out);
+}
+
+static void answer_fixed(struct conn *conn, const struct verdict_details *details)
+{
+    const char *body = conn->http.request.method != HTTP1_HEAD ? details->body : "";
+    intake_keep_rest(conn, details);
+    http_head(conn, details->status, strlen(details->body), details->allow);
+    slot_reply(&conn->host->slots, conn->slot);
+    send_small(conn, view_of(body));
+}
+
+static void write_reply_head(struct conn *conn, const struct reply *reply)
+{
+    conn->head_size = 0;
+    if (conn->protocol == PROTOCOL_HTTP) {
+        conn->keep_alive = conn->keep_alive && !conn_host_is_closing(conn->host);
+        http_head(conn, reply->status, reply->body.size, NULL);
+    } else if (conn->protocol == PROTOCOL_FRAMED) {
+        framed_prefix((unsigned char *)conn->head, (uint32_t)reply->body.size);
+        conn->head_size = FRAMED_PREFIX_SIZE;
+    }
+}
+
+void dispatch_deliver(struct conn *conn, struct reply *reply)
+{
+    struct scoreboard *board = conn->host->config->board;
+    if (board != NULL && !reply->succeeded) {
+        atomic_fetch_add_explicit(&board->failures, 1, memory_order_relaxed);
+    }
+    if (conn->fd < 0) {
+        return;
+    }
+    if (!slot_leave(&conn->host->slots, conn->slot, SLOT_REPLYING)) {
+        conn_close(conn);
+        return;
+    }
+    if (reply->body.size == 0 && !(conn->protocol == PROTOCOL_HTTP && reply->status == 204)) {
+        send_out_of_memory(conn);
+        return;
+    }
+    write_reply_head(conn, reply);
+    conn->refused = !reply->succeeded && !conn->keep_alive; /* an error may come while it still sends */
+    send_reply(conn, &reply->body);
+}
+
+/* ---- the service ------------------------------------------------------------------------------------------------ */
+
+static void count_running(const struct conn_host *host)
+{
+    if (host->config->board != NULL) {
+        atomic_store_explicit(&host->config->board->running, host->running, memory_order_relaxed);
+    }
+}
+
+static void count_busy(const struct conn_host *host, uint32_t busy)
+{
+    if (host->config->board != NULL) {
+        atomic_store_explicit(&host->config->board->busy, busy, memory_order_relaxed);
+    }
+}
+
+/* Describes the request to the service and on the scoreboard. */
+static struct request begin_request(struct conn *conn, const unsigned char *message)
+{
+    struct conn_host *host = conn->host;
+    struct scoreboard *board = host->config->board;
+    struct request request = {.message = message + conn->body_at,
+                              .size = conn->body_size,
+                              .protocol = conn->protocol,
+                              .sequence = ++host->sequence,
+                              .conn = conn};
+    conn->sequence = request.sequence;
+    if (conn->protocol == PROTOCOL_HTTP) {
+        request.id = http1_view(message, conn->http.request.request_id);
+        request.traceparent = http1_view(message, conn->http.request.traceparent);
+    }
+    host->running++;
+    count_running(host);
+    if (board != NULL) {
+        atomic_store_explicit(&board->requests, request.sequence, memory_order_relaxed);
+        request.slot = slot_run(&host->slots, conn->slot, request.sequence);
+        if (request.id.size > 0 && request.slot != NULL) {
+            scoreboard_note_id(board, request.slot, request.id);
+        }
+    }
+    return request;
+}
+
+/* Calls the service. `message` is the request with all that stands before its body. */
+static void run(struct conn *conn, const unsigned char *message)
+{
+    struct conn_host *host = conn->host;
+    const struct service *service = &host->config->service;
+    struct request request = begin_request(conn, message);
+    count_busy(host, 1);
+    conn_enter(conn, CONN_RUNNING);
+    buffer_reset(&host->reply, KEEP_REPLY);
+    struct reply reply = {.body = host->reply, .status = 200};
+    host->reply = buffer_make(REPLY_LIMIT);
+    host->answering = true;
+    enum service_status status = service->answer(service->context, &request, &reply);
+    host->answering = false;
+    count_busy(host, 0);
+    if (status == SERVICE_DONE) {
+        host->running--;
+        count_running(host);
+        dispatch_deliver(conn, &reply);
+    } else if (conn->fd >= 0 && conn->sequence == request.sequence && conn_is_in_service(conn)) {
+        if (conn->state == CONN_RUNNING) {
+            conn_watch(conn, 0); /* not before it is known that the reply comes later: two calls a request */
+        }
+        drop_message(conn); /* a long one is not kept while the service works */
+    }
+    host->reply = reply.body;
+}
+
+bool dispatch_has_capacity(const struct conn_host *host)
+{
+    return host->running < (host->config->concurrency > 0 ? host->config->concurrency : 1);
+}
+
+/* A whole request is there: to the service, or into the queue. */
+static void submit(struct conn *conn, const struct verdict_details *details)
+{
+    struct conn_host *host = conn->host;
+    if (dispatch_has_capacity(host) && host->lists[CONN_QUEUED].first == NULL) { /* keep first in, first out */
+        intake_keep_rest(conn, details);
+        run(conn, details->message);
+    } else if (conn->in.size == 0 && buffer_append(&conn->in, details->message, details->size) != BUFFER_OK) {
+        struct error err;
+        error_set(&err, ERR_MEMORY, 0, "no memory for a request of %zu bytes that has to wait", details->size);
+        refuse(conn, 0, &err);
+    } else {
+        conn_enter(conn, CONN_QUEUED);
+        conn_watch(conn, 0);
+    }
+}
+
+/* ---- the driver ------------------------------------------------------------------------------------------------- */
+
+static bool is_reading(const struct conn *conn)
+{
+    return conn->fd >= 0 && (conn->state == CONN_READING || conn->state == CONN_REJECTING);
+}
+
+static void yield(struct conn *conn)
+{
+    conn_enter(conn, CONN_YIELDING);
+    conn_watch(conn, 0);
+}
+
+static void act(struct conn *conn, enum verdict verdict, const struct verdict_details *details)
+{
+    switch (verdict) {
+    case VERDICT_REQUEST:
+        submit(conn, details);
+        return;
+    case VERDICT_FIXED:
+        answer_fixed(conn, details);
+        return;
+    case VERDICT_REFUSED:
+        refuse(conn, details->status, &details->err);
+        return;
+    case VERDICT_PAUSE:
+        budget_pause(conn);
+        return;
+    case VERDICT_GONE:
+        conn_close(conn);
+        return;
+    default:
+        conn_watch(conn, EPOLLIN);
+        return;
+    }
+}
+
+/* Everything that has come on this connection. */
+static void drive(struct conn *conn)
+{
+    uint32_t before = conn->served;
+    struct verdict_details details;
+    while (is_reading(conn)) {
+        enum verdict verdict = intake_next(conn, &details);
+        act(conn, verdict, &details);
+        if (verdict == VERDICT_WAIT || verdict == VERDICT_PAUSE || !is_reading(conn)) {
+            return;
+        }
+        if (conn->in.size == 0) { /* a client that has just been answered has hardly sent the next one yet */
+            conn_watch(conn, EPOLLIN);
+            return;
+        }
+        if (conn->served == before + REQUESTS_A_TURN) {
+            yield(conn);
+            return;
+        }
+    }
+}
+
+/* Whoever waits for the service has a turn. */
+static void settle(struct conn_host *host)
+{
+    struct conn *conn;
+    while (dispatch_has_capacity(host) && (conn = host->lists[CONN_QUEUED].first) != NULL) {
+        run(conn, conn->in.data);
+        drive(conn);
+    }
+}
+
+void dispatch_begin(struct conn *conn)
+{
+    struct conn_host *host = conn->host;
+    drive(conn);
+    settle(host);
+}
+
+void dispatch_release(struct conn *conn)
+{
+    struct conn_host *host = conn->host;
+    host->running--;
+    count_running(host);
+    if (host->answering) { /* further up the turn of all others comes */
+        if (is_reading(conn)) {
+            yield(conn);
+        }
+        return;
+    }
+    drive(conn);
+    settle(host);
+    if (host->released != NULL) {
+        host->released(host);
+    }
+}
+
+/* ---- accepting, and giving way ---------------------------------------------------------------------------------- */
+
+/* The line comes last: the connection may have the log's number. */
+void dispatch_turn_away(const struct conn_host *host, int fd)
+{
+    struct view last = reply_out_of_memory(peek_protocol(fd, host->config->protocol));
+    (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)hangup(&fd);
+    log_error("out_of_memory: no memory or no descriptor for a connection");
+}
+
+/* Closes the oldest that is idle. False if there is none. */
+static bool vacate_idle(const struct conn_host *host, const struct conn *but)
+{
+    struct conn *conn = room_find(host, 0); /* at that time all others have just come */
+    if (conn == NULL || conn == but) {
+        return false;
+    }
+    dispatch_vacate(conn);
+    return true;
+}
+
+struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept)
+{
+    int stored = 0;
+    struct conn *conn = slots_have_room(&host->slots) ? conn_open(host, fd, kept, &stored) : NULL;
+    if (conn == NULL) {
+        dispatch_turn_away(host, fd);
+        return NULL;
+    }
+    intake_begin(conn);
+    while (stored < 0 && vacate_idle(host, conn)) { /* there may be room as soon as an idle one gives way */
+        stored = slot_store(&host->slots, conn->slot, fd);
+    }
+    if (stored < 0) {
+        log_warning("a connection could not be stored (%s): if the function closes it, its client gets no reply",
+                    strerror(-stored));
+    }
+    return conn;
+}
+
+/* The next request may arrive at any moment. On a Unix socket there is one behind which nothing can, while what came
+ * before it is still there to be read: no client has sent a request in vain. It is read when its turn comes: who needs
+ * the place of this one may be about to run a message that lies in the scratch buffer. */
+void dispatch_part(struct conn *conn)
+{
+    const struct slots *slots = &conn->host->slots;
+    char byte;
+    if (!slot_claim(slots, conn->slot)) {
+        conn_close(conn); /* the supervisor has taken it over */
+        return;
+    }
+    if (shutdown(conn->fd, SHUT_RD) != 0) {
+        tampered_check(&conn->host->tampered, errno);
+    }
+    if (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->parting = true;
+    slot_set(slots, conn->slot, SLOT_WAITING); /* not one byte was taken */
+    conn_enter(conn, CONN_READING);            /* it is not late */
+    conn_watch(conn, EPOLLIN);
+}
+
+void dispatch_vacate(struct conn *conn)
+{
+    struct error err;
+    if (conn_is_idle(conn)) {
+        dispatch_part(conn);
+        return;
+    }
+    room_describe(conn, &err);
+    refuse(conn, 408, &err); /* RFC 9110, section 15.5.9 */
+    if (conn->fd >= 0) {     /* a reply that cannot be sent at once would keep the place */
+        conn_close(conn);
+    }
+}
+
+static struct conn *find_silent(const struct conn_host *host)
+{
+    struct conn *conn = host->lists[CONN_READING].first;
+    while (conn != NULL && !conn_is_silent(conn)) {
+        conn = conn->next;
+    }
+    return conn;
+}
+
+void dispatch_dismiss_silent(struct conn_host *host)
+{
+    struct error err;
+    error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
+    struct conn *conn;
+    while ((conn = find_silent(host)) != NULL) { /* neither leaves it in that list, silent */
+        if (conn_is_idle(conn)) {
+            dispatch_part(conn);
+        } else {
+            refuse(conn, 0, &err);
+        }
+    }
+}
+
+/* ---- events ----------------------------------------------------------------------------------------------------- */
+
+static void resume_service(struct conn *conn)
+{
+    const struct service *service = &conn->host->config->service;
+    if (service->resume != NULL) {
+        service->resume(service->context, conn);
+    }
+}
+
+/* The client of a stream has closed, while nothing waited to be sent. */
+static void stream_event(struct conn *conn, uint32_t events)
+{
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        conn->gone = true;
+        resume_service(conn);
+    }
+}
+
+/* Nobody waits for a reply to what has come. */
+static void paused_event(struct conn *conn, uint32_t events)
+{
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        log_client("connection_error", "the client went away after %zu bytes, before its message was complete",
+                   conn->seen);
+        conn_close(conn);
+    }
+}
+
+/* All that waited of a stream is out, or nobody takes it. */
+static void go_on_streaming(struct conn *conn, enum output_step step)
+{
+    conn->gone = conn->gone || step == OUTPUT_FAILED;
+    buffer_reset(&conn->out, SCRATCH_SIZE);
+    conn->sent = 0;
+    conn_enter(conn, CONN_STREAMING);
+    conn_watch(conn, conn->gone ? 0 : EPOLLET);
+    resume_service(conn);
+}
+
+/* The client can take more of a reply or stream that waits. */
+static void writable_event(struct conn *conn)
+{
+    enum output_step step = output_resume(conn);
+    if (step == OUTPUT_WAITING) {
+        return;
+    }
+    if (conn_is_in_service(conn)) {
+        go_on_streaming(conn, step);
+    } else if (step == OUTPUT_SENT) {
+        dispatch_finish(conn);
+    } else {
+        client_gone(conn);
+    }
+}
+
+void dispatch_event(struct conn *conn, uint32_t events)
+{
+    struct conn_host *host = conn->host;
+    switch (conn->fd >= 0 ? conn->state : CONN_STATES) {
+    case CONN_READING:
+        if (conn->paused) {
+            paused_event(conn, events);
+            return;
+        }
+        break;
+    case CONN_REJECTING:
+        break;
+    case CONN_WRITING:
+    case CONN_FLUSHING:
+        writable_event(conn);
+        break;
+    case CONN_STREAMING:
+        stream_event(conn, events);
+        return;
+    case CONN_DRAINING:
+        drain(conn);
+        return;
+    default: /* closed earlier in this round, or nothing is watched */
+        return;
+    }
+    drive(conn);
+    settle(host);
+}
+
+/* ---- deadlines -------------------------------------------------------------------------------------------------- */
+
+static void expire_request(struct conn *conn)
+{
+    const struct server_config *config = conn->host->config;
+    unsigned long long limit = config->read_timeout / CLOCK_MS;
+    struct error err;
+    if (conn_is_idle(conn)) {
+        dispatch_part(conn);
+    } else if (conn->paused_at != 0) {
+        error_set(&err, ERR_SERVER, 0,
+                  "the request was not read within %llu ms (ASYA_READ_TIMEOUT), since others filled %zu bytes "
+                  "(ASYA_MAX_BUFFERED) for a part of that; %zu bytes were read; send it again",
+                  limit, config->max_buffered, conn->seen);
+        refuse(conn, 0, &err);
+    } else {
+        error_set(&err, ERR_CONNECTION, 0,
+                  "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived", limit,
+                  conn->seen);
+        refuse(conn, 408, &err);
+    }
+}
+
+static void expire_output(struct conn *conn)
+{
+    output_log_unread(conn);
+    if (!conn_is_in_service(conn)) {
+        conn_close(conn);
+        return;
+    }
+    conn->gone = true;
+    conn_enter(conn, CONN_STREAMING);
+    conn_watch(conn, 0);
+    resume_service(conn);
+}
+
+static void expire(struct conn *conn)
+{
+    struct verdict_details details;
+    switch (conn->state) {
+    case CONN_READING:
+        expire_request(conn);
+        return;
+    case CONN_REJECTING:
+        act(conn, intake_judge(conn, &details), &details);
+        return;
+    case CONN_YIELDING:
+        conn_enter(conn, CONN_READING);
+        dispatch_begin(conn);
+        return;
+    case CONN_WRITING:
+    case CONN_FLUSHING:
+        expire_output(conn);
+        return;
+    default:
+        conn_close(conn);
+        return;
+    }
+}
+
+/* Reads on who was paused for want of memory, and makes those give way who keep others from it. */
+static void tend_budget(struct conn_host *host, uint64_t now)
+{
+    struct error err;
+    struct conn *stalled;
+    budget_read_on(host);
+    while ((stalled = budget_find_stalled(host, now, &err)) != NULL) {
+        refuse(stalled, 408, &err);
+        budget_read_on(host);
+    }
+}
+
+uint64_t dispatch_expire(struct conn_host *host, uint64_t now)
+{
+    for (int state = 0; state < CONN_STATES; state++) {
+        struct conn_list *list = &host->lists[state];
+        while (list->first != NULL && list->first->deadline <= now) {
+            expire(list->first); /* leaves this list: to another state with a later deadline, or closed */
+        }
+    }
+    tend_budget(host, now);
+    return clock_earlier(conn_next_deadline(host), budget_next(host, now));
+}
