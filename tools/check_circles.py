@@ -16,7 +16,6 @@ KNOWN = [words.split() for words in (
     "json/character json/escape",
     "python/active python/call python/context python/generator python/loop python/pool python/stacks python/stream "
     "python/yields",
-    "server/budget server/conn server/http server/intake server/output server/room server/slot",
     "supervisor/channel supervisor/descriptors supervisor/fallback supervisor/queue supervisor/reap "
     "supervisor/replace supervisor/restart supervisor/signals supervisor/socket_file supervisor/spawn "
     "supervisor/state supervisor/stop supervisor/supervisor supervisor/tend supervisor/tick",

@@ -9,7 +9,7 @@
  * gap is closed when the child ends. */
 enum { GAP_MAX = 1 << 9 };
 
-static bool close_connection(void *context, int fd)
+static bool belongings_close_connection(void *context, int fd)
 {
     (void)context;
     fd_close(&fd);
@@ -18,7 +18,7 @@ static bool close_connection(void *context, int fd)
 
 /* The memory may be in the middle of a change, since another thread than the server's may have forked. A number that is
  * missed for that is one that was got or given back in this very moment. */
-static void drop_fdstore(const struct fdstore *fdstore)
+static void belongings_drop_fdstore(const struct fdstore *fdstore)
 {
     for (uint32_t i = 0; i < fdstore->count && i < SLOTS_MAX; i++) {
         int ends[] = {fdstore->send[i], fdstore->receive[i]};
@@ -31,10 +31,10 @@ void belongings_drop(struct belongings *belongings)
 {
     struct table_name name;
     if (belongings->listener >= 0 && table_name_of(belongings->listener, &name) == 0) {
-        table_search(&name, GAP_MAX, close_connection, NULL);
+        table_search(&name, GAP_MAX, belongings_close_connection, NULL);
     }
     if (belongings->fdstore != NULL) {
-        drop_fdstore(belongings->fdstore);
+        belongings_drop_fdstore(belongings->fdstore);
     }
     if (belongings->server != NULL) {
         server_leave(belongings->server);

@@ -12,14 +12,14 @@
 
 enum { READ_STEP = 512 };
 
-static enum client_outcome fail(struct error *err, const char *what, const char *path)
+static enum client_outcome client_fail(struct error *err, const char *what, const char *path)
 {
     error_set(err, ERR_CONNECTION, 0, "%s %s: %s", what, path, strerror(errno));
     return CLIENT_FAILED;
 }
 
 /* Waits for `events`. Returns false when the deadline passes first. */
-static bool wait_for(int fd, short events, uint64_t deadline)
+static bool client_wait_for(int fd, short events, uint64_t deadline)
 {
     for (;;) {
         uint64_t now = clock_now();
@@ -35,28 +35,28 @@ static bool wait_for(int fd, short events, uint64_t deadline)
 }
 
 /* False with errno; EAGAIN when the deadline passed first. */
-static bool send_all(int fd, struct view request, uint64_t deadline)
+static bool client_send_all(int fd, struct view request, uint64_t deadline)
 {
     while (request.size > 0) {
         ssize_t sent = send(fd, request.data, request.size, MSG_NOSIGNAL);
         if (sent >= 0) {
             request.data += sent;
             request.size -= (size_t)sent;
-        } else if (errno != EINTR && (errno != EAGAIN || !wait_for(fd, POLLOUT, deadline))) {
+        } else if (errno != EINTR && (errno != EAGAIN || !client_wait_for(fd, POLLOUT, deadline))) {
             return false;
         }
     }
     return true;
 }
 
-static enum client_outcome read_answer(int fd, const char *path, uint64_t deadline, struct buffer *answer,
-                                       struct error *err)
+static enum client_outcome client_read_answer(int fd, const char *path, uint64_t deadline, struct buffer *answer,
+                                              struct error *err)
 {
     while (answer->size < answer->limit) {
         size_t room = answer->limit - answer->size < READ_STEP ? answer->limit - answer->size : READ_STEP;
         if (buffer_reserve(answer, room) != BUFFER_OK) {
             errno = ENOMEM;
-            return fail(err, "cannot read from", path);
+            return client_fail(err, "cannot read from", path);
         }
         ssize_t got = recv(fd, answer->data + answer->size, room, 0);
         if (got == 0) {
@@ -65,11 +65,11 @@ static enum client_outcome read_answer(int fd, const char *path, uint64_t deadli
         if (got > 0) {
             answer->size += (size_t)got;
         } else if (errno == EAGAIN) {
-            if (!wait_for(fd, POLLIN, deadline)) {
+            if (!client_wait_for(fd, POLLIN, deadline)) {
                 return answer->size > 0 ? CLIENT_ANSWERED : CLIENT_SILENT;
             }
         } else if (errno != EINTR) {
-            return answer->size > 0 ? CLIENT_ANSWERED : fail(err, "cannot read from", path);
+            return answer->size > 0 ? CLIENT_ANSWERED : client_fail(err, "cannot read from", path);
         }
     }
     return CLIENT_ANSWERED;
@@ -82,27 +82,27 @@ enum client_outcome client_exchange(const char *path, struct view request, bool 
     size_t size = strlen(path);
     if (size > SOCKET_PATH_MAX) {
         errno = ENAMETOOLONG;
-        return fail(err, "cannot connect to", path);
+        return client_fail(err, "cannot connect to", path);
     }
     memcpy(address.sun_path, path, size);
     FD_SCOPED int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        return fail(err, "cannot make a socket to reach", path);
+        return client_fail(err, "cannot make a socket to reach", path);
     }
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         /* a full backlog: somebody listens and has no time */
-        return errno == EAGAIN ? CLIENT_SILENT : fail(err, "cannot connect to", path);
+        return errno == EAGAIN ? CLIENT_SILENT : client_fail(err, "cannot connect to", path);
     }
-    if (!send_all(fd, request, deadline)) {
+    if (!client_send_all(fd, request, deadline)) {
         if (errno == EAGAIN) {
             return CLIENT_SILENT;
         }
         if (errno != EPIPE) { /* EPIPE: answered before all was sent */
-            return fail(err, "cannot send to", path);
+            return client_fail(err, "cannot send to", path);
         }
     }
     if (half_close && shutdown(fd, SHUT_WR) != 0 && errno != ENOTCONN) { /* ENOTCONN: it has closed already */
-        return fail(err, "cannot half-close the connection to", path);
+        return client_fail(err, "cannot half-close the connection to", path);
     }
-    return read_answer(fd, path, deadline, answer, err);
+    return client_read_answer(fd, path, deadline, answer, err);
 }

@@ -26,7 +26,7 @@ bool conn_host_is_closing(const struct conn_host *host)
 
 /* ---- lists of deadlines ----------------------------------------------------------------------------------------- */
 
-static void list_remove(struct conn_list *list, struct conn *conn)
+static void conn_list_remove(struct conn_list *list, struct conn *conn)
 {
     *(conn->previous != NULL ? &conn->previous->next : &list->first) = conn->next;
     *(conn->next != NULL ? &conn->next->previous : &list->last) = conn->previous;
@@ -34,7 +34,7 @@ static void list_remove(struct conn_list *list, struct conn *conn)
 }
 
 /* By the deadline: nearly always last. */
-static void list_insert(struct conn_list *list, struct conn *conn)
+static void conn_list_insert(struct conn_list *list, struct conn *conn)
 {
     struct conn *before = list->last;
     while (before != NULL && before->deadline > conn->deadline) {
@@ -75,10 +75,10 @@ void conn_enter(struct conn *conn, enum conn_state state)
         conn->waited = host->config->write_timeout - (conn->deadline > now ? conn->deadline - now : 0);
     }
     uint64_t span = conn_span(conn, state);
-    list_remove(&host->lists[conn->state], conn);
+    conn_list_remove(&host->lists[conn->state], conn);
     conn->state = state;
     conn->deadline = span == CLOCK_NEVER ? CLOCK_NEVER : clock_after(clock_now(), span);
-    list_insert(&host->lists[state], conn);
+    conn_list_insert(&host->lists[state], conn);
     conn_count_buffers(conn);
 }
 
@@ -133,7 +133,7 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     conn->in = buffer_make(INTAKE_LIMIT(host->config->max_message));
     conn->out = buffer_make(REPLY_LIMIT);
     conn->deadline = clock_after(clock_now(), host->config->read_timeout);
-    list_insert(&host->lists[CONN_READING], conn);
+    conn_list_insert(&host->lists[CONN_READING], conn);
     host->count++;
     rights_keep_in_line(fd);
     conn->slot = slot_enter(&host->slots, fd, conn->protocol, kept);
@@ -163,7 +163,7 @@ void conn_close(struct conn *conn)
     if (conn->events != 0) { /* not left to close(): a copy of the descriptor would keep it there */
         (void)conn_change_events(conn, 0);
     }
-    list_remove(&host->lists[conn->state], conn);
+    conn_list_remove(&host->lists[conn->state], conn);
     bool is_ours =
         !conn->handed_on && !slot_is_answered(&host->slots, conn->slot) && slot_claim(&host->slots, conn->slot);
     if (is_ours) {

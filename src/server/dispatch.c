@@ -1,10 +1,11 @@
 /*
  * The driver of all connections.
  *
- *   dispatch_begin, _event, _expire, _release  ->  drive(conn)  ->  settle(host)
+ *   dispatch_begin, _event, _expire, _release  ->  dispatch_drive(conn)  ->  dispatch_settle(host)
  *
- * drive() asks intake for what has come on one connection and acts on it, until that has to wait for its client, for
- * the service, or for others. settle() gives those who wait for the service their turn, first in, first out.
+ * dispatch_drive() asks intake for what has come on one connection and acts on it, until that has to wait for its
+ * client, for the service, or for others. dispatch_settle() gives those who wait for the service their turn, first in,
+ * first out.
  *
  * The service may answer other requests, or stream, while it is in answer() (exchange.h). The message it was given may
  * lie in the scratch buffer then, which the next read overwrites: so nothing is read before it returns. A connection
@@ -40,7 +41,7 @@ enum {
 /* ---- the end of a reply ----------------------------------------------------------------------------------------- */
 
 /* Discards what a client still sends, so that it gets to read its refusal. */
-static void drain(struct conn *conn)
+static void dispatch_drain(struct conn *conn)
 {
     for (;;) {
         ssize_t got = hangup_discard(conn->fd);
@@ -63,7 +64,7 @@ static void drain(struct conn *conn)
 }
 
 /* The request is not needed any more: what has come of the next one stays. */
-static void drop_message(struct conn *conn)
+static void dispatch_drop_message(struct conn *conn)
 {
     size_t rest = conn->in.size - conn->request_end;
     if (rest > 0) {
@@ -77,9 +78,9 @@ static void drop_message(struct conn *conn)
 }
 
 /* The connection stays open: begins with what of the next request is there already. */
-static void next_request(struct conn *conn)
+static void dispatch_next_request(struct conn *conn)
 {
-    drop_message(conn);
+    dispatch_drop_message(conn);
     buffer_done(&conn->out);
     conn->served++;
     conn->seen = conn->sent = conn->moved = 0;
@@ -95,9 +96,9 @@ void dispatch_finish(struct conn *conn)
 {
     if (conn->refused && !conn->peer_done && shutdown(conn->fd, SHUT_WR) == 0) {
         conn_enter(conn, CONN_DRAINING);
-        drain(conn);
+        dispatch_drain(conn);
     } else if (conn_is_kept(conn)) {
-        next_request(conn);
+        dispatch_next_request(conn);
     } else {
         conn_close(conn);
     }
@@ -105,7 +106,7 @@ void dispatch_finish(struct conn *conn)
 
 /* ---- replies ---------------------------------------------------------------------------------------------------- */
 
-static void client_gone(struct conn *conn)
+static void dispatch_client_gone(struct conn *conn)
 {
     if (conn->seen == 0) {
         log_debug("a client connected and went away without a message");
@@ -116,7 +117,7 @@ static void client_gone(struct conn *conn)
 }
 
 /* As dispatch_finish() will have it. */
-static enum slot_then after_reply(const struct conn *conn)
+static enum slot_then dispatch_after_reply(const struct conn *conn)
 {
     if (!conn_is_kept(conn)) {
         return THEN_CLOSED;
@@ -126,16 +127,16 @@ static enum slot_then after_reply(const struct conn *conn)
 
 /* Sends conn->head and `body` as the whole reply. What the client does not take now is kept: then the bytes are moved
  * out of `body`. */
-static void send_reply(struct conn *conn, struct buffer *body)
+static void dispatch_send_reply(struct conn *conn, struct buffer *body)
 {
     conn->sent = 0;
-    conn->then = after_reply(conn);
+    conn->then = dispatch_after_reply(conn);
     switch (output_push(conn, (struct view){(const char *)body->data, body->size})) {
     case OUTPUT_SENT: /* the common case: the buffer stays where it is */
         dispatch_finish(conn);
         return;
     case OUTPUT_FAILED:
-        client_gone(conn);
+        dispatch_client_gone(conn);
         return;
     case OUTPUT_WAITING:
         break;
@@ -148,25 +149,25 @@ static void send_reply(struct conn *conn, struct buffer *body)
 }
 
 /* Likewise for a few bytes, behind conn->head, that a client takes at once or never. */
-static void send_small(struct conn *conn, struct view bytes)
+static void dispatch_send_small(struct conn *conn, struct view bytes)
 {
     conn->sent = 0;
-    conn->then = after_reply(conn);
+    conn->then = dispatch_after_reply(conn);
     if (output_push(conn, bytes) == OUTPUT_SENT) {
         dispatch_finish(conn);
     } else {
-        client_gone(conn);
+        dispatch_client_gone(conn);
     }
 }
 
-static void send_out_of_memory(struct conn *conn)
+static void dispatch_send_out_of_memory(struct conn *conn)
 {
     conn->keep_alive = false;
     conn->head_size = 0;
-    send_small(conn, reply_out_of_memory(conn->protocol));
+    dispatch_send_small(conn, reply_out_of_memory(conn->protocol));
 }
 
-static void count_refusal(const struct conn_host *host, const struct error *err)
+static void dispatch_count_refusal(const struct conn_host *host, const struct error *err)
 {
     if (err->category == ERR_EMPTY) { /* how a prober looks whether somebody is there */
         log_debug("empty_message: %s", err->text);
@@ -179,7 +180,7 @@ static void count_refusal(const struct conn_host *host, const struct error *err)
 }
 
 /* A reply of our own: the request never reached the function. `status`: in HTTP, or 0 for that of the category. */
-static void refuse(struct conn *conn, unsigned status, const struct error *err)
+static void dispatch_refuse(struct conn *conn, unsigned status, const struct error *err)
 {
     const struct slots *slots = &conn->host->slots;
     if (!slot_claim(slots, conn->slot)) {
@@ -187,7 +188,7 @@ static void refuse(struct conn *conn, unsigned status, const struct error *err)
         return;
     }
     struct buffer out = buffer_make(REPLY_LIMIT);
-    count_refusal(conn->host, err);
+    dispatch_count_refusal(conn->host, err);
     buffer_done(&conn->in);
     conn->keep_alive = false;
     conn->head_size = 0;
@@ -195,24 +196,24 @@ static void refuse(struct conn *conn, unsigned status, const struct error *err)
     slot_reply(slots, conn->slot);
     conn_enter(conn, CONN_WRITING);
     if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
-        send_reply(conn, &out);
+        dispatch_send_reply(conn, &out);
     } else {
         log_error("out_of_memory: no memory for a refusal");
-        send_out_of_memory(conn);
+        dispatch_send_out_of_memory(conn);
     }
     buffer_done(&out);
 }
 
-static void answer_fixed(struct conn *conn, const struct verdict_details *details)
+static void dispatch_answer_fixed(struct conn *conn, const struct verdict_details *details)
 {
     const char *body = conn->http.request.method != HTTP1_HEAD ? details->body : "";
     intake_keep_rest(conn, details);
     http_head(conn, details->status, strlen(details->body), details->allow);
     slot_reply(&conn->host->slots, conn->slot);
-    send_small(conn, view_of(body));
+    dispatch_send_small(conn, view_of(body));
 }
 
-static void write_reply_head(struct conn *conn, const struct reply *reply)
+static void dispatch_write_reply_head(struct conn *conn, const struct reply *reply)
 {
     conn->head_size = 0;
     if (conn->protocol == PROTOCOL_HTTP) {
@@ -238,24 +239,24 @@ void dispatch_deliver(struct conn *conn, struct reply *reply)
         return;
     }
     if (reply->body.size == 0 && !(conn->protocol == PROTOCOL_HTTP && reply->status == 204)) {
-        send_out_of_memory(conn);
+        dispatch_send_out_of_memory(conn);
         return;
     }
-    write_reply_head(conn, reply);
+    dispatch_write_reply_head(conn, reply);
     conn->refused = !reply->succeeded && !conn->keep_alive; /* an error may come while it still sends */
-    send_reply(conn, &reply->body);
+    dispatch_send_reply(conn, &reply->body);
 }
 
 /* ---- the service ------------------------------------------------------------------------------------------------ */
 
-static void count_running(const struct conn_host *host)
+static void dispatch_count_running(const struct conn_host *host)
 {
     if (host->config->board != NULL) {
         atomic_store_explicit(&host->config->board->running, host->running, memory_order_relaxed);
     }
 }
 
-static void count_busy(const struct conn_host *host, uint32_t busy)
+static void dispatch_count_busy(const struct conn_host *host, uint32_t busy)
 {
     if (host->config->board != NULL) {
         atomic_store_explicit(&host->config->board->busy, busy, memory_order_relaxed);
@@ -263,7 +264,7 @@ static void count_busy(const struct conn_host *host, uint32_t busy)
 }
 
 /* Describes the request to the service and on the scoreboard. */
-static struct request begin_request(struct conn *conn, const unsigned char *message)
+static struct request dispatch_begin_request(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
     struct scoreboard *board = host->config->board;
@@ -278,7 +279,7 @@ static struct request begin_request(struct conn *conn, const unsigned char *mess
         request.traceparent = http1_view(message, conn->http.request.traceparent);
     }
     host->running++;
-    count_running(host);
+    dispatch_count_running(host);
     if (board != NULL) {
         atomic_store_explicit(&board->requests, request.sequence, memory_order_relaxed);
         request.slot = slot_run(&host->slots, conn->slot, request.sequence);
@@ -290,12 +291,12 @@ static struct request begin_request(struct conn *conn, const unsigned char *mess
 }
 
 /* Calls the service. `message` is the request with all that stands before its body. */
-static void run(struct conn *conn, const unsigned char *message)
+static void dispatch_run(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
     const struct service *service = &host->config->service;
-    struct request request = begin_request(conn, message);
-    count_busy(host, 1);
+    struct request request = dispatch_begin_request(conn, message);
+    dispatch_count_busy(host, 1);
     conn_enter(conn, CONN_RUNNING);
     buffer_reset(&host->reply, KEEP_REPLY);
     struct reply reply = {.body = host->reply, .status = 200};
@@ -303,16 +304,16 @@ static void run(struct conn *conn, const unsigned char *message)
     host->answering = true;
     enum service_status status = service->answer(service->context, &request, &reply);
     host->answering = false;
-    count_busy(host, 0);
+    dispatch_count_busy(host, 0);
     if (status == SERVICE_DONE) {
         host->running--;
-        count_running(host);
+        dispatch_count_running(host);
         dispatch_deliver(conn, &reply);
     } else if (conn->fd >= 0 && conn->sequence == request.sequence && conn_is_in_service(conn)) {
         if (conn->state == CONN_RUNNING) {
             conn_watch(conn, 0); /* not before it is known that the reply comes later: two calls a request */
         }
-        drop_message(conn); /* a long one is not kept while the service works */
+        dispatch_drop_message(conn); /* a long one is not kept while the service works */
     }
     host->reply = reply.body;
 }
@@ -323,16 +324,16 @@ bool dispatch_has_capacity(const struct conn_host *host)
 }
 
 /* A whole request is there: to the service, or into the queue. */
-static void submit(struct conn *conn, const struct verdict_details *details)
+static void dispatch_submit(struct conn *conn, const struct verdict_details *details)
 {
     struct conn_host *host = conn->host;
     if (dispatch_has_capacity(host) && host->lists[CONN_QUEUED].first == NULL) { /* keep first in, first out */
         intake_keep_rest(conn, details);
-        run(conn, details->message);
+        dispatch_run(conn, details->message);
     } else if (conn->in.size == 0 && buffer_append(&conn->in, details->message, details->size) != BUFFER_OK) {
         struct error err;
         error_set(&err, ERR_MEMORY, 0, "no memory for a request of %zu bytes that has to wait", details->size);
-        refuse(conn, 0, &err);
+        dispatch_refuse(conn, 0, &err);
     } else {
         conn_enter(conn, CONN_QUEUED);
         conn_watch(conn, 0);
@@ -341,28 +342,28 @@ static void submit(struct conn *conn, const struct verdict_details *details)
 
 /* ---- the driver ------------------------------------------------------------------------------------------------- */
 
-static bool is_reading(const struct conn *conn)
+static bool dispatch_is_reading(const struct conn *conn)
 {
     return conn->fd >= 0 && (conn->state == CONN_READING || conn->state == CONN_REJECTING);
 }
 
-static void yield(struct conn *conn)
+static void dispatch_yield(struct conn *conn)
 {
     conn_enter(conn, CONN_YIELDING);
     conn_watch(conn, 0);
 }
 
-static void act(struct conn *conn, enum verdict verdict, const struct verdict_details *details)
+static void dispatch_act(struct conn *conn, enum verdict verdict, const struct verdict_details *details)
 {
     switch (verdict) {
     case VERDICT_REQUEST:
-        submit(conn, details);
+        dispatch_submit(conn, details);
         return;
     case VERDICT_FIXED:
-        answer_fixed(conn, details);
+        dispatch_answer_fixed(conn, details);
         return;
     case VERDICT_REFUSED:
-        refuse(conn, details->status, &details->err);
+        dispatch_refuse(conn, details->status, &details->err);
         return;
     case VERDICT_PAUSE:
         budget_pause(conn);
@@ -377,14 +378,14 @@ static void act(struct conn *conn, enum verdict verdict, const struct verdict_de
 }
 
 /* Everything that has come on this connection. */
-static void drive(struct conn *conn)
+static void dispatch_drive(struct conn *conn)
 {
     uint32_t before = conn->served;
     struct verdict_details details;
-    while (is_reading(conn)) {
+    while (dispatch_is_reading(conn)) {
         enum verdict verdict = intake_next(conn, &details);
-        act(conn, verdict, &details);
-        if (verdict == VERDICT_WAIT || verdict == VERDICT_PAUSE || !is_reading(conn)) {
+        dispatch_act(conn, verdict, &details);
+        if (verdict == VERDICT_WAIT || verdict == VERDICT_PAUSE || !dispatch_is_reading(conn)) {
             return;
         }
         if (conn->in.size == 0) { /* a client that has just been answered has hardly sent the next one yet */
@@ -392,42 +393,42 @@ static void drive(struct conn *conn)
             return;
         }
         if (conn->served == before + REQUESTS_A_TURN) {
-            yield(conn);
+            dispatch_yield(conn);
             return;
         }
     }
 }
 
 /* Whoever waits for the service has a turn. */
-static void settle(struct conn_host *host)
+static void dispatch_settle(struct conn_host *host)
 {
     struct conn *conn;
     while (dispatch_has_capacity(host) && (conn = host->lists[CONN_QUEUED].first) != NULL) {
-        run(conn, conn->in.data);
-        drive(conn);
+        dispatch_run(conn, conn->in.data);
+        dispatch_drive(conn);
     }
 }
 
 void dispatch_begin(struct conn *conn)
 {
     struct conn_host *host = conn->host;
-    drive(conn);
-    settle(host);
+    dispatch_drive(conn);
+    dispatch_settle(host);
 }
 
 void dispatch_release(struct conn *conn)
 {
     struct conn_host *host = conn->host;
     host->running--;
-    count_running(host);
+    dispatch_count_running(host);
     if (host->answering) { /* further up the turn of all others comes */
-        if (is_reading(conn)) {
-            yield(conn);
+        if (dispatch_is_reading(conn)) {
+            dispatch_yield(conn);
         }
         return;
     }
-    drive(conn);
-    settle(host);
+    dispatch_drive(conn);
+    dispatch_settle(host);
     if (host->released != NULL) {
         host->released(host);
     }
@@ -445,7 +446,7 @@ void dispatch_turn_away(const struct conn_host *host, int fd)
 }
 
 /* Closes the oldest that is idle. False if there is none. */
-static bool vacate_idle(const struct conn_host *host, const struct conn *but)
+static bool dispatch_vacate_idle(const struct conn_host *host, const struct conn *but)
 {
     struct conn *conn = room_find(host, 0); /* at that time all others have just come */
     if (conn == NULL || conn == but) {
@@ -464,7 +465,7 @@ struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept)
         return NULL;
     }
     intake_begin(conn);
-    while (stored < 0 && vacate_idle(host, conn)) { /* there may be room as soon as an idle one gives way */
+    while (stored < 0 && dispatch_vacate_idle(host, conn)) { /* there may be room as soon as an idle one gives way */
         stored = slot_store(&host->slots, conn->slot, fd);
     }
     if (stored < 0) {
@@ -506,13 +507,13 @@ void dispatch_vacate(struct conn *conn)
         return;
     }
     room_describe(conn, &err);
-    refuse(conn, 408, &err); /* RFC 9110, section 15.5.9 */
-    if (conn->fd >= 0) {     /* a reply that cannot be sent at once would keep the place */
+    dispatch_refuse(conn, 408, &err); /* RFC 9110, section 15.5.9 */
+    if (conn->fd >= 0) {              /* a reply that cannot be sent at once would keep the place */
         conn_close(conn);
     }
 }
 
-static struct conn *find_silent(const struct conn_host *host)
+static struct conn *dispatch_find_silent(const struct conn_host *host)
 {
     struct conn *conn = host->lists[CONN_READING].first;
     while (conn != NULL && !conn_is_silent(conn)) {
@@ -526,18 +527,18 @@ void dispatch_dismiss_silent(struct conn_host *host)
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
     struct conn *conn;
-    while ((conn = find_silent(host)) != NULL) { /* neither leaves it in that list, silent */
+    while ((conn = dispatch_find_silent(host)) != NULL) { /* neither leaves it in that list, silent */
         if (conn_is_idle(conn)) {
             dispatch_part(conn);
         } else {
-            refuse(conn, 0, &err);
+            dispatch_refuse(conn, 0, &err);
         }
     }
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
-static void resume_service(struct conn *conn)
+static void dispatch_resume_service(struct conn *conn)
 {
     const struct service *service = &conn->host->config->service;
     if (service->resume != NULL) {
@@ -546,16 +547,16 @@ static void resume_service(struct conn *conn)
 }
 
 /* The client of a stream has closed, while nothing waited to be sent. */
-static void stream_event(struct conn *conn, uint32_t events)
+static void dispatch_stream_event(struct conn *conn, uint32_t events)
 {
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
         conn->gone = true;
-        resume_service(conn);
+        dispatch_resume_service(conn);
     }
 }
 
 /* Nobody waits for a reply to what has come. */
-static void paused_event(struct conn *conn, uint32_t events)
+static void dispatch_paused_event(struct conn *conn, uint32_t events)
 {
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
         log_client("connection_error", "the client went away after %zu bytes, before its message was complete",
@@ -565,29 +566,29 @@ static void paused_event(struct conn *conn, uint32_t events)
 }
 
 /* All that waited of a stream is out, or nobody takes it. */
-static void go_on_streaming(struct conn *conn, enum output_step step)
+static void dispatch_go_on_streaming(struct conn *conn, enum output_step step)
 {
     conn->gone = conn->gone || step == OUTPUT_FAILED;
     buffer_reset(&conn->out, SCRATCH_SIZE);
     conn->sent = 0;
     conn_enter(conn, CONN_STREAMING);
     conn_watch(conn, conn->gone ? 0 : EPOLLET);
-    resume_service(conn);
+    dispatch_resume_service(conn);
 }
 
 /* The client can take more of a reply or stream that waits. */
-static void writable_event(struct conn *conn)
+static void dispatch_writable_event(struct conn *conn)
 {
     enum output_step step = output_resume(conn);
     if (step == OUTPUT_WAITING) {
         return;
     }
     if (conn_is_in_service(conn)) {
-        go_on_streaming(conn, step);
+        dispatch_go_on_streaming(conn, step);
     } else if (step == OUTPUT_SENT) {
         dispatch_finish(conn);
     } else {
-        client_gone(conn);
+        dispatch_client_gone(conn);
     }
 }
 
@@ -597,7 +598,7 @@ void dispatch_event(struct conn *conn, uint32_t events)
     switch (conn->fd >= 0 ? conn->state : CONN_STATES) {
     case CONN_READING:
         if (conn->paused) {
-            paused_event(conn, events);
+            dispatch_paused_event(conn, events);
             return;
         }
         break;
@@ -605,24 +606,24 @@ void dispatch_event(struct conn *conn, uint32_t events)
         break;
     case CONN_WRITING:
     case CONN_FLUSHING:
-        writable_event(conn);
+        dispatch_writable_event(conn);
         break;
     case CONN_STREAMING:
-        stream_event(conn, events);
+        dispatch_stream_event(conn, events);
         return;
     case CONN_DRAINING:
-        drain(conn);
+        dispatch_drain(conn);
         return;
     default: /* closed earlier in this round, or nothing is watched */
         return;
     }
-    drive(conn);
-    settle(host);
+    dispatch_drive(conn);
+    dispatch_settle(host);
 }
 
 /* ---- deadlines -------------------------------------------------------------------------------------------------- */
 
-static void expire_request(struct conn *conn)
+static void dispatch_expire_request(struct conn *conn)
 {
     const struct server_config *config = conn->host->config;
     unsigned long long limit = config->read_timeout / CLOCK_MS;
@@ -634,16 +635,16 @@ static void expire_request(struct conn *conn)
                   "the request was not read within %llu ms (ASYA_READ_TIMEOUT), since others filled %zu bytes "
                   "(ASYA_MAX_BUFFERED) for a part of that; %zu bytes were read; send it again",
                   limit, config->max_buffered, conn->seen);
-        refuse(conn, 0, &err);
+        dispatch_refuse(conn, 0, &err);
     } else {
         error_set(&err, ERR_CONNECTION, 0,
                   "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived", limit,
                   conn->seen);
-        refuse(conn, 408, &err);
+        dispatch_refuse(conn, 408, &err);
     }
 }
 
-static void expire_output(struct conn *conn)
+static void dispatch_expire_output(struct conn *conn)
 {
     output_log_unread(conn);
     if (!conn_is_in_service(conn)) {
@@ -653,18 +654,18 @@ static void expire_output(struct conn *conn)
     conn->gone = true;
     conn_enter(conn, CONN_STREAMING);
     conn_watch(conn, 0);
-    resume_service(conn);
+    dispatch_resume_service(conn);
 }
 
-static void expire(struct conn *conn)
+static void dispatch_expire_one(struct conn *conn)
 {
     struct verdict_details details;
     switch (conn->state) {
     case CONN_READING:
-        expire_request(conn);
+        dispatch_expire_request(conn);
         return;
     case CONN_REJECTING:
-        act(conn, intake_judge(conn, &details), &details);
+        dispatch_act(conn, intake_judge(conn, &details), &details);
         return;
     case CONN_YIELDING:
         conn_enter(conn, CONN_READING);
@@ -672,7 +673,7 @@ static void expire(struct conn *conn)
         return;
     case CONN_WRITING:
     case CONN_FLUSHING:
-        expire_output(conn);
+        dispatch_expire_output(conn);
         return;
     default:
         conn_close(conn);
@@ -681,13 +682,13 @@ static void expire(struct conn *conn)
 }
 
 /* Reads on who was paused for want of memory, and makes those give way who keep others from it. */
-static void tend_budget(struct conn_host *host, uint64_t now)
+static void dispatch_tend_budget(struct conn_host *host, uint64_t now)
 {
     struct error err;
     struct conn *stalled;
     budget_read_on(host);
     while ((stalled = budget_find_stalled(host, now, &err)) != NULL) {
-        refuse(stalled, 408, &err);
+        dispatch_refuse(stalled, 408, &err);
         budget_read_on(host);
     }
 }
@@ -697,9 +698,9 @@ uint64_t dispatch_expire(struct conn_host *host, uint64_t now)
     for (int state = 0; state < CONN_STATES; state++) {
         struct conn_list *list = &host->lists[state];
         while (list->first != NULL && list->first->deadline <= now) {
-            expire(list->first); /* leaves this list: to another state with a later deadline, or closed */
+            dispatch_expire_one(list->first); /* leaves this list: to another state with a later deadline, or closed */
         }
     }
-    tend_budget(host, now);
+    dispatch_tend_budget(host, now);
     return clock_earlier(conn_next_deadline(host), budget_next(host, now));
 }

@@ -30,7 +30,7 @@ enum {
 /* ---- the fdholder's own process -----------------------------------------------------------------------------------
  */
 
-static bool give(int channel, const int *fds, uint32_t count)
+static bool fdholder_give(int channel, const int *fds, uint32_t count)
 {
     int status;
     for (int i = 0; i < ROUNDS_MAX; i++) {
@@ -50,35 +50,35 @@ struct parcel {
     bool failed;
 };
 
-static bool pack(void *context, int fd)
+static bool fdholder_pack(void *context, int fd)
 {
     struct parcel *parcel = context;
     parcel->fds[parcel->count++] = fd;
     if (parcel->count == HELD_MAX) {
-        parcel->failed = !give(parcel->channel, parcel->fds, parcel->count);
+        parcel->failed = !fdholder_give(parcel->channel, parcel->fds, parcel->count);
         parcel->count = 0;
     }
     return !parcel->failed;
 }
 
 /* Gives all of our connections in the table, then none. */
-static void give_all(int channel, const struct table_name *listener)
+static void fdholder_give_all(int channel, const struct table_name *listener)
 {
     struct parcel parcel = {.channel = channel};
-    table_search(listener, GAP_MAX, pack, &parcel);
-    if (!parcel.failed && (parcel.count == 0 || give(channel, parcel.fds, parcel.count))) {
-        (void)give(channel, NULL, 0);
+    table_search(listener, GAP_MAX, fdholder_pack, &parcel);
+    if (!parcel.failed && (parcel.count == 0 || fdholder_give(channel, parcel.fds, parcel.count))) {
+        (void)fdholder_give(channel, NULL, 0);
     }
 }
 
-static void wake(int number) { (void)number; }
+static void fdholder_wake(int number) { (void)number; }
 
 /* Waits until the channel says something. The function may have closed its number and got it again for a file that
  * never does: so for no longer than LIFE_ALONE once the worker is dead. Not with poll(), in which the signal could be
  * missed. */
-static bool await_channel(int channel, pid_t worker)
+static bool fdholder_await_channel(int channel, pid_t worker)
 {
-    struct sigaction action = {.sa_handler = wake};
+    struct sigaction action = {.sa_handler = fdholder_wake};
     (void)sigaction(DEATH_SIGNAL, &action, NULL);
     (void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
     uint64_t mask = ~(UINT64_C(1) << (DEATH_SIGNAL - 1)); /* as the kernel has it */
@@ -99,9 +99,9 @@ struct fdholder {
     pid_t worker;
 };
 
-static void keep(const struct fdholder *fdholder) __attribute__((noreturn));
+static void fdholder_keep(const struct fdholder *fdholder) __attribute__((noreturn));
 
-static void keep(const struct fdholder *fdholder)
+static void fdholder_keep(const struct fdholder *fdholder)
 {
     (void)setpgid(0, 0); /* a worker is killed with its group */
     (void)prctl(PR_SET_NAME, "asya-fdholder");
@@ -109,10 +109,10 @@ static void keep(const struct fdholder *fdholder)
     struct file_identity found;
     int fds[CONTROL_FDS_MAX];
     /* the end of the channel: the supervisor needs no fdholder any more, or is gone */
-    if (await_channel(fdholder->channel, fdholder->worker) && fd_stat(fdholder->channel, &found) == 0 &&
+    if (fdholder_await_channel(fdholder->channel, fdholder->worker) && fd_stat(fdholder->channel, &found) == 0 &&
         file_identity_equal(&found, &fdholder->identity) && control_receive(fdholder->channel, &message, fds) == 1 &&
         message.type == CONTROL_COLLECT) {
-        give_all(fdholder->channel, &fdholder->listener);
+        fdholder_give_all(fdholder->channel, &fdholder->listener);
     }
     _exit(0);
 }
@@ -137,7 +137,7 @@ int fdholder_start(int channel, int listener)
     }
     long pid = syscall(SYS_clone, (long)CLONE_FILES, 0L, 0L, 0L, 0L);
     if (pid == 0) {
-        keep(&fdholder);
+        fdholder_keep(&fdholder);
     }
     int status = pid < 0 ? -errno : 0;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
@@ -147,7 +147,7 @@ int fdholder_start(int channel, int listener)
 /* ---- the supervisor's side -------------------------------------------------------------------------------------- */
 
 /* Of one message; closes what is no connection, and what no fdholder of ours would have sent. */
-static void take_in(struct held *held, const struct control_message *message, int *fds)
+static void fdholder_take_in(struct held *held, const struct control_message *message, int *fds)
 {
     for (uint32_t i = 0; i < message->count; i++) {
         if (held->count < HELD_MAX && fdstore_is_connection(fds[i])) {
@@ -182,6 +182,6 @@ enum fdholder_step fdholder_take(int channel, uint64_t deadline, struct held *re
     if (message.type == CONTROL_HELD && message.count == 0) {
         return FDHOLDER_DONE;
     }
-    take_in(ret_kept, &message, fds);
+    fdholder_take_in(ret_kept, &message, fds);
     return FDHOLDER_GAVE;
 }

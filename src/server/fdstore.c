@@ -65,7 +65,7 @@ bool fdstore_is_connection(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &size) == 0 && value == AF_UNIX;
 }
 
-static int receive(int fd, int flags)
+static int fdstore_receive(int fd, int flags)
 {
     char mark;
     struct rights_message message;
@@ -83,6 +83,6 @@ static int receive(int fd, int flags)
     return message.fds[0];
 }
 
-int fdstore_take(int receive_end) { return receive(receive_end, 0); }
+int fdstore_take(int receive_end) { return fdstore_receive(receive_end, 0); }
 
-int fdstore_peek(int receive_end) { return receive(receive_end, MSG_PEEK); }
+int fdstore_peek(int receive_end) { return fdstore_receive(receive_end, MSG_PEEK); }

@@ -28,12 +28,12 @@ struct walk {
     struct folder_danger danger;
 };
 
-static bool is_trusted(const struct walk *walk, uint32_t user)
+static bool folder_is_trusted(const struct walk *walk, uint32_t user)
 {
     return user == 0 || user == walk->root || user == geteuid();
 }
 
-static int fail(const struct walk *walk, const char *name, int error, struct error *err)
+static int folder_fail(const struct walk *walk, const char *name, int error, struct error *err)
 {
     (void)error_set(err, ERR_SERVER, 0, "cannot open or make the socket's folder: %s%s: %s", walk->name, name,
                     strerror(error));
@@ -41,21 +41,21 @@ static int fail(const struct walk *walk, const char *name, int error, struct err
 }
 
 /* Appends to the name that is shown. */
-static void show(struct walk *walk, const char *text)
+static void folder_show(struct walk *walk, const char *text)
 {
     size_t used = strlen(walk->name);
     text_copy(walk->name + used, sizeof walk->name - used, text);
 }
 
 /* The walk has come to the folder `fd`, which it takes over. */
-static void enter(struct walk *walk, int *fd, const struct file_identity *found)
+static void folder_enter(struct walk *walk, int *fd, const struct file_identity *found)
 {
     bool mounted = walk->at >= 0 && found->device != walk->here.device;
     fd_close(&walk->at);
     walk->at = fd_take(fd);
     walk->here = *found;
     enum folder_danger_kind kind = FOLDER_SAFE;
-    if (!is_trusted(walk, found->owner)) {
+    if (!folder_is_trusted(walk, found->owner)) {
         kind = FOLDER_FOREIGN;
     } else if ((found->mode & S_IWOTH) != 0 && (found->mode & S_ISVTX) == 0) {
         kind = mounted ? FOLDER_SHARED : FOLDER_OPEN;
@@ -67,25 +67,26 @@ static void enter(struct walk *walk, int *fd, const struct file_identity *found)
 }
 
 /* From the top, or the working directory. */
-static int begin(struct walk *walk, const char *from, struct error *err)
+static int folder_begin(struct walk *walk, const char *from, struct error *err)
 {
     struct file_identity found = {0};
     FD_SCOPED int fd = open(from, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int status = fd >= 0 ? fd_stat(fd, &found) : -errno;
     walk->name[0] = '\0';
     if (status < 0) {
-        return fail(walk, from, -status, err);
+        return folder_fail(walk, from, -status, err);
     }
     fd_close(&walk->at);
-    show(walk, from);
-    enter(walk, &fd, &found);
+    folder_show(walk, from);
+    folder_enter(walk, &fd, &found);
     return 0;
 }
 
 /* What the link `fd` points to comes before the rest. */
-static int follow(struct walk *walk, const char *name, int fd, const struct file_identity *link, struct error *err)
+static int folder_follow(struct walk *walk, const char *name, int fd, const struct file_identity *link,
+                         struct error *err)
 {
-    if (!is_trusted(walk, link->owner)) {
+    if (!folder_is_trusted(walk, link->owner)) {
         (void)error_set(err, ERR_SERVER, 0,
                         "the socket's path leads through %s%s, a symbolic link of user %u, who could point it "
                         "anywhere; only links of root or of the runtime's own user are followed",
@@ -95,20 +96,20 @@ static int follow(struct walk *walk, const char *name, int fd, const struct file
     char target[REST_SIZE];
     ssize_t size = readlinkat(fd, "", target, sizeof target);
     if (size < 0) {
-        return fail(walk, name, errno, err);
+        return folder_fail(walk, name, errno, err);
     }
     size_t rest = strlen(walk->rest);
     if (++walk->links > LINKS_MAX || (size_t)size + 1 + rest + 1 > sizeof walk->rest) {
-        return fail(walk, name, ELOOP, err);
+        return folder_fail(walk, name, ELOOP, err);
     }
     memmove(walk->rest + size + 1, walk->rest, rest + 1);
     memcpy(walk->rest, target, (size_t)size);
     walk->rest[size] = '/';
-    return walk->rest[0] == '/' ? begin(walk, "/", err) : 0;
+    return walk->rest[0] == '/' ? folder_begin(walk, "/", err) : 0;
 }
 
 /* Goes on to `name`, making it if it is missing. */
-static int step(struct walk *walk, const char *name, struct error *err)
+static int folder_step(struct walk *walk, const char *name, struct error *err)
 {
     const int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
     FD_SCOPED int fd = openat(walk->at, name, flags);
@@ -118,22 +119,22 @@ static int step(struct walk *walk, const char *name, struct error *err)
     struct file_identity found = {0};
     int status = fd >= 0 ? fd_stat(fd, &found) : -errno;
     if (status == 0 && S_ISLNK(found.mode)) {
-        return follow(walk, name, fd, &found, err);
+        return folder_follow(walk, name, fd, &found, err);
     }
     if (status == 0 && !S_ISDIR(found.mode)) {
         status = -ENOTDIR;
     }
     if (status < 0) {
-        return fail(walk, name, -status, err);
+        return folder_fail(walk, name, -status, err);
     }
-    show(walk, name);
-    enter(walk, &fd, &found);
-    show(walk, "/");
+    folder_show(walk, name);
+    folder_enter(walk, &fd, &found);
+    folder_show(walk, "/");
     return 0;
 }
 
 /* Takes the first name off the rest. False at the end. */
-static bool next_name(struct walk *walk, char name[NAME_MAX + 1], bool *ret_fits)
+static bool folder_next_name(struct walk *walk, char name[NAME_MAX + 1], bool *ret_fits)
 {
     const char *from = walk->rest + strspn(walk->rest, "/");
     size_t size = strcspn(from, "/");
@@ -147,17 +148,17 @@ static bool next_name(struct walk *walk, char name[NAME_MAX + 1], bool *ret_fits
     return true;
 }
 
-static int walk_down(struct walk *walk, struct error *err)
+static int folder_walk_down(struct walk *walk, struct error *err)
 {
     char name[NAME_MAX + 1];
     bool fits;
-    while (next_name(walk, name, &fits)) {
-        int status = step(walk, name, err);
+    while (folder_next_name(walk, name, &fits)) {
+        int status = folder_step(walk, name, err);
         if (status < 0) {
             return status;
         }
     }
-    return fits ? 0 : fail(walk, walk->rest, ENAMETOOLONG, err);
+    return fits ? 0 : folder_fail(walk, walk->rest, ENAMETOOLONG, err);
 }
 
 int folder_open(const char *path, struct folder_danger *ret_danger, struct error *err)
@@ -167,15 +168,15 @@ int folder_open(const char *path, struct folder_danger *ret_danger, struct error
     walk.root = fd_stat_at(AT_FDCWD, "/", &root) == 0 ? root.owner : 0;
     size_t size = strlen(path);
     if (size >= sizeof walk.rest) {
-        return fail(&walk, "", ENAMETOOLONG, err);
+        return folder_fail(&walk, "", ENAMETOOLONG, err);
     }
     memcpy(walk.rest, path, size + 1);
-    int status = begin(&walk, path[0] == '/' ? "/" : ".", err);
+    int status = folder_begin(&walk, path[0] == '/' ? "/" : ".", err);
     if (path[0] != '/') {
-        show(&walk, "/");
+        folder_show(&walk, "/");
     }
     if (status == 0) {
-        status = walk_down(&walk, err);
+        status = folder_walk_down(&walk, err);
     }
     if (status < 0) {
         fd_close(&walk.at);

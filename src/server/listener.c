@@ -26,7 +26,7 @@ enum {
     ACCEPT_PATIENCE = 1000, /* microseconds in accept(), where the socket is not what it was made */
 };
 
-static int fail(struct error *err, int code, const char *what, const char *path)
+static int listener_fail(struct error *err, int code, const char *what, const char *path)
 {
     int reason = errno;
     error_set(err, ERR_SERVER, 0, "%s %s: %s", what, path, strerror(reason));
@@ -34,7 +34,7 @@ static int fail(struct error *err, int code, const char *what, const char *path)
     return code;
 }
 
-static int open_folder(struct listener *listener, struct folder_danger *ret_danger, struct error *err)
+static int listener_open_folder(struct listener *listener, struct folder_danger *ret_danger, struct error *err)
 {
     char folder[SOCKET_PATH_MAX + 1];
     memcpy(folder, listener->path, sizeof folder);
@@ -62,7 +62,7 @@ static int open_folder(struct listener *listener, struct folder_danger *ret_dang
 }
 
 /* Lock files and temporary sockets stand beside the socket. Names longer than a file name may be are cut. */
-static void beside(char *target, size_t size, const struct listener *listener, const char *ending)
+static void listener_beside(char *target, size_t size, const struct listener *listener, const char *ending)
 {
     (void)snprintf(target, size, "%.100s%s", listener->name, ending);
 }
@@ -71,14 +71,14 @@ enum { BESIDE_SIZE = 108 };
 
 /* Takes PATH.lock. The file may be removed by a runtime that ends at this moment: then the lock is on a file nobody
  * else will find, and we try again. */
-static int take_lock(struct listener *listener, struct error *err)
+static int listener_take_lock(struct listener *listener, struct error *err)
 {
     char name[BESIDE_SIZE];
-    beside(name, sizeof name, listener, ".lock");
+    listener_beside(name, sizeof name, listener, ".lock");
     for (int attempt = 0; attempt < 100; attempt++) {
         FD_SCOPED int lock = openat(listener->folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (lock < 0) {
-            return fail(err, EXIT_SOCKET, "cannot open the lock file beside", listener->path);
+            return listener_fail(err, EXIT_SOCKET, "cannot open the lock file beside", listener->path);
         }
         if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
             if (errno == EINTR) {
@@ -88,7 +88,7 @@ static int take_lock(struct listener *listener, struct error *err)
                 error_set(err, ERR_SERVER, 0, "another runtime is already serving %s", listener->path);
                 return EXIT_RUNNING;
             }
-            return fail(err, EXIT_SOCKET, "cannot lock the lock file beside", listener->path);
+            return listener_fail(err, EXIT_SOCKET, "cannot lock the lock file beside", listener->path);
         }
         struct file_identity held;
         struct file_identity found;
@@ -109,7 +109,7 @@ static int take_lock(struct listener *listener, struct error *err)
 
 enum { RECORD_SIZE = 96 };
 
-static size_t record_of(const struct file_identity *socket, char text[RECORD_SIZE])
+static size_t listener_record_of(const struct file_identity *socket, char text[RECORD_SIZE])
 {
     return (size_t)snprintf(text, RECORD_SIZE, RECORD_BEGIN "%20llu %20llu %20llu\n",
                             (unsigned long long)socket->device, (unsigned long long)socket->inode,
@@ -118,14 +118,14 @@ static size_t record_of(const struct file_identity *socket, char text[RECORD_SIZ
 
 /* Which socket's file is ours. A full disk costs no more than that the next start after a kill asks who listens; and
  * what is no lock of ours by its content, but was put or linked here under its name, is not written to. */
-static void note_socket(const struct listener *listener)
+static void listener_note_socket(const struct listener *listener)
 {
     char text[RECORD_SIZE];
     ssize_t held = pread(listener->lock, text, sizeof text, 0);
     if (held != 0 && (held < (ssize_t)strlen(RECORD_BEGIN) || memcmp(text, RECORD_BEGIN, strlen(RECORD_BEGIN)) != 0)) {
         return;
     }
-    size_t size = record_of(&listener->identity, text);
+    size_t size = listener_record_of(&listener->identity, text);
     if (pwrite(listener->lock, text, size, 0) != (ssize_t)size) {
         log_debug("cannot write to the lock file beside %s: %s", listener->path, strerror(errno));
     }
@@ -134,18 +134,18 @@ static void note_socket(const struct listener *listener)
 /* With the lock held: whether the socket's file `found` was made by the holder before us, which is dead then. Children
  * its function has forked may have the socket itself open still, and the kernel queues clients there that nobody will
  * answer. A file that others could write to says nothing. */
-static bool is_abandoned(const struct listener *listener, const struct file_identity *found)
+static bool listener_is_abandoned(const struct listener *listener, const struct file_identity *found)
 {
     char expected[RECORD_SIZE];
     char text[RECORD_SIZE];
     struct file_identity lock;
-    size_t size = record_of(found, expected);
+    size_t size = listener_record_of(found, expected);
     return fd_stat(listener->lock, &lock) == 0 && lock.owner == geteuid() && (lock.mode & (S_IWGRP | S_IWOTH)) == 0 &&
            pread(listener->lock, text, sizeof text, 0) == (ssize_t)size && memcmp(text, expected, size) == 0;
 }
 
 /* With the lock held: whatever socket stands at the path is stale or belongs to another kind of server. */
-static int check_path(const struct listener *listener, struct error *err)
+static int listener_check_path(const struct listener *listener, struct error *err)
 {
     struct file_identity found;
     int status = fd_stat_at(listener->folder, listener->name, &found);
@@ -154,13 +154,13 @@ static int check_path(const struct listener *listener, struct error *err)
     }
     if (status < 0) {
         errno = -status;
-        return fail(err, EXIT_SOCKET, "cannot look at", listener->path);
+        return listener_fail(err, EXIT_SOCKET, "cannot look at", listener->path);
     }
     if (!S_ISSOCK(found.mode)) {
         error_set(err, ERR_SERVER, 0, "%s exists and is not a socket; it was left alone", listener->path);
         return EXIT_SOCKET;
     }
-    if (is_abandoned(listener, &found)) {
+    if (listener_is_abandoned(listener, &found)) {
         return EXIT_OK;
     }
     FD_SCOPED int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -174,7 +174,7 @@ static int check_path(const struct listener *listener, struct error *err)
 }
 
 /* bind() under the socket's own mode: the umask would take bits from it. */
-static int bind_with_mode(const struct listener *listener, int fd, const struct sockaddr_un *address)
+static int listener_bind_with_mode(const struct listener *listener, int fd, const struct sockaddr_un *address)
 {
     mode_t mask = 0;
     if (listener->mode != SOCKET_MODE_UMASK) {
@@ -189,7 +189,7 @@ static int bind_with_mode(const struct listener *listener, int fd, const struct 
 
 /* Binds `fd` to `name` beside the path. Where that makes too long a path the name alone is used, from within the
  * folder: then the working directory must be one that this user may open, which that of an image need not be. */
-static int bind_beside(const struct listener *listener, int fd, const char *name)
+static int listener_bind_beside(const struct listener *listener, int fd, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t folder = strlen(listener->path) - strlen(listener->name);
@@ -197,14 +197,14 @@ static int bind_beside(const struct listener *listener, int fd, const char *name
     if (folder + size <= SOCKET_PATH_MAX) {
         memcpy(address.sun_path, listener->path, folder);
         memcpy(address.sun_path + folder, name, size);
-        return bind_with_mode(listener, fd, &address);
+        return listener_bind_with_mode(listener, fd, &address);
     }
     FD_SCOPED int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (here < 0 || fchdir(listener->folder) != 0) {
         return -errno;
     }
     memcpy(address.sun_path, name, size);
-    int status = bind_with_mode(listener, fd, &address);
+    int status = listener_bind_with_mode(listener, fd, &address);
     if (fchdir(here) != 0 && status == 0) {
         status = -errno;
     }
@@ -212,7 +212,7 @@ static int bind_beside(const struct listener *listener, int fd, const char *name
 }
 
 /* The function may make it blocking, for all who share it: then nobody sleeps in accept() for longer than this. */
-static int limit_patience(int fd)
+static int listener_limit_patience(int fd)
 {
     struct timeval patience = {.tv_usec = ACCEPT_PATIENCE};
     return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 ? 0 : -errno;
@@ -221,35 +221,35 @@ static int limit_patience(int fd)
 bool listener_mend(const struct listener *listener)
 {
     (void)fd_set_nonblocking(listener->fd);
-    (void)limit_patience(listener->fd);
+    (void)listener_limit_patience(listener->fd);
     (void)listen(listener->fd, BACKLOG);
     struct pollfd look = {.fd = listener->fd, .events = POLLRDHUP};
     return poll(&look, 1, 0) == 0;
 }
 
-static int open_socket(struct listener *listener, struct error *err)
+static int listener_open_socket(struct listener *listener, struct error *err)
 {
     FD_SCOPED int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        return fail(err, EXIT_SOCKET, "cannot make a socket for", listener->path);
+        return listener_fail(err, EXIT_SOCKET, "cannot make a socket for", listener->path);
     }
-    int limited = limit_patience(fd);
+    int limited = listener_limit_patience(fd);
     if (limited < 0) {
         errno = -limited;
-        return fail(err, EXIT_SOCKET, "cannot limit the time of accepting from", listener->path);
+        return listener_fail(err, EXIT_SOCKET, "cannot limit the time of accepting from", listener->path);
     }
     rights_refuse(fd);
     /* bind() gives the file the socket's own mode less the umask: so the mode has no window */
     if (listener->mode != SOCKET_MODE_UMASK && fchmod(fd, (mode_t)listener->mode) != 0) {
-        return fail(err, EXIT_SOCKET, "cannot set the mode of", listener->path);
+        return listener_fail(err, EXIT_SOCKET, "cannot set the mode of", listener->path);
     }
     char name[BESIDE_SIZE];
-    beside(name, sizeof name, listener, ".new");
+    listener_beside(name, sizeof name, listener, ".new");
     struct file_identity stale;
     if (fd_stat_at(listener->folder, name, &stale) == 0 && S_ISSOCK(stale.mode)) {
         unlinkat(listener->folder, name, 0); /* of a start that was killed; the lock is ours */
     }
-    int status = bind_beside(listener, fd, name);
+    int status = listener_bind_beside(listener, fd, name);
     if (status == 0) {
         status = listen(fd, BACKLOG) != 0 ? -errno : fd_stat_at(listener->folder, name, &listener->identity);
         if (status < 0) {
@@ -258,10 +258,10 @@ static int open_socket(struct listener *listener, struct error *err)
     }
     if (status < 0) {
         errno = -status;
-        return fail(err, EXIT_SOCKET, "cannot bind", listener->path);
+        return listener_fail(err, EXIT_SOCKET, "cannot bind", listener->path);
     }
     listener->fd = fd_take(&fd);
-    note_socket(listener);
+    listener_note_socket(listener);
     return EXIT_OK;
 }
 
@@ -277,15 +277,15 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
     }
     memcpy(listener.path, path, size + 1);
     struct folder_danger danger;
-    int code = open_folder(&listener, &danger, err);
+    int code = listener_open_folder(&listener, &danger, err);
     if (code == EXIT_OK) {
-        code = take_lock(&listener, err);
+        code = listener_take_lock(&listener, err);
     }
     if (code == EXIT_OK) {
-        code = check_path(&listener, err);
+        code = listener_check_path(&listener, err);
     }
     if (code == EXIT_OK) {
-        code = open_socket(&listener, err);
+        code = listener_open_socket(&listener, err);
     }
     if (code != EXIT_OK) {
         listener_close(&listener);
@@ -299,7 +299,7 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
 int listener_publish(struct listener *listener)
 {
     char name[BESIDE_SIZE];
-    beside(name, sizeof name, listener, ".new");
+    listener_beside(name, sizeof name, listener, ".new");
     struct file_identity found;
     if (fd_stat_at(listener->folder, listener->name, &found) == 0 && !S_ISSOCK(found.mode)) {
         return -EEXIST; /* appeared since the check at start */
@@ -314,7 +314,7 @@ int listener_publish(struct listener *listener)
 int listener_accept(const struct listener *listener)
 {
     (void)fd_set_nonblocking(listener->fd);
-    (void)limit_patience(listener->fd);
+    (void)listener_limit_patience(listener->fd);
     for (int refused = 0; refused < REFUSED_MAX;) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
@@ -361,10 +361,10 @@ enum listener_place listener_check(const struct listener *listener)
 }
 
 /* Whether the lock we hold is still what stands beside the path; if so it moves to `fresh`. */
-static bool keep_lock(struct listener *fresh, struct listener *listener)
+static bool listener_keep_lock(struct listener *fresh, struct listener *listener)
 {
     char name[BESIDE_SIZE];
-    beside(name, sizeof name, fresh, ".lock");
+    listener_beside(name, sizeof name, fresh, ".lock");
     struct file_identity held;
     struct file_identity found;
     if (fd_stat(listener->lock, &held) != 0 || fd_stat_at(fresh->folder, name, &found) != 0 ||
@@ -376,7 +376,7 @@ static bool keep_lock(struct listener *fresh, struct listener *listener)
 }
 
 /* Somebody may make room, or give back a right. */
-static bool may_pass(int error)
+static bool listener_may_pass(int error)
 {
     switch (error) {
     case EMFILE:
@@ -403,23 +403,23 @@ enum listener_renewal listener_renew(struct listener *listener, int *ret_old, st
     fresh.former = listener->identity;
     memcpy(fresh.path, listener->path, sizeof fresh.path);
     struct folder_danger danger;
-    int code = open_folder(&fresh, &danger, err);
-    bool kept = code == EXIT_OK && keep_lock(&fresh, listener);
+    int code = listener_open_folder(&fresh, &danger, err);
+    bool kept = code == EXIT_OK && listener_keep_lock(&fresh, listener);
     if (code == EXIT_OK && !kept) {
-        code = take_lock(&fresh, err);
+        code = listener_take_lock(&fresh, err);
     }
     if (code == EXIT_OK) {
-        code = open_socket(&fresh, err);
+        code = listener_open_socket(&fresh, err);
     }
     if (code == EXIT_OK) {
         int status = listener_publish(&fresh);
         if (status < 0) {
             errno = -status;
-            code = fail(err, EXIT_SOCKET, "cannot publish", fresh.path);
+            code = listener_fail(err, EXIT_SOCKET, "cannot publish", fresh.path);
         }
     }
     if (code != EXIT_OK) {
-        bool passing = code == EXIT_SOCKET && may_pass(errno);
+        bool passing = code == EXIT_SOCKET && listener_may_pass(errno);
         if (kept) {
             listener->lock = fd_take(&fresh.lock);
         }
@@ -432,7 +432,7 @@ enum listener_renewal listener_renew(struct listener *listener, int *ret_old, st
     return LISTENER_RENEWED;
 }
 
-static void remove_if_ours(const struct listener *listener, const char *name, const struct file_identity *ours)
+static void listener_remove_if_ours(const struct listener *listener, const char *name, const struct file_identity *ours)
 {
     struct file_identity found;
     if (fd_stat_at(listener->folder, name, &found) == 0 && file_identity_equal(&found, ours)) {
@@ -446,8 +446,8 @@ void listener_hide(struct listener *listener)
         return;
     }
     char name[BESIDE_SIZE];
-    beside(name, sizeof name, listener, ".new");
-    remove_if_ours(listener, listener->is_public ? listener->name : name, &listener->identity);
+    listener_beside(name, sizeof name, listener, ".new");
+    listener_remove_if_ours(listener, listener->is_public ? listener->name : name, &listener->identity);
     listener->is_public = false;
 }
 
@@ -456,10 +456,10 @@ void listener_close(struct listener *listener)
     listener_hide(listener);
     if (listener->lock >= 0) {
         char name[BESIDE_SIZE];
-        beside(name, sizeof name, listener, ".lock");
+        listener_beside(name, sizeof name, listener, ".lock");
         struct file_identity ours;
         if (fd_stat(listener->lock, &ours) == 0) {
-            remove_if_ours(listener, name, &ours);
+            listener_remove_if_ours(listener, name, &ours);
         }
     }
     listener_forget(listener);

@@ -8,14 +8,14 @@
 
 void outlet_begin(struct scoreboard_slot *slot) { atomic_store_explicit(&slot->left, LEFT_ALL, memory_order_relaxed); }
 
-static void note(struct scoreboard_slot *slot, uint32_t left, enum slot_then then)
+static void outlet_note(struct scoreboard_slot *slot, uint32_t left, enum slot_then then)
 {
     atomic_store_explicit(&slot->left, left, memory_order_relaxed);
     atomic_store_explicit(&slot->then, (uint8_t)then, memory_order_relaxed);
 }
 
 /* Not through libc: musl's sendmmsg() is a loop of sendmsg(). */
-static long send_marked(struct scoreboard_outlet *outlet, int fd)
+static long outlet_send_marked(struct scoreboard_outlet *outlet, int fd)
 {
     long sent;
     do {
@@ -24,7 +24,7 @@ static long send_marked(struct scoreboard_outlet *outlet, int fd)
     return sent;
 }
 
-static ssize_t send_plainly(int fd, const struct msghdr *message)
+static ssize_t outlet_send_plainly(int fd, const struct msghdr *message)
 {
     ssize_t sent;
     do {
@@ -34,8 +34,8 @@ static ssize_t send_plainly(int fd, const struct msghdr *message)
 }
 
 /* Without the system call a reply counts as begun, and not whole, before it is. */
-static ssize_t send_unmarked(struct scoreboard_slot *slot, uint32_t left, enum slot_then then, int fd,
-                             const struct msghdr *message)
+static ssize_t outlet_send_unmarked(struct scoreboard_slot *slot, uint32_t left, enum slot_then then, int fd,
+                                    const struct msghdr *message)
 {
     static bool told;
     if (!told) {
@@ -45,9 +45,9 @@ static ssize_t send_unmarked(struct scoreboard_slot *slot, uint32_t left, enum s
     }
     uint32_t before = atomic_load_explicit(&slot->left, memory_order_relaxed);
     atomic_store_explicit(&slot->left, left, memory_order_release);
-    ssize_t sent = send_plainly(fd, message);
+    ssize_t sent = outlet_send_plainly(fd, message);
     if (sent > 0) {
-        note(slot, left - (uint32_t)sent, then);
+        outlet_note(slot, left - (uint32_t)sent, then);
     } else {
         atomic_store_explicit(&slot->left, before, memory_order_relaxed);
     }
@@ -59,7 +59,7 @@ ssize_t outlet_send(struct scoreboard *board, uint32_t slot, enum slot_then then
 {
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
     if (board == NULL || slot >= SLOTS_MAX) {
-        return send_plainly(fd, &message);
+        return outlet_send_plainly(fd, &message);
     }
     uint32_t left = 0;
     for (size_t i = 0; i < count; i++) {
@@ -67,23 +67,23 @@ ssize_t outlet_send(struct scoreboard *board, uint32_t slot, enum slot_then then
     }
     static bool missing;
     if (missing) {
-        return send_unmarked(&board->slots[slot], left, then, fd, &message);
+        return outlet_send_unmarked(&board->slots[slot], left, then, fd, &message);
     }
     struct scoreboard_outlet *outlet = &board->outlet;
     outlet->message = (struct mmsghdr){.msg_hdr = message, .msg_len = OUTLET_UNSENT};
     outlet->left = left;
     outlet->then = (uint8_t)then;
     atomic_store_explicit(&outlet->slot, slot, memory_order_release);
-    long done = send_marked(outlet, fd);
+    long done = outlet_send_marked(outlet, fd);
     int error = errno;
     ssize_t sent = done == 1 ? (ssize_t)outlet->message.msg_len : -1;
     if (sent > 0) {
-        note(&board->slots[slot], left - (uint32_t)sent, then);
+        outlet_note(&board->slots[slot], left - (uint32_t)sent, then);
     }
     atomic_store_explicit(&outlet->slot, OUTLET_NO_SLOT, memory_order_release);
     if (done < 0 && (error == ENOSYS || error == EPERM)) {
         missing = true;
-        return send_unmarked(&board->slots[slot], left, then, fd, &message);
+        return outlet_send_unmarked(&board->slots[slot], left, then, fd, &message);
     }
     errno = error;
     return sent;

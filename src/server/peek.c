@@ -23,7 +23,7 @@ static ssize_t peek(int connection, char *bytes, size_t size)
 }
 
 /* Does the head end in these bytes? */
-static bool has_end(const char *bytes, size_t size)
+static bool peek_has_end(const char *bytes, size_t size)
 {
     for (size_t i = 0; i + 4 <= size; i++) {
         if (memcmp(bytes + i, "\r\n\r\n", 4) == 0) {
@@ -34,20 +34,21 @@ static bool has_end(const char *bytes, size_t size)
 }
 
 /* Whether they begin like this, and the path ends there, or a query follows. */
-static bool begins_with(const char *bytes, size_t size, struct view wanted)
+static bool peek_begins_with(const char *bytes, size_t size, struct view wanted)
 {
     return size > wanted.size && memcmp(bytes, wanted.data, wanted.size) == 0 &&
            (bytes[wanted.size] == ' ' || bytes[wanted.size] == '?');
 }
 
-static bool asks_for_health(const char *bytes, size_t size)
+static bool peek_asks_for_health(const char *bytes, size_t size)
 {
-    return (begins_with(bytes, size, view_of("GET /healthz")) || begins_with(bytes, size, view_of("HEAD /healthz"))) &&
-           has_end(bytes, size);
+    return (peek_begins_with(bytes, size, view_of("GET /healthz")) ||
+            peek_begins_with(bytes, size, view_of("HEAD /healthz"))) &&
+           peek_has_end(bytes, size);
 }
 
 /* The bytes are decoded in place. */
-static bool is_http_partial(unsigned char *bytes, size_t size, size_t limit)
+static bool peek_is_http_partial(unsigned char *bytes, size_t size, size_t limit)
 {
     struct http1_request request = http1_request_make(limit);
     struct http1_error err;
@@ -64,13 +65,13 @@ static bool is_http_partial(unsigned char *bytes, size_t size, size_t limit)
 }
 
 /* The rest is still to come, by the protocol's own rule. */
-static bool is_partial(unsigned char *bytes, size_t size, enum protocol protocol, size_t limit)
+static bool peek_is_partial(unsigned char *bytes, size_t size, enum protocol protocol, size_t limit)
 {
     struct error err;
     struct view body;
     switch (protocol) {
     case PROTOCOL_HTTP:
-        return is_http_partial(bytes, size, limit);
+        return peek_is_http_partial(bytes, size, limit);
     case PROTOCOL_FRAMED:
         return framed_feed(limit, bytes, size, &body, &err) == WIRE_MORE;
     default: {
@@ -81,14 +82,14 @@ static bool is_partial(unsigned char *bytes, size_t size, enum protocol protocol
 }
 
 /* The client sends no more, or is gone. */
-static bool has_ended(int connection)
+static bool peek_has_ended(int connection)
 {
     struct pollfd look = {.fd = connection, .events = POLLRDHUP};
     return poll(&look, 1, 0) != 0;
 }
 
 /* It is gone; after a half-close it still reads. */
-static bool is_hung_up(int connection)
+static bool peek_is_hung_up(int connection)
 {
     struct pollfd look = {.fd = connection};
     return poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
@@ -102,13 +103,13 @@ enum peek peek_at(int connection, enum protocol protocol, size_t limit)
         return PEEK_SILENT;
     }
     if (got <= 0) {
-        return is_hung_up(connection) ? PEEK_GONE : PEEK_REQUEST;
+        return peek_is_hung_up(connection) ? PEEK_GONE : PEEK_REQUEST;
     }
     protocol = detect(protocol, bytes[0]);
-    if (protocol == PROTOCOL_HTTP && asks_for_health((const char *)bytes, (size_t)got)) {
+    if (protocol == PROTOCOL_HTTP && peek_asks_for_health((const char *)bytes, (size_t)got)) {
         return PEEK_HEALTH;
     }
-    if (got == sizeof bytes || !is_partial(bytes, (size_t)got, protocol, limit) || has_ended(connection)) {
+    if (got == sizeof bytes || !peek_is_partial(bytes, (size_t)got, protocol, limit) || peek_has_ended(connection)) {
         return PEEK_REQUEST;
     }
     return PEEK_PARTIAL;

@@ -18,7 +18,7 @@ static uint32_t peer_uid(int fd)
     return known ? credentials.uid : uid_unknown;
 }
 
-static bool is_listed(uint32_t uid, const struct option_uids *allowed)
+static bool peer_is_listed(uint32_t uid, const struct option_uids *allowed)
 {
     for (uint32_t i = 0; i < allowed->count; i++) {
         if (allowed->uids[i] == uid) {
@@ -30,7 +30,7 @@ static bool is_listed(uint32_t uid, const struct option_uids *allowed)
 
 bool peer_is_allowed(int fd, const struct option_uids *allowed)
 {
-    return allowed == NULL || allowed->count == 0 || is_listed(peer_uid(fd), allowed);
+    return allowed == NULL || allowed->count == 0 || peer_is_listed(peer_uid(fd), allowed);
 }
 
 bool peer_admit(int *fd, const struct option_uids *allowed)

@@ -33,10 +33,10 @@ bool rights_may_come(void) { return !are_refused; }
 
 /* ---- strays ------------------------------------------------------------------------------------------------------ */
 
-static void wait_and_end(const int pipe[2]) __attribute__((noreturn));
+static void rights_wait_and_end(const int pipe[2]) __attribute__((noreturn));
 
 /* In the new process. */
-static void wait_and_end(const int pipe[2])
+static void rights_wait_and_end(const int pipe[2])
 {
     char byte;
     (void)close(pipe[1]);
@@ -45,7 +45,7 @@ static void wait_and_end(const int pipe[2])
 }
 
 /* A process with copies of all descriptors, which ends once *ret_ends is closed here. No signal reaches it. */
-static int start_undertaker(int *ret_ends)
+static int rights_start_undertaker(int *ret_ends)
 {
     int pipe[2];
     sigset_t all;
@@ -58,7 +58,7 @@ static int start_undertaker(int *ret_ends)
     if (status == 0) {
         long pid = syscall(SYS_clone, parentage, 0L, 0L, 0L, 0L);
         if (pid == 0) {
-            wait_and_end(pipe);
+            rights_wait_and_end(pipe);
         }
         status = pid < 0 ? -errno : 0;
         (void)sigprocmask(SIG_SETMASK, &before, NULL);
@@ -73,7 +73,7 @@ static int start_undertaker(int *ret_ends)
 }
 
 /* Without that process: what would linger since SO_LINGER says so does not. */
-static void calm(int fd)
+static void rights_calm(int fd)
 {
     static const struct linger off = {0};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);
@@ -85,14 +85,14 @@ void rights_close(int *fds, uint32_t count)
         return;
     }
     int ends = -1;
-    int status = start_undertaker(&ends);
+    int status = rights_start_undertaker(&ends);
     if (status < 0 && log_pass(LOG_LEVEL_WARNING, "strays")) {
         log_warning("descriptors that came with a message are closed without the help of a process: %s",
                     strerror(-status));
     }
     for (uint32_t i = 0; i < count; i++) {
         if (status < 0) {
-            calm(fds[i]);
+            rights_calm(fds[i]);
         }
         fd_close(&fds[i]);
     }
@@ -103,7 +103,7 @@ void rights_close(int *fds, uint32_t count)
 
 /* Looks at the first part alone: without SO_PASSCRED and its like there is no other, and CMSG_NXTHDR may call a
  * function that musl lacks. */
-static uint32_t take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
+static uint32_t rights_take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
 {
     struct cmsghdr *part = CMSG_FIRSTHDR(header);
     if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
@@ -138,7 +138,7 @@ ssize_t rights_receive(int connection, struct iovec *parts, size_t count)
     if (got >= 0 && header.msg_controllen > 0) {
         int error = errno;
         int fds[RIGHTS_MAX];
-        uint32_t strays = take(&header, fds);
+        uint32_t strays = rights_take(&header, fds);
         if (strays > 0 && log_pass(LOG_LEVEL_WARNING, "rights")) {
             log_warning("a client passes descriptors, which are closed");
         }
@@ -190,7 +190,7 @@ ssize_t rights_receive_message(int socket, void *bytes, size_t size, int flags, 
     if (got < 0) {
         return -errno;
     }
-    ret_message->count = take(&header, ret_message->fds);
+    ret_message->count = rights_take(&header, ret_message->fds);
     ret_message->is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
     ret_message->is_short = (header.msg_flags & MSG_TRUNC) != 0;
     return got;

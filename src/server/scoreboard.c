@@ -8,22 +8,23 @@
 /* In four places, four values: a copy of one part over another is seen too. */
 enum { GUARD_HEAD, GUARD_SLOTS, GUARD_IDS, GUARD_END };
 
-static uint64_t guard_word(int place) { return UINT64_C(0xA57A6A5D3C96E100) + (uint64_t)place; }
+static uint64_t scoreboard_guard_word(int place) { return UINT64_C(0xA57A6A5D3C96E100) + (uint64_t)place; }
 
-static void set_guard(struct scoreboard_guard *guard, int place)
+static void scoreboard_set_guard(struct scoreboard_guard *guard, int place)
 {
-    atomic_store_explicit(&guard->word, guard_word(place), memory_order_relaxed);
+    atomic_store_explicit(&guard->word, scoreboard_guard_word(place), memory_order_relaxed);
 }
 
-static bool is_guarded(const struct scoreboard_guard *guard, int place)
+static bool scoreboard_is_guarded(const struct scoreboard_guard *guard, int place)
 {
-    return atomic_load_explicit(&guard->word, memory_order_relaxed) == guard_word(place);
+    return atomic_load_explicit(&guard->word, memory_order_relaxed) == scoreboard_guard_word(place);
 }
 
 bool scoreboard_is_intact(const struct scoreboard *board)
 {
-    return is_guarded(&board->guard_head, GUARD_HEAD) && is_guarded(&board->guard_slots, GUARD_SLOTS) &&
-           is_guarded(&board->guard_ids, GUARD_IDS) && is_guarded(&board->guard_end, GUARD_END);
+    return scoreboard_is_guarded(&board->guard_head, GUARD_HEAD) &&
+           scoreboard_is_guarded(&board->guard_slots, GUARD_SLOTS) &&
+           scoreboard_is_guarded(&board->guard_ids, GUARD_IDS) && scoreboard_is_guarded(&board->guard_end, GUARD_END);
 }
 
 bool scoreboard_is_plausible(const struct scoreboard *board)
@@ -67,10 +68,10 @@ uint8_t scoreboard_first(const struct scoreboard *board, uint32_t slot)
 void scoreboard_reset(struct scoreboard *board)
 {
     memset(board, 0, offsetof(struct scoreboard, ids));
-    set_guard(&board->guard_head, GUARD_HEAD);
-    set_guard(&board->guard_slots, GUARD_SLOTS);
-    set_guard(&board->guard_ids, GUARD_IDS);
-    set_guard(&board->guard_end, GUARD_END);
+    scoreboard_set_guard(&board->guard_head, GUARD_HEAD);
+    scoreboard_set_guard(&board->guard_slots, GUARD_SLOTS);
+    scoreboard_set_guard(&board->guard_ids, GUARD_IDS);
+    scoreboard_set_guard(&board->guard_end, GUARD_END);
     board->outlet.slot = board->inlet.slot = OUTLET_NO_SLOT;
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         board->slots[i].state = SLOT_FREE;

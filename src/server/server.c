@@ -52,7 +52,7 @@ struct server {
     struct spare spare;         /* RLIMIT_NOFILE at the start */
     uint64_t descriptors_begun; /* so many were open then */
     enum fullness full;         /* as on the scoreboard */
-    uint32_t taken;             /* by the last take_batch() */
+    uint32_t taken;             /* by the last server_take_batch() */
     int wake;                   /* an eventfd */
     bool accepting;             /* the listener is in the epoll set, and the queue */
     bool has_queue;             /* the supervisor may hand on connections */
@@ -70,7 +70,7 @@ static char queue_tag;
 static char control_tag;
 static char wake_tag;
 
-static void set_accepting(struct server *server, bool accepting)
+static void server_set_accepting(struct server *server, bool accepting)
 {
     if (server->accepting == accepting) {
         return;
@@ -97,7 +97,7 @@ static void set_accepting(struct server *server, bool accepting)
 }
 
 /* A shortage of descriptors or memory may last and come back: it is logged once. */
-static void log_once(struct server *server, const char *what, int error)
+static void server_log_once(struct server *server, const char *what, int error)
 {
     if (!server->shortage_logged) {
         server->shortage_logged = true;
@@ -105,22 +105,25 @@ static void log_once(struct server *server, const char *what, int error)
     }
 }
 
-static bool is_retiring(const struct server *server) { return server->host.stage == STAGE_RETIRING; }
+static bool server_is_retiring(const struct server *server) { return server->host.stage == STAGE_RETIRING; }
 
-static bool is_draining(const struct server *server) { return server->host.stage == STAGE_DRAINING; }
+static bool server_is_draining(const struct server *server) { return server->host.stage == STAGE_DRAINING; }
 
 /* A place on the scoreboard for one more connection. */
-static bool has_place(const struct conn_host *host) { return host->count < SLOTS_MAX && slots_have_room(&host->slots); }
+static bool server_has_place(const struct conn_host *host)
+{
+    return host->count < SLOTS_MAX && slots_have_room(&host->slots);
+}
 
 /* Where others could take them: the service has as many requests as it holds at once. A worker that is alone takes
  * connections in spite of that: it can tell who is to wait from who asks for its health. */
-static bool is_busy(const struct server *server)
+static bool server_is_busy(const struct server *server)
 {
     return !dispatch_has_capacity(&server->host) && !server->config->alone;
 }
 
 /* Whether the supervisor should accept in its place, for what reason. */
-static void set_full(struct server *server, enum fullness full)
+static void server_set_full(struct server *server, enum fullness full)
 {
     struct scoreboard *board = server->config->board;
     if (server->full == full) {
@@ -138,7 +141,7 @@ static void set_full(struct server *server, enum fullness full)
 
 /* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
  * better used for connections, which then are not stored. */
-static void grow_slots(struct server *server)
+static void server_grow_slots(struct server *server)
 {
     struct fdstore *fdstore = server->config->fdstore;
     struct conn_host *host = &server->host;
@@ -156,12 +159,13 @@ static void grow_slots(struct server *server)
         tampered_check(&host->tampered, -status);
         fdstore_trim(fdstore, before);
         server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
-        log_once(server, "no more fdstore entries: further connections are not safe from a dying worker", -status);
+        server_log_once(server, "no more fdstore entries: further connections are not safe from a dying worker",
+                        -status);
     }
 }
 
 /* Slots beyond the first few go when the worker has been idle for a while. Returns when to ask again. */
-static uint64_t trim_slots(struct server *server, uint64_t now)
+static uint64_t server_trim_slots(struct server *server, uint64_t now)
 {
     struct fdstore *fdstore = server->config->fdstore;
     struct conn_host *host = &server->host;
@@ -184,7 +188,7 @@ static uint64_t trim_slots(struct server *server, uint64_t now)
 }
 
 /* Most of the descriptors there were for connections are the function's, or it has lowered RLIMIT_NOFILE. */
-static bool has_taken_descriptors(const struct server *server)
+static bool server_has_taken_descriptors(const struct server *server)
 {
     const struct fdstore *fdstore = server->config->fdstore;
     uint64_t slots = fdstore != NULL && fdstore->count > FDSTORE_KEPT ? fdstore->count - FDSTORE_KEPT : 0;
@@ -195,47 +199,47 @@ static bool has_taken_descriptors(const struct server *server)
 
 /* There is no descriptor, and nobody gives way. Where that is the function's doing and lasts, a fresh worker is needed:
  * nothing else brings back what it holds. */
-static void note_starving(struct server *server, int error)
+static void server_note_starving(struct server *server, int error)
 {
     uint64_t now = clock_now();
-    if (error != EMFILE || !has_taken_descriptors(server)) {
+    if (error != EMFILE || !server_has_taken_descriptors(server)) {
         server->starving_since = CLOCK_NEVER;
     } else if (server->starving_since == CLOCK_NEVER) {
         server->starving_since = now;
     } else if (!server->starved && now - server->starving_since >= STARVED_AFTER && server->config->control >= 0) {
-        set_full(server, FULL_STARVED); /* before it is told, for who hears it looks at the scoreboard */
+        server_set_full(server, FULL_STARVED); /* before it is told, for who hears it looks at the scoreboard */
         server->starved = control_send(server->config->control, CONTROL_STARVED, NULL, 0) == 0;
     }
 }
 
 /* No place, no descriptor, no memory for one more: the backlog keeps the clients until there is, or the supervisor
  * takes them. `error` is 0 for a place, EPIPE for a listening socket that was shut down. */
-static void pause_accepting(struct server *server, int error)
+static void server_pause_accepting(struct server *server, int error)
 {
     if (error != 0 && error != EPIPE) { /* of that the supervisor tells */
-        log_once(server, "accepting pauses", error);
+        server_log_once(server, "accepting pauses", error);
     }
-    set_accepting(server, false);
-    note_starving(server, error);
-    set_full(server, server->starved ? FULL_STARVED : FULL_FOR_NOW);
+    server_set_accepting(server, false);
+    server_note_starving(server, error);
+    server_set_full(server, server->starved ? FULL_STARVED : FULL_FOR_NOW);
     server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
 }
 
-static bool make_place(struct server *server)
+static bool server_make_place(struct server *server)
 {
     const struct conn_host *host = &server->host;
     struct conn *conn;
-    if (!has_place(host) && (conn = room_find(host, clock_now())) != NULL) {
+    if (!server_has_place(host) && (conn = room_find(host, clock_now())) != NULL) {
         dispatch_vacate(conn);
     }
-    return has_place(host);
+    return server_has_place(host);
 }
 
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
 
 /* Who gives way so that a connection can be had in spite of `error`, or NULL: under a limit that the function has
  * lowered, a number beyond it is of no use. */
-static struct conn *find_in_the_way(const struct server *server, int error)
+static struct conn *server_find_in_the_way(const struct server *server, int error)
 {
     struct conn *conn = room_find(&server->host, clock_now());
     return conn != NULL && error == EMFILE && conn->fd >= sysconf(_SC_OPEN_MAX) ? NULL : conn;
@@ -243,35 +247,35 @@ static struct conn *find_in_the_way(const struct server *server, int error)
 
 /* Whether a function has shut down what all who serve share. Such a socket says for ever that somebody is there, and
  * there is not, until the supervisor makes another. */
-static bool is_shut(int fd)
+static bool server_is_shut(int fd)
 {
     struct pollfd look = {.fd = fd, .events = POLLRDHUP};
     return poll(&look, 1, 0) == 1 && (look.revents & (POLLRDHUP | POLLHUP)) != 0;
 }
 
 /* Somebody is there to be accepted or received. Not known where the function has forbidden to ask. */
-static bool is_waiting(int fd)
+static bool server_is_waiting(int fd)
 {
     struct pollfd look = {.fd = fd, .events = POLLIN};
-    return poll(&look, 1, 0) != 0 && !is_shut(fd);
+    return poll(&look, 1, 0) != 0 && !server_is_shut(fd);
 }
 
 /* Descriptors or memory ran out, which the kernel says before it looks whether somebody is there on `fd`. */
-static enum accepted give_way(struct server *server, int fd, int error)
+static enum accepted server_give_way(struct server *server, int fd, int error)
 {
-    if (!is_waiting(fd)) {
+    if (!server_is_waiting(fd)) {
         return ACCEPT_EMPTY;
     }
-    struct conn *conn = find_in_the_way(server, error);
+    struct conn *conn = server_find_in_the_way(server, error);
     if (conn != NULL) {
         dispatch_vacate(conn);
         return ACCEPTED; /* nobody yet: it is tried again */
     }
-    pause_accepting(server, error);
+    server_pause_accepting(server, error);
     return ACCEPT_PAUSED;
 }
 
-static void take_in(struct server *server, int fd, bool kept)
+static void server_take_in(struct server *server, int fd, bool kept)
 {
     if (fd_raise(&fd) < 0) { /* all numbers above are taken, and the function has closed this one */
         dispatch_turn_away(&server->host, fd);
@@ -282,28 +286,28 @@ static void take_in(struct server *server, int fd, bool kept)
 }
 
 /* Whether the function has closed the listening socket or put another file at its number. */
-static bool is_listener_gone(const struct server *server)
+static bool server_is_listener_gone(const struct server *server)
 {
     struct file_identity found;
     return fd_stat(server->config->listener, &found) < 0 || !file_identity_equal(&found, &server->listener);
 }
 
-static enum accepted cannot_accept(struct server *server, int error)
+static enum accepted server_cannot_accept(struct server *server, int error)
 {
-    if (is_listener_gone(server)) {
+    if (server_is_listener_gone(server)) {
         tampered_end(&server->host.tampered);
     }
-    return give_way(server, server->config->listener, error);
+    return server_give_way(server, server->config->listener, error);
 }
 
-static enum accepted accept_one(struct server *server)
+static enum accepted server_accept_one(struct server *server)
 {
-    grow_slots(server);
+    server_grow_slots(server);
     int fd = accept4(server->config->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         server->starving_since = CLOCK_NEVER;
         if (peer_admit(&fd, server->config->allowed_uids)) {
-            take_in(server, fd, false);
+            server_take_in(server, fd, false);
         }
         return ACCEPTED;
     }
@@ -314,12 +318,12 @@ static enum accepted accept_one(struct server *server)
     case EAGAIN:
         return ACCEPT_EMPTY;
     default:
-        return cannot_accept(server, errno);
+        return server_cannot_accept(server, errno);
     }
 }
 
 /* What lies in the queue, as control_receive(). */
-static int receive_handed_on(const struct server *server, int spare, struct control_message *message, int *fds)
+static int server_receive_handed_on(const struct server *server, int spare, struct control_message *message, int *fds)
 {
     uint64_t before = spare_lend(&server->spare, spare);
     int status = control_receive(server->config->queue, message, fds);
@@ -328,19 +332,19 @@ static int receive_handed_on(const struct server *server, int spare, struct cont
 }
 
 /* The same from the queue of those the supervisor hands on. */
-static enum accepted take_one(struct server *server)
+static enum accepted server_take_one(struct server *server)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
-    grow_slots(server);
+    server_grow_slots(server);
     if (!server->has_queue) {
         return ACCEPT_EMPTY;
     }
     int spare = spare_find();
     if (spare < 0) {
-        return give_way(server, server->config->queue, -spare);
+        return server_give_way(server, server->config->queue, -spare);
     }
-    int status = receive_handed_on(server, spare, &message, fds);
+    int status = server_receive_handed_on(server, spare, &message, fds);
     if (status == -EBADF || status == -ENOTSOCK) {
         tampered_end(&server->host.tampered);
     }
@@ -350,7 +354,7 @@ static enum accepted take_one(struct server *server)
     uint32_t used = 0;
     bool kept = message.type == CONTROL_KEPT_ALIVE;
     if ((kept || message.type == CONTROL_CONNECTION) && message.count == 1 && fds[0] >= 0) {
-        take_in(server, fds[used++], kept);
+        server_take_in(server, fds[used++], kept);
     }
     for (; used < message.count; used++) {
         fd_close(&fds[used]);
@@ -358,22 +362,22 @@ static enum accepted take_one(struct server *server)
     return ACCEPTED;
 }
 
-static void retire(struct server *server)
+static void server_retire(struct server *server)
 {
-    server->host.stage = is_draining(server) ? STAGE_DRAINING : STAGE_RETIRING;
-    set_accepting(server, false);
+    server->host.stage = server_is_draining(server) ? STAGE_DRAINING : STAGE_RETIRING;
+    server_set_accepting(server, false);
 }
 
 /* The function has written over the scoreboard: the supervisor ends this process for that, and nobody else is to come
  * to it until then. */
-static void look_at_board(struct server *server)
+static void server_look_at_board(struct server *server)
 {
     const struct scoreboard *board = server->config->board;
-    if (board == NULL || is_retiring(server) || scoreboard_is_intact(board)) {
+    if (board == NULL || server_is_retiring(server) || scoreboard_is_intact(board)) {
         return;
     }
     server->overwritten = true;
-    retire(server);
+    server_retire(server);
     if (server->config->control >= 0) {
         (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* else it looks in a second */
     }
@@ -381,17 +385,17 @@ static void look_at_board(struct server *server)
 
 /* After so many requests the worker asks to be replaced, and serves on until its successor is ready; not at a stop,
  * where it has none. */
-static void count_requests(struct server *server)
+static void server_count_requests(struct server *server)
 {
     const struct server_config *config = server->config;
-    if (config->max_requests == 0 || server->asked_to_retire || is_draining(server) ||
+    if (config->max_requests == 0 || server->asked_to_retire || server_is_draining(server) ||
         server->host.sequence < config->max_requests) {
         return;
     }
     server->asked_to_retire = control_send(config->control, CONTROL_RETIRE, NULL, 0) == 0;
 }
 
-static bool is_partial(const struct conn *conn)
+static bool server_is_partial(const struct conn *conn)
 {
     return conn->fd >= 0 && conn->state == CONN_READING && conn->seen > 0;
 }
@@ -399,71 +403,71 @@ static bool is_partial(const struct conn *conn)
 /* A request that has been read in part is bound to this worker. Whoever else is taken now could keep it busy for
  * minutes; where there are other workers they are left to those until the rest has come, or does not. Not for more than
  * one at a time: many slow clients would keep this worker from everybody else. */
-static bool await_rest(struct server *server, const struct conn *partial)
+static bool server_await_rest(struct server *server, const struct conn *partial)
 {
     if (server->config->alone || server->config->concurrency > 1) {
         return false;
     }
     const struct conn *conn = server->host.lists[CONN_READING].first;
     for (; conn != NULL; conn = conn->next) {
-        if (conn != partial && is_partial(conn)) {
+        if (conn != partial && server_is_partial(conn)) {
             return false;
         }
     }
     server->awaited = partial;
-    set_accepting(server, false);
+    server_set_accepting(server, false);
     server->resume_at = clock_after(clock_now(), REST_OF_REQUEST);
     return true;
 }
 
 /* Serves who was accepted. False when those who still wait are left to others for a while. */
-static bool begin(struct server *server)
+static bool server_begin(struct server *server)
 {
     struct conn *conn = server->fresh;
     server->fresh = NULL;
-    look_at_board(server);
-    if (conn == NULL || (is_retiring(server) && slot_is_stored(&server->host.slots, conn->slot))) {
+    server_look_at_board(server);
+    if (conn == NULL || (server_is_retiring(server) && slot_is_stored(&server->host.slots, conn->slot))) {
         return true; /* it stays unread, for the next worker; unstored it would be lost: nobody looks at it again */
     }
     dispatch_begin(conn);
-    count_requests(server);
-    return !(is_partial(conn) && await_rest(server, conn));
+    server_count_requests(server);
+    return !(server_is_partial(conn) && server_await_rest(server, conn));
 }
 
 /* Whether one more may be accepted now. Where not: EMPTY if nobody waits on `fd`. */
-static enum accepted may_accept(struct server *server, int fd)
+static enum accepted server_may_accept(struct server *server, int fd)
 {
-    look_at_board(server);
-    if (is_busy(server) || is_retiring(server)) {
-        set_accepting(server, false); /* until a request ends */
+    server_look_at_board(server);
+    if (server_is_busy(server) || server_is_retiring(server)) {
+        server_set_accepting(server, false); /* until a request ends */
         return ACCEPT_PAUSED;
     }
-    if (has_place(&server->host)) {
+    if (server_has_place(&server->host)) {
         return ACCEPTED;
     }
-    if (!is_waiting(fd)) {
+    if (!server_is_waiting(fd)) {
         return ACCEPT_EMPTY; /* nobody gives way to nobody */
     }
-    if (!make_place(server)) {
-        pause_accepting(server, 0);
+    if (!server_make_place(server)) {
+        server_pause_accepting(server, 0);
         return ACCEPT_PAUSED;
     }
     return ACCEPTED;
 }
 
 /* Takes connections from the backlog or the queue and serves them. Returns true when that was found empty. */
-static bool take_batch(struct server *server, enum accepted (*take)(struct server *server))
+static bool server_take_batch(struct server *server, enum accepted (*take)(struct server *server))
 {
-    int fd = take == take_one ? server->config->queue : server->config->listener;
+    int fd = take == server_take_one ? server->config->queue : server->config->listener;
     for (server->taken = 0; server->taken < ACCEPT_BATCH; server->taken++) {
-        enum accepted accepted = may_accept(server, fd);
+        enum accepted accepted = server_may_accept(server, fd);
         if (accepted == ACCEPTED) {
             accepted = take(server);
         }
         if (accepted != ACCEPTED) {
             return accepted == ACCEPT_EMPTY;
         }
-        if (!begin(server)) {
+        if (!server_begin(server)) {
             return false;
         }
     }
@@ -472,12 +476,12 @@ static bool take_batch(struct server *server, enum accepted (*take)(struct serve
 
 /* The listener's file was removed, or it was shut down, and `fd` takes its place. Nobody can connect to the old one any
  * more; who is queued on it is still served. */
-static void replace_listener(struct server *server, int fd)
+static void server_replace_listener(struct server *server, int fd)
 {
-    while (has_place(&server->host) && accept_one(server) == ACCEPTED) {
-        (void)begin(server);
+    while (server_has_place(&server->host) && server_accept_one(server) == ACCEPTED) {
+        (void)server_begin(server);
     }
-    set_accepting(server, false);
+    server_set_accepting(server, false);
     if (dup3(fd, server->config->listener, O_CLOEXEC) < 0 || fd_stat(fd, &server->listener) < 0) {
         log_error("server_error: the new listening socket cannot be used: %s", strerror(errno));
         server->stopped = true; /* a new worker inherits it */
@@ -487,9 +491,9 @@ static void replace_listener(struct server *server, int fd)
 }
 
 /* The queue was shut down, and what lay in it is in this one too. */
-static void replace_queue(struct server *server, int fd)
+static void server_replace_queue(struct server *server, int fd)
 {
-    set_accepting(server, false);
+    server_set_accepting(server, false);
     if (server->config->queue > 0 && dup3(fd, server->config->queue, O_CLOEXEC) < 0) {
         log_error("server_error: the new queue of connections cannot be used: %s", strerror(errno));
         server->stopped = true; /* a new worker inherits it */
@@ -500,15 +504,15 @@ static void replace_queue(struct server *server, int fd)
 }
 
 /* One that is being replaced would leave who waits to its successor; there is none at a stop. */
-static void begin_drain(struct server *server)
+static void server_begin_drain(struct server *server)
 {
-    if (!is_draining(server)) {
+    if (!server_is_draining(server)) {
         server->host.stage = STAGE_DRAINING;
         server->dismiss_at = clock_after(clock_now(), SILENT_LINGER);
     }
 }
 
-static void obey(struct server *server)
+static void server_obey(struct server *server)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];
@@ -516,16 +520,17 @@ static void obey(struct server *server)
     while ((status = control_receive(server->config->control, &message, fds)) > 0) {
         uint32_t used = 0;
         if (message.type == CONTROL_DRAIN) {
-            begin_drain(server);
+            server_begin_drain(server);
         } else if (message.type == CONTROL_RETIRE) {
-            retire(server);
+            server_retire(server);
         } else if (message.type == CONTROL_LISTENER && message.count == 1) {
-            replace_listener(server, fds[used++]);
+            server_replace_listener(server, fds[used++]);
         } else if (message.type == CONTROL_QUEUE && message.count == 1) {
-            replace_queue(server, fds[used++]);
+            server_replace_queue(server, fds[used++]);
         } else if (message.type == CONTROL_LOOK && server->accepting) {
-            (void)take_batch(server, take_one); /* the epoll set was not told of them, and would not say it */
-            (void)take_batch(server, accept_one);
+            (void)server_take_batch(server,
+                                    server_take_one); /* the epoll set was not told of them, and would not say it */
+            (void)server_take_batch(server, server_accept_one);
         }
         for (; used < message.count; used++) {
             fd_close(&fds[used]);
@@ -537,32 +542,33 @@ static void obey(struct server *server)
 }
 
 /* The function has shut down the listening socket or the queue, for all who share it: the supervisor makes another. */
-static void tell_shut(const struct server *server)
+static void server_tell_shut(const struct server *server)
 {
     if (server->config->control >= 0) {
         (void)control_send(server->config->control, CONTROL_SHUT, NULL, 0); /* else it looks in a second */
     }
 }
 
-static void obey_event(struct server *server, const struct epoll_event *event)
+static void server_obey_event(struct server *server, const struct epoll_event *event)
 {
     if (event->data.ptr == &listener_tag) {
-        if (take_batch(server, accept_one) && server->taken == 0 && is_shut(server->config->listener)) {
-            tell_shut(server);
-            pause_accepting(server, EPIPE);
+        if (server_take_batch(server, server_accept_one) && server->taken == 0 &&
+            server_is_shut(server->config->listener)) {
+            server_tell_shut(server);
+            server_pause_accepting(server, EPIPE);
         }
         return;
     }
     if (event->data.ptr == &queue_tag) {
-        if (take_batch(server, take_one) && server->taken == 0 && is_shut(server->config->queue)) {
+        if (server_take_batch(server, server_take_one) && server->taken == 0 && server_is_shut(server->config->queue)) {
             (void)epoll_ctl(server->host.epoll, EPOLL_CTL_DEL, server->config->queue, NULL);
             server->has_queue = false; /* nothing comes that way any more */
-            tell_shut(server);
+            server_tell_shut(server);
         }
         return;
     }
     if (event->data.ptr == &control_tag) {
-        obey(server);
+        server_obey(server);
         return;
     }
     if (event->data.ptr == &wake_tag) {
@@ -574,30 +580,30 @@ static void obey_event(struct server *server, const struct epoll_event *event)
         return;
     }
     struct conn *conn = event->data.ptr;
-    look_at_board(server);
+    server_look_at_board(server);
     if ((server->awaited != NULL || server->overwritten) && conn_is_unread(conn)) {
         conn_watch(conn, 0); /* likewise: unread, it can go to another worker */
         return;
     }
-    bool was_partial = is_partial(conn);
+    bool was_partial = server_is_partial(conn);
     dispatch_event(conn, event->events);
-    if (!was_partial && is_partial(conn)) {
-        (void)await_rest(server, conn);
+    if (!was_partial && server_is_partial(conn)) {
+        (void)server_await_rest(server, conn);
     }
 }
 
 /* While draining: nothing more to accept, nothing more to answer? While retiring: nothing begun? Connections nobody has
  * read from are stored, and go on to the next worker. */
-static bool is_drained(struct server *server)
+static bool server_is_drained(struct server *server)
 {
-    if (is_retiring(server)) {
+    if (server_is_retiring(server)) {
         return conn_count_begun(&server->host) == 0;
     }
-    return is_draining(server) && take_batch(server, take_one) && take_batch(server, accept_one) &&
-           server->host.count == 0;
+    return server_is_draining(server) && server_take_batch(server, server_take_one) &&
+           server_take_batch(server, server_accept_one) && server->host.count == 0;
 }
 
-static void end_wait(struct server *server)
+static void server_end_wait(struct server *server)
 {
     server->awaited = NULL;
     server->resume_at = CLOCK_NEVER;
@@ -611,45 +617,46 @@ static void end_wait(struct server *server)
 }
 
 /* After a pause for want of something: is it there, or would somebody give way? Else the pause goes on. */
-static bool can_take(struct server *server)
+static bool server_can_take(struct server *server)
 {
     int spare = spare_find();
-    int error = is_shut(server->config->listener) ? EPIPE : spare < 0 ? -spare : 0;
-    if (error != EPIPE && ((error == 0 && has_place(&server->host)) || find_in_the_way(server, error) != NULL)) {
+    int error = server_is_shut(server->config->listener) ? EPIPE : spare < 0 ? -spare : 0;
+    if (error != EPIPE &&
+        ((error == 0 && server_has_place(&server->host)) || server_find_in_the_way(server, error) != NULL)) {
         return true;
     }
-    pause_accepting(server, error);
+    server_pause_accepting(server, error);
     return false;
 }
 
-static void resume(struct server *server, uint64_t now)
+static void server_resume(struct server *server, uint64_t now)
 {
     const struct conn *awaited = server->awaited;
     if (awaited != NULL && (awaited->fd < 0 || awaited->state != CONN_READING || server->resume_at <= now)) {
-        end_wait(server); /* its rest has come, or takes its time */
+        server_end_wait(server); /* its rest has come, or takes its time */
     }
-    if (server->accepting || is_retiring(server) || is_busy(server) ||
+    if (server->accepting || server_is_retiring(server) || server_is_busy(server) ||
         (server->resume_at != CLOCK_NEVER && server->resume_at > now)) {
         return;
     }
-    if (server->full != FULL_NOT && !can_take(server)) {
+    if (server->full != FULL_NOT && !server_can_take(server)) {
         return;
     }
     server->resume_at = CLOCK_NEVER;
-    set_full(server, FULL_NOT);
-    set_accepting(server, true);
+    server_set_full(server, FULL_NOT);
+    server_set_accepting(server, true);
 }
 
 /* Between turns, too, the service ends requests: then the listener is wanted again, and a deadline for a client that
  * does not read may be the first. */
-static void released(struct conn_host *host)
+static void server_released(struct conn_host *host)
 {
     struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
-    resume(server, server->looked);
+    server_resume(server, server->looked);
     const struct fdstore *fdstore = server->config->fdstore;
     bool waits = host->lists[CONN_WRITING].first != NULL || host->lists[CONN_YIELDING].first != NULL ||
                  host->lists[CONN_FLUSHING].first != NULL;
-    /* expire() sets the time for it */
+    /* server_expire() sets the time for it */
     bool may_trim = host->count == 0 && fdstore != NULL && fdstore->count > FDSTORE_KEPT;
     bool may_read_on = host->paused > 0 && host->given_back;
     if (waits || may_trim || may_read_on || host->stage != STAGE_SERVING) {
@@ -659,7 +666,7 @@ static void released(struct conn_host *host)
 
 /* Its turns and the look at `awaited` cannot pass each other, nor can the supervisor's setting of that and its last
  * look at the turns. */
-static void update_board(const struct server *server)
+static void server_update_board(const struct server *server)
 {
     struct scoreboard *board = server->config->board;
     if (board == NULL) {
@@ -674,21 +681,21 @@ static void update_board(const struct server *server)
 }
 
 /* Acts on deadlines that had passed at `now`; returns when the loop must wake up without an event. */
-static uint64_t expire(struct server *server, uint64_t now)
+static uint64_t server_expire(struct server *server, uint64_t now)
 {
     uint64_t next = dispatch_expire(&server->host, now);
-    if (is_draining(server) && server->dismiss_at <= now) {
+    if (server_is_draining(server) && server->dismiss_at <= now) {
         dispatch_dismiss_silent(&server->host);
         server->dismiss_at = clock_after(now, SILENT_LINGER);
     }
-    if (is_draining(server) && server->dismiss_at < next) {
+    if (server_is_draining(server) && server->dismiss_at < next) {
         next = server->dismiss_at;
     }
-    next = clock_earlier(next, trim_slots(server, now));
+    next = clock_earlier(next, server_trim_slots(server, now));
     return server->resume_at < next ? server->resume_at : next;
 }
 
-static bool start(struct server *server, struct error *err)
+static bool server_start(struct server *server, struct error *err)
 {
     struct conn_host *host = &server->host;
     const struct server_config *config = server->config;
@@ -717,7 +724,7 @@ static bool start(struct server *server, struct error *err)
     if (config->control >= 0 && epoll_ctl(host->epoll, EPOLL_CTL_ADD, config->control, &event) != 0) {
         return error_set(err, ERR_SERVER, 0, "cannot watch the control channel: %s", strerror(errno));
     }
-    set_accepting(server, true);
+    server_set_accepting(server, true);
     return true;
 }
 
@@ -734,14 +741,14 @@ struct server *server_open(const struct server_config *config, struct error *err
     struct conn_host *host = &server->host;
     host->config = config;
     host->epoll = server->wake = -1;
-    host->released = released;
+    host->released = server_released;
     host->reply = buffer_make(REPLY_LIMIT);
     host->slots.board = config->board;
     host->slots.fdstore = config->fdstore;
     host->slots.tampered = &host->tampered;
     host->slots.control = config->control;
     slots_reset(&host->slots);
-    if (!start(server, err)) {
+    if (!server_start(server, err)) {
         server_close(server);
         return NULL;
     }
@@ -771,7 +778,7 @@ bool server_turn(struct server *server, bool wait)
     if (server->left) {
         _exit(0);
     }
-    update_board(server);
+    server_update_board(server);
     int timeout = wait ? clock_timeout(clock_now(), server_deadline(server)) : 0;
     int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
     uint64_t looked = server->looked = clock_now();
@@ -783,14 +790,14 @@ bool server_turn(struct server *server, bool wait)
         service->interrupted(service->context);
     }
     for (int i = 0; i < count; i++) {
-        obey_event(server, &events[i]);
+        server_obey_event(server, &events[i]);
     }
-    count_requests(server);
-    server->deadline = count < EVENTS_MAX ? expire(server, looked) : 0;
-    resume(server, looked);
+    server_count_requests(server);
+    server->deadline = count < EVENTS_MAX ? server_expire(server, looked) : 0;
+    server_resume(server, looked);
     conn_round_end(host);
-    look_at_board(server);
-    return !server->stopped && !is_drained(server);
+    server_look_at_board(server);
+    return !server->stopped && !server_is_drained(server);
 }
 
 void server_leave(struct server *server)

@@ -16,7 +16,7 @@ int table_name_of(int listener, struct table_name *ret_name)
 }
 
 /* Is it a connection that was accepted from the socket of this name? */
-static bool is_ours(int fd, const struct table_name *name)
+static bool table_is_ours(int fd, const struct table_name *name)
 {
     struct table_name found;
     if (table_name_of(fd, &found) < 0 || found.size != name->size ||
@@ -43,7 +43,7 @@ void table_search(const struct table_name *name, int gap_max, bool (*found)(void
         for (int i = 0; i < LOOK_AT_ONCE; i++) {
             bool absent = known && (look[i].revents & POLLNVAL) != 0;
             gap = absent ? gap + 1 : known ? 0 : gap;
-            if (!absent && is_ours(first + i, name) && !found(context, first + i)) {
+            if (!absent && table_is_ours(first + i, name) && !found(context, first + i)) {
                 return;
             }
         }

@@ -25,7 +25,7 @@ int tampered_begin(struct tampered *tampered, struct scoreboard *board, int list
 }
 
 /* It is asked for the worker's connections once that is dead. */
-static bool has_fdholder(const struct tampered *tampered)
+static bool tampered_has_fdholder(const struct tampered *tampered)
 {
     struct file_identity found;
     return tampered->fdholder >= 0 && fd_stat(tampered->fdholder, &found) == 0 &&
@@ -33,7 +33,7 @@ static bool has_fdholder(const struct tampered *tampered)
 }
 
 /* The place on the scoreboard that says it is for this number, or NULL. */
-static const struct scoreboard_slot *find_slot(const struct scoreboard *board, int fd)
+static const struct scoreboard_slot *tampered_find_slot(const struct scoreboard *board, int fd)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         const struct scoreboard_slot *slot = &board->slots[i];
@@ -44,14 +44,14 @@ static const struct scoreboard_slot *find_slot(const struct scoreboard *board, i
     return NULL;
 }
 
-static bool is_unread(const struct scoreboard *board, const struct scoreboard_slot *slot)
+static bool tampered_is_unread(const struct scoreboard *board, const struct scoreboard_slot *slot)
 {
     return slot == NULL || slot_state(slot) == SLOT_WAITING ||
            (slot_state(slot) == SLOT_READING && scoreboard_first(board, (uint32_t)(slot - board->slots)) == FIRST_NONE);
 }
 
 /* Kept alive, and no next request has come: its client waits for nothing. */
-static bool is_idle(const struct scoreboard_slot *slot, int fd)
+static bool tampered_is_idle(const struct scoreboard_slot *slot, int fd)
 {
     char byte;
     return slot != NULL && slot_state(slot) == SLOT_WAITING &&
@@ -60,9 +60,9 @@ static bool is_idle(const struct scoreboard_slot *slot, int fd)
 }
 
 /* What is to be said to whom this place belongs; false if a reply has begun, or another will answer. */
-static bool describe(const struct scoreboard *board, const struct scoreboard_slot *slot, struct error *err)
+static bool tampered_describe(const struct scoreboard *board, const struct scoreboard_slot *slot, struct error *err)
 {
-    if (is_unread(board, slot) || slot_state(slot) == SLOT_READING) {
+    if (tampered_is_unread(board, slot) || slot_state(slot) == SLOT_READING) {
         error_set(err, ERR_SERVER, 0,
                   "the worker ends, since the function closed or replaced descriptors of the runtime; this request "
                   "was not run, send it again");
@@ -75,18 +75,18 @@ static bool describe(const struct scoreboard *board, const struct scoreboard_slo
 }
 
 /* One that the supervisor has no copy of. */
-static bool answer(void *context, int fd)
+static bool tampered_answer(void *context, int fd)
 {
     const struct tampered *tampered = context;
-    const struct scoreboard_slot *slot = find_slot(tampered->board, fd);
+    const struct scoreboard_slot *slot = tampered_find_slot(tampered->board, fd);
     struct error err;
     if (slot != NULL && atomic_load_explicit(&slot->stored, memory_order_relaxed) != 0) {
         return true;
     }
-    if (!is_idle(slot, fd) && describe(tampered->board, slot, &err)) {
+    if (!tampered_is_idle(slot, fd) && tampered_describe(tampered->board, slot, &err)) {
         unsigned char bytes[REPLY_SIZE];
         struct buffer out = {.data = bytes, .capacity = REPLY_SIZE, .limit = REPLY_SIZE};
-        enum protocol protocol = is_unread(tampered->board, slot)
+        enum protocol protocol = tampered_is_unread(tampered->board, slot)
                                      ? tampered->protocol
                                      : (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
         if (reply_failure(&out, peek_protocol(fd, protocol), &err) == BUFFER_OK) {
@@ -99,9 +99,9 @@ static bool answer(void *context, int fd)
 
 void tampered_end(const struct tampered *tampered)
 {
-    if (tampered->board != NULL && !has_fdholder(tampered)) {
+    if (tampered->board != NULL && !tampered_has_fdholder(tampered)) {
         struct tampered known = *tampered;
-        table_search(&known.listener, GAP_MAX, answer, &known);
+        table_search(&known.listener, GAP_MAX, tampered_answer, &known);
     }
     scoreboard_note_exit(tampered->board, EXIT_TAMPERED);
     _exit(EXIT_TAMPERED);
