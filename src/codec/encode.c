@@ -236,6 +236,7 @@ bool encode(PyObject *object, const char *root, struct buffer *out, struct error
     at = at != NULL ? write_document(&e, at, object) : NULL;
     bool taken = output_close(&e.out, at);
     if (!taken) {
+        frames_pin(e.work); /* the text names the keys on the way, and str() of one may run code */
         encoder_explain(&e, root);
     }
     workspace_release(e.work);

@@ -1,6 +1,5 @@
 #include "codec/encoder.h"
 
-#include "codec/frames.h"
 #include "codec/path.h"
 
 #include <stdarg.h>
@@ -114,7 +113,6 @@ void encoder_explain(struct encoder *e, const char *root)
     } else if (e->out.status == BUFFER_LIMIT) { /* no place in it is to blame */
         error_set_processing(e->err, "ValueError", "%s: the JSON text is larger than %zu bytes", root, e->out.limit);
     } else if (e->err != NULL && e->err->category == ERR_PROCESSING) {
-        frames_pin(e->work); /* str() of a key may run code */
         describe(e, root, path);
         memcpy(type, e->err->type, sizeof type);
         memcpy(text, e->err->text, sizeof text);

@@ -63,7 +63,8 @@ void *fail_key(struct encoder *e, PyObject *key);             /* its type is no 
 void *fail_unknown_type(struct encoder *e, PyObject *object); /* nothing stands for it in JSON */
 void *fail_deep(struct encoder *e);
 
-/* Completes the error when the call ends: what the output says, and the path of the open containers. */
+/* Completes the error when the call ends: what the output says, and the path of the open containers, which must be
+ * pinned. */
 void encoder_explain(struct encoder *e, const char *root);
 
 #endif
