@@ -1,7 +1,6 @@
 #include "python/active.h"
 
 #include "base/log.h"
-#include "python/loop.h"
 #include "python/stacks.h"
 #include "server/cancel.h"
 
@@ -37,7 +36,7 @@ bool active_is_obeyed(const struct call *call)
     }
     PyObject *raised = PyErr_Occurred(); /* borrowed */
     return raised != NULL && (PyErr_GivenExceptionMatches(raised, gone_class) != 0 ||
-                              (call->place == CALL_TASK && loop_is_cancelled_error(raised)));
+                              (call->runner->is_cancelled != NULL && call->runner->is_cancelled(raised)));
 }
 
 /* Raises the exception here. */
@@ -63,15 +62,7 @@ static void show(const struct call *call, uint32_t reason, PyObject *arguments)
 static bool tell(struct call *call, uint32_t reason)
 {
     call->told = true;
-    switch (call->place) {
-    case CALL_THREAD:
-        (void)PyThreadState_SetAsyncExc(call->thread, class_of(reason));
-        return true;
-    case CALL_TASK:
-        return loop_cancel(call) || raise_here(reason);
-    default:
-        return raise_here(reason);
-    }
+    return call->runner->cancel(call, class_of(reason)) || raise_here(reason);
 }
 
 /* Python-level handler of CANCEL_SIGNAL. It runs when the interpreter gets to it, in the main thread, so it asks which
@@ -97,7 +88,7 @@ static PyObject *on_cancel(PyObject *self, PyObject *arguments)
 void active_tell_gone(struct call *call)
 {
     call->gone = true;
-    if (call->active && !call->told && call->place != CALL_INLINE) {
+    if (call->active && !call->told) {
         (void)tell(call, CANCEL_CLIENT_GONE);
         PyErr_Clear(); /* a task that holds up the loop: it is not running now, since this is the loop */
     }
@@ -105,8 +96,8 @@ void active_tell_gone(struct call *call)
 
 static void take_back(const struct call *call)
 {
-    if (call->told && call->place == CALL_THREAD) {
-        (void)PyThreadState_SetAsyncExc(call->thread, NULL);
+    if (call->told && call->runner->take_back != NULL) {
+        call->runner->take_back(call);
     }
 }
 
@@ -146,7 +137,7 @@ struct call *active_here(void)
 {
     unsigned long thread = PyThread_get_thread_ident();
     for (struct call *call = first; call != NULL; call = call->next) {
-        if (call->place != CALL_TASK && call->thread == thread) {
+        if (call->runner->task == NULL && call->thread == thread) {
             return call;
         }
     }

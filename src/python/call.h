@@ -1,14 +1,14 @@
 /*
- * One request on its way through the user's function.
+ * One request on its way through the user's function, and who runs that function.
  *
- *   call_open      bytes -> message -> envelope -> payload, validated
- *   call_function  the user's code; cancellable from here to call_settle
- *   call_settle    a plain result, or the exception that is set -> reply
+ *   python/invoke.h    bytes -> message -> payload; the user's code; then what its result's shape asks for
+ *   python/outcome.h   a value, an exception or an end of patience -> the reply
+ *   python/loop.h      takes over what has to be awaited
  *
- * A generator goes on to python/generator.h, a coroutine to python/loop.h. A call lives on the stack of whoever runs
- * it, or, once its reply is to come later, in memory of its own (call_keep).
+ * A call lives on the stack of whoever runs it. Once its reply is to come later it lives in memory of its own, as the
+ * first member of what its runner knows beside it: struct pool_job, struct loop_task.
  *
- * Needs the GIL.
+ * This file is below all others that work on calls: it calls none of them. Needs the GIL where nothing else is said.
  */
 #ifndef ASYA_PYTHON_CALL_H
 #define ASYA_PYTHON_CALL_H
@@ -19,15 +19,6 @@
 #include "server/exchange.h"
 #include "server/server.h"
 #include "server/service.h"
-
-#include <sys/types.h>
-
-/* Who runs the function: that decides how it is cancelled and how its events are sent. */
-enum call_place {
-    CALL_INLINE, /* the main thread, within service->answer() */
-    CALL_TASK,   /* the main thread, as a task of the event loop */
-    CALL_THREAD, /* a thread of the pool */
-};
 
 /* What all calls of a worker share. */
 struct binding {
@@ -45,18 +36,51 @@ struct binding {
     struct scope scope;       /* theirs, too */
 };
 
+/* What became of an event. */
+enum sent {
+    SENT,
+    SENT_PENDING, /* the client has not taken it yet, and the task waits by itself */
+    SENT_GONE,    /* nobody reads any more */
+    SENT_RAISED,  /* a cancellation while it waited: the exception is set */
+};
+
+struct call;
+
+/* Who runs a call's function decides how the function is told to stop, and how its events are sent. There are three:
+ * stream_inline (the main thread, within service->answer()), pool_runner (a thread) and loop_runner (a task of the
+ * event loop in the main thread). A call changes its runner once at most: when its function has returned a coroutine,
+ * the loop takes it over. */
+struct runner {
+    /* Has `class` raised in the function. False if the function is what this thread runs right now: then the caller
+     * raises it. */
+    bool (*cancel)(const struct call *call, PyObject *class);
+    /* Takes that back if the function has not come to it yet. NULL where it would have come at once. */
+    void (*take_back)(const struct call *call);
+    /* Whether `class` is another exception by which a cancelled function ends. NULL: there is none. */
+    bool (*is_cancelled)(PyObject *class);
+    /* The task that runs the function: borrowed, NULL during its first step. NULL in the table: the function has the
+     * thread to itself. */
+    PyObject *(*task)(const struct call *call);
+    /* Begins a stream of events. False if the client is gone. */
+    bool (*open)(struct call *call);
+    /* Sends an event, and waits until the client has taken it or lets the task wait. */
+    enum sent (*send)(struct call *call, struct view name, struct view json);
+    /* The client of this call has taken its events, or is gone. In the thread of the server, without the GIL. */
+    void (*resume)(struct call *call);
+};
+
 struct handle;
-struct member;
 
 struct call {
+    const struct runner *runner;
     struct binding *binding;
     struct conn *conn;
     struct scoreboard_slot *slot;
     uint64_t sequence;
     enum protocol protocol;
-    enum call_place place;
-    struct view id; /* X-Request-ID and traceparent of an HTTP request; borrowed, or in `names` */
-    struct view traceparent;
+    const unsigned char *message; /* borrowed from the request; of a kept call a copy, behind it */
+    size_t size;
+    struct log_request transport; /* X-Request-ID and traceparent of an HTTP request; borrowed, or in `names` */
     struct envelope envelope;
     struct reply *reply;     /* where the reply goes: the server's, or `own` */
     struct failure *failure; /* scratch of whoever runs this call */
@@ -66,68 +90,29 @@ struct call {
     bool gone;               /* nobody reads them any more */
 
     /* python/active.h: calls whose function runs */
+    bool active;
+    bool told;            /* that it is cancelled */
+    unsigned long thread; /* PyThread_get_thread_ident() of who runs it */
     struct call *previous;
     struct call *next;
-    unsigned long thread; /* PyThread_get_thread_ident() of who runs it */
-    bool active;
-    bool told; /* that it is cancelled */
 
     /* kept calls only */
-    bool kept;
-    bool answering; /* service->answer() has not returned yet: then the reply is its own */
-    bool ended;     /* and is complete */
     struct reply own;
     char *names;
-    PyObject *task;         /* CALL_TASK: owned; NULL while its first step runs */
-    PyObject *waiter;       /* CALL_TASK: owned future, while the client is slower than the stream */
-    unsigned char *message; /* CALL_THREAD: a copy; and what its function has returned for the loop to run */
-    size_t size;
-    PyObject *returned;
-    PyObject *context; /* CALL_THREAD: owned; in which it has returned that */
-    struct member *member;
-    /* what its thread has to say to the thread of the server (python/pool.c); an event, while it waits for the answer
-     */
-    enum call_news { NEWS_DONE, NEWS_COROUTINE, NEWS_STREAM, NEWS_EVENT } news;
-    struct view name;
-    struct view json;
-    bool unread;         /* the event is sent, and the client has not taken it yet */
-    bool lost;           /* the answer: nobody reads it */
-    struct call *queued; /* the next in a queue of the pool */
 };
 
-/* A call of `request`, not yet opened. Borrows all of it. */
-void call_make(struct call *call, struct binding *binding, const struct request *request, struct reply *reply);
+/* A call of `request`, not yet opened. Borrows all of it. Needs no GIL. */
+void call_make(struct call *call, const struct runner *runner, struct binding *binding, const struct request *request,
+               struct reply *reply);
 
-/* Decodes and validates. False: the reply is the refusal. */
-bool call_open(struct call *call, const unsigned char *message, size_t size);
+/* Moves what a call has, and its reply's buffer, to `kept`, which begins memory of its own (malloc) and outlives the
+ * request. False if there is no memory: then nothing has moved. Needs no GIL. */
+bool call_keep(struct call *call, struct call *kept);
 
-/* Calls the function. New reference, or NULL with the exception set. Begins what call_end_function ends. */
-PyObject *call_function(struct call *call);
-
-/* The user's code has ended, with `result` (taken over) or, if that is NULL, with the exception that is set, or with
- * `err` unless its category is ERR_NONE, or for nobody. False if the call has not succeeded: the failure is the reply,
- * or an event of the stream. Else `*ret_result` is to be written. */
-bool call_end_function(struct call *call, PyObject *result, const struct error *err, PyObject **ret_result);
-
-/* call_end_function, then the plain result into the reply. */
-void call_settle(struct call *call, PyObject *result);
-
-/* The exception that is set, or an error of the runtime's own, becomes the reply or an `error` event. */
-void call_fail(struct call *call, bool before_call);
-void call_fail_error(struct call *call, const struct error *err, bool before_call);
-
-/* Ends the process if the function has forked and returned twice: only one of the two may answer. */
-void call_check_fork(void);
-
-/* A copy in memory of its own, whose reply goes out later; the former is empty then, and the reply's buffer goes along.
- * NULL if there is no memory. */
-struct call *call_keep(struct call *call);
-
-/* A new call that is kept from the start, with a copy of its message. Needs no GIL. NULL if there is no memory. */
-struct call *call_keep_request(struct binding *binding, const struct request *request, size_t limit);
-
-/* Releases the objects the call holds. */
-void call_close(struct call *call);
+/* A new call that is kept from the start: in `size` bytes, of which it is the first member, with a copy of its message
+ * behind them. NULL if there is no memory. Needs no GIL. */
+void *call_keep_request(size_t size, const struct runner *runner, struct binding *binding,
+                        const struct request *request, size_t limit);
 
 /* Sends the reply of a kept call, or ends its stream, and frees it. Only in the thread of the server, and without the
  * GIL: the next request may be answered within. */
@@ -135,8 +120,5 @@ void call_send(struct call *call);
 
 /* Frees a kept call whose reply is taken from it. */
 void call_free(struct call *call);
-
-/* Whom a log line is about. Borrows from the call. */
-struct log_request call_about(const struct call *call);
 
 #endif

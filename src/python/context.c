@@ -53,6 +53,11 @@ static PyObject *text_of(struct view view)
     return PyUnicode_DecodeUTF8(view.data != NULL ? view.data : "", (Py_ssize_t)view.size, "replace");
 }
 
+static struct log_request context_about(const struct call *call)
+{
+    return envelope_about(&call->envelope, &call->transport);
+}
+
 static PyObject *get_headers(PyObject *self, void *closure)
 {
     (void)closure;
@@ -78,14 +83,14 @@ static PyObject *get_id(PyObject *self, void *closure)
 {
     (void)closure;
     const struct handle *handle = handle_of(self);
-    return handle->call != NULL ? text_of(call_about(handle->call).id) : own_or_empty_text(handle->id);
+    return handle->call != NULL ? text_of(context_about(handle->call).id) : own_or_empty_text(handle->id);
 }
 
 static PyObject *get_traceparent(PyObject *self, void *closure)
 {
     (void)closure;
     const struct handle *handle = handle_of(self);
-    return handle->call != NULL ? text_of(call_about(handle->call).traceparent)
+    return handle->call != NULL ? text_of(context_about(handle->call).traceparent)
                                 : own_or_empty_text(handle->traceparent);
 }
 
@@ -175,7 +180,7 @@ void context_end(struct call *call)
     handle->headers = own(envelope->headers);
     handle->route = own(envelope->route);
     handle->parent_id = own(envelope->parent_id);
-    struct log_request about = call_about(call);
+    struct log_request about = context_about(call);
     handle->id = about.id.size > 0 ? text_of(about.id) : NULL;
     handle->traceparent = about.traceparent.size > 0 ? text_of(about.traceparent) : NULL;
     PyErr_Clear(); /* without memory they are empty */

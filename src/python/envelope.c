@@ -1,6 +1,7 @@
 #include "python/envelope.h"
 
 #include "codec/encode.h"
+#include "codec/pyabi.h"
 
 /* The member of a message, or NULL. Borrowed. */
 static PyObject *member(PyObject *message, const char *name)
@@ -97,6 +98,29 @@ void envelope_close(struct envelope *envelope)
     Py_CLEAR(envelope->fields);
 }
 
+/* ---- names --------------------------------------------------------------------------------------------------------
+ */
+
+/* UTF-8 of a str, borrowed from it; `other` for anything else, and for an empty one. */
+static struct view envelope_text_of(PyObject *object, struct view other)
+{
+    Py_ssize_t size = 0;
+    const char *text = object != NULL && PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : NULL;
+    if (text == NULL) {
+        PyErr_Clear();
+    }
+    return size > 0 ? (struct view){text, (size_t)size} : other;
+}
+
+struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport)
+{
+    PyObject *headers = envelope->headers;
+    PyObject *traceparent =
+        headers != NULL && PyDict_Check(headers) ? PyDict_GetItemString(headers, "traceparent") : NULL;
+    return (struct log_request){.id = envelope_text_of(envelope->id, transport->id),
+                                .traceparent = envelope_text_of(traceparent, transport->traceparent)};
+}
+
 /* ---- fields -------------------------------------------------------------------------------------------------------
  */
 
@@ -143,7 +167,7 @@ PyObject *envelope_fields(struct envelope *envelope)
 /* ---- frames -------------------------------------------------------------------------------------------------------
  */
 
-static bool append(struct buffer *out, const char *text, struct error *err)
+bool envelope_append(struct buffer *out, const char *text, struct error *err)
 {
     return buffer_append(out, text, strlen(text)) == BUFFER_OK ||
            error_set(err, ERR_MEMORY, 0, "no memory for the reply");
@@ -162,7 +186,8 @@ static bool write_member(struct buffer *out, const char *key, PyObject *value, b
     if (value == NULL || (!even_empty && PyObject_IsTrue(value) == 0)) {
         return true;
     }
-    return append(out, ",\"", err) && append(out, key, err) && append(out, "\":", err) && encode(value, key, out, err);
+    return envelope_append(out, ",\"", err) && envelope_append(out, key, err) && envelope_append(out, "\":", err) &&
+           encode(value, key, out, err);
 }
 
 static bool write_route(const struct envelope *envelope, PyObject *fields, struct buffer *out, struct error *err)
@@ -173,7 +198,7 @@ static bool write_route(const struct envelope *envelope, PyObject *fields, struc
     if (route == NULL) {
         return fail_memory(err);
     }
-    bool written = append(out, ",\"route\":", err) && encode(route, "route", out, err);
+    bool written = envelope_append(out, ",\"route\":", err) && encode(route, "route", out, err);
     Py_DECREF(route);
     return written;
 }
@@ -187,10 +212,10 @@ bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, co
     PyObject *status = fields != NULL ? member(fields, "status") : envelope->status;
     bool http = envelope->form == ROUTE_HOPS;
     bool even_empty = !http && fields == NULL;
-    if (append(out, "{\"payload\":", err) && encode(payload, root, out, err) &&
+    if (envelope_append(out, "{\"payload\":", err) && encode(payload, root, out, err) &&
         write_route(envelope, fields, out, err) &&
         (envelope->form == ROUTE_STEPS || write_member(out, "headers", headers, even_empty, err)) &&
-        (!http || write_member(out, "status", status, false, err)) && append(out, "}", err)) {
+        (!http || write_member(out, "status", status, false, err)) && envelope_append(out, "}", err)) {
         return true;
     }
     PyErr_Clear();

@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "python/route.h"
 #include "wire/protocol.h"
 
@@ -36,6 +37,13 @@ void envelope_close(struct envelope *envelope);
 
 /* {"id","parent_id","route","headers","status"} as copies, made at the first call. Borrowed. */
 PyObject *envelope_fields(struct envelope *envelope);
+
+/* Whom a log line about this message names: its own id and traceparent, or, where it has none, those of `transport`.
+ * Borrows from both. Clears an exception that is set. */
+struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport);
+
+/* Appends a text of the reply's. False with `err` if there is no memory. */
+bool envelope_append(struct buffer *out, const char *text, struct error *err);
 
 /* Appends the frame {"payload":P,"route":R,...} with the route advanced and everything as it is now. `root` begins the
  * path in an error about the payload. False with `err`; then `out` is cut back. */

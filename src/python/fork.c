@@ -1,9 +1,12 @@
 #include "python/fork.h"
 
+#include "base/forked.h"
 #include "base/log.h"
 #include "python/active.h"
 
 #include <Python.h>
+
+#include <unistd.h>
 
 static void (*hook_let_go)(struct server *server);
 static struct server *serving;
@@ -46,3 +49,10 @@ void fork_install(void (*let_go)(struct server *server))
 }
 
 void fork_use_server(struct server *server) { serving = server; }
+
+void fork_end_child(void)
+{
+    if (forked_is_child()) {
+        _exit(0);
+    }
+}

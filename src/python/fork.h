@@ -1,7 +1,7 @@
 /*
  * Children that the function forks: by os.fork, multiprocessing, or a subprocess with a preexec_fn. Each lets go of
  * what is the runtime's before any code of the user's runs in it. A fork that is C's own runs no hook: then
- * call_check_fork() still sees that no child answers. Needs the GIL.
+ * fork_end_child() still sees that no child answers. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_FORK_H
 #define ASYA_PYTHON_FORK_H
@@ -14,5 +14,9 @@ void fork_install(void (*let_go)(struct server *server));
 
 /* The server that serves from now on; NULL: none. */
 void fork_use_server(struct server *server);
+
+/* Behind each call of the user's code: ends the process if that has forked and returned twice, since only one of the
+ * two may answer. */
+void fork_end_child(void);
 
 #endif

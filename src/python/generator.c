@@ -1,6 +1,7 @@
 #include "python/generator.h"
 
 #include "python/active.h"
+#include "python/fork.h"
 #include "python/yields.h"
 
 static PyObject *none(void)
@@ -56,7 +57,7 @@ static PyObject *drive(struct call *call, PyObject *generator, struct error *err
     Py_INCREF(value);
     for (;;) {
         PyObject *item = advance(generator, value);
-        call_check_fork();
+        fork_end_child();
         if (item == NULL) {
             if (PyErr_Occurred() != NULL) {
                 return NULL;

@@ -4,7 +4,7 @@
 
 #include "python/call.h"
 
-/* Takes over `generator`, which call_function returned. The call is settled then: its reply is complete, or its stream
+/* Takes over `generator`, which the function returned. The call is settled then: its reply is complete, or its stream
  * (call->streaming) but for the end of the exchange. */
 void generator_run(struct call *call, PyObject *generator);
 

@@ -4,9 +4,37 @@
 #include "base/log.h"
 #include "python/active.h"
 #include "python/context.h"
-#include "python/generator.h"
+#include "python/fork.h"
 #include "python/glue.h"
+#include "python/invoke.h"
+#include "python/outcome.h"
+#include "python/stream.h"
 #include "python/yields.h"
+
+#include <stdlib.h>
+
+/*
+ * The server runs inside the loop: its one epoll descriptor is a reader of the loop, so each time anything is to be
+ * done there, loop_ready() gives the server a turn, and a timer does so for its deadlines. A turn may call functions:
+ *
+ *   an async function    is called within the turn; its coroutine becomes a task, which goes on between turns
+ *   a plain function     must not be called while the loop runs: it could not use asyncio.run() itself. So the server
+ *                        puts such calls off (python/answer.c), loop_pause() stops the loop, loop_rest() makes the
+ * calls, and the loop goes on
+ *
+ * A task reports back by the functions that glue/loop.py finds in its globals: finish, fail, take, complete. The first
+ * step of a task may run within loop_take(), from CPython 3.12 on: then the call can be through before loop_take()
+ * returns, and loop_end() must leave its reply to that (`starting`).
+ */
+
+/* A call that a task runs. */
+struct loop_task {
+    struct call call;
+    PyObject *task;   /* owned; NULL while its first step runs */
+    PyObject *waiter; /* owned future, while the client is slower than the stream */
+    bool starting;    /* loop_take has not returned yet */
+    bool ended;       /* and the reply is complete */
+};
 
 static PyObject *names; /* the globals of the glue; NULL: there is no loop */
 static struct binding *owner;
@@ -42,14 +70,14 @@ bool loop_is_open(void) { return names != NULL; }
 
 bool loop_is_running(void) { return turning && !resting.now; }
 
-static PyObject *none(void)
+static PyObject *loop_none(void)
 {
     Py_INCREF(Py_None);
     return Py_None;
 }
 
 /* What a piece of glue raises has no request to go to. */
-static void unraisable(PyObject *result, PyObject *function)
+static void loop_unraisable(PyObject *result, PyObject *function)
 {
     if (result == NULL) {
         PyErr_WriteUnraisable(function);
@@ -60,24 +88,24 @@ static void unraisable(PyObject *result, PyObject *function)
 /* ---- the server's turns -------------------------------------------------------------------------------------------
  */
 
-static void cancel_timer(void)
+static void loop_cancel_timer(void)
 {
     if (timer != NULL) {
-        unraisable(PyObject_CallMethod(timer, "cancel", NULL), timer);
+        loop_unraisable(PyObject_CallMethod(timer, "cancel", NULL), timer);
         Py_CLEAR(timer);
     }
 }
 
 /* A deadline of the server may have changed. A later one is looked up when the timer rings: most requests never move
  * it. */
-static void rearm(void)
+static void loop_rearm(void)
 {
     uint64_t deadline = server_deadline(owner->server);
     if (deadline >= armed) {
         return;
     }
     uint64_t now = clock_now();
-    cancel_timer();
+    loop_cancel_timer();
     double seconds = deadline > now ? (double)(deadline - now) / 1e9 : 0;
     PyObject *delay = PyFloat_FromDouble(seconds);
     timer = delay != NULL ? PyObject_CallFunctionObjArgs(glue.call_after, delay, glue.rang, NULL) : NULL;
@@ -89,29 +117,29 @@ static void rearm(void)
 }
 
 /* The descriptor is readable. */
-static PyObject *ready(PyObject *self, PyObject *arguments)
+static PyObject *loop_ready(PyObject *self, PyObject *arguments)
 {
     (void)self;
     (void)arguments;
     if (resting.now) {
         resting.watched = false;
-        unraisable(PyObject_CallFunctionObjArgs(glue.unwatch, NULL), glue.unwatch);
-        return none();
+        loop_unraisable(PyObject_CallFunctionObjArgs(glue.unwatch, NULL), glue.unwatch);
+        return loop_none();
     }
     owner->thread = PyEval_SaveThread();
     bool more = server_turn(owner->server, false);
     PyEval_RestoreThread(owner->thread);
     if (more) {
-        rearm();
+        loop_rearm();
     } else {
-        cancel_timer();
-        unraisable(PyObject_CallFunctionObjArgs(glue.stop, NULL), glue.stop);
+        loop_cancel_timer();
+        loop_unraisable(PyObject_CallFunctionObjArgs(glue.stop, NULL), glue.stop);
     }
-    return none();
+    return loop_none();
 }
 
 /* Calls what was put off. Whether the descriptor is watched as before: a function may run the loop itself. */
-static PyObject *rest(PyObject *self, PyObject *arguments)
+static PyObject *loop_rest(PyObject *self, PyObject *arguments)
 {
     (void)self;
     (void)arguments;
@@ -123,109 +151,111 @@ static PyObject *rest(PyObject *self, PyObject *arguments)
     return watched;
 }
 
-/* arm(afresh): the loop goes on; `afresh`, it is another one, and has no timer yet. */
-static PyObject *arm(PyObject *self, PyObject *arguments)
+/* loop_arm(afresh): the loop goes on; `afresh`, it is another one, and has no timer yet. */
+static PyObject *loop_arm(PyObject *self, PyObject *arguments)
 {
     (void)self;
     if (PyTuple_GetItem(arguments, 0) == Py_True) {
         Py_CLEAR(timer);
         armed = CLOCK_NEVER;
     }
-    rearm();
-    return none();
+    loop_rearm();
+    return loop_none();
 }
 
 /* The timer has rung: for a deadline, or, with a clock that counts milliseconds, a little before. */
-static PyObject *rang(PyObject *self, PyObject *arguments)
+static PyObject *loop_rang(PyObject *self, PyObject *arguments)
 {
     Py_CLEAR(timer);
     armed = CLOCK_NEVER;
-    return ready(self, arguments);
+    return loop_ready(self, arguments);
 }
 
 /* ---- what becomes of a request ------------------------------------------------------------------------------------
  */
 
-/* The call `arguments` begin with. NULL, without an exception, if it has ended, or if the server has without it. */
-static struct call *call_of(PyObject *arguments)
+/* The task `arguments` begin with. NULL, without an exception, if it has ended, or if the server has without it. */
+static struct loop_task *loop_task_of(PyObject *arguments)
 {
     struct call *call = owner->server != NULL ? context_call(PyTuple_GetItem(arguments, 0)) : NULL;
     if (call != NULL) {
-        call_check_fork(); /* before anything is logged of what asyncio says to a child's loop */
+        fork_end_child(); /* before anything is logged of what asyncio says to a child's loop */
     }
-    return call;
+    return (struct loop_task *)call;
 }
 
 /* The request is through, within its task. Sending its reply may let the next one in, whose function runs then, in a
  * context of its own. */
-static void end(struct call *call)
+static void loop_end(struct loop_task *task)
 {
-    call_close(call);
-    if (call->answering) {
-        call->ended = true; /* loop_take sees to it */
+    outcome_close(&task->call);
+    Py_CLEAR(task->task);
+    Py_CLEAR(task->waiter);
+    if (task->starting) {
+        task->ended = true;
         return;
     }
     owner->thread = PyEval_SaveThread();
-    call_send(call);
+    call_send(&task->call);
     PyEval_RestoreThread(owner->thread);
-    rearm();
+    loop_rearm();
 }
 
-/* finish(request, result): the coroutine has returned. Gives back an asynchronous generator that is still to be run. */
-static PyObject *finish(PyObject *self, PyObject *arguments)
+/* loop_finish(request, result): the coroutine has returned. Gives back an asynchronous generator that is still to be
+ * run. */
+static PyObject *loop_finish(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    struct call *call = call_of(arguments);
+    struct loop_task *task = loop_task_of(arguments);
     PyObject *result = PyTuple_GetItem(arguments, 1);
-    if (call == NULL || result == NULL) {
-        return none();
+    if (task == NULL || result == NULL) {
+        return loop_none();
     }
     Py_INCREF(result);
     enum shape shape = shape_of(result);
-    if (shape == SHAPE_ASYNC_GENERATOR && yields_begin(call)) {
+    if (shape == SHAPE_ASYNC_GENERATOR && yields_begin(&task->call)) {
         return result;
     }
     if (shape == SHAPE_ASYNC_GENERATOR) { /* nobody reads any more */
         Py_DECREF(result);
-        yields_settle(call, NULL, NULL);
-    } else if (shape == SHAPE_GENERATOR) {
-        generator_run(call, result);
+        yields_settle(&task->call, NULL, NULL);
     } else {
-        call_settle(call, result);
+        invoke_settle(&task->call, shape, result);
     }
-    end(call);
-    return none();
+    loop_end(task);
+    return loop_none();
 }
 
-/* fail(request, error) */
-static PyObject *fail(PyObject *self, PyObject *arguments)
+/* loop_fail(request, error) */
+static PyObject *loop_fail(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    struct call *call = call_of(arguments);
+    struct loop_task *task = loop_task_of(arguments);
     PyObject *error = PyTuple_GetItem(arguments, 1);
-    if (call != NULL && error != NULL) {
+    if (task != NULL && error != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        yields_settle(call, NULL, NULL);
-        end(call);
+        yields_settle(&task->call, NULL, NULL);
+        loop_end(task);
     }
-    return none();
+    return loop_none();
 }
 
-/* take(request, item) of an asynchronous generator. What to send into it, WAIT or STOP, or an exception to throw. */
-static PyObject *take(PyObject *self, PyObject *arguments)
+/* loop_take_item(request, item) of an asynchronous generator. What to send into it, WAIT or STOP, or an exception to
+ * throw. */
+static PyObject *loop_take_item(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    struct call *call = call_of(arguments);
+    struct loop_task *task = loop_task_of(arguments);
     PyObject *item = PyTuple_GetItem(arguments, 1);
     PyObject *answer = stop_mark;
     struct error err = {.category = ERR_NONE};
-    if (call == NULL || item == NULL) {
+    if (task == NULL || item == NULL) {
         Py_INCREF(answer);
         return answer;
     }
-    switch (yields_take(call, item, &answer, &err)) {
+    switch (yields_take(&task->call, item, &answer, &err)) {
     case TAKEN_SEND:
-        rearm();
+        loop_rearm();
         return answer;
     case TAKEN_THROW:
         return NULL;
@@ -233,64 +263,167 @@ static PyObject *take(PyObject *self, PyObject *arguments)
         answer = wait_mark;
         break;
     case TAKEN_STOP: /* closing the generator may take a while: the reply need not wait for it */
-        yields_settle(call, NULL, &err);
-        end(call);
+        yields_settle(&task->call, NULL, &err);
+        loop_end(task);
         break;
     }
-    rearm();
+    loop_rearm();
     Py_INCREF(answer);
     return answer;
 }
 
-/* complete(request): the asynchronous generator has come to its end. */
-static PyObject *complete(PyObject *self, PyObject *arguments)
+/* loop_complete(request): the asynchronous generator has come to its end. */
+static PyObject *loop_complete(PyObject *self, PyObject *arguments)
 {
     (void)self;
-    struct call *call = call_of(arguments);
-    if (call != NULL) {
+    struct loop_task *task = loop_task_of(arguments);
+    if (task != NULL) {
         Py_INCREF(Py_None);
-        yields_settle(call, Py_None, NULL);
-        end(call);
+        yields_settle(&task->call, Py_None, NULL);
+        loop_end(task);
     }
-    return none();
+    return loop_none();
 }
 
-/* park(request, future): the future is done when there is room. */
-static PyObject *park(PyObject *self, PyObject *arguments)
+/* The client of this call has taken its events, or is gone. */
+static void loop_go_on(struct loop_task *task)
 {
-    (void)self;
-    struct call *call = call_of(arguments);
-    PyObject *future = PyTuple_GetItem(arguments, 1);
-    if (call != NULL && future != NULL) {
-        Py_INCREF(future);
-        Py_XDECREF(call->waiter);
-        call->waiter = future;
-        loop_resume(call); /* it may have come to pass */
-    }
-    return none();
-}
-
-void loop_resume(struct call *call)
-{
+    struct call *call = &task->call;
     if (exchange_is_gone(call->conn)) {
         call->gone = true;
     } else if (exchange_pending(call->conn) > 0) {
         return;
     }
-    if (call->waiter != NULL) {
-        PyObject *waiter = call->waiter;
-        call->waiter = NULL;
-        unraisable(PyObject_CallFunctionObjArgs(glue.wake, waiter, NULL), glue.wake);
+    if (task->waiter != NULL) {
+        PyObject *waiter = task->waiter;
+        task->waiter = NULL;
+        loop_unraisable(PyObject_CallFunctionObjArgs(glue.wake, waiter, NULL), glue.wake);
         Py_DECREF(waiter);
     } else if (call->gone) {
         active_tell_gone(call); /* it waits for something else */
     }
 }
 
+/* loop_park(request, future): the future is done when there is room. */
+static PyObject *loop_park(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    struct loop_task *task = loop_task_of(arguments);
+    PyObject *future = PyTuple_GetItem(arguments, 1);
+    if (task != NULL && future != NULL) {
+        Py_INCREF(future);
+        Py_XDECREF(task->waiter);
+        task->waiter = future;
+        loop_go_on(task); /* the client may have caught up already */
+    }
+    return loop_none();
+}
+
+/* ---- who runs a call ----------------------------------------------------------------------------------------------
+ */
+
+static PyObject *loop_asyncio_task(const struct call *call) { return ((const struct loop_task *)call)->task; }
+
+/* By task.cancel(), as asyncio does it. Not possible for the task that holds up the loop right now. */
+static bool loop_cancel(const struct call *call, PyObject *class)
+{
+    (void)class;
+    PyObject *task = loop_asyncio_task(call) != NULL ? loop_asyncio_task(call) : Py_None;
+    PyObject *done = PyObject_CallFunctionObjArgs(glue.cancel, task, NULL);
+    bool cancelled = done == Py_True;
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    return cancelled;
+}
+
+/* Whether a class is asyncio.CancelledError or one below it. */
+static bool loop_is_cancelled_error(PyObject *class)
+{
+    return PyErr_GivenExceptionMatches(class, PyDict_GetItemString(names, "CancelledError")) != 0;
+}
+
+static void loop_resume(struct call *call)
+{
+    PyEval_RestoreThread(owner->thread);
+    loop_go_on((struct loop_task *)call);
+    owner->thread = PyEval_SaveThread();
+}
+
+static const struct runner loop_runner = {.cancel = loop_cancel,
+                                          .is_cancelled = loop_is_cancelled_error,
+                                          .task = loop_asyncio_task,
+                                          .open = stream_open_here,
+                                          .send = stream_send_here,
+                                          .resume = loop_resume};
+
+/* Moves the call into a task of its own. NULL with the exception set: then it has not moved. */
+static struct loop_task *loop_make_task(struct call *call)
+{
+    struct loop_task *task = loop_open(call->binding) == 0 ? calloc(1, sizeof *task) : NULL;
+    if (task == NULL || !call_keep(call, &task->call)) {
+        free(task);
+        if (PyErr_Occurred() == NULL) {
+            PyErr_SetString(PyExc_MemoryError, "no memory for the request");
+        }
+        return NULL;
+    }
+    task->call.runner = &loop_runner;
+    task->starting = true;
+    context_move(&task->call);
+    (void)active_remove(call);
+    active_add(&task->call);
+    return task;
+}
+
+/* Starts the task, whose first step may run at once. Borrows `thing`. */
+static void loop_start(struct loop_task *task, PyObject *thing)
+{
+    bool coroutine = shape_of(thing) == SHAPE_AWAITABLE;
+    PyObject *request = context_of(&task->call);
+    PyObject *started = NULL;
+    if (request != NULL && (coroutine || yields_begin(&task->call))) {
+        started = PyObject_CallFunctionObjArgs(coroutine ? glue.answer : glue.drive, request, thing, NULL);
+    }
+    Py_XDECREF(request);
+    if (task->ended) {
+        Py_XDECREF(started);
+    } else if (started == NULL) {
+        yields_settle(&task->call, NULL, NULL);
+        loop_end(task);
+    } else {
+        task->task = started;
+    }
+}
+
+bool loop_take(struct call *call, PyObject *thing)
+{
+    struct loop_task *task = loop_make_task(call);
+    if (task == NULL) {
+        Py_DECREF(thing);
+        outcome_settle(call, NULL);
+        outcome_close(call);
+        return false;
+    }
+    loop_start(task, thing);
+    Py_DECREF(thing);
+    task->starting = false;
+    if (!task->ended) {
+        return true;
+    }
+    *call->reply = task->call.own;
+    call->streaming = task->call.streaming;
+    call->gone = task->call.gone;
+    exchange_set_data(task->call.conn, NULL);
+    call_free(&task->call);
+    return false;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 
-static bool add_function(PyMethodDef *method)
+static bool loop_add_function(PyMethodDef *method)
 {
     PyObject *function = PyCFunction_New(method, NULL);
     bool added = function != NULL && PyDict_SetItemString(names, method->ml_name, function) == 0;
@@ -298,30 +431,31 @@ static bool add_function(PyMethodDef *method)
     return added;
 }
 
-static bool add_mark(const char *name, PyObject **ret_mark)
+static bool loop_add_mark(const char *name, PyObject **ret_mark)
 {
     *ret_mark = PyUnicode_FromString(name);
     return *ret_mark != NULL && PyDict_SetItemString(names, name, *ret_mark) == 0;
 }
 
-static bool add_names(void)
+static bool loop_add_names(void)
 {
-    static PyMethodDef methods[] = {{"ready", ready, METH_NOARGS, NULL},    {"rang", rang, METH_NOARGS, NULL},
-                                    {"finish", finish, METH_VARARGS, NULL}, {"fail", fail, METH_VARARGS, NULL},
-                                    {"take", take, METH_VARARGS, NULL},     {"complete", complete, METH_VARARGS, NULL},
-                                    {"park", park, METH_VARARGS, NULL},     {"rest", rest, METH_NOARGS, NULL},
-                                    {"arm", arm, METH_VARARGS, NULL}};
+    static PyMethodDef methods[] = {
+        {"ready", loop_ready, METH_NOARGS, NULL},     {"rang", loop_rang, METH_NOARGS, NULL},
+        {"finish", loop_finish, METH_VARARGS, NULL},  {"fail", loop_fail, METH_VARARGS, NULL},
+        {"take", loop_take_item, METH_VARARGS, NULL}, {"complete", loop_complete, METH_VARARGS, NULL},
+        {"park", loop_park, METH_VARARGS, NULL},      {"rest", loop_rest, METH_NOARGS, NULL},
+        {"arm", loop_arm, METH_VARARGS, NULL}};
     PyObject *builtins = PyImport_ImportModule("builtins");
     bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
-                 add_mark("WAIT", &wait_mark) && add_mark("STOP", &stop_mark);
+                 loop_add_mark("WAIT", &wait_mark) && loop_add_mark("STOP", &stop_mark);
     Py_XDECREF(builtins);
     for (size_t i = 0; added && i < sizeof methods / sizeof *methods; i++) {
-        added = add_function(&methods[i]);
+        added = loop_add_function(&methods[i]);
     }
     return added;
 }
 
-static bool find_names(void)
+static bool loop_find_names(void)
 {
     const struct {
         const char *name;
@@ -348,7 +482,8 @@ int loop_open(struct binding *binding)
     }
     owner = binding;
     names = PyDict_New();
-    if (names == NULL || !add_names() || glue_run(glue_loop, "asya_runtime loop", names) != 0 || !find_names()) {
+    if (names == NULL || !loop_add_names() || glue_run(glue_loop, "asya_runtime loop", names) != 0 ||
+        !loop_find_names()) {
         Py_CLEAR(names);
         return -1;
     }
@@ -356,13 +491,13 @@ int loop_open(struct binding *binding)
 }
 
 /* Calls what the glue defines without arguments. */
-static void call_glue(const char *name)
+static void loop_call_glue(const char *name)
 {
     PyObject *function = PyDict_GetItemString(names, name);
-    unraisable(PyObject_CallFunctionObjArgs(function, NULL), function);
+    loop_unraisable(PyObject_CallFunctionObjArgs(function, NULL), function);
 }
 
-void loop_pause(void) { unraisable(PyObject_CallFunctionObjArgs(glue.pause, NULL), glue.pause); }
+void loop_pause(void) { loop_unraisable(PyObject_CallFunctionObjArgs(glue.pause, NULL), glue.pause); }
 
 void loop_run(void (*work)(struct binding *binding))
 {
@@ -373,59 +508,16 @@ void loop_run(void (*work)(struct binding *binding))
         PyErr_WriteUnraisable(names);
     }
     Py_XDECREF(descriptor);
-    rearm();
-    call_glue("run");
+    loop_rearm();
+    loop_call_glue("run");
     turning = false;
 }
 
 void loop_close(void)
 {
     if (names != NULL) {
-        call_glue("close");
+        loop_call_glue("close");
     }
-}
-
-void loop_take(struct call *call, enum shape shape, PyObject *thing)
-{
-    call->place = CALL_TASK;
-    if (!call->active) {
-        active_add(call);
-    }
-    PyObject *start = shape == SHAPE_AWAITABLE ? glue.answer : glue.drive;
-    PyObject *request = context_of(call);
-    PyObject *task = NULL;
-    if (request != NULL && (shape == SHAPE_AWAITABLE || yields_begin(call))) {
-        task = PyObject_CallFunctionObjArgs(start, request, thing, NULL);
-    }
-    Py_DECREF(thing);
-    if (request == NULL || context_call(request) == call) { /* it still goes on, or could not begin */
-        if (task == NULL) {
-            yields_settle(call, NULL, NULL);
-            end(call);
-        } else {
-            call->task = task;
-            task = NULL;
-        }
-    }
-    Py_XDECREF(task);
-    Py_XDECREF(request);
-}
-
-bool loop_cancel(const struct call *call)
-{
-    PyObject *task = call->task != NULL ? call->task : Py_None;
-    PyObject *done = PyObject_CallFunctionObjArgs(glue.cancel, task, NULL);
-    bool cancelled = done == Py_True;
-    if (done == NULL) {
-        PyErr_Clear();
-    }
-    Py_XDECREF(done);
-    return cancelled;
-}
-
-bool loop_is_cancelled_error(PyObject *class)
-{
-    return names != NULL && PyErr_GivenExceptionMatches(class, PyDict_GetItemString(names, "CancelledError")) != 0;
 }
 
 PyObject *loop_settle(struct binding *binding, PyObject *awaitable)

@@ -11,7 +11,6 @@
 #define ASYA_PYTHON_LOOP_H
 
 #include "python/call.h"
-#include "python/shape.h"
 
 /* Makes the loop, if there is none. 0, or -1 with an exception. */
 int loop_open(struct binding *binding);
@@ -29,20 +28,12 @@ bool loop_is_running(void);
 /* Ends the tasks that are left, and closes the loop. */
 void loop_close(void);
 
-/* Takes on a kept call in the main thread whose function has returned `thing` (taken over), a coroutine or an
- * asynchronous generator. The reply follows; with call->answering it may be complete already (call->ended). */
-void loop_take(struct call *call, enum shape shape, PyObject *thing);
+/* In the main thread: a call whose function has returned `thing` (taken over), a coroutine or an asynchronous
+ * generator. True: it goes on as a task, and its reply follows; `call` is empty. False: it is through and closed as if
+ * a plain function had been called, since it never had to wait, or could not begin. */
+bool loop_take(struct call *call, PyObject *thing);
 
 /* Runs an awaitable (borrowed) to its end, while the server does not run. New reference to its result, or NULL. */
 PyObject *loop_settle(struct binding *binding, PyObject *awaitable);
-
-/* Cancels the call's task. False if that is not possible since the task holds up the loop: raise the exception. */
-bool loop_cancel(const struct call *call);
-
-/* Whether a class is asyncio.CancelledError or one below it. */
-bool loop_is_cancelled_error(PyObject *class);
-
-/* The client of this call has taken its events, or is gone. */
-void loop_resume(struct call *call);
 
 #endif

@@ -2,7 +2,7 @@
  * Threads for plain functions, where a worker may serve several requests at once (ASYA_CONCURRENCY).
  *
  *   main thread   pool_submit: copies the message, wakes a thread               needs no GIL
- *   a thread      decodes, calls, encodes, puts the call into the outbox, server_wake()
+ *   a thread      decodes, calls, encodes, puts the job into the outbox, server_wake()
  *   main thread   pool_collect: sends what is in the outbox                      needs no GIL
  *
  * So the thread of the server never waits for the interpreter: with the GIL held by a busy function that would be up to
@@ -14,9 +14,7 @@
 #ifndef ASYA_PYTHON_POOL_H
 #define ASYA_PYTHON_POOL_H
 
-#include "base/view.h"
 #include "python/call.h"
-#include "python/stream.h"
 
 /* Starts binding->concurrency threads. Needs the GIL. 0, or -1 with an exception. */
 int pool_start(struct binding *binding);
@@ -28,16 +26,12 @@ void pool_stop(void);
 /* A request for the threads. False if there is no memory for it. */
 bool pool_submit(struct binding *binding, const struct request *request, size_t limit);
 
-/* service->collect(). True if calls have come whose coroutines the loop is to run: pool_take_coroutine gives them. */
+/* service->collect(). True if functions have returned what the loop is to run: pool_take_coroutine gives their calls.
+ */
 bool pool_collect(void);
-struct call *pool_take_coroutine(void);
 
-/* In a thread, with the GIL, which is released: begins a stream; sends an event and waits until the client has it. */
-bool pool_stream(struct call *call);
-enum sent pool_event(struct call *call, struct view name, struct view json);
-
-/* The client of this call has taken its events, or is gone: true if its thread does not wait for that, and is to be
- * told. In the thread of the server; needs no GIL. */
-bool pool_resume(struct call *call);
+/* A kept call, or NULL if there is none left. `*ret_thing` and `*ret_context`, both new references, are what its
+ * function has returned and the context it ran in (may be NULL). Needs no GIL. */
+struct call *pool_take_coroutine(PyObject **ret_thing, PyObject **ret_context);
 
 #endif

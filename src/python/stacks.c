@@ -2,6 +2,8 @@
 
 #include "python/glue.h"
 
+#include <pythread.h>
+
 static int descriptor = -1;
 static PyObject *names; /* of the glue; NULL before the first call */
 
@@ -24,9 +26,10 @@ static PyObject *find_report(void)
 void stacks_write(const struct call *call, PyObject *frame)
 {
     PyObject *report = descriptor >= 0 ? find_report() : NULL;
-    PyObject *task = call->place == CALL_TASK && call->task != NULL ? call->task : Py_None;
-    PyObject *own = call->place == CALL_THREAD ? Py_None : frame;
-    PyObject *arguments = report != NULL ? Py_BuildValue("(iOkO)", descriptor, task, call->thread, own) : NULL;
+    PyObject *task = call->runner->task != NULL ? call->runner->task(call) : NULL;
+    PyObject *own = call->thread == PyThread_get_thread_ident() ? frame : Py_None;
+    PyObject *arguments =
+        report != NULL ? Py_BuildValue("(iOkO)", descriptor, task != NULL ? task : Py_None, call->thread, own) : NULL;
     PyObject *done = arguments != NULL ? PyObject_Call(report, arguments, NULL) : NULL;
     PyErr_Clear();
     Py_XDECREF(done);

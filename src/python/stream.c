@@ -1,8 +1,6 @@
 #include "python/stream.h"
 
-#include "python/pool.h"
-
-static bool lost(struct call *call)
+static bool stream_lose(struct call *call)
 {
     call->gone = true;
     return false;
@@ -10,48 +8,19 @@ static bool lost(struct call *call)
 
 bool stream_begin(struct call *call)
 {
-    bool begun = call->place == CALL_THREAD ? pool_stream(call) : exchange_stream(call->conn);
-    call->streaming = begun;
-    return begun || lost(call);
-}
-
-/* The function runs in the thread of the server. */
-static enum sent send_here(struct call *call, struct view name, struct view json)
-{
-    if (!exchange_event(call->conn, name, json)) {
-        return SENT_GONE;
-    }
-    if (exchange_pending(call->conn) == 0) {
-        return SENT;
-    }
-    if (call->place == CALL_TASK) {
-        return SENT_PENDING;
-    }
-    while (exchange_pending(call->conn) > 0) {
-        PyThreadState *thread = PyEval_SaveThread();
-        bool flushed = exchange_flush(call->conn);
-        PyEval_RestoreThread(thread);
-        if (!flushed) {
-            return SENT_GONE;
-        }
-        if (PyErr_CheckSignals() != 0) {
-            return SENT_RAISED;
-        }
-    }
-    return SENT;
+    call->streaming = call->runner->open(call);
+    return call->streaming || stream_lose(call);
 }
 
 enum sent stream_send(struct call *call, const char *name, struct buffer *json)
 {
     enum sent sent = SENT_GONE;
-    struct view data = {(const char *)json->data, json->size};
     if (!call->gone && json->size > 0) { /* empty: there was no memory for what should be sent */
-        sent =
-            call->place == CALL_THREAD ? pool_event(call, view_of(name), data) : send_here(call, view_of(name), data);
+        sent = call->runner->send(call, view_of(name), (struct view){(const char *)json->data, json->size});
     }
     json->size = 0;
     if (sent == SENT_GONE) {
-        (void)lost(call);
+        (void)stream_lose(call);
     }
     return sent;
 }
@@ -65,3 +34,51 @@ void stream_end(struct call *call)
         PyErr_Clear(); /* a signal handler's: this request is over */
     }
 }
+
+/* ---- in the thread of the server ----------------------------------------------------------------------------------
+ */
+
+bool stream_open_here(struct call *call) { return exchange_stream(call->conn); }
+
+enum sent stream_send_here(struct call *call, struct view name, struct view json)
+{
+    if (!exchange_event(call->conn, name, json)) {
+        return SENT_GONE;
+    }
+    return exchange_pending(call->conn) == 0 ? SENT : SENT_PENDING;
+}
+
+/* The function is below us on this stack, between two bytecodes. */
+static bool stream_cancel_inline(const struct call *call, PyObject *class)
+{
+    (void)call;
+    (void)class;
+    return false;
+}
+
+/* Nothing else happens in this worker meanwhile, so it waits for the client right here. */
+static enum sent stream_send_inline(struct call *call, struct view name, struct view json)
+{
+    enum sent sent = stream_send_here(call, name, json);
+    while (sent == SENT_PENDING) {
+        PyThreadState *thread = PyEval_SaveThread();
+        bool flushed = exchange_flush(call->conn);
+        PyEval_RestoreThread(thread);
+        if (!flushed) {
+            return SENT_GONE;
+        }
+        if (PyErr_CheckSignals() != 0) {
+            return SENT_RAISED;
+        }
+        sent = exchange_pending(call->conn) == 0 ? SENT : SENT_PENDING;
+    }
+    return sent;
+}
+
+/* Only a call that waits for its turn comes here: one that runs waits in stream_send_inline. */
+static void stream_resume_inline(struct call *call) { call->gone = call->gone || exchange_is_gone(call->conn); }
+
+const struct runner stream_inline = {.cancel = stream_cancel_inline,
+                                     .open = stream_open_here,
+                                     .send = stream_send_inline,
+                                     .resume = stream_resume_inline};

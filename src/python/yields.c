@@ -2,13 +2,9 @@
 
 #include "codec/encode.h"
 #include "python/command.h"
+#include "python/outcome.h"
+#include "python/result.h"
 #include "python/stream.h"
-
-static bool append(struct buffer *out, const char *text, struct error *err)
-{
-    return buffer_append(out, text, strlen(text)) == BUFFER_OK ||
-           error_set(err, ERR_MEMORY, 0, "no memory for the reply");
-}
 
 bool yields_begin(struct call *call) { return call->protocol != PROTOCOL_HTTP || stream_begin(call); }
 
@@ -23,25 +19,9 @@ static const char *prefix_of(const struct call *call)
 
 static bool write_listed(struct call *call, PyObject *payload, const char *root, struct error *err)
 {
-    struct buffer *out = &call->reply->body;
-    if (!append(out, prefix_of(call), err)) {
-        return false;
-    }
-    if (call->protocol == PROTOCOL_RAW) {
-        return encode(payload, root, out, err);
-    }
-    if (call->envelope.passed == NULL) {
-        return envelope_write_frame(&call->envelope, payload, root, out, err);
-    }
-    Py_ssize_t index = (Py_ssize_t)call->frames - 1;
-    PyObject *message = envelope_check_output(&call->envelope, payload, call->binding->validate, index, index + 1);
-    if (message == NULL) {
-        err->category = ERR_NONE;
-        return false;
-    }
-    bool written = encode(message, root, out, err);
-    Py_DECREF(message);
-    return written;
+    Py_ssize_t count = (Py_ssize_t)call->frames;
+    return envelope_append(&call->reply->body, prefix_of(call), err) &&
+           result_write_item(call, payload, root, count - 1, count, err);
 }
 
 static enum taken after(enum sent sent)
@@ -61,7 +41,7 @@ static enum taken take_frame(struct call *call, PyObject *payload, struct error 
         return write_listed(call, payload, root, err) ? TAKEN_SEND : TAKEN_STOP;
     }
     out->size = 0;
-    if (!envelope_write_frame(&call->envelope, payload, root, out, err)) {
+    if (!result_write_item(call, payload, root, 0, 1, err)) {
         return TAKEN_STOP;
     }
     return after(stream_send(call, "downstream", out));
@@ -75,7 +55,8 @@ static enum taken take_fly(struct call *call, PyObject *value, struct error *err
         return TAKEN_SEND;
     }
     out->size = 0;
-    if (!append(out, "{\"payload\":", err) || !encode(value, "FLY", out, err) || !append(out, "}", err)) {
+    if (!envelope_append(out, "{\"payload\":", err) || !encode(value, "FLY", out, err) ||
+        !envelope_append(out, "}", err)) {
         return TAKEN_STOP;
     }
     return after(stream_send(call, "upstream", out));
@@ -113,19 +94,19 @@ static bool close_list(struct call *call, struct error *err)
 {
     struct buffer *out = &call->reply->body;
     call->frames += call->frames == 0; /* an empty list still needs its opening */
-    if (out->size == 0 && !append(out, prefix_of(call), err)) {
+    if (out->size == 0 && !envelope_append(out, prefix_of(call), err)) {
         return false;
     }
-    return append(out, call->protocol == PROTOCOL_RAW ? "]}" : "]", err);
+    return envelope_append(out, call->protocol == PROTOCOL_RAW ? "]}" : "]", err);
 }
 
 void yields_settle(struct call *call, PyObject *ended, const struct error *err)
 {
     struct error unwritten;
-    if (call_end_function(call, ended, err, &ended)) {
+    if (outcome_take(call, ended, err, &ended)) {
         Py_DECREF(ended);
         if (!call->streaming && !close_list(call, &unwritten)) {
-            call_fail_error(call, &unwritten, false);
+            outcome_fail_error(call, &unwritten, false);
         }
     }
     if (call->streaming) {

@@ -1,0 +1,93 @@
+#include "python/invoke.h"
+
+#include "codec/decode.h"
+#include "python/active.h"
+#include "python/fork.h"
+#include "python/generator.h"
+#include "python/outcome.h"
+
+static bool invoke_convert(struct call *call)
+{
+    struct binding *binding = call->binding;
+    if (binding->converter == NULL || binding->whole) {
+        return true;
+    }
+    PyObject *typed = PyObject_CallFunctionObjArgs(binding->converter, call->envelope.payload, NULL);
+    if (typed == NULL) {
+        outcome_fail(call, true);
+        return false;
+    }
+    Py_DECREF(call->envelope.payload);
+    call->envelope.payload = typed;
+    return true;
+}
+
+/* The supervisor writes the line about this request if the worker does not live to do so. The id in the message is the
+ * one that others know it by. */
+static void invoke_note_id(const struct call *call)
+{
+    struct view id = envelope_about(&call->envelope, &(struct log_request){0}).id;
+    if (call->slot != NULL && call->binding->board != NULL && id.size > 0) {
+        scoreboard_note_id(call->binding->board, call->slot, id);
+    }
+}
+
+/* Decodes and validates. False: the reply is the refusal. */
+static bool invoke_open(struct call *call)
+{
+    struct binding *binding = call->binding;
+    struct error err;
+    PyObject *decoded = decode(call->message, call->size, &err);
+    if (decoded == NULL) {
+        outcome_fail_error(call, &err, err.category != ERR_MEMORY);
+        return false;
+    }
+    bool whole = binding->whole && call->protocol == PROTOCOL_FRAMED;
+    if (envelope_open(&call->envelope, decoded, call->protocol, binding->validate, whole) != 0) {
+        outcome_fail(call, binding->validate);
+        return false;
+    }
+    invoke_note_id(call);
+    return invoke_convert(call);
+}
+
+/* New reference, or NULL with the exception set. Begins what outcome_take ends: from here on the call can be cancelled.
+ */
+static PyObject *invoke_function(struct call *call)
+{
+    PyObject *function = call->binding->function;
+    bool whole = call->envelope.passed != NULL;
+    PyObject *argument = whole ? call->envelope.message : call->envelope.payload;
+    active_add(call);
+    if (function == NULL) {
+        Py_INCREF(argument);
+        return argument;
+    }
+    PyObject *result = PyObject_CallFunctionObjArgs(function, argument, NULL);
+    fork_end_child();
+    return result;
+}
+
+void invoke_settle(struct call *call, enum shape shape, PyObject *result)
+{
+    if (shape == SHAPE_GENERATOR) {
+        generator_run(call, result);
+    } else {
+        outcome_settle(call, result);
+    }
+}
+
+bool invoke_run(struct call *call, PyObject **ret_thing)
+{
+    if (invoke_open(call)) {
+        PyObject *result = invoke_function(call);
+        enum shape shape = result != NULL ? shape_of(result) : SHAPE_VALUE;
+        if (shape == SHAPE_AWAITABLE || shape == SHAPE_ASYNC_GENERATOR) {
+            *ret_thing = result;
+            return false;
+        }
+        invoke_settle(call, shape, result);
+    }
+    outcome_close(call);
+    return true;
+}

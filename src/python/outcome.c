@@ -1,0 +1,90 @@
+#include "python/outcome.h"
+
+#include "python/active.h"
+#include "python/context.h"
+#include "python/error_reply.h"
+#include "python/result.h"
+#include "python/stream.h"
+#include "server/cancel.h"
+
+static void outcome_write_failure(struct call *call, bool before_call)
+{
+    struct reply *reply = call->reply;
+    error_reply_write(call->protocol, before_call, call->failure, &reply->body);
+    reply->status = before_call ? 400 : call->failure->category == ERR_SERVER ? 503 : 500;
+    reply->succeeded = false;
+    if (call->streaming) {
+        (void)stream_send(call, "error", &reply->body);
+        PyErr_Clear(); /* a signal handler's: this request is over */
+    }
+}
+
+void outcome_fail(struct call *call, bool before_call)
+{
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    bool expected = active_is_obeyed(call);
+    PyErr_Fetch(&type, &value, &traceback); /* envelope_about looks things up */
+    struct log_request about = envelope_about(&call->envelope, &call->transport);
+    PyErr_Restore(type, value, traceback);
+    failure_take(&about, expected, call->failure);
+    outcome_write_failure(call, before_call);
+}
+
+void outcome_fail_error(struct call *call, const struct error *err, bool before_call)
+{
+    struct log_request about = envelope_about(&call->envelope, &call->transport);
+    failure_take_error(&about, err, call->failure);
+    outcome_write_failure(call, before_call);
+}
+
+bool outcome_take(struct call *call, PyObject *result, const struct error *err, PyObject **ret_result)
+{
+    uint32_t reason = active_remove(call);
+    bool is_stopped = reason == CANCEL_STOPPING && call->told && result == NULL;
+    if (reason == CANCEL_TIMEOUT || is_stopped) { /* whatever it raised, or returned too late: it was asked to stop */
+        struct error asked;
+        PyErr_Clear();
+        Py_XDECREF(result);
+        if (is_stopped) {
+            cancel_stopping_error(&asked);
+        } else {
+            cancel_timeout_error(&asked, call->binding->timeout);
+        }
+        outcome_fail_error(call, &asked, false);
+        return false;
+    }
+    if (result == NULL) {
+        if (PyErr_Occurred() != NULL) {
+            outcome_fail(call, false);
+        } else if (err != NULL && err->category != ERR_NONE) {
+            outcome_fail_error(call, err, false);
+        }
+        return false;
+    }
+    *ret_result = result;
+    return true;
+}
+
+void outcome_settle(struct call *call, PyObject *result)
+{
+    struct error err;
+    if (!outcome_take(call, result, NULL, &result)) {
+        return;
+    }
+    if (!result_write(call, result, &err)) {
+        if (err.category == ERR_NONE) {
+            outcome_fail(call, false);
+        } else {
+            outcome_fail_error(call, &err, false);
+        }
+    }
+    Py_DECREF(result);
+}
+
+void outcome_close(struct call *call)
+{
+    context_end(call);
+    envelope_close(&call->envelope);
+}

@@ -1,0 +1,88 @@
+#include "python/result.h"
+
+#include "codec/encode.h"
+
+bool result_write_item(struct call *call, PyObject *item, const char *root, Py_ssize_t index, Py_ssize_t count,
+                       struct error *err)
+{
+    struct envelope *envelope = &call->envelope;
+    struct buffer *out = &call->reply->body;
+    if (call->protocol == PROTOCOL_RAW) {
+        return encode(item, root, out, err);
+    }
+    if (envelope->passed == NULL) {
+        return envelope_write_frame(envelope, item, root, out, err);
+    }
+    PyObject *message = envelope_check_output(envelope, item, call->binding->validate, index, count);
+    if (message == NULL) {
+        err->category = ERR_NONE; /* the exception that is set says it */
+        return false;
+    }
+    bool written = encode(message, root, out, err);
+    Py_DECREF(message);
+    return written;
+}
+
+static bool result_write_raw(struct call *call, PyObject *result, struct error *err)
+{
+    struct buffer *out = &call->reply->body;
+    error_set(err, ERR_MEMORY, 0, "no memory for the reply");
+    return reply_success_begin(out) == BUFFER_OK && encode(result, "result", out, err) &&
+           reply_success_end(out) == BUFFER_OK;
+}
+
+static bool result_write_all(struct call *call, PyObject *items, struct error *err)
+{
+    Py_ssize_t count = PyTuple_Size(items);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        char root[32];
+        (void)PyOS_snprintf(root, sizeof root, "result[%ld]", (long)i);
+        if ((i > 0 && !envelope_append(&call->reply->body, ",", err)) ||
+            !result_write_item(call, PyTuple_GetItem(items, i), root, i, count, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* None: no item; a list or tuple: one item per element; anything else: one item. */
+static bool result_write_framed(struct call *call, PyObject *result, struct error *err)
+{
+    struct buffer *out = &call->reply->body;
+    bool written = envelope_append(out, "[", err);
+    if (PyList_Check(result) || PyTuple_Check(result)) {
+        PyObject *items = PySequence_Tuple(result); /* what writing an item runs may change a list */
+        if (items == NULL) {
+            err->category = ERR_NONE;
+            return false;
+        }
+        written = written && result_write_all(call, items, err);
+        Py_DECREF(items);
+    } else if (result != Py_None) {
+        written = written && result_write_item(call, result, "result", 0, 1, err);
+    }
+    return written && envelope_append(out, "]", err);
+}
+
+static bool result_write_http(struct call *call, PyObject *result, struct error *err)
+{
+    struct buffer *out = &call->reply->body;
+    if (result == Py_None) {
+        call->reply->status = 204;
+        return true;
+    }
+    return envelope_append(out, "{\"frames\":[", err) && result_write_item(call, result, "result", 0, 1, err) &&
+           envelope_append(out, "]}", err);
+}
+
+bool result_write(struct call *call, PyObject *result, struct error *err)
+{
+    switch (call->protocol) {
+    case PROTOCOL_HTTP:
+        return result_write_http(call, result, err);
+    case PROTOCOL_FRAMED:
+        return result_write_framed(call, result, err);
+    default:
+        return result_write_raw(call, result, err);
+    }
+}
