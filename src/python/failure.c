@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "python/log.h"
 #include "python/memory.h"
+#include "python/raised.h"
 
 #include <string.h>
 
@@ -33,7 +34,7 @@ size_t failure_text_of(PyObject *object, char *target, size_t size)
 }
 
 /* The class's __name__ into `target`. */
-static size_t class_name(PyObject *type, char *target, size_t size)
+static size_t failure_class_name(PyObject *type, char *target, size_t size)
 {
     PyObject *name = PyObject_GetAttrString(type, "__name__");
     if (name == NULL) {
@@ -47,7 +48,7 @@ static size_t class_name(PyObject *type, char *target, size_t size)
 }
 
 /* module.Qualified.Name, or the name alone for what is built in. */
-static size_t qualified_name(PyObject *type, char *target, size_t size)
+static size_t failure_qualified_name(PyObject *type, char *target, size_t size)
 {
     char module[ERROR_TYPE_SIZE] = "builtins";
     PyObject *owner = PyObject_GetAttrString(type, "__module__");
@@ -55,7 +56,7 @@ static size_t qualified_name(PyObject *type, char *target, size_t size)
     size_t used = 0;
     if (name == NULL) {
         PyErr_Clear();
-        used = class_name(type, target, size);
+        used = failure_class_name(type, target, size);
     } else {
         (void)failure_text_of(owner, module, sizeof module);
         if (strcmp(module, "builtins") != 0 && strlen(module) + 2 < size) {
@@ -71,7 +72,7 @@ static size_t qualified_name(PyObject *type, char *target, size_t size)
 }
 
 /* The ancestors' names, in the order Python looks through them. */
-static void list_ancestors(PyObject *type, struct failure *failure)
+static void failure_list_ancestors(PyObject *type, struct failure *failure)
 {
     failure->mro_size = 0;
     PyObject *mro = PyObject_GetAttrString(type, "__mro__");
@@ -82,7 +83,7 @@ static void list_ancestors(PyObject *type, struct failure *failure)
             continue;
         }
         char name[ERROR_TYPE_SIZE];
-        size_t size = qualified_name(ancestor, name, sizeof name) + 1;
+        size_t size = failure_qualified_name(ancestor, name, sizeof name) + 1;
         if (size <= sizeof failure->mro - failure->mro_size) {
             memcpy(failure->mro + failure->mro_size, name, size);
             failure->mro_size += size;
@@ -110,7 +111,7 @@ static bool is_stack_memory(PyObject *type, const struct failure *failure)
            strstr(failure->text, "can't start new thread") != NULL && memory_lacks_stack();
 }
 
-static void name_memory_limit(struct failure *failure)
+static void failure_name_memory_limit(struct failure *failure)
 {
     static const char reason[] = ": its stack does not fit into ASYA_MEMORY_LIMIT";
     if (failure->text_size + sizeof reason <= sizeof failure->text) {
@@ -120,39 +121,24 @@ static void name_memory_limit(struct failure *failure)
 }
 
 /* The traceback as Python prints it, its end if it is too long. */
-static void format_traceback(PyObject *type, PyObject *value, PyObject *traceback, char *target, size_t size)
+static void failure_write_traceback(const struct raised *raised, char *target, size_t size)
 {
-    text_copy(target, size, "no traceback could be had");
-    PyObject *module = PyImport_ImportModule("traceback");
-    PyObject *lines =
-        module != NULL ? PyObject_CallMethod(module, "format_exception", "OOO", type, value, traceback) : NULL;
-    PyObject *empty = lines != NULL ? PyUnicode_FromString("") : NULL;
-    PyObject *joined = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
-    if (joined != NULL) {
-        Py_ssize_t length = PyUnicode_GetLength(joined);
-        Py_ssize_t start = length > (Py_ssize_t)size / 4 ? length - (Py_ssize_t)size / 4 : 0; /* 4 bytes a character */
-        PyObject *tail = PyUnicode_Substring(joined, start, length);
-        if (tail != NULL) {
-            (void)failure_text_of(tail, target, size);
-            Py_DECREF(tail);
-        }
+    PyObject *whole = raised_format(raised);
+    Py_ssize_t length = whole != NULL ? PyUnicode_GetLength(whole) : 0;
+    Py_ssize_t start = length > (Py_ssize_t)size / 4 ? length - (Py_ssize_t)size / 4 : 0; /* 4 bytes a character */
+    PyObject *tail = whole != NULL ? PyUnicode_Substring(whole, start, length) : NULL;
+    if (tail != NULL) {
+        (void)failure_text_of(tail, target, size);
+    } else {
+        text_copy(target, size, "no traceback could be had");
     }
     PyErr_Clear();
-    Py_XDECREF(joined);
-    Py_XDECREF(empty);
-    Py_XDECREF(lines);
-    Py_XDECREF(module);
+    Py_XDECREF(tail);
+    Py_XDECREF(whole);
 }
 
-/* Borrowed; value and traceback may be NULL. */
-struct raised {
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-};
-
 /* The runtime's line, and, for a failure of the function's, a record of its own logging. */
-static void log_failure(const struct log_request *request, bool expected, const struct failure *failure,
+static void failure_log(const struct log_request *request, bool expected, const struct failure *failure,
                         const struct raised *raised)
 {
     enum log_level level = expected                              ? LOG_LEVEL_DEBUG
@@ -164,100 +150,81 @@ static void log_failure(const struct log_request *request, bool expected, const 
     text_trim_partial(message);
     log_about(level, request, message, failure->traceback);
     if (!expected) {
-        function_log_raised(level, message, raised->type, raised->value, raised->traceback);
+        function_log_raised(level, message, raised);
+    }
+}
+
+/* Category, text and type of an exception, whose text may still be changed. */
+static void failure_judge(const struct raised *raised, struct failure *failure)
+{
+    if (raised_is(raised, PyExc_MemoryError) || is_accelerator_memory(failure->type, failure->text)) {
+        failure->category = ERR_MEMORY;
+    } else if (is_stack_memory(raised->type, failure)) {
+        failure->category = ERR_MEMORY;
+        failure_name_memory_limit(failure);
+    } else {
+        failure->category = raised_is(raised, PyExc_ValueError) ? ERR_VALIDATION : ERR_PROCESSING;
     }
 }
 
 void failure_take(const struct log_request *request, bool expected, struct failure *ret_failure)
 {
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL && value != NULL) {
-        (void)PyException_SetTraceback(value, traceback);
-    } else if (value != NULL) {
-        traceback = PyException_GetTraceback(value); /* raised elsewhere, and handed on */
-    }
+    struct raised raised = raised_take();
     struct failure *failure = ret_failure;
-    failure->type_size = class_name(type, failure->type, sizeof failure->type);
-    (void)qualified_name(type, failure->name, sizeof failure->name);
-    list_ancestors(type, failure);
-    failure->text_size = value != NULL ? failure_text_of(value, failure->text, sizeof failure->text) : 0;
+    failure->type_size = failure_class_name(raised.type, failure->type, sizeof failure->type);
+    (void)failure_qualified_name(raised.type, failure->name, sizeof failure->name);
+    failure_list_ancestors(raised.type, failure);
+    failure->text_size = raised.value != NULL ? failure_text_of(raised.value, failure->text, sizeof failure->text) : 0;
     if (failure->text_size == 0) { /* `raise ValueError` says at least its name */
         memcpy(failure->text, failure->type, failure->type_size + 1);
         failure->text_size = failure->type_size;
     }
-    if (PyErr_GivenExceptionMatches(type, PyExc_MemoryError) || is_accelerator_memory(failure->type, failure->text)) {
-        failure->category = ERR_MEMORY;
-    } else if (is_stack_memory(type, failure)) {
-        failure->category = ERR_MEMORY;
-        name_memory_limit(failure);
-    } else if (PyErr_GivenExceptionMatches(type, PyExc_ValueError)) {
-        failure->category = ERR_VALIDATION;
-    } else {
-        failure->category = ERR_PROCESSING;
-    }
-    format_traceback(type, value != NULL ? value : Py_None, traceback != NULL ? traceback : Py_None, failure->traceback,
-                     sizeof failure->traceback);
-    log_failure(request, expected, failure, &(struct raised){type, value, traceback});
-    Py_XDECREF(traceback);
-    Py_XDECREF(value);
-    Py_XDECREF(type);
-}
-
-/* What Python's own functions would have raised. */
-struct known_exception {
-    const char *name;
-    const char *mro;
-    size_t mro_size;
-};
-
-#define KNOWN(name, mro)                                                                                               \
-    {                                                                                                                  \
-        name, mro, sizeof mro                                                                                          \
-    } /* the NUL that ends the literal ends the last name */
-
-static struct known_exception known_exception_of(const struct error *err)
-{
-    static const struct known_exception json = KNOWN("json.decoder.JSONDecodeError", "ValueError\0Exception");
-    static const struct known_exception encoding = KNOWN("UnicodeDecodeError", "UnicodeError\0ValueError\0Exception");
-    static const struct known_exception memory = KNOWN("MemoryError", "Exception");
-    static const struct known_exception server = KNOWN("RuntimeError", "Exception");
-    switch (err->category) {
-    case ERR_EMPTY:
-    case ERR_JSON:
-        return json;
-    case ERR_ENCODING:
-        return encoding;
-    case ERR_MEMORY:
-        return memory;
-    case ERR_SERVER:
-        return server;
-    default:
-        return (struct known_exception)KNOWN(err->type, "Exception");
-    }
+    failure_judge(&raised, failure);
+    failure_write_traceback(&raised, failure->traceback, sizeof failure->traceback);
+    failure_log(request, expected, failure, &raised);
+    raised_done(&raised);
 }
 
 void failure_take_error(const struct log_request *request, const struct error *err, struct failure *ret_failure)
 {
+    static const char exception[] = "Exception";
     struct failure *failure = ret_failure;
-    struct known_exception known = known_exception_of(err);
+    struct reply_details details = reply_details_of(err);
+    if (err->category == ERR_PROCESSING) { /* of a class of Python's, as the TypeError of a result that is not JSON */
+        details.mro = (struct view){exception, sizeof exception};
+    }
     failure->category = err->category;
     text_copy(failure->text, sizeof failure->text, err->text);
     failure->text_size = strlen(failure->text);
     text_copy(failure->type, sizeof failure->type, err->type);
     failure->type_size = strlen(failure->type);
-    text_copy(failure->name, sizeof failure->name, known.name);
-    memcpy(failure->mro, known.mro, known.mro_size);
-    failure->mro_size = known.mro_size;
-    (void)PyOS_snprintf(failure->traceback, sizeof failure->traceback, "%s: %s\n", known.name, err->text);
+    text_copy(failure->name, sizeof failure->name, details.name);
+    memcpy(failure->mro, details.mro.data, details.mro.size);
+    failure->mro_size = details.mro.size;
+    (void)PyOS_snprintf(failure->traceback, sizeof failure->traceback, "%s: %s\n", details.name, err->text);
     bool client = err->category != ERR_MEMORY && err->category != ERR_PROCESSING;
     char line[ERROR_TEXT_SIZE + ERROR_TYPE_SIZE + 64];
     (void)PyOS_snprintf(line, sizeof line, "%s: %s%s%s", error_code(err->category), err->type,
                         err->type[0] != '\0' ? ": " : "", err->text);
     if (!client || log_pass(LOG_LEVEL_WARNING, error_code(err->category))) {
         log_about(client ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, request, line, NULL);
+    }
+}
+
+void failure_write(const struct failure *failure, enum protocol protocol, bool before_call, struct buffer *out)
+{
+    struct view text = {failure->text, failure->text_size};
+    struct view type = {failure->type, failure->type_size};
+    struct reply_details details = {.code = before_call ? "msg_parsing_error" : "processing_error",
+                                    .text = text,
+                                    .name = failure->name,
+                                    .type = type,
+                                    .mro = {failure->mro, failure->mro_size},
+                                    .traceback = view_of(failure->traceback)};
+    out->size = 0;
+    enum buffer_status status = protocol == PROTOCOL_RAW ? reply_error(out, failure->category, text, type)
+                                                         : reply_error_details(out, protocol, &details);
+    if (status != BUFFER_OK) {
+        out->size = 0;
     }
 }

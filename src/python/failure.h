@@ -10,6 +10,7 @@
 #ifndef ASYA_PYTHON_FAILURE_H
 #define ASYA_PYTHON_FAILURE_H
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "wire/reply.h"
@@ -44,6 +45,9 @@ void failure_take(const struct log_request *request, bool expected, struct failu
  * that is over): named as the exception a Python program would have got. Logs one line; WARNING for what is the
  * client's mistake. */
 void failure_take_error(const struct log_request *request, const struct error *err, struct failure *ret_failure);
+
+/* Replaces the content of `out` by the error reply (wire/reply.h); on failure (memory, limit) leaves it empty. */
+void failure_write(const struct failure *failure, enum protocol protocol, bool before_call, struct buffer *out);
 
 /* str(object) as UTF-8 into `target`, cut to `size` - 1 bytes and NUL-terminated; a fixed text if that raises. Leaves
  * no exception set. Returns the length. */

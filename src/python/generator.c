@@ -2,6 +2,7 @@
 
 #include "python/active.h"
 #include "python/fork.h"
+#include "python/raised.h"
 #include "python/yields.h"
 
 static PyObject *none(void)
@@ -23,15 +24,9 @@ static PyObject *advance(PyObject *generator, PyObject *value)
         item = PyObject_CallMethod(generator, "send", "(O)", value);
         Py_DECREF(value);
     } else {
-        PyObject *type;
-        PyObject *raised;
-        PyObject *traceback;
-        PyErr_Fetch(&type, &raised, &traceback);
-        PyErr_NormalizeException(&type, &raised, &traceback);
-        item = PyObject_CallMethod(generator, "throw", "(O)", raised);
-        Py_XDECREF(traceback);
-        Py_XDECREF(raised);
-        Py_XDECREF(type);
+        struct raised raised = raised_take();
+        item = PyObject_CallMethod(generator, "throw", "(O)", raised.value);
+        raised_done(&raised);
     }
     if (item == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
         PyErr_Clear();

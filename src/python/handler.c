@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "python/failure.h"
+#include "python/raised.h"
 #include "python/signature.h"
 
 #include <string.h>
@@ -98,38 +99,14 @@ static void attribute_text(PyObject *object, const char *name, char *target, siz
     Py_XDECREF(value);
 }
 
-/* An exception taken from the interpreter. All new references; any may be NULL. */
-struct raised {
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-};
-
-static struct raised raised_take(void)
-{
-    struct raised raised;
-    PyErr_Fetch(&raised.type, &raised.value, &raised.traceback);
-    PyErr_NormalizeException(&raised.type, &raised.value, &raised.traceback);
-    if (raised.traceback != NULL && raised.value != NULL) {
-        (void)PyException_SetTraceback(raised.value, raised.traceback);
-    }
-    return raised;
-}
-
 /* The traceback as Python itself would print it, but through the log, which waits for no reader: a worker that stood
  * here would never be started again. */
-static void raised_print(const struct raised *raised)
+static void handler_print(const struct raised *raised)
 {
     call_on_stream("stdout", "flush");
     call_on_stream("stderr", "flush");
-    PyObject *traceback = raised->traceback != NULL ? raised->traceback : Py_None;
-    PyObject *module = PyImport_ImportModule("traceback");
-    PyObject *lines =
-        module != NULL ? PyObject_CallMethod(module, "format_exception", "OOO", raised->type, raised->value, traceback)
-                       : NULL;
-    PyObject *empty = lines != NULL ? PyUnicode_FromString("") : NULL;
-    PyObject *joined = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
-    PyObject *bytes = joined != NULL ? PyUnicode_AsEncodedString(joined, "utf-8", "backslashreplace") : NULL;
+    PyObject *all = raised_format(raised);
+    PyObject *bytes = all != NULL ? PyUnicode_AsEncodedString(all, "utf-8", "backslashreplace") : NULL;
     char *text;
     Py_ssize_t size;
     if (bytes != NULL && PyBytes_AsStringAndSize(bytes, &text, &size) == 0) {
@@ -137,22 +114,7 @@ static void raised_print(const struct raised *raised)
     }
     PyErr_Clear(); /* it cannot be had: the line that names the exception follows */
     Py_XDECREF(bytes);
-    Py_XDECREF(joined);
-    Py_XDECREF(empty);
-    Py_XDECREF(lines);
-    Py_XDECREF(module);
-}
-
-static void raised_done(struct raised *raised)
-{
-    Py_XDECREF(raised->type);
-    Py_XDECREF(raised->value);
-    Py_XDECREF(raised->traceback);
-}
-
-static bool is(const struct raised *raised, PyObject *type)
-{
-    return PyErr_GivenExceptionMatches(raised->type, type) != 0;
+    Py_XDECREF(all);
 }
 
 /* `name` is `module` or a package it lies in. */
@@ -168,7 +130,7 @@ static int log_other(const struct raised *raised, const char *doing, const char 
     char text[TEXT_SIZE];
     attribute_text(raised->type, "__name__", type, sizeof type);
     (void)failure_text_of(raised->value, text, sizeof text);
-    if (is(raised, PyExc_SystemExit)) {
+    if (raised_is(raised, PyExc_SystemExit)) {
         log_error("%s '%s' called sys.exit(%s)", doing, name, text);
     } else {
         log_error("%s '%s' raised %s: %s", doing, name, type, text);
@@ -179,7 +141,7 @@ static int log_other(const struct raised *raised, const char *doing, const char 
 int handler_fail(const char *doing, const char *name)
 {
     struct raised raised = raised_take();
-    raised_print(&raised);
+    handler_print(&raised);
     int code = log_other(&raised, doing, name);
     raised_done(&raised);
     return code;
@@ -207,14 +169,14 @@ static int log_import_failure(const struct raised *raised, const char *module, c
     char first[TEXT_SIZE];
     char second[64];
     (void)failure_text_of(raised->value, text, sizeof text);
-    if (is(raised, PyExc_SyntaxError)) {
+    if (raised_is(raised, PyExc_SyntaxError)) {
         attribute_text(raised->value, "filename", first, sizeof first);
         attribute_text(raised->value, "lineno", second, sizeof second);
         attribute_text(raised->value, "msg", text, sizeof text);
         log_error("syntax error in %s, line %s: %s", first, second, text);
         return EXIT_SYNTAX;
     }
-    if (is(raised, PyExc_ModuleNotFoundError)) {
+    if (raised_is(raised, PyExc_ModuleNotFoundError)) {
         attribute_text(raised->value, "name", first, sizeof first);
         if (first[0] == '\0' || !is_module_or_parent(first, module)) {
             log_error("module '%s' imports '%s', which was not found: %s", module, first, text);
@@ -232,7 +194,7 @@ static int log_import_failure(const struct raised *raised, const char *module, c
 static int fail_import(const char *module, const char *variable)
 {
     struct raised raised = raised_take();
-    raised_print(&raised);
+    handler_print(&raised);
     int code = log_import_failure(&raised, module, variable);
     raised_done(&raised);
     return code;
@@ -300,7 +262,7 @@ static int fail_attribute(const struct wanted *wanted, PyObject *owner, const ch
         return handler_fail("looking up", name);
     }
     struct raised raised = raised_take();
-    raised_print(&raised);
+    handler_print(&raised);
     raised_done(&raised);
     char names[512];
     char file[TEXT_SIZE];
@@ -327,8 +289,8 @@ static int instantiate(PyObject *class, const char *name, PyObject **ret_instanc
     }
     struct raised raised = raised_take();
     /* a call that does not even enter __init__ leaves no frame: its arguments did not fit */
-    bool arguments = is(&raised, PyExc_TypeError) && raised.traceback == NULL;
-    raised_print(&raised);
+    bool arguments = raised_is(&raised, PyExc_TypeError) && raised.traceback == NULL;
+    handler_print(&raised);
     int code = EXIT_CONSTRUCTOR;
     if (arguments) {
         char text[TEXT_SIZE];

@@ -102,18 +102,19 @@ void function_log_install(enum log_level level, enum log_format format)
     PyErr_Clear();
 }
 
-void function_log_raised(enum log_level level, const char *line, PyObject *type, PyObject *value, PyObject *traceback)
+void function_log_raised(enum log_level level, const char *line, const struct raised *raised)
 {
-    if (type == NULL || value == NULL || !is_imported()) {
+    if (raised->type == NULL || raised->value == NULL || !is_imported()) {
         return;
     }
-    PyObject *raised = Py_BuildValue("(OOO)", type, value, traceback != NULL ? traceback : Py_None);
+    PyObject *traceback = raised->traceback != NULL ? raised->traceback : Py_None;
+    PyObject *info = Py_BuildValue("(OOO)", raised->type, raised->value, traceback);
     PyObject *text = PyUnicode_DecodeUTF8(line, (Py_ssize_t)strlen(line), "replace");
-    PyObject *done = raised != NULL && text != NULL
-                         ? glue_call(level == LOG_LEVEL_ERROR ? "report_error" : "report_warning", text, raised)
+    PyObject *done = info != NULL && text != NULL
+                         ? glue_call(level == LOG_LEVEL_ERROR ? "report_error" : "report_warning", text, info)
                          : NULL;
     PyErr_Clear();
     Py_XDECREF(done);
     Py_XDECREF(text);
-    Py_XDECREF(raised);
+    Py_XDECREF(info);
 }

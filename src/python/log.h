@@ -10,6 +10,7 @@
 #define ASYA_PYTHON_LOG_H
 
 #include "base/log.h"
+#include "python/raised.h"
 
 #include <Python.h>
 
@@ -18,8 +19,7 @@
 void function_log_install(enum log_level level, enum log_format format);
 
 /* An exception that the function did not catch: one record of the logger "asya_runtime", at `level` and with exc_info,
- * if the program has imported `logging`. `line` is what the runtime's log says of it. Any of the three objects may be
- * NULL. Never leaves an exception set. */
-void function_log_raised(enum log_level level, const char *line, PyObject *type, PyObject *value, PyObject *traceback);
+ * if the program has imported `logging`. `line` is what the runtime's log says of it. Never leaves an exception set. */
+void function_log_raised(enum log_level level, const char *line, const struct raised *raised);
 
 #endif

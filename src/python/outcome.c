@@ -2,7 +2,6 @@
 
 #include "python/active.h"
 #include "python/context.h"
-#include "python/error_reply.h"
 #include "python/result.h"
 #include "python/stream.h"
 #include "server/cancel.h"
@@ -10,7 +9,7 @@
 static void outcome_write_failure(struct call *call, bool before_call)
 {
     struct reply *reply = call->reply;
-    error_reply_write(call->protocol, before_call, call->failure, &reply->body);
+    failure_write(call->failure, call->protocol, before_call, &reply->body);
     reply->status = before_call ? 400 : call->failure->category == ERR_SERVER ? 503 : 500;
     reply->succeeded = false;
     if (call->streaming) {

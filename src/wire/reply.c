@@ -45,61 +45,94 @@ enum buffer_status reply_error(struct buffer *out, enum error_category category,
 /* What a category is called where errors of the message and of the function are all that is told apart. */
 struct failure_form {
     const char *code;
-    const char *type; /* class of the exception a Python runtime would have met; NULL: the error's own */
-    const char *mro;  /* its ancestors, as JSON */
+    const char *name; /* class of the exception a Python runtime would have met; NULL: the error's own */
+    struct view mro;  /* its ancestors, each with its NUL */
     unsigned status;  /* of HTTP */
 };
 
+#define MRO(names)                                                                                                     \
+    {                                                                                                                  \
+        names, sizeof names                                                                                            \
+    } /* the NUL that ends the literal ends the last name */
+
 static const struct failure_form forms[ERR_CATEGORIES] = {
-    [ERR_NONE] = {"processing_error", "RuntimeError", "[\"Exception\"]", 500},
-    [ERR_VALIDATION] = {"msg_parsing_error", "ValueError", "[\"Exception\"]", 400},
-    [ERR_PROCESSING] = {"processing_error", NULL, "[]", 500},
-    [ERR_TOO_LARGE] = {"msg_parsing_error", "ValueError", "[\"Exception\"]", 413},
-    [ERR_EMPTY] = {"msg_parsing_error", "ValueError", "[\"Exception\"]", 400},
-    [ERR_ENCODING] = {"msg_parsing_error", "UnicodeDecodeError", "[\"UnicodeError\",\"ValueError\",\"Exception\"]",
-                      400},
-    [ERR_JSON] = {"msg_parsing_error", "json.decoder.JSONDecodeError", "[\"ValueError\",\"Exception\"]", 400},
-    [ERR_CONNECTION] = {"connection_error", "ConnectionError", "[\"OSError\",\"Exception\"]", 400},
-    [ERR_SERVER] = {"processing_error", "RuntimeError", "[\"Exception\"]", 503},
-    [ERR_MEMORY] = {"processing_error", "MemoryError", "[\"Exception\"]", 500},
+    [ERR_NONE] = {"processing_error", "RuntimeError", MRO("Exception"), 500},
+    [ERR_VALIDATION] = {"msg_parsing_error", "ValueError", MRO("Exception"), 400},
+    [ERR_PROCESSING] = {"processing_error", NULL, {0}, 500},
+    [ERR_TOO_LARGE] = {"msg_parsing_error", "ValueError", MRO("Exception"), 413},
+    [ERR_EMPTY] = {"msg_parsing_error", "json.decoder.JSONDecodeError", MRO("ValueError\0Exception"), 400},
+    [ERR_ENCODING] = {"msg_parsing_error", "UnicodeDecodeError", MRO("UnicodeError\0ValueError\0Exception"), 400},
+    [ERR_JSON] = {"msg_parsing_error", "json.decoder.JSONDecodeError", MRO("ValueError\0Exception"), 400},
+    [ERR_CONNECTION] = {"connection_error", "ConnectionError", MRO("OSError\0Exception"), 400},
+    [ERR_SERVER] = {"processing_error", "RuntimeError", MRO("Exception"), 503},
+    [ERR_MEMORY] = {"processing_error", "MemoryError", MRO("Exception"), 500},
 };
 
+static const struct failure_form *reply_form_of(const struct error *err)
+{
+    return &forms[err->category < ERR_CATEGORIES ? err->category : ERR_NONE];
+}
+
+struct reply_details reply_details_of(const struct error *err)
+{
+    const struct failure_form *form = reply_form_of(err);
+    return (struct reply_details){.code = form->code,
+                                  .text = view_of(err->text),
+                                  .name = form->name != NULL ? form->name : err->type,
+                                  .mro = form->mro};
+}
+
 /* The class alone, as the length prefix has it; HTTP has the qualified name. */
-static struct view class_of(const char *name)
+static struct view reply_class_of(const char *name)
 {
     const char *dot = strrchr(name, '.');
     return view_of(dot != NULL ? dot + 1 : name);
 }
 
-static enum buffer_status write_details(struct buffer *out, enum protocol protocol, const struct error *err)
+static void reply_write_names(struct writer *writer, struct view names)
 {
-    const struct failure_form *form = &forms[err->category < ERR_CATEGORIES ? err->category : ERR_NONE];
+    writer_open(writer, '[');
+    for (const char *name = names.data; name < names.data + names.size; name += strlen(name) + 1) {
+        writer_text(writer, view_of(name));
+    }
+    writer_close(writer, ']');
+}
+
+enum buffer_status reply_error_details(struct buffer *out, enum protocol protocol, const struct reply_details *details)
+{
     struct writer writer = writer_make(out);
     if (protocol == PROTOCOL_FRAMED) {
         writer_open(&writer, '[');
     }
     writer_open(&writer, '{');
     writer_key(&writer, "error");
-    writer_text(&writer, view_of(form->code));
+    writer_text(&writer, view_of(details->code));
     writer_key(&writer, "details");
     writer_open(&writer, '{');
     writer_key(&writer, "message");
-    writer_text(&writer, view_of(err->text));
+    writer_text(&writer, details->text);
     writer_key(&writer, "type");
-    const char *type = form->type != NULL ? form->type : err->type;
-    writer_text(&writer, protocol == PROTOCOL_FRAMED ? class_of(type) : view_of(type));
     if (protocol == PROTOCOL_HTTP) {
+        writer_text(&writer, view_of(details->name));
         writer_key(&writer, "mro");
-        writer_json(&writer, form->mro);
+        reply_write_names(&writer, details->mro);
+    } else {
+        writer_text(&writer, details->type.size > 0 ? details->type : reply_class_of(details->name));
     }
     writer_key(&writer, "traceback");
-    writer_text(&writer, view_of(""));
+    writer_text(&writer, details->traceback);
     writer_close(&writer, '}');
     writer_close(&writer, '}');
     if (protocol == PROTOCOL_FRAMED) {
         writer_close(&writer, ']');
     }
     return writer.status;
+}
+
+static enum buffer_status reply_write_error(struct buffer *out, enum protocol protocol, const struct error *err)
+{
+    struct reply_details details = reply_details_of(err);
+    return reply_error_details(out, protocol, &details);
 }
 
 /* The size of what follows is known only afterwards: room for the longest head is left, and closed up. */
@@ -113,7 +146,7 @@ static enum buffer_status write_framed(struct buffer *out, enum protocol protoco
         return step;
     }
     out->size = room;
-    step = write_details(out, protocol, err);
+    step = reply_write_error(out, protocol, err);
     if (step != BUFFER_OK) {
         return step;
     }
@@ -139,7 +172,7 @@ enum buffer_status reply_failure_http(struct buffer *out, enum protocol protocol
         return reply_error(out, err->category, view_of(err->text), view_of(err->type));
     }
     if (status == 0) {
-        status = forms[err->category < ERR_CATEGORIES ? err->category : ERR_NONE].status;
+        status = reply_form_of(err)->status;
     }
     return write_framed(out, protocol, status, err);
 }
@@ -171,7 +204,7 @@ enum buffer_status reply_stream_end(struct buffer *out, struct reply_stream_end 
     out->size = 0;
     enum buffer_status status = BUFFER_OK;
     if (lacks.error) {
-        status = write_details(out, PROTOCOL_HTTP, err);
+        status = reply_write_error(out, PROTOCOL_HTTP, err);
         status = status == BUFFER_OK ? close_event(out, 0, "error", lacks.chunked) : status;
     }
     size_t at = out->size;
