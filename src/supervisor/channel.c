@@ -28,7 +28,7 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
     if (supervisor->phase == PHASE_STARTING) {
         socket_file_publish(supervisor);
     } else {
-        supervisor_show_readiness(supervisor);
+        socket_file_show_readiness(supervisor);
     }
 }
 
@@ -41,7 +41,7 @@ static void channel_worker_starved(struct supervisor *supervisor, struct worker 
               "allows, or has lowered that; look for files and sockets it does not close, with ls -l /proc/%d/fd",
               worker->index, (int)worker->pid, (int)worker->pid);
     replace_worker(supervisor, worker, "its function has used up the descriptors");
-    supervisor_show_readiness(supervisor);
+    socket_file_show_readiness(supervisor);
 }
 
 static void channel_obey(struct supervisor *supervisor, struct worker *worker, const struct control_message *message,
@@ -86,7 +86,7 @@ static void channel_end(struct supervisor *supervisor, struct worker *worker, in
 
 /* A worker may have more to say without end: what is left after LISTEN_MAX messages has its turn in the next round. Of
  * a dead worker's, which fit into the channel, none is left. */
-void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker)
+void channel_read(struct supervisor *supervisor, struct worker *worker)
 {
     struct control_message message;
     int fds[CONTROL_FDS_MAX];

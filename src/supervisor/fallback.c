@@ -36,10 +36,7 @@
 #define SLOW_TIME      (1 * CLOCK_SECOND)   /* for a request to arrive, likewise */
 #define LOAD_TIMEOUT   (300 * CLOCK_SECOND) /* for a worker to load while requests wait, without ASYA_STARTUP_TIMEOUT */
 
-static bool is_anybody_ready(const struct supervisor *supervisor)
-{
-    return supervisor_count(supervisor, WORKER_READY) > 0;
-}
+static bool is_anybody_ready(const struct supervisor *supervisor) { return state_count(supervisor, WORKER_READY) > 0; }
 
 /* The worker that gets on first is to say so. */
 static void set_awaited(const struct supervisor *supervisor, uint32_t awaited)
@@ -226,9 +223,9 @@ void fallback_accept(struct supervisor *supervisor)
 static uint64_t attend(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
-    bool is_ready = supervisor_is_serving(supervisor); /* what health says */
-    bool has_room = is_anybody_ready(supervisor);      /* in the queue, as far as we have seen in this round */
-    bool patient = is_wanted(supervisor);              /* nobody takes the silent ones, who may still ask for health */
+    bool is_ready = state_is_serving(supervisor); /* what health says */
+    bool has_room = is_anybody_ready(supervisor); /* in the queue, as far as we have seen in this round */
+    bool patient = is_wanted(supervisor);         /* nobody takes the silent ones, who may still ask for health */
     bool is_time = supervisor->fallback_looks_at <= now;
     uint32_t undecided = 0;
     uint64_t next = CLOCK_NEVER;

@@ -40,7 +40,7 @@ static void reap_bury(struct supervisor *supervisor, pid_t pid)
 {
     struct worker *worker = reap_find_worker(supervisor, pid);
     if (worker != NULL) {
-        supervisor_listen_to(supervisor, worker); /* slots it made; that it was ready */
+        channel_read(supervisor, worker); /* slots it made; that it was ready */
         remains_terminate(pid);
     }
     int status = 0;
@@ -51,7 +51,7 @@ static void reap_bury(struct supervisor *supervisor, pid_t pid)
         remains_add(&supervisor->remains, pid, stop_term(supervisor, clock_now()));
         int code = restart_after_death(supervisor, worker, &cause);
         if (code != EXIT_OK) {
-            supervisor_stop(supervisor, "the function cannot be loaded", code);
+            stop_begin(supervisor, "the function cannot be loaded", code);
         }
     }
 }
@@ -63,13 +63,13 @@ void reap_lost(struct supervisor *supervisor, struct worker *worker)
         "worker %u, pid %d, was killed and does not end: it is frozen, traced, or waits in the kernel. It is left "
         "behind",
         worker->index, (int)worker->pid);
-    supervisor_listen_to(supervisor, worker);
+    channel_read(supervisor, worker);
     remains_terminate(worker->pid);
     remains_add(&supervisor->remains, worker->pid, stop_term(supervisor, clock_now()));
     int code = restart_after_death(supervisor, worker, &cause);
     worker_lose(worker);
     if (code != EXIT_OK) {
-        supervisor_stop(supervisor, "the function cannot be loaded", code);
+        stop_begin(supervisor, "the function cannot be loaded", code);
     }
 }
 

@@ -138,7 +138,7 @@ void replace_ended(struct supervisor *supervisor, const struct worker *worker)
         }
         fresh->replaces = WORKER_NONE; /* nobody is left to serve on: it must not take its time after a failed start */
         if (fresh->state == WORKER_DOWN) {
-            fresh->spawn_at = clock_after(clock_now(), restart_delay(fresh->failures));
+            fresh->spawn_at = clock_after(clock_now(), worker_restart_delay(fresh->failures));
         }
     }
     begin_due(supervisor);

@@ -12,23 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEALTHY_AFTER   (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
-#define BACKOFF_FIRST   (100 * CLOCK_MS)
-#define BACKOFF_LONGEST (10 * CLOCK_SECOND)
+#define HEALTHY_AFTER (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
 /* After a replacement that could not start: there is no hurry, and a load may cost a lot. */
 #define REPLACE_AGAIN (60 * CLOCK_SECOND)
-
-uint64_t restart_delay(uint32_t failures)
-{
-    if (failures == 0) {
-        return 0;
-    }
-    uint64_t delay = BACKOFF_FIRST;
-    for (uint32_t i = 1; i < failures && delay < BACKOFF_LONGEST; i++) {
-        delay *= 2;
-    }
-    return delay < BACKOFF_LONGEST ? delay : BACKOFF_LONGEST;
-}
 
 /* What is said about a death beside its cause. */
 struct obituary {
@@ -149,7 +135,7 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
         return start_failure_code(worker, cause);
     }
     describe_failed_start(worker, cause, supervisor->last_death);
-    uint64_t delay = restart_delay(++worker->failures);
+    uint64_t delay = worker_restart_delay(++worker->failures);
     bool is_replacement = worker->replaces != WORKER_NONE;
     if (is_replacement && delay < REPLACE_AGAIN) {
         delay = REPLACE_AGAIN;
@@ -171,7 +157,7 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
         supervisor->deaths = 0;
     }
     supervisor->deaths++;
-    uint64_t delay = restart_delay(worker->failures++);
+    uint64_t delay = worker_restart_delay(worker->failures++);
     worker->spawn_at = clock_after(now, delay);
     cause_describe(cause, supervisor->last_death);
     char next[64] = "it was being replaced";
@@ -211,10 +197,10 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
     if (supervisor->phase == PHASE_SERVING) {
         replace_ended(supervisor, worker);
     }
-    if (supervisor->phase != PHASE_STOPPING && supervisor_count(supervisor, WORKER_READY) == 0) {
+    if (supervisor->phase != PHASE_STOPPING && state_count(supervisor, WORKER_READY) == 0) {
         supervisor->alone_since = clock_now();
         orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, supervisor->alone_since);
-        supervisor_show_readiness(supervisor);
+        socket_file_show_readiness(supervisor);
     }
     return code;
 }

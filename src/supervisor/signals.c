@@ -10,9 +10,7 @@
  * Deaths are looked for once a second as well, whoever has taken SIGCHLD (decision 0017).
  */
 #include "base/clock.h"
-#include "base/exits.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -48,41 +46,6 @@ static void signals_note(int number)
     errno = kept;
 }
 
-static void signals_handle(struct supervisor *supervisor, int number)
-{
-    switch (number) {
-    case SIGCHLD:
-        reap(supervisor);
-        return;
-    case SIGUSR1:
-        for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-            const struct worker *worker = &supervisor->workers[i];
-            if (worker->state == WORKER_DOWN) {
-                continue; /* the place of a replacement */
-            }
-            log_info("worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
-                     (unsigned long long)atomic_load(&worker->board->requests), atomic_load(&worker->board->holding));
-        }
-        return;
-    case SIGTERM:
-    case SIGINT:
-    case SIGQUIT:
-    case SIGHUP:
-        if (supervisor->phase != PHASE_STOPPING) {
-            supervisor_stop(supervisor,
-                            number == SIGTERM  ? "SIGTERM"
-                            : number == SIGINT ? "SIGINT"
-                                               : "SIGQUIT or SIGHUP",
-                            EXIT_OK);
-        } else if (supervisor->kill_at != CLOCK_NEVER) {
-            stop_now(supervisor, "a second signal");
-        }
-        return;
-    default:
-        return;
-    }
-}
-
 int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline)
 {
     sigset_t open = supervisor->inherited_mask;
@@ -99,18 +62,14 @@ void signals_drain(const struct supervisor *supervisor)
     (void)!read(supervisor->signals, &told, sizeof told); /* what came is in `noted` */
 }
 
-void signals_obey(struct supervisor *supervisor, uint64_t now)
+uint32_t signals_take(struct supervisor *supervisor, uint64_t now)
 {
     uint32_t came = atomic_exchange(&noted, 0);
     if (now >= clock_after(supervisor->reaped_at, REAP_AFTER)) {
         came |= UINT32_C(1) << SIGCHLD;
         supervisor->reaped_at = now;
     }
-    for (int number = 1; came != 0; number++, came >>= 1) {
-        if ((came & 2) != 0) {
-            signals_handle(supervisor, number);
-        }
-    }
+    return came;
 }
 
 /* In this order: whoever is told by a signal finds the descriptor, and the mask. */

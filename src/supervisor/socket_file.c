@@ -13,13 +13,12 @@
 #include <signal.h>
 #include <string.h>
 
-#define CHECK_INTERVAL (1 * CLOCK_SECOND)  /* between looks at the socket's file */
 #define RENEW_PATIENCE (30 * CLOCK_SECOND) /* for room or a right to put it back */
 
-void supervisor_show_readiness(struct supervisor *supervisor)
+void socket_file_show_readiness(struct supervisor *supervisor)
 {
     const char *path = supervisor->options->ready_file;
-    if (supervisor->phase != PHASE_SERVING || !supervisor_is_serving(supervisor)) {
+    if (supervisor->phase != PHASE_SERVING || !state_is_serving(supervisor)) {
         readyfile_remove(path);
         return;
     }
@@ -34,12 +33,12 @@ void socket_file_publish(struct supervisor *supervisor)
     int status = listener_publish(&supervisor->listener);
     if (status < 0) {
         log_error("cannot publish %s: %s", supervisor->options->socket_path, strerror(-status));
-        supervisor_stop(supervisor, "the socket cannot be published", EXIT_SOCKET);
+        stop_begin(supervisor, "the socket cannot be published", EXIT_SOCKET);
         return;
     }
     supervisor->phase = PHASE_SERVING;
-    supervisor->next_check = clock_after(clock_now(), CHECK_INTERVAL);
-    supervisor_show_readiness(supervisor);
+    supervisor->next_check = clock_after(clock_now(), STATE_CHECK_INTERVAL);
+    socket_file_show_readiness(supervisor);
     log_info("listening on %s, %u worker%s", supervisor->options->socket_path, (unsigned)supervisor->options->workers,
              supervisor->options->workers == 1 ? "" : "s");
 }
@@ -53,7 +52,7 @@ static void socket_file_missing(struct supervisor *supervisor, const char *what,
     const char *path = supervisor->options->socket_path;
     if (renewal == LISTENER_LOST || (supervisor->give_up_at != 0 && supervisor->give_up_at <= now)) {
         log_error("%s was %s and cannot be put back: %s", path, what, err->text);
-        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        stop_begin(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
     } else if (supervisor->give_up_at == 0) {
         supervisor->give_up_at = clock_after(now, RENEW_PATIENCE);
         log_warning("%s was %s and cannot be put back yet: %s; it is tried for %llu s", path, what, err->text,
@@ -92,19 +91,12 @@ static void socket_file_renew(struct supervisor *supervisor, const char *what)
             worker_give(&supervisor->workers[i], CONTROL_LISTENER, supervisor->listener.fd);
         }
     }
-    supervisor_show_readiness(supervisor);
+    socket_file_show_readiness(supervisor);
     fd_close(&old);
 }
 
-void socket_file_check(struct supervisor *supervisor, uint64_t now)
+void socket_file_check(struct supervisor *supervisor)
 {
-    if (now < supervisor->next_check) {
-        return;
-    }
-    supervisor->next_check = clock_after(now, CHECK_INTERVAL);
-    replace_check(supervisor);
-    queue_check(supervisor);
-    tick_check(supervisor, now);
     switch (listener_check(&supervisor->listener)) {
     case LISTENER_OURS:
     case LISTENER_UNKNOWN: /* who has its folder open still reaches it, and the next look may tell */
@@ -117,7 +109,7 @@ void socket_file_check(struct supervisor *supervisor, uint64_t now)
         return;
     case LISTENER_TAKEN:
         log_error("something else stands at %s now; it was left alone", supervisor->options->socket_path);
-        supervisor_stop(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
+        stop_begin(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
         return;
     }
 }

@@ -91,7 +91,7 @@ void spawn(struct supervisor *supervisor, struct worker *worker)
     if (status < 0) {
         worker_ends_done(&ends);
         worker_ended(worker);
-        uint64_t delay = restart_delay(++worker->failures);
+        uint64_t delay = worker_restart_delay(++worker->failures);
         worker->spawn_at = clock_after(now, delay);
         log_error("cannot start worker %u: %s; next try in %llu ms", worker->index, strerror(-status),
                   (unsigned long long)(delay / CLOCK_MS));

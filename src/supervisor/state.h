@@ -1,16 +1,35 @@
-/* The supervisor's own state, shared by the files that make it up. Private to this
- * folder. */
+/*
+ * The supervisor's own state, shared by the files that make it up. Private to this folder.
+ *
+ * A file calls only files below it in this list, so whoever changes one knows whom that can reach. Where a lower one
+ * finds that something is to happen further up, it returns that as its result (restart_after_death: an exit code;
+ * signals_take: which signals came).
+ *
+ *   supervisor            the loop
+ *   tend                  what is due for a worker
+ *   spawn, reap           a worker begins, a worker has ended
+ *   channel, restart      what a worker says, what follows its death
+ *   socket_file, replace  the socket's file, the successor of a worker that lives
+ *   stop                  the end of the runtime
+ *   fallback              clients nobody else takes
+ *   tick                  who gets on
+ *   queue, deadline, descriptors, signals
+ *   state, and what has a header of its own: recover, running, remains, worker, cause, cgroup, readyfile
+ */
 #ifndef ASYA_SUPERVISOR_STATE_H
 #define ASYA_SUPERVISOR_STATE_H
 
+#include "base/options.h"
 #include "server/listener.h"
 #include "supervisor/cause.h"
 #include "supervisor/recover.h"
 #include "supervisor/remains.h"
-#include "supervisor/supervisor.h"
+#include "supervisor/worker.h"
 
 #include <signal.h>
 #include <sys/epoll.h>
+
+#define STATE_CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at what nobody reports: sockets, files, memory */
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING };
 
@@ -59,110 +78,58 @@ struct supervisor {
 };
 
 /* How many workers are in a state. */
-uint32_t supervisor_count(const struct supervisor *supervisor, enum worker_state state);
+uint32_t state_count(const struct supervisor *supervisor, enum worker_state state);
 
 /* What health and the ready-file say: a worker is ready, and takes requests. One whose function holds its descriptors
  * is to be replaced and takes none. */
-bool supervisor_is_serving(const struct supervisor *supervisor);
+bool state_is_serving(const struct supervisor *supervisor);
 
-/* Begins to stop: not ready at once; who is being served, or has connected, is still answered. */
-void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit_code);
+/* ---- tend.c ---- */
 
-/* Reads what a worker has to say on its control channel. */
-void supervisor_listen_to(struct supervisor *supervisor, struct worker *worker);
-
-/* The ready-file exists exactly while a worker is up. */
-void supervisor_show_readiness(struct supervisor *supervisor);
-
-/* Takes as many descriptors as the hard limit allows, and says what they are enough for if that is little
- * (descriptors.c). In a worker's process: gives it the limit that a worker has. */
-void descriptors_raise(struct supervisor *supervisor);
-void descriptors_for_worker(const struct supervisor *supervisor);
-
-/* The first worker is ready: the socket appears at its path (socket_file.c). */
-void socket_file_publish(struct supervisor *supervisor);
-
-/* Looks, once a second, whether the socket's file is still there and ours, and puts it back. */
-void socket_file_check(struct supervisor *supervisor, uint64_t now);
-
-/* Signals (signals.c): signals_watch makes their descriptor and the epoll set it is in, and installs the handlers;
- * false with errno, and nothing done, if that cannot be had. signals_wait waits for events, for signals and until
- * `deadline`, as epoll_wait does, and is the only place where a signal is taken. signals_obey does what they ask for,
- * and reaps once a second; signals_drain makes the descriptor wait again. signals_close closes both descriptors;
- * signals_restore puts the interpreter's handlers and mask back. */
-bool signals_watch(struct supervisor *supervisor);
-int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline);
-void signals_obey(struct supervisor *supervisor, uint64_t now);
-void signals_drain(const struct supervisor *supervisor);
-void signals_close(struct supervisor *supervisor);
-void signals_restore(const struct supervisor *supervisor);
-
-/* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper (reap.c). */
-void reap(struct supervisor *supervisor);
-
-/* A worker that was killed does not end: what would follow its death follows now (reap.c). */
-void reap_lost(struct supervisor *supervisor, struct worker *worker);
-
-/* Forks a worker (spawn.c). In the child this returns with is_worker set, after its life. */
-void spawn(struct supervisor *supervisor, struct worker *worker);
-
-/* Does what is due for a worker, by its state (tend.c). Returns when it is to be called again. */
+/* Does what is due for a worker, by its state. Returns when it is to be called again. In a child that was forked for
+ * that, it returns with is_worker set, after the worker's life. */
 uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint64_t now);
 
-/* When a process that was asked to end is killed: in a second, or where the runtime stops with what is left of the
- * grace period (stop.c). */
-uint64_t stop_term(const struct supervisor *supervisor, uint64_t now);
+/* ---- spawn.c ---- */
 
-/* While the runtime stops: does what the end of the grace period asks for; returns when it is to be called again. */
-uint64_t stop_tend(struct supervisor *supervisor, uint64_t now);
+/* Forks a worker. In the child this returns with is_worker set, after its life. */
+void spawn(struct supervisor *supervisor, struct worker *worker);
 
-/* The stop is over time: every worker is killed, and what still runs is answered with server_error (stop.c). */
-void stop_now(struct supervisor *supervisor, const char *reason);
+/* ---- reap.c ---- */
 
-/* The queue of connections on their way to whichever worker takes them first (queue.c): makes it, 0 or -errno; makes
- * another one where the function has shut it down, false if there is no other. queue_check: the same once a second. */
-int queue_make(struct supervisor *supervisor);
-bool queue_renew(struct supervisor *supervisor);
-void queue_check(struct supervisor *supervisor);
+/* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper. */
+void reap(struct supervisor *supervisor);
 
-/* At a tick: wakes workers that sleep though somebody waits in the queue. */
-void queue_nudge(struct supervisor *supervisor);
+/* A worker that was killed does not end: what would follow its death follows now. */
+void reap_lost(struct supervisor *supervisor, struct worker *worker);
 
-/* The fallback acceptor (fallback acceptor.c): lets go of the listening socket; takes who is queued there; does what is
- * due and returns when it is to be called again. */
-void fallback_close(struct supervisor *supervisor);
-void fallback_accept(struct supervisor *supervisor);
-uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now);
+/* ---- channel.c ---- */
 
-/* At a stop: all who wait at the fallback acceptor go to the queue, for the workers answer it before they end. Returns
- * when to try again with those it had no room for. */
-uint64_t fallback_hand_over(struct supervisor *supervisor, uint64_t now);
+/* Reads what a worker has to say on its control channel, and does what it asks for. */
+void channel_read(struct supervisor *supervisor, struct worker *worker);
 
-/* Looks at what runs, if it is time for that (tick.c). Returns when the next time is; tick_wake: something runs now. */
-uint64_t tick(struct supervisor *supervisor, uint64_t now);
-void tick_wake(struct supervisor *supervisor, uint64_t now);
-
-/* Takes back whom a worker that retires has accepted and not read: nobody waits for what it still runs. */
-void tick_take_unread(struct supervisor *supervisor, struct worker *worker);
-
-/* Once a second: a page that was written over, and what runs though nobody was told to watch it. */
-void tick_check(struct supervisor *supervisor, uint64_t now);
-
-/* Between ticks: whether a worker gets on, if none did. Reads the pages alone. */
-void tick_look(struct supervisor *supervisor);
+/* ---- restart.c ---- */
 
 /* A worker's process has ended and was reaped, what it had said was heard: answers or hands on what it held, logs one
  * line, decides when the next one starts. EXIT_OK, or the exit code the runtime is to stop with: the first worker could
  * not load the function. */
 int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause);
 
-/* Nanoseconds before the next start after so many failures in a row. */
-uint64_t restart_delay(uint32_t failures);
+/* ---- socket_file.c ---- */
 
-/* Replacing a worker that lives (replace.c).
- *
- * replace_worker: it shall be replaced by a fresh one (ASYA_MAX_REQUESTS, ASYA_MAX_RSS, a function that does not stop).
- * It serves on until that is ready. */
+/* The first worker is ready: the socket appears at its path. */
+void socket_file_publish(struct supervisor *supervisor);
+
+/* Looks whether the socket's file is still there and ours, and puts it back. */
+void socket_file_check(struct supervisor *supervisor);
+
+/* The ready-file exists exactly while a worker is up. */
+void socket_file_show_readiness(struct supervisor *supervisor);
+
+/* ---- replace.c ---- */
+
+/* The worker shall be replaced by a fresh one (ASYA_MAX_REQUESTS, ASYA_MAX_RSS, a function that does not stop). It
+ * serves on until that is ready. */
 void replace_worker(struct supervisor *supervisor, struct worker *worker, const char *reason);
 
 /* A worker has become ready: if it replaces another, that one is told to retire. */
@@ -177,5 +144,79 @@ uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint
 /* Looks at a worker's memory; replace_check: at that of all, and at replacements that could not begin yet. */
 void replace_look(struct supervisor *supervisor, struct worker *worker);
 void replace_check(struct supervisor *supervisor);
+
+/* ---- stop.c ---- */
+
+/* Begins to stop: not ready at once; who is being served, or has connected, is still answered. */
+void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code);
+
+/* When a process that was asked to end is killed: in a second, or where the runtime stops with what is left of the
+ * grace period. */
+uint64_t stop_term(const struct supervisor *supervisor, uint64_t now);
+
+/* While the runtime stops: does what the end of the grace period asks for; returns when it is to be called again. */
+uint64_t stop_tend(struct supervisor *supervisor, uint64_t now);
+
+/* The stop is over time: every worker is killed, and what still runs is answered with server_error. */
+void stop_now(struct supervisor *supervisor, const char *reason);
+
+/* ---- fallback.c ---- */
+
+/* The fallback acceptor: lets go of the listening socket; takes who is queued there; does what is due and returns when
+ * it is to be called again. */
+void fallback_close(struct supervisor *supervisor);
+void fallback_accept(struct supervisor *supervisor);
+uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now);
+
+/* At a stop: all who wait at the fallback acceptor go to the queue, for the workers answer it before they end. Returns
+ * when to try again with those it had no room for. */
+uint64_t fallback_hand_over(struct supervisor *supervisor, uint64_t now);
+
+/* ---- tick.c ---- */
+
+/* Looks at what runs, if it is time for that. Returns when the next time is; tick_wake: something runs now. */
+uint64_t tick(struct supervisor *supervisor, uint64_t now);
+void tick_wake(struct supervisor *supervisor, uint64_t now);
+
+/* Takes back whom a worker that retires has accepted and not read: nobody waits for what it still runs. */
+void tick_take_unread(struct supervisor *supervisor, struct worker *worker);
+
+/* Once a second: a page that was written over, and what runs though nobody was told to watch it. */
+void tick_check(struct supervisor *supervisor, uint64_t now);
+
+/* Between ticks: whether a worker gets on, if none did. Reads the pages alone. */
+void tick_look(struct supervisor *supervisor);
+
+/* ---- queue.c ---- */
+
+/* The queue of connections on their way to whichever worker takes them first: makes it, 0 or -errno; makes another one
+ * where the function has shut it down, false if there is no other. queue_check: the same once a second. */
+int queue_make(struct supervisor *supervisor);
+bool queue_renew(struct supervisor *supervisor);
+void queue_check(struct supervisor *supervisor);
+
+/* At a tick: wakes workers that sleep though somebody waits in the queue. */
+void queue_nudge(struct supervisor *supervisor);
+
+/* ---- descriptors.c ---- */
+
+/* Takes as many descriptors as the hard limit allows, and says what they are enough for if that is little. In a
+ * worker's process: gives it the limit that a worker has. */
+void descriptors_raise(struct supervisor *supervisor);
+void descriptors_for_worker(const struct supervisor *supervisor);
+
+/* ---- signals.c ---- */
+
+/* signals_watch makes their descriptor and the epoll set it is in, and installs the handlers; false with errno, and
+ * nothing done, if that cannot be had. signals_wait waits for events, for signals and until `deadline`, as epoll_wait
+ * does, and is the only place where a signal is taken. signals_take returns those that came since the last call, a bit
+ * for each number, and SIGCHLD once a second whether it came or not; signals_drain makes the descriptor wait again.
+ * signals_close closes both descriptors; signals_restore puts the interpreter's handlers and mask back. */
+bool signals_watch(struct supervisor *supervisor);
+int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline);
+uint32_t signals_take(struct supervisor *supervisor, uint64_t now);
+void signals_drain(const struct supervisor *supervisor);
+void signals_close(struct supervisor *supervisor);
+void signals_restore(const struct supervisor *supervisor);
 
 #endif

@@ -41,7 +41,7 @@ uint64_t stop_term(const struct supervisor *supervisor, uint64_t now)
     return supervisor->kill_at == CLOCK_NEVER ? now : clock_earlier(term, supervisor->kill_at);
 }
 
-void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit_code)
+void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code)
 {
     if (supervisor->phase == PHASE_STOPPING) {
         return;
@@ -57,7 +57,7 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason, int exit
     readyfile_remove(supervisor->options->ready_file);
     fallback_close(supervisor);
     listener_hide(&supervisor->listener);
-    if (supervisor_count(supervisor, WORKER_READY) + supervisor_count(supervisor, WORKER_STOPPING) > 0) {
+    if (state_count(supervisor, WORKER_READY) + state_count(supervisor, WORKER_STOPPING) > 0) {
         (void)fallback_hand_over(supervisor, clock_now());
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {

@@ -4,11 +4,11 @@
 #include "base/exits.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "server/control.h"
 #include "supervisor/cgroup.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,55 +17,87 @@
 
 enum { EVENTS_MAX = 16 };
 
-uint32_t supervisor_count(const struct supervisor *supervisor, enum worker_state state)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        count += supervisor->workers[i].state == state;
-    }
-    return count;
-}
-
-bool supervisor_is_serving(const struct supervisor *supervisor)
+static void supervisor_tell(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_READY &&
-            atomic_load_explicit(&worker->board->full, memory_order_relaxed) != FULL_STARVED) {
-            return true;
+        if (worker->state != WORKER_DOWN) { /* that is the place of a replacement */
+            log_info("worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
+                     (unsigned long long)atomic_load(&worker->board->requests), atomic_load(&worker->board->holding));
         }
     }
-    return false;
 }
 
-static bool is_any_alive(const struct supervisor *supervisor)
+static void supervisor_obey(struct supervisor *supervisor, int number)
 {
-    return supervisor_count(supervisor, WORKER_DOWN) < supervisor->worker_count;
+    switch (number) {
+    case SIGCHLD:
+        reap(supervisor);
+        return;
+    case SIGUSR1:
+        supervisor_tell(supervisor);
+        return;
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
+    case SIGHUP:
+        if (supervisor->phase != PHASE_STOPPING) {
+            stop_begin(supervisor,
+                       number == SIGTERM  ? "SIGTERM"
+                       : number == SIGINT ? "SIGINT"
+                                          : "SIGQUIT or SIGHUP",
+                       EXIT_OK);
+        } else if (supervisor->kill_at != CLOCK_NEVER) {
+            stop_now(supervisor, "a second signal");
+        }
+        return;
+    default:
+        return;
+    }
+}
+
+static void supervisor_obey_all(struct supervisor *supervisor, uint32_t signals)
+{
+    for (int number = 1; signals > 1; number++, signals >>= 1) {
+        if ((signals & 2) != 0) {
+            supervisor_obey(supervisor, number);
+        }
+    }
+}
+
+/* Once a second while it serves, and when a worker asks for it: what nobody reports. */
+static void supervisor_check(struct supervisor *supervisor, uint64_t now)
+{
+    supervisor->next_check = clock_after(now, STATE_CHECK_INTERVAL);
+    replace_check(supervisor);
+    queue_check(supervisor);
+    tick_check(supervisor, now);
+    socket_file_check(supervisor);
 }
 
 /* While the runtime stops: whoever waits is handed over, and the grace period ends. */
-static uint64_t expire_stopping(struct supervisor *supervisor, uint64_t now)
+static uint64_t supervisor_expire_stopping(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = clock_earlier(stop_tend(supervisor, now), tick(supervisor, now));
-    if (supervisor_count(supervisor, WORKER_STOPPING) > 0) {
+    if (state_count(supervisor, WORKER_STOPPING) > 0) {
         next = clock_earlier(next, fallback_hand_over(supervisor, now));
     }
     return next;
 }
 
 /* Acts on deadlines that have passed; returns the next one. */
-static uint64_t expire(struct supervisor *supervisor, uint64_t now)
+static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;
-    if (supervisor->phase == PHASE_SERVING) {
-        socket_file_check(supervisor, now);
+    if (supervisor->phase == PHASE_SERVING && supervisor->next_check <= now) {
+        supervisor_check(supervisor, now);
     }
     if (supervisor->phase == PHASE_SERVING) {
         next = clock_earlier(supervisor->next_check, tick(supervisor, now));
         next = clock_earlier(next, fallback_tend(supervisor, now));
     }
     if (supervisor->phase == PHASE_STOPPING) {
-        next = expire_stopping(supervisor, now);
+        next = supervisor_expire_stopping(supervisor, now);
     }
     next = clock_earlier(next, remains_tend(&supervisor->remains, now));
     for (uint32_t i = 0; i < supervisor->worker_count && !supervisor->is_worker; i++) {
@@ -74,21 +106,21 @@ static uint64_t expire(struct supervisor *supervisor, uint64_t now)
     return next;
 }
 
-static bool is_over(const struct supervisor *supervisor)
+static bool supervisor_is_over(const struct supervisor *supervisor)
 {
-    return supervisor->is_worker ||
-           (supervisor->phase == PHASE_STOPPING && !is_any_alive(supervisor) && supervisor->remains.count == 0);
+    return supervisor->is_worker || (supervisor->phase == PHASE_STOPPING && supervisor->remains.count == 0 &&
+                                     state_count(supervisor, WORKER_DOWN) == supervisor->worker_count);
 }
 
-static void loop(struct supervisor *supervisor)
+static void supervisor_loop(struct supervisor *supervisor)
 {
     struct epoll_event events[EVENTS_MAX];
-    while (!is_over(supervisor)) {
+    while (!supervisor_is_over(supervisor)) {
         uint64_t now = clock_now();
         log_tend(now);
-        signals_obey(supervisor, now);
-        uint64_t deadline = expire(supervisor, now);
-        if (is_over(supervisor)) {
+        supervisor_obey_all(supervisor, signals_take(supervisor, now));
+        uint64_t deadline = supervisor_expire(supervisor, now);
+        if (supervisor_is_over(supervisor)) {
             return;
         }
         int count = signals_wait(supervisor, events, EVENTS_MAX, clock_earlier(deadline, log_due()));
@@ -99,13 +131,13 @@ static void loop(struct supervisor *supervisor)
             } else if (events[i].data.ptr == &supervisor->listener) {
                 fallback_accept(supervisor);
             } else if (worker->control >= 0) {
-                supervisor_listen_to(supervisor, worker);
+                channel_read(supervisor, worker);
             }
         }
     }
 }
 
-static bool prepare(struct supervisor *supervisor)
+static bool supervisor_prepare(struct supervisor *supervisor)
 {
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
     uint32_t wanted = (uint32_t)supervisor->options->workers;
@@ -144,7 +176,7 @@ static bool prepare(struct supervisor *supervisor)
     return true;
 }
 
-static void finish(struct supervisor *supervisor)
+static void supervisor_finish(struct supervisor *supervisor)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
@@ -186,15 +218,15 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
         return code;
     }
     supervisor->listener.allowed_uids = &options->allowed_uids;
-    if (prepare(supervisor)) {
-        loop(supervisor);
+    if (supervisor_prepare(supervisor)) {
+        supervisor_loop(supervisor);
     } else {
         supervisor->exit_code = EXIT_INTERNAL;
     }
     if (supervisor->is_worker) {
         return supervisor->worker_exit;
     }
-    finish(supervisor);
+    supervisor_finish(supervisor);
     free(supervisor->workers);
     code = supervisor->exit_code;
     free(supervisor);

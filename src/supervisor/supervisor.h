@@ -14,15 +14,6 @@
 #include "base/options.h"
 #include "supervisor/worker.h"
 
-/* What the caller does around and after a fork. */
-struct worker_hooks {
-    void *context;
-    void (*before_fork)(void *context);
-    void (*after_fork)(void *context, bool in_child);
-    /* The worker's life, in the worker's process; the value is its exit code. */
-    int (*run)(void *context, const struct worker_seat *seat);
-};
-
 /* Runs until stopped. Returns the exit code of the process: in the supervisor, and, since workers are forked here, in
  * each worker as well. `options` is borrowed. Call from the main thread of a process without other threads. */
 int supervisor_run(const struct options *options, const struct worker_hooks *hooks);

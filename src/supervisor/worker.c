@@ -13,7 +13,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define LOST_AFTER (1 * CLOCK_SECOND) /* SIGKILL, without a death */
+#define LOST_AFTER      (1 * CLOCK_SECOND) /* SIGKILL, without a death */
+#define BACKOFF_FIRST   (100 * CLOCK_MS)
+#define BACKOFF_LONGEST (10 * CLOCK_SECOND)
 
 enum {
     STACK_TEXT = 3 << 10, /* shown: longer than its line, a detail is cut at its beginning */
@@ -80,6 +82,18 @@ void worker_lose(struct worker *worker)
         worker_drop_board(worker);
         worker->board = board;
     }
+}
+
+uint64_t worker_restart_delay(uint32_t failures)
+{
+    if (failures == 0) {
+        return 0;
+    }
+    uint64_t delay = BACKOFF_FIRST;
+    for (uint32_t i = 1; i < failures && delay < BACKOFF_LONGEST; i++) {
+        delay *= 2;
+    }
+    return delay < BACKOFF_LONGEST ? delay : BACKOFF_LONGEST;
 }
 
 int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)

@@ -97,11 +97,23 @@ struct worker_seat {
     struct scoreboard *board;
 };
 
+/* What the caller does around and after a fork. */
+struct worker_hooks {
+    void *context;
+    void (*before_fork)(void *context);
+    void (*after_fork)(void *context, bool in_child);
+    /* The worker's life, in the worker's process; the value is its exit code. */
+    int (*run)(void *context, const struct worker_seat *seat);
+};
+
 /* Prepares the shared page. Returns 0 or -errno. */
 int worker_init(struct worker *worker, uint32_t index);
 
 /* Makes channels and slots for a new process, before the fork. Returns 0 or -errno. */
 int worker_prepare(struct worker *worker, struct worker_ends *ret_ends);
+
+/* Nanoseconds before the next start after so many failures in a row: none, then 100 ms, doubling to 10 s. Pure. */
+uint64_t worker_restart_delay(uint32_t failures);
 
 /* Closes what is open of them. */
 void worker_ends_done(struct worker_ends *ends);

@@ -46,7 +46,7 @@ static void listen_to(enum control_type what, unsigned messages, unsigned descri
     worker.state = WORKER_READY;
     worker.control = dup(STDERR_FILENO);
     supervisor.tick_at = CLOCK_NEVER;
-    supervisor_listen_to(&supervisor, &worker);
+    channel_read(&supervisor, &worker);
     fd_close(&worker.control);
     worker_forget(&worker);
 }
