@@ -23,27 +23,10 @@ enum {
 };
 #define BUFFERED_DEFAULT (UINT64_C(256) << 20)
 
-/* A setting in bytes; 0 where it is off, or a share of a limit that cannot be read. */
-static uint64_t bytes_of(const struct option_memory *memory)
-{
-    uint64_t limit;
-    if (memory->percent == 0) {
-        return memory->bytes;
-    }
-    return cgroup_memory_limit(&limit) ? limit / 100 * memory->percent : 0;
-}
-
-static void warn_if_unknown(const struct option_memory *memory, const char *name)
-{
-    if (memory->percent > 0 && bytes_of(memory) == 0) {
-        log_warning("%s is a share, but this container has no memory limit that can be read: it has no effect", name);
-    }
-}
-
 static void limit_memory(const struct options *options)
 {
-    uint64_t bytes = bytes_of(&options->memory_limit);
-    warn_if_unknown(&options->memory_limit, "ASYA_MEMORY_LIMIT");
+    uint64_t bytes = cgroup_share(&options->memory_limit);
+    cgroup_warn_of_share(&options->memory_limit, "ASYA_MEMORY_LIMIT");
     if (bytes == 0) {
         return;
     }
@@ -135,18 +118,18 @@ static void refuse_privileges(void)
 static uint64_t memory_of_worker(const struct options *options)
 {
     uint64_t container;
-    uint64_t own = bytes_of(&options->memory_limit);
+    uint64_t own = cgroup_share(&options->memory_limit);
     uint64_t part = cgroup_memory_limit(&container) ? container / options->workers : 0;
     return part == 0 || (own > 0 && own < part) ? own : part;
 }
 
 size_t resources_max_buffered(const struct options *options)
 {
-    uint64_t wanted = bytes_of(&options->max_buffered);
+    uint64_t wanted = cgroup_share(&options->max_buffered);
     uint64_t memory = memory_of_worker(options);
     uint64_t bytes = wanted > 0 ? wanted : memory > 0 ? memory / BUFFERED_PART : BUFFERED_DEFAULT;
     uint64_t least = 2 * (uint64_t)INTAKE_LIMIT(options->max_message_size);
-    warn_if_unknown(&options->max_buffered, "ASYA_MAX_BUFFERED");
+    cgroup_warn_of_share(&options->max_buffered, "ASYA_MAX_BUFFERED");
     if (wanted > 0 && wanted < least) {
         log_warning("ASYA_MAX_BUFFERED is less than two requests of ASYA_MAX_MESSAGE_SIZE: it is taken as %llu bytes",
                     (unsigned long long)least);

@@ -1,14 +1,12 @@
 #include "python/memory.h"
 
-#include "base/fd.h"
 #include "base/log.h"
+#include "base/statm.h"
 
 #include <Python.h>
 
-#include <fcntl.h>
 #include <stdint.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 /* Calls the function it stands for (`self`) with the soft limit lifted. Both functions keep the GIL until the child is
  * there, so no other thread's call comes between; for these microseconds the worker itself has no limit. */
@@ -50,24 +48,6 @@ void memory_free_programs(void)
     (void)wrap("os", "posix_spawnp");
 }
 
-/* Bytes of data and stack, as RLIMIT_DATA counts them: the sixth number of /proc/self/statm. 0 if unknown. */
-static uint64_t data_size(void)
-{
-    char text[128];
-    FD_SCOPED int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    text[got > 0 ? got : 0] = '\0';
-    const char *next = text;
-    for (int field = 1; field < 6 && *next != '\0'; next++) {
-        field += *next == ' ';
-    }
-    uint64_t pages = 0;
-    for (; *next >= '0' && *next <= '9'; next++) {
-        pages = pages * 10 + (uint64_t)(*next - '0');
-    }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 bool memory_lacks_stack(void)
 {
     struct rlimit data;
@@ -76,6 +56,6 @@ bool memory_lacks_stack(void)
         return false;
     }
     uint64_t size = stack.rlim_cur == RLIM_INFINITY ? (uint64_t)8 << 20 : stack.rlim_cur;
-    uint64_t used = data_size();
+    uint64_t used = statm_read(0, STATM_DATA);
     return used > 0 && used + size > data.rlim_cur;
 }

@@ -1,42 +1,30 @@
 #include "server/spare.h"
 
 #include "base/fd.h"
+#include "base/limit.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { KEPT = 8 }; /* as many threads of the function may take one in the same moment */
-
-/* As the kernel has it. */
-struct limit {
-    uint64_t soft;
-    uint64_t hard;
-};
-
-static bool get(struct limit *ret_limit) { return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, NULL, ret_limit) == 0; }
-
-static bool set(const struct limit *limit) { return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, limit, NULL) == 0; }
 
 /* To `soft`, below the hard limit as that is now: the function may have changed it. */
 static bool move(uint64_t soft)
 {
     struct limit limit;
-    if (!get(&limit) || soft > limit.hard) {
+    if (!limit_get(RLIMIT_NOFILE, &limit) || soft > limit.hard) {
         return false;
     }
     limit.soft = soft;
-    return set(&limit);
+    return limit_set(RLIMIT_NOFILE, &limit);
 }
 
 void spare_keep(struct spare *ret_spare)
 {
     struct limit limit;
     *ret_spare = (struct spare){0};
-    if (!get(&limit)) {
+    if (!limit_get(RLIMIT_NOFILE, &limit)) {
         return; /* a sandbox that forbids it */
     }
     ret_spare->limit = limit.soft;
@@ -59,7 +47,8 @@ int spare_find(void)
 uint64_t spare_lend(const struct spare *spare, int number)
 {
     struct limit limit;
-    if (!spare->is_kept || (uint64_t)number + KEPT < spare->limit || !get(&limit) || !move(limit.soft + KEPT)) {
+    if (!spare->is_kept || (uint64_t)number + KEPT < spare->limit || !limit_get(RLIMIT_NOFILE, &limit) ||
+        !move(limit.soft + KEPT)) {
         return 0;
     }
     return limit.soft;

@@ -1,6 +1,7 @@
 #include "supervisor/cgroup.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,6 +121,22 @@ bool cgroup_memory_limit(uint64_t *ret_bytes)
     }
     return read_group_file("memory", "memory.limit_in_bytes", text) && parse_number(text, ret_bytes) &&
            *ret_bytes < UNLIMITED_V1;
+}
+
+uint64_t cgroup_share(const struct option_memory *memory)
+{
+    uint64_t limit;
+    if (memory->percent == 0) {
+        return memory->bytes;
+    }
+    return cgroup_memory_limit(&limit) ? limit / 100 * memory->percent : 0;
+}
+
+void cgroup_warn_of_share(const struct option_memory *memory, const char *name)
+{
+    if (memory->percent > 0 && cgroup_share(memory) == 0) {
+        log_warning("%s is a share, but this container has no memory limit that can be read: it has no effect", name);
+    }
 }
 
 bool cgroup_cpu_quota(uint64_t *ret_millis)

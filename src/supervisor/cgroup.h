@@ -8,6 +8,8 @@
 #ifndef ASYA_SUPERVISOR_CGROUP_H
 #define ASYA_SUPERVISOR_CGROUP_H
 
+#include "base/options.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,6 +18,11 @@ bool cgroup_oom_kills(uint64_t *ret_count);
 
 /* Bytes this group may use. False if unknown or unlimited. */
 bool cgroup_memory_limit(uint64_t *ret_bytes);
+
+/* A setting in bytes; 0 where it is off, or a share of a limit that cannot be read. Of the latter cgroup_warn_of_share
+ * says in the log that it has no effect; `name` is the variable. */
+uint64_t cgroup_share(const struct option_memory *memory);
+void cgroup_warn_of_share(const struct option_memory *memory, const char *name);
 
 /* CPUs this group may use, in thousandths (1500: one and a half). False if unknown or unlimited. */
 bool cgroup_cpu_quota(uint64_t *ret_millis);

@@ -8,13 +8,13 @@
  *   the supervisor   an fdstore entry of every connection of every worker, who waits at the fallback acceptor, itself
  *   a worker         three for each connection: the connection and both ends of its fdstore entry
  */
+#include "base/limit.h"
 #include "base/log.h"
 #include "supervisor/state.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -25,19 +25,6 @@ enum {
     DESCRIPTORS_EACH = 3,   /* of the supervisor, for a worker: control channel, fdholder, stacks */
     DESCRIPTORS_SCARCE = 64 /* stored connections a worker, below which it is worth a warning */
 };
-
-/* As the kernel has it. Not through libc, where getrlimit and setrlimit have had versions with 32 bits. */
-struct limit {
-    uint64_t soft;
-    uint64_t hard;
-};
-
-static bool get_limit(struct limit *ret_limit)
-{
-    return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, NULL, ret_limit) == 0;
-}
-
-static bool set_limit(const struct limit *limit) { return syscall(SYS_prlimit64, 0L, RLIMIT_NOFILE, limit, NULL) == 0; }
 
 static uint64_t at_most(uint64_t value, uint64_t most) { return value < most ? value : most; }
 
@@ -86,13 +73,13 @@ static void tell(const struct supervisor *supervisor, uint64_t hard)
 void descriptors_raise(struct supervisor *supervisor)
 {
     struct limit limit;
-    if (!get_limit(&limit)) { /* a sandbox that forbids it */
+    if (!limit_get(RLIMIT_NOFILE, &limit)) { /* a sandbox that forbids it */
         long known = sysconf(_SC_OPEN_MAX);
         limit.soft = limit.hard = known > 0 ? (uint64_t)known : INT_MAX;
     }
     supervisor->inherited_numbers = limit.soft;
     struct limit raised = {.soft = limit.hard, .hard = limit.hard};
-    uint64_t now = limit.soft < limit.hard && !set_limit(&raised) ? limit.soft : limit.hard;
+    uint64_t now = limit.soft < limit.hard && !limit_set(RLIMIT_NOFILE, &raised) ? limit.soft : limit.hard;
     uint64_t end = now > DESCRIPTORS_KEPT ? now - DESCRIPTORS_KEPT : 1;
     supervisor->numbers_end = supervisor->orphans.numbers_end = (int)at_most(end, INT_MAX);
     tell(supervisor, now);
@@ -101,13 +88,13 @@ void descriptors_raise(struct supervisor *supervisor)
 void descriptors_for_worker(const struct supervisor *supervisor)
 {
     struct limit limit;
-    if (!get_limit(&limit)) {
+    if (!limit_get(RLIMIT_NOFILE, &limit)) {
         return;
     }
     uint64_t wanted = limit_of_worker(supervisor, limit.hard);
     if (wanted < limit.soft) {
         limit.soft = wanted;
-        if (!set_limit(&limit)) {
+        if (!limit_set(RLIMIT_NOFILE, &limit)) {
             log_debug("the worker keeps the supervisor's limit of descriptors");
         }
     }

@@ -10,17 +10,15 @@
  * serving. While both are there the function is loaded twice.
  */
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/log.h"
+#include "base/statm.h"
 #include "server/control.h"
 #include "supervisor/running.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #define LOOK_INTERVAL (100 * CLOCK_MS)   /* between looks whether a worker that retires holds a request */
 #define KILL_AFTER    (1 * CLOCK_SECOND) /* SIGTERM, for one that does not end */
@@ -144,26 +142,6 @@ void replace_ended(struct supervisor *supervisor, const struct worker *worker)
     begin_due(supervisor);
 }
 
-/* Resident memory of a process in bytes, from /proc/PID/statm: size and resident set in pages. 0 if unknown. */
-static uint64_t resident(pid_t pid)
-{
-    char path[64];
-    char text[128];
-    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    FD_SCOPED int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    text[got > 0 ? got : 0] = '\0';
-    uint64_t pages = 0;
-    const char *next = text;
-    while (*next != '\0' && *next != ' ') {
-        next++;
-    }
-    for (next += *next == ' '; *next >= '0' && *next <= '9'; next++) {
-        pages = pages * 10 + (uint64_t)(*next - '0');
-    }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* A worker that is as large without having served, or as soon as the one before it, would be replaced for ever. */
 static bool is_large_by_nature(struct worker *worker)
 {
@@ -179,7 +157,7 @@ void replace_look(struct supervisor *supervisor, struct worker *worker)
     if (limit == 0 || worker->state != WORKER_READY || worker->due || worker->large) {
         return;
     }
-    uint64_t size = resident(worker->pid);
+    uint64_t size = statm_read(worker->pid, STATM_RESIDENT);
     bool by_nature = is_large_by_nature(worker);
     if (size <= limit) {
         return;

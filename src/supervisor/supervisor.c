@@ -145,16 +145,8 @@ static bool supervisor_prepare(struct supervisor *supervisor)
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
     descriptors_raise(supervisor);
-    supervisor->max_rss = supervisor->options->max_rss.bytes;
-    uint64_t limit;
-    if (supervisor->options->max_rss.percent > 0) {
-        if (cgroup_memory_limit(&limit)) {
-            supervisor->max_rss = limit / 100 * supervisor->options->max_rss.percent;
-        } else {
-            log_warning(
-                "ASYA_MAX_RSS is a share, but this container has no memory limit that can be read: it has no effect");
-        }
-    }
+    supervisor->max_rss = cgroup_share(&supervisor->options->max_rss);
+    cgroup_warn_of_share(&supervisor->options->max_rss, "ASYA_MAX_RSS");
     supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
     if (supervisor->workers == NULL) {
         log_error("the supervisor cannot start: no memory");
