@@ -123,18 +123,13 @@ enum { OPTION_COUNT = sizeof table / sizeof table[0] };
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/* A run of decimal digits and nothing else, range-checked: no sign, no space, no exponent. */
-static bool parse_number(const char *text, uint64_t *ret_value)
+/* Digits and nothing else. */
+static bool options_parse_number(const char *text, uint64_t *ret_value)
 {
-    uint64_t value = 0;
-    if (*text == '\0') {
+    uint64_t value;
+    const char *end = text_number(text, &value);
+    if (end == NULL || *end != '\0') {
         return false;
-    }
-    for (; *text != '\0'; text++) {
-        if (!is_digit(*text) || __builtin_mul_overflow(value, (uint64_t)10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value)) {
-            return false;
-        }
     }
     *ret_value = value;
     return true;
@@ -162,7 +157,7 @@ static bool parse_bytes(const char *text, uint64_t *ret_bytes)
         }
     }
     uint64_t number;
-    if (!parse_number(digits, &number) || number > UINT64_MAX >> shift) {
+    if (!options_parse_number(digits, &number) || number > UINT64_MAX >> shift) {
         return false;
     }
     *ret_bytes = number << shift;
@@ -207,7 +202,8 @@ static bool parse_memory(const char *text, struct option_memory *ret_memory)
         digits[size - 1] = '\0';
     }
     uint64_t number;
-    if (is_share ? !parse_number(digits, &number) || number < 1 || number > 100 : !parse_bytes(digits, &number)) {
+    if (is_share ? !options_parse_number(digits, &number) || number < 1 || number > 100
+                 : !parse_bytes(digits, &number)) {
         return false;
     }
     *ret_memory = (struct option_memory){.bytes = is_share ? 0 : number, .percent = is_share ? number : 0};
@@ -227,7 +223,7 @@ static bool parse_uids(const char *text, struct option_uids *ret_uids)
         }
         memcpy(digits, text, size);
         digits[size] = '\0';
-        if (!parse_number(digits, &uid) || uid >= UINT32_MAX) { /* the largest number is nobody's (chown(2)) */
+        if (!options_parse_number(digits, &uid) || uid >= UINT32_MAX) { /* the largest number is nobody's (chown(2)) */
             return false;
         }
         uids.uids[uids.count++] = (uint32_t)uid;
@@ -305,7 +301,7 @@ static bool store(struct options *options, const struct option *option, const ch
         return true;
     case KIND_BYTES:
     case KIND_COUNT:
-        if (!(option->kind == KIND_BYTES ? parse_bytes(text, &number) : parse_number(text, &number)) ||
+        if (!(option->kind == KIND_BYTES ? parse_bytes(text, &number) : options_parse_number(text, &number)) ||
             number < option->least || number > option->most) {
             char wanted[128];
             (void)snprintf(wanted, sizeof wanted, "a whole number%s from %llu to %llu",

@@ -1,6 +1,7 @@
 #include "base/statm.h"
 
 #include "base/fd.h"
+#include "base/text.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,8 +22,6 @@ uint64_t statm_read(pid_t pid, enum statm_field field)
         at += *next == ' ';
     }
     uint64_t pages = 0;
-    for (; *next >= '0' && *next <= '9'; next++) {
-        pages = pages * 10 + (uint64_t)(*next - '0');
-    }
+    (void)text_number(next, &pages); /* else 0: unknown */
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -47,3 +47,20 @@ void text_trim_partial(char *text)
         }
     }
 }
+
+const char *text_number(const char *text, uint64_t *ret_value)
+{
+    const char *next = text;
+    uint64_t value = 0;
+    for (; *next >= '0' && *next <= '9'; next++) {
+        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*next - '0'), &value)) {
+            return NULL;
+        }
+    }
+    if (next == text) {
+        return NULL;
+    }
+    *ret_value = value;
+    return next;
+}

@@ -19,13 +19,6 @@ static inline bool is_zero(__m128i block)
     return _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128())) == 0xFFFF;
 }
 
-static inline __m128i load(const void *at)
-{
-    __m128i block;
-    memcpy(&block, at, sizeof block);
-    return block;
-}
-
 static inline void store_two(unsigned char *out, unsigned bytes)
 {
     uint16_t word = (uint16_t)bytes;
@@ -120,16 +113,21 @@ static inline __attribute__((always_inline)) unsigned char *put_four_points(unsi
     return out + (ends >> 24);
 }
 
+static inline unsigned char *put_eight_ascii(unsigned char *out, __m128i units)
+{
+    _mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(units, units));
+    return out + EIGHT;
+}
+
 /* Eight units at `at`; NULL if one needs an escape. */
 static inline unsigned char *put_eight_units(unsigned char *out, const uint16_t *at)
 {
-    __m128i units = load(at);
+    __m128i units = block_load((const void *)at);
     if (needs_escape(units)) {
         return NULL;
     }
     if (!reaches(units, 0x80)) {
-        _mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(units, units));
-        return out + EIGHT;
+        return put_eight_ascii(out, units);
     }
     if (!reaches(units, 0x800)) {
         return put_eight_narrow(out, units);
@@ -144,7 +142,7 @@ static inline unsigned char *put_eight_units(unsigned char *out, const uint16_t 
 /* Eight code points at `at`; NULL if one needs an escape. */
 static inline unsigned char *put_eight_points(unsigned char *out, const uint32_t *at)
 {
-    __m128i first = load(at), second = load(at + FOUR);
+    __m128i first = block_load((const void *)at), second = block_load((const void *)(at + FOUR));
     /* as units, for the questions only; what is above 0x7FFF becomes that, by a signed saturation */
     __m128i units = _mm_packs_epi32(first, second);
     __m128i head = _mm_set1_epi32((int)0xFFFFF800), surrogate = _mm_set1_epi32(0xD800);
@@ -154,8 +152,7 @@ static inline unsigned char *put_eight_points(unsigned char *out, const uint32_t
         return NULL;
     }
     if (!reaches(units, 0x80)) {
-        _mm_storel_epi64((__m128i *)(void *)out, _mm_packus_epi16(units, units));
-        return out + EIGHT;
+        return put_eight_ascii(out, units);
     }
     out = put_four_points(out, first, true);
     return put_four_points(out, second, true);
@@ -171,26 +168,11 @@ static inline unsigned char *put_eight_bytes(unsigned char *out, const uint8_t *
 #else
 
 /* All the plain way. */
-static inline unsigned char *put_eight_bytes(unsigned char *out, const uint8_t *at)
-{
-    (void)out;
-    (void)at;
-    return NULL;
-}
+static inline unsigned char *put_none(void) { return NULL; }
 
-static inline unsigned char *put_eight_units(unsigned char *out, const uint16_t *at)
-{
-    (void)out;
-    (void)at;
-    return NULL;
-}
-
-static inline unsigned char *put_eight_points(unsigned char *out, const uint32_t *at)
-{
-    (void)out;
-    (void)at;
-    return NULL;
-}
+#define put_eight_bytes(out, at)  put_none()
+#define put_eight_units(out, at)  put_none()
+#define put_eight_points(out, at) put_none()
 
 #endif
 
@@ -220,34 +202,25 @@ unsigned char *escape_latin1(unsigned char *out, const uint8_t *text, size_t siz
     return out;
 }
 
-unsigned char *escape_ucs2(unsigned char *out, const uint16_t *text, size_t size)
-{
-    const uint16_t *end = text + size;
-    for (; end - text >= EIGHT; text += EIGHT) {
-        unsigned char *next = put_eight_units(out, text);
-        for (int i = 0; next == NULL && i < EIGHT; i++) {
-            out = character_put(out, text[i]);
-        }
-        out = next != NULL ? next : out;
+/* Both wide forms, which differ in their units alone: eight at a time, or one by one where one of these needs an
+ * escape.
+ */
+#define ESCAPE_WIDE(name, unit, put_eight)                                                                             \
+    unsigned char *name(unsigned char *out, const unit *text, size_t size)                                             \
+    {                                                                                                                  \
+        const unit *end = text + size;                                                                                 \
+        for (; end - text >= EIGHT; text += EIGHT) {                                                                   \
+            unsigned char *next = put_eight(out, text);                                                                \
+            for (int i = 0; next == NULL && i < EIGHT; i++) {                                                          \
+                out = character_put(out, text[i]);                                                                     \
+            }                                                                                                          \
+            out = next != NULL ? next : out;                                                                           \
+        }                                                                                                              \
+        for (; text < end; text++) {                                                                                   \
+            out = character_put(out, *text);                                                                           \
+        }                                                                                                              \
+        return out;                                                                                                    \
     }
-    for (; text < end; text++) {
-        out = character_put(out, *text);
-    }
-    return out;
-}
 
-unsigned char *escape_ucs4(unsigned char *out, const uint32_t *text, size_t size)
-{
-    const uint32_t *end = text + size;
-    for (; end - text >= EIGHT; text += EIGHT) {
-        unsigned char *next = put_eight_points(out, text);
-        for (int i = 0; next == NULL && i < EIGHT; i++) {
-            out = character_put(out, text[i]);
-        }
-        out = next != NULL ? next : out;
-    }
-    for (; text < end; text++) {
-        out = character_put(out, *text);
-    }
-    return out;
-}
+ESCAPE_WIDE(escape_ucs2, uint16_t, put_eight_units)
+ESCAPE_WIDE(escape_ucs4, uint32_t, put_eight_points)

@@ -5,6 +5,7 @@
 #ifndef ASYA_JSON_NUMBER_INLINE_H
 #define ASYA_JSON_NUMBER_INLINE_H
 
+#include "json/block.h"
 #include "json/number.h"
 
 #include <stdbool.h>
@@ -30,16 +31,6 @@ bool number_long(const struct number_parts *parts, double *ret_real);
 
 static inline bool number_is_digit(unsigned char byte) { return (unsigned char)(byte - '0') < 10; }
 
-static inline uint64_t number_load(const unsigned char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
-
 /* Eight digit values, the first in the lowest byte, as one number (D. Lemire, "Quickly parsing eight digits"). */
 static inline uint32_t number_eight_digits(uint64_t values)
 {
@@ -56,7 +47,7 @@ static inline const unsigned char *number_take_digits(const unsigned char *at, c
 {
     static const uint32_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
     while (__builtin_expect(end - at >= 8, 1)) {
-        uint64_t values = number_load(at) ^ 0x3030303030303030;
+        uint64_t values = block_word(at) ^ 0x3030303030303030;
         uint64_t others = (((values & 0x7F7F7F7F7F7F7F7F) + 0x7676767676767676) | values) & 0x8080808080808080;
         if (others != 0) {
             unsigned count = (unsigned)__builtin_ctzll(others) >> 3;

@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,22 +23,6 @@ static bool read_file(const char *path, char text[FILE_SIZE])
     ssize_t got = fd >= 0 ? read(fd, text, FILE_SIZE - 1) : -1;
     text[got > 0 ? got : 0] = '\0';
     return got > 0;
-}
-
-static bool parse_number(const char *text, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-    if (*text < '0' || *text > '9') {
-        return false;
-    }
-    for (; *text >= '0' && *text <= '9'; text++) {
-        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value)) {
-            return false;
-        }
-    }
-    *ret_value = value;
-    return true;
 }
 
 /* The path of our group in the hierarchy that `controller` is in ("" for version 2), from /proc/self/cgroup, whose
@@ -98,7 +83,7 @@ static bool find_field(const char *text, const char *name, uint64_t *ret_value)
     size_t size = strlen(name);
     for (const char *line = text; line != NULL; line = strchr(line, '\n') != NULL ? strchr(line, '\n') + 1 : NULL) {
         if (strncmp(line, name, size) == 0 && line[size] == ' ') {
-            return parse_number(line + size + 1, ret_value);
+            return text_number(line + size + 1, ret_value) != NULL;
         }
     }
     return false;
@@ -117,9 +102,9 @@ bool cgroup_memory_limit(uint64_t *ret_bytes)
 {
     char text[FILE_SIZE];
     if (read_group_file("", "memory.max", text)) {
-        return parse_number(text, ret_bytes); /* "max" is no number */
+        return text_number(text, ret_bytes) != NULL; /* "max" is no number */
     }
-    return read_group_file("memory", "memory.limit_in_bytes", text) && parse_number(text, ret_bytes) &&
+    return read_group_file("memory", "memory.limit_in_bytes", text) && text_number(text, ret_bytes) != NULL &&
            *ret_bytes < UNLIMITED_V1;
 }
 
@@ -146,11 +131,11 @@ bool cgroup_cpu_quota(uint64_t *ret_millis)
     uint64_t period = 0;
     if (read_group_file("", "cpu.max", text)) {
         const char *space = strchr(text, ' ');
-        if (!parse_number(text, &quota) || space == NULL || !parse_number(space + 1, &period)) {
+        if (text_number(text, &quota) == NULL || space == NULL || text_number(space + 1, &period) == NULL) {
             return false;
         }
-    } else if (!read_group_file("cpu", "cpu.cfs_quota_us", text) || !parse_number(text, &quota) ||
-               !read_group_file("cpu", "cpu.cfs_period_us", text) || !parse_number(text, &period)) {
+    } else if (!read_group_file("cpu", "cpu.cfs_quota_us", text) || text_number(text, &quota) == NULL ||
+               !read_group_file("cpu", "cpu.cfs_period_us", text) || text_number(text, &period) == NULL) {
         return false;
     }
     if (period == 0 || quota > UINT64_MAX / 1000) {

@@ -122,6 +122,40 @@ static void trimming_leaves_stray_continuation_bytes_alone(void **state)
     assert_string_equal(text, "ab\x80\x80\x80\x80\x80");
 }
 
+struct number_row {
+    const char *name;
+    const char *text;
+    uint64_t value; /* if the text is a number */
+    int used;       /* bytes of it; 0: it is none */
+};
+
+static const struct number_row number_rows[] = {
+    {"nothing is no number", "", 0, 0},
+    {"a letter is no number", "max", 0, 0},
+    {"a sign is no digit", "-1", 0, 0},
+    {"a space is no digit", " 1", 0, 0},
+    {"zero is a number", "0", 0, 1},
+    {"leading zeros count for nothing", "007", 7, 3},
+    {"what follows is left", "12 34", 12, 2},
+    {"the largest fits", "18446744073709551615", UINT64_MAX, 20},
+    {"one more does not", "18446744073709551616", 0, 0},
+    {"nor do more digits", "99999999999999999999999", 0, 0},
+};
+
+static void numbers_are_digits_that_fit(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof number_rows / sizeof number_rows[0]; i++) {
+        const struct number_row *row = &number_rows[i];
+        uint64_t value = 41;
+        const char *end = text_number(row->text, &value);
+        const char *expected = row->used > 0 ? row->text + row->used : NULL;
+        if (end != expected || value != (row->used > 0 ? row->value : 41)) {
+            fail_msg("%s: %llu", row->name, (unsigned long long)value);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +165,7 @@ int main(void)
         DESCRIPTOR_TEST(copies_fit_and_stay_valid_in_arrays_of_every_size),
         DESCRIPTOR_TEST(a_sequence_cut_by_the_end_is_removed_and_nothing_else),
         DESCRIPTOR_TEST(trimming_leaves_stray_continuation_bytes_alone),
+        DESCRIPTOR_TEST(numbers_are_digits_that_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
