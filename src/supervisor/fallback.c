@@ -62,9 +62,9 @@ static void open_fallback(struct supervisor *supervisor)
     set_awaited(supervisor, supervisor->fallback_open);
 }
 
-static bool is_wanted(struct supervisor *supervisor)
+/* As far as was seen by tick_look(), which comes before. */
+static bool is_wanted(const struct supervisor *supervisor)
 {
-    tick_look(supervisor);
     return supervisor->all_busy || supervisor->alone_since != CLOCK_NEVER;
 }
 
@@ -109,8 +109,8 @@ static bool is_stopped_up(const struct supervisor *supervisor)
 
 /* ---- accepting -------------------------------------------------------------------------------------------------- */
 
-/* Looks at one again. True if it still has not sent what it wants. */
-static bool is_undecided(struct supervisor *supervisor, uint32_t index)
+/* Looks again at what one has sent. Returns whether that still does not tell what it wants. */
+static bool fallback_look(struct supervisor *supervisor, uint32_t index)
 {
     static const enum wants meaning[] = {[PEEK_SILENT] = WANTS_SILENT,
                                          [PEEK_PARTIAL] = WANTS_REST,
@@ -163,7 +163,7 @@ static bool make_room(struct supervisor *supervisor, uint64_t now, uint32_t *sen
         if (index == orphans->count || !listener_is_waiting(&supervisor->listener)) {
             return false;
         }
-        if (is_undecided(supervisor, index)) {
+        if (fallback_look(supervisor, index)) {
             send_away(supervisor, index, now);
             ++*sent_away;
         }
@@ -175,7 +175,7 @@ static bool make_room(struct supervisor *supervisor, uint64_t now, uint32_t *sen
  */
 static void take_on(struct supervisor *supervisor, uint32_t index, uint64_t now)
 {
-    if (is_undecided(supervisor, index)) {
+    if (fallback_look(supervisor, index)) {
         supervisor->fallback_looks_at = clock_earlier(supervisor->fallback_looks_at, clock_after(now, LOOK_INTERVAL));
     } else if (supervisor->orphans.wants[index] == WANTS_WORKER && is_anybody_ready(supervisor)) {
         (void)hand_on(supervisor, index, now);
@@ -205,6 +205,7 @@ void fallback_accept(struct supervisor *supervisor)
     if (!supervisor->fallback_open) {
         return; /* closed earlier in this round of events */
     }
+    tick_look(supervisor);
     if (!is_wanted(supervisor)) {
         fallback_close(supervisor); /* a worker takes who has woken us: the way through here is longer */
         return;
@@ -231,7 +232,7 @@ static uint64_t attend(struct supervisor *supervisor, uint64_t now)
     uint64_t next = CLOCK_NEVER;
     for (uint32_t i = 0; i < orphans->count;) {
         if (is_time || orphans->wants[i] == WANTS_UNSEEN) {
-            undecided += is_undecided(supervisor, i);
+            undecided += fallback_look(supervisor, i);
         }
         if (orphans->wants[i] == WANTS_HEALTH || orphans->wants[i] == WANTS_NOTHING) {
             if (orphans->wants[i] == WANTS_HEALTH) {
@@ -372,6 +373,7 @@ uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now)
     bool alone = supervisor->alone_since != CLOCK_NEVER;
     uint64_t opens = alone ? clock_after(supervisor->alone_since, FALLBACK_AFTER) : now;
     opens = opens > supervisor->fallback_opens_at ? opens : supervisor->fallback_opens_at;
+    tick_look(supervisor);
     if (!supervisor->fallback_open && is_wanted(supervisor)) {
         if (opens <= now) {
             open_fallback(supervisor);
@@ -379,7 +381,8 @@ uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now)
             next = opens;
         }
     }
-    if (!is_wanted(supervisor)) { /* also where a worker got on before it could see that this is awaited */
+    tick_look(supervisor); /* a worker may have got on before it could see that this is awaited */
+    if (!is_wanted(supervisor)) {
         fallback_close(supervisor);
     }
     next = clock_earlier(next, attend(supervisor, now));

@@ -143,12 +143,9 @@ void replace_ended(struct supervisor *supervisor, const struct worker *worker)
 }
 
 /* A worker that is as large without having served, or as soon as the one before it, would be replaced for ever. */
-static bool is_large_by_nature(struct worker *worker)
+static bool is_large_by_nature(const struct worker *worker, uint64_t requests)
 {
-    uint64_t requests = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
-    bool first_look = !worker->looked_at;
-    worker->looked_at = worker->looked_at || requests > 1; /* the first is over: it may be what loads the model */
-    return requests <= 1 || (first_look && worker->for_grown);
+    return requests <= 1 || (!worker->looked_at && worker->for_grown);
 }
 
 void replace_look(struct supervisor *supervisor, struct worker *worker)
@@ -158,7 +155,9 @@ void replace_look(struct supervisor *supervisor, struct worker *worker)
         return;
     }
     uint64_t size = statm_read(worker->pid, STATM_RESIDENT);
-    bool by_nature = is_large_by_nature(worker);
+    uint64_t requests = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
+    bool by_nature = is_large_by_nature(worker, requests);
+    worker->looked_at = worker->looked_at || requests > 1; /* the first is over: it may be what loads the model */
     if (size <= limit) {
         return;
     }

@@ -99,7 +99,7 @@ static bool is_retiring(const struct supervisor *supervisor, const struct worker
  * process is ended, and what it has is answered by what the supervisor remembers. */
 static void look_at_board(struct worker *worker)
 {
-    if (worker->overwritten || scoreboard_is_plausible(worker->board)) {
+    if (!is_serving(worker) || worker->overwritten || scoreboard_is_plausible(worker->board)) {
         return;
     }
     worker->overwritten = true;
@@ -111,12 +111,8 @@ static void look_at_board(struct worker *worker)
 void tick_check(struct supervisor *supervisor, uint64_t now)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        struct worker *worker = &supervisor->workers[i];
-        if (!is_serving(worker)) {
-            continue;
-        }
-        look_at_board(worker);
-        if (deadline_is_running(worker)) {
+        look_at_board(&supervisor->workers[i]);
+        if (is_serving(&supervisor->workers[i]) && deadline_is_running(&supervisor->workers[i])) {
             tick_wake(supervisor, now);
         }
     }
@@ -140,8 +136,9 @@ static void set_watched(const struct supervisor *supervisor, uint32_t watched)
     }
 }
 
-/* True if nothing runs: then whoever begins will say so, as it finds `watched` cleared. */
-static bool may_sleep(const struct supervisor *supervisor)
+/* Stops watching if nothing runs: whoever begins will say so then, as it finds `watched` cleared. False if something
+ * does. */
+static bool tick_stop_watching(const struct supervisor *supervisor)
 {
     if (supervisor->all_busy || is_anything_running(supervisor)) {
         return false;
@@ -162,9 +159,7 @@ void tick_wake(struct supervisor *supervisor, uint64_t now)
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
-        if (is_serving(worker)) {
-            look_at_board(worker);
-        }
+        look_at_board(worker);
         if (worker->state == WORKER_READY && is_full(worker) && !worker->was_full) {
             supervisor->tick_at = now; /* whoever comes waits for the fallback acceptor to open */
         }
@@ -200,6 +195,7 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
     }
     queue_nudge(supervisor);
     supervisor->all_busy = ready > 0 && still == ready && (busy == ready || listener_is_waiting(&supervisor->listener));
-    supervisor->tick_at = may_sleep(supervisor) ? CLOCK_NEVER : clock_after(now, tick_length(supervisor->options));
+    supervisor->tick_at =
+        tick_stop_watching(supervisor) ? CLOCK_NEVER : clock_after(now, tick_length(supervisor->options));
     return supervisor->tick_at;
 }

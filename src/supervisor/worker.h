@@ -31,7 +31,7 @@ struct run {
     bool streams;           /* when last looked at */
     bool gone;              /* its client went away and the function was told */
     enum protocol protocol; /* the form of a reply */
-    uint32_t stage;         /* how far the measures against one that runs too long have gone, see watch.h */
+    uint32_t stage;         /* how far the measures against one that runs too long have gone, see deadline.h */
     uint64_t sequence;
     uint64_t since;
 };
