@@ -29,7 +29,7 @@ static const struct {
     {"isfunction", "a function"},
 };
 
-static const char *kind_of(PyObject *inspect, PyObject *function)
+static const char *check_kind_of(PyObject *inspect, PyObject *function)
 {
     for (size_t i = 0; inspect != NULL && i < sizeof kinds / sizeof kinds[0]; i++) {
         PyObject *answer = PyObject_CallMethod(inspect, kinds[i].question, "(O)", function);
@@ -43,7 +43,7 @@ static const char *kind_of(PyObject *inspect, PyObject *function)
 }
 
 /* "NAME is a function: (payload: dict) -> dict"; some callables have no signature to be seen. */
-static void describe(const char *name, PyObject *function, bool is_typed)
+static void check_describe(const char *name, PyObject *function, bool is_typed)
 {
     PyObject *inspect = PyImport_ImportModule("inspect");
     PyObject *signature = inspect != NULL ? PyObject_CallMethod(inspect, "signature", "(O)", function) : NULL;
@@ -55,7 +55,7 @@ static void describe(const char *name, PyObject *function, bool is_typed)
         shown = NULL;
     }
     char line[LINE_SIZE];
-    (void)snprintf(line, sizeof line, "%.512s is %s%s%.256s%s\n", name, kind_of(inspect, function),
+    (void)snprintf(line, sizeof line, "%.512s is %s%s%.256s%s\n", name, check_kind_of(inspect, function),
                    shown != NULL ? ": " : "", shown != NULL ? shown : "",
                    is_typed ? "; payloads are validated by its annotation" : "");
     output_print(line);
@@ -92,7 +92,7 @@ int check_run(const char *program, int count, const char *const *arguments)
     PyObject *converter = NULL;
     code = typed_converter(function, &converter);
     if (code == EXIT_OK) {
-        describe(options.process_module, function, converter != NULL);
+        check_describe(options.process_module, function, converter != NULL);
     } else if (code < 0) {
         code = handler_fail("resolving the annotations of", options.process_module);
     }

@@ -47,7 +47,7 @@ static bool is_machine(const char *text)
     return strcmp(text, "x86_64") == 0 || strcmp(text, "aarch64") == 0 || strcmp(text, "all") == 0;
 }
 
-static bool read_arguments(struct request *request, int count, const char *const *arguments)
+static bool configmap_read_arguments(struct request *request, int count, const char *const *arguments)
 {
     for (int i = 0; i < count; i++) {
         bool is_last = i + 1 == count;
@@ -124,7 +124,7 @@ static bool choose_image(const struct request *request, struct buffer *file)
 int configmap_run(const char *program, int count, const char *const *arguments)
 {
     struct request request = {.name = "asya-runtime"};
-    if (!read_arguments(&request, count, arguments)) {
+    if (!configmap_read_arguments(&request, count, arguments)) {
         return EXIT_OPTION;
     }
     struct buffer file = buffer_make(SINGLE_FILE_MAX);

@@ -41,13 +41,13 @@ struct probe {
     char why[LINE_SIZE];    /* for a person */
 };
 
-static bool answer(struct probe *probe, bool passes, const char *why)
+static bool probe_answer(struct probe *probe, bool passes, const char *why)
 {
     (void)snprintf(probe->why, sizeof probe->why, "%s", why);
     return passes;
 }
 
-static bool starts_with(const struct buffer *buffer, const char *text)
+static bool probe_starts_with(const struct buffer *buffer, const char *text)
 {
     size_t size = strlen(text);
     return buffer->size >= size && memcmp(buffer->data, text, size) == 0;
@@ -71,18 +71,18 @@ static bool ask_empty(struct probe *probe, struct buffer *reply)
     buffer_reset(reply, ANSWER_MAX);
     switch (client_exchange(probe->path, view_of(""), true, clock_after(clock_now(), probe->patience), reply, &err)) {
     case CLIENT_FAILED:
-        return answer(probe, false, err.text);
+        return probe_answer(probe, false, err.text);
     case CLIENT_SILENT:
-        return answer(probe, true, "the connection is accepted, every worker is busy");
+        return probe_answer(probe, true, "the connection is accepted, every worker is busy");
     case CLIENT_CLOSED:
-        return answer(probe, true, "the connection is accepted");
+        return probe_answer(probe, true, "the connection is accepted");
     case CLIENT_ANSWERED:
         break;
     }
     if (contains(reply, "\"server_error\"")) {
-        return answer(probe, !probe->question->must_be_ready, "an empty message is answered server_error");
+        return probe_answer(probe, !probe->question->must_be_ready, "an empty message is answered server_error");
     }
-    return answer(probe, true, "an empty message is answered");
+    return probe_answer(probe, true, "an empty message is answered");
 }
 
 static bool ask_http(struct probe *probe, struct buffer *reply)
@@ -93,21 +93,21 @@ static bool ask_http(struct probe *probe, struct buffer *reply)
     switch (
         client_exchange(probe->path, view_of(request), true, clock_after(clock_now(), probe->patience), reply, &err)) {
     case CLIENT_FAILED:
-        return answer(probe, false, err.text);
+        return probe_answer(probe, false, err.text);
     case CLIENT_SILENT:
-        return answer(probe, false, "GET /healthz is not answered in time");
+        return probe_answer(probe, false, "GET /healthz is not answered in time");
     case CLIENT_CLOSED:
     case CLIENT_ANSWERED:
         break;
     }
-    if (!starts_with(reply, "HTTP/1.1 ")) {
+    if (!probe_starts_with(reply, "HTTP/1.1 ")) {
         return ask_empty(probe, reply);
     }
     char why[64];
-    bool is_ready = starts_with(reply, "HTTP/1.1 200 ");
+    bool is_ready = probe_starts_with(reply, "HTTP/1.1 200 ");
     int digits = reply->size >= sizeof "HTTP/1.1 200" - 1 ? 3 : 0;
     (void)snprintf(why, sizeof why, "GET /healthz is answered %.*s", digits, reply->data + sizeof "HTTP/1.1 " - 1);
-    return answer(probe, is_ready || !probe->question->must_be_ready, why);
+    return probe_answer(probe, is_ready || !probe->question->must_be_ready, why);
 }
 
 /* The ready-file counts only with content: on a full disk an empty one can be made. */
@@ -135,7 +135,7 @@ static bool ask(struct probe *probe, unsigned protocol)
     return passes;
 }
 
-static bool read_arguments(struct probe *probe, int count, const char *const *arguments)
+static bool probe_read_arguments(struct probe *probe, int count, const char *const *arguments)
 {
     for (int i = 0; i < count; i++) {
         bool known = false;
@@ -162,7 +162,7 @@ int probe_run(const char *program, int count, const char *const *arguments)
 {
     (void)program;
     struct probe probe = {.question = &questions[0], .patience = PATIENCE};
-    if (!read_arguments(&probe, count, arguments)) {
+    if (!probe_read_arguments(&probe, count, arguments)) {
         return EXIT_OPTION;
     }
     struct options options;

@@ -79,7 +79,7 @@ static void give_up(const struct worker_seat *seat, int code)
 }
 
 /* Everything of the user's that runs before the first request. */
-static int load(const struct options *options, struct binding *binding, PyObject **ret_owner)
+static int serve_load_function(const struct options *options, struct binding *binding, PyObject **ret_owner)
 {
     if (options->process_module[0] == '\0') {
         log_warning("ASYA_PROCESS_MODULE is not set: every message is echoed");
@@ -97,7 +97,7 @@ static int load(const struct options *options, struct binding *binding, PyObject
 
 /* Functions declared `async` run on a loop; others, several at a time, in threads. What a plain function returns may
  * still want the loop. */
-static int prepare(const struct options *options, struct binding *binding)
+static int serve_prepare_binding(const struct options *options, struct binding *binding)
 {
     if (binding->function == NULL) {
         return EXIT_OK;
@@ -152,9 +152,9 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .fdstore = seat->fdstore};
     fork_install(let_go);
     function_log_install(options->log_level, options->log_format);
-    int code = load(options, binding, &owner);
+    int code = serve_load_function(options, binding, &owner);
     if (code == EXIT_OK) {
-        code = prepare(options, binding);
+        code = serve_prepare_binding(options, binding);
     }
     if (code != EXIT_OK) {
         give_up(seat, code);

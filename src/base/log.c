@@ -58,7 +58,7 @@ static size_t decode(const unsigned char *text, uint32_t *ret_point)
 }
 
 /* May a character stand in a line as it is? */
-static bool is_plain(uint32_t point)
+static bool log_is_plain(uint32_t point)
 {
     static const struct {
         uint32_t first;
@@ -124,7 +124,7 @@ static size_t encode(const unsigned char *text, struct encoded *ret_encoded)
 {
     uint32_t point = *text; /* of a byte that is no character */
     size_t size = decode(text, &point);
-    if (size == 0 || !is_plain(point)) {
+    if (size == 0 || !log_is_plain(point)) {
         return escape(text, size, point, ret_encoded);
     }
     ret_encoded->size = 0;
@@ -357,7 +357,7 @@ static void say_lost(void)
     lost = 0;
 }
 
-static void put(enum log_level level, const struct line *line)
+static void log_put(enum log_level level, const struct line *line)
 {
     say_lost();
     if (lost == 0 && backlog_has_room(line->size)) {
@@ -368,7 +368,7 @@ static void put(enum log_level level, const struct line *line)
     lost++;
 }
 
-static void flush(uint64_t now)
+static void log_flush_backlog(uint64_t now)
 {
     bool any = backlog_flush();
     say_lost();
@@ -389,7 +389,7 @@ static void say_left_out(struct kind *kind)
                    kind->left_out == 1 ? "" : "s", kind->left_out == 1 ? "was" : "were");
     line_start(&line, kind->level, NULL, text);
     line_finish(&line);
-    put(kind->level, &line);
+    log_put(kind->level, &line);
     kind->left_out = 0;
 }
 
@@ -441,7 +441,7 @@ void log_tend(uint64_t now)
             say_left_out(&kinds[i]);
         }
     }
-    flush(now);
+    log_flush_backlog(now);
     unlock();
 }
 
@@ -457,7 +457,7 @@ void log_finish(void)
         }
     }
     for (;;) {
-        flush(now);
+        log_flush_backlog(now);
         if (retry_span == RETRY_FIRST) { /* some went out */
             idle = clock_after(now, FINISH_IDLE);
         }
@@ -473,8 +473,8 @@ void log_finish(void)
 static void line_write(enum log_level level, const struct line *line)
 {
     lock();
-    put(level, line);
-    flush(clock_now());
+    log_put(level, line);
+    log_flush_backlog(clock_now());
     unlock();
 }
 
@@ -489,9 +489,9 @@ void log_verbatim(const char *text, size_t size)
         text += line.size + (newline != NULL);
         size -= line.size + (newline != NULL);
         line.bytes[line.size++] = '\n';
-        put(LOG_LEVEL_ERROR, &line);
+        log_put(LOG_LEVEL_ERROR, &line);
     }
-    flush(clock_now());
+    log_flush_backlog(clock_now());
     unlock();
 }
 

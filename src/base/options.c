@@ -121,7 +121,7 @@ static const struct option table[] = {
 
 enum { OPTION_COUNT = sizeof table / sizeof table[0] };
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool options_is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* Digits and nothing else. */
 static bool options_parse_number(const char *text, uint64_t *ret_value)
@@ -167,10 +167,10 @@ static bool parse_bytes(const char *text, uint64_t *ret_bytes)
 bool options_parse_seconds(const char *text, uint64_t *ret_span)
 {
     uint64_t seconds = 0;
-    if (!is_digit(*text)) {
+    if (!options_is_digit(*text)) {
         return false;
     }
-    for (; is_digit(*text); text++) {
+    for (; options_is_digit(*text); text++) {
         seconds = seconds * 10 + (uint64_t)(*text - '0');
         if (seconds > LONGEST_SPAN_SECONDS) {
             return false;
@@ -179,7 +179,7 @@ bool options_parse_seconds(const char *text, uint64_t *ret_span)
     uint64_t fraction = 0;
     if (*text == '.') {
         uint64_t unit = CLOCK_SECOND / 10;
-        for (text++; is_digit(*text); text++) {
+        for (text++; options_is_digit(*text); text++) {
             fraction += (uint64_t)(*text - '0') * unit;
             unit /= 10;
         }
@@ -282,7 +282,7 @@ static void list_words(const struct word *words, char *target, size_t size)
     }
 }
 
-static bool bad(struct error *err, const struct option *option, const char *text, const char *wanted)
+static bool options_bad(struct error *err, const struct option *option, const char *text, const char *wanted)
 {
     char shown[128];
     text_copy(shown, sizeof shown, text);
@@ -307,33 +307,33 @@ static bool store(struct options *options, const struct option *option, const ch
             (void)snprintf(wanted, sizeof wanted, "a whole number%s from %llu to %llu",
                            option->kind == KIND_BYTES ? " of bytes, like 1048576 or 1Mi," : "",
                            (unsigned long long)option->least, (unsigned long long)option->most);
-            return bad(err, option, text, wanted);
+            return options_bad(err, option, text, wanted);
         }
         memcpy(field, &number, sizeof number);
         return true;
     case KIND_SECONDS:
         if (!options_parse_seconds(text, &number) || number < option->least) {
-            return bad(err, option, text,
-                       option->least > 0 ? "a number of seconds greater than 0, like 30 or 0.5"
-                                         : "a number of seconds, like 30 or 0.5");
+            return options_bad(err, option, text,
+                               option->least > 0 ? "a number of seconds greater than 0, like 30 or 0.5"
+                                                 : "a number of seconds, like 30 or 0.5");
         }
         memcpy(field, &number, sizeof number);
         return true;
     case KIND_MEMORY:
         if (!parse_memory(text, field)) {
-            return bad(err, option, text,
-                       "a number of bytes (512Mi), or a share of the container's limit from 1% to 100%");
+            return options_bad(err, option, text,
+                               "a number of bytes (512Mi), or a share of the container's limit from 1% to 100%");
         }
         return true;
     case KIND_UIDS:
         if (!parse_uids(text, field)) {
-            return bad(err, option, text, "at most 32 user ids, separated by commas");
+            return options_bad(err, option, text, "at most 32 user ids, separated by commas");
         }
         return true;
     case KIND_SWITCH:
         word = find_word(text, switches);
         if (word == NULL) {
-            return bad(err, option, text, "true or false");
+            return options_bad(err, option, text, "true or false");
         }
         *(bool *)field = word->value == 1;
         return true;
@@ -342,7 +342,7 @@ static bool store(struct options *options, const struct option *option, const ch
         if (word == NULL) {
             char wanted[64];
             list_words(option->words, wanted, sizeof wanted);
-            return bad(err, option, text, wanted);
+            return options_bad(err, option, text, wanted);
         }
         memcpy(field, &word->value, sizeof word->value);
         return true;
@@ -405,7 +405,7 @@ static bool check_path_spelling(const char *path, struct error *err)
 }
 
 /* The defaults that change when the names of newer Asya versions are used (docs/configuration.md). */
-static bool resolve(struct options *options, struct error *err)
+static bool options_resolve(struct options *options, struct error *err)
 {
     if (!resolve_function(options, err) || !check_path_spelling(options->socket_path, err)) {
         return false;
@@ -452,7 +452,7 @@ bool options_load(struct options *ret_options, struct error *err)
     if (ret_options->handler_argument == HANDLER_ENVELOPE) {
         ret_options->handler_mode = HANDLER_ENVELOPE;
     }
-    return resolve(ret_options, err);
+    return options_resolve(ret_options, err);
 }
 
 const char *options_name(size_t index) { return index < OPTION_COUNT ? table[index].name : NULL; }

@@ -186,13 +186,13 @@ static enum array_status write_list(struct array *array, const char *data, int d
 }
 
 /* numpy shows its dates as bytes, without the strides that were asked for. */
-static bool is_plain(const Py_buffer *view)
+static bool array_is_plain(const Py_buffer *view)
 {
     return view->ndim == 0 || (view->ndim > 0 && view->ndim <= ARRAY_DIMENSIONS_MAX && view->shape != NULL &&
                                view->strides != NULL && view->suboffsets == NULL);
 }
 
-static enum array_status write_array(struct array *array)
+static enum array_status array_write_elements(struct array *array)
 {
     if (array->view.ndim > 0) {
         return write_list(array, array->view.buf, 0);
@@ -213,9 +213,9 @@ enum array_status array_write(PyObject *object, int levels, struct output *outpu
     }
     enum array_status status = ARRAY_FOREIGN;
     array.write = run_for(array.view.format, array.view.itemsize);
-    if (array.write != NULL && is_plain(&array.view)) {
+    if (array.write != NULL && array_is_plain(&array.view)) {
         ret_position->dimensions = array.view.ndim;
-        status = array.view.ndim > levels ? ARRAY_TOO_DEEP : write_array(&array);
+        status = array.view.ndim > levels ? ARRAY_TOO_DEEP : array_write_elements(&array);
         *at = array.at;
     }
     PyBuffer_Release(&array.view);

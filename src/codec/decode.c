@@ -55,7 +55,7 @@ struct decoder {
 
 static struct workspace *spare;
 
-static struct workspace *workspace_take(void)
+static struct workspace *decode_workspace_take(void)
 {
     struct workspace *work = spare;
     spare = NULL;
@@ -76,7 +76,7 @@ static struct workspace *workspace_take(void)
 }
 
 /* Gives up all references (there are none after a success) and keeps or frees the memory. */
-static void workspace_release(struct workspace *work)
+static void decode_workspace_release(struct workspace *work)
 {
     while (work->depth > 0) {
         Py_XDECREF(work->frames[--work->depth].container);
@@ -94,7 +94,7 @@ static void workspace_release(struct workspace *work)
 
 /* Errors. All return NULL. */
 
-static void *fail(struct decoder *d, const unsigned char *at, const char *what)
+static void *decode_fail(struct decoder *d, const unsigned char *at, const char *what)
 {
     size_t offset = (size_t)(at - d->text);
     error_set(d->err, ERR_JSON, offset, "%s at byte %zu", what, offset);
@@ -105,10 +105,10 @@ static void *fail_unexpected(struct decoder *d, const unsigned char *at)
 {
     size_t offset = (size_t)(at - d->text);
     if (at == d->end) {
-        return fail(d, at, "unexpected end");
+        return decode_fail(d, at, "unexpected end");
     }
     if (offset == 0 && d->end - at >= 3 && memcmp(at, "\xEF\xBB\xBF", 3) == 0) {
-        return fail(d, at, "unexpected byte order mark");
+        return decode_fail(d, at, "unexpected byte order mark");
     }
     if (*at >= 0x20 && *at < 0x7F) {
         error_set(d->err, ERR_JSON, offset, "unexpected '%c' at byte %zu", *at, offset);
@@ -119,7 +119,7 @@ static void *fail_unexpected(struct decoder *d, const unsigned char *at)
 }
 
 /* Clears the Python exception. */
-static void *fail_memory(struct decoder *d, const unsigned char *at)
+static void *decode_fail_memory(struct decoder *d, const unsigned char *at)
 {
     PyErr_Clear();
     error_set(d->err, ERR_MEMORY, (size_t)(at - d->text), "not enough memory to decode the message");
@@ -131,13 +131,13 @@ static void *fail_string(struct decoder *d, const unsigned char *quote, const st
 {
     switch (status) {
     case STRING_CONTROL:
-        return fail(d, shape->end, "control character in a string");
+        return decode_fail(d, shape->end, "control character in a string");
     case STRING_ESCAPE:
-        return fail(d, shape->end, "wrong escape in a string");
+        return decode_fail(d, shape->end, "wrong escape in a string");
     case STRING_ENCODING:
-        return fail(d, shape->end, "not UTF-8");
+        return decode_fail(d, shape->end, "not UTF-8");
     default:
-        return fail(d, quote, "string is not closed,");
+        return decode_fail(d, quote, "string is not closed,");
     }
 }
 
@@ -244,7 +244,7 @@ static const unsigned char *open_container(struct decoder *d, const unsigned cha
 {
     struct workspace *work = d->work;
     if (work->depth == DEPTH_MAX) {
-        return fail(d, at, "more than 1000 levels of nesting");
+        return decode_fail(d, at, "more than 1000 levels of nesting");
     }
     work->frames[work->depth++] = (struct frame){.first = work->count, .is_object = is_object};
     return skip_space(at + 1, d->end);
@@ -285,7 +285,7 @@ static const unsigned char *read_string(struct decoder *d, const unsigned char *
         end = shape.end;
     }
     if (object == NULL) {
-        return fail_memory(d, quote);
+        return decode_fail_memory(d, quote);
     }
     *ret_object = object;
     return end + 1;
@@ -299,7 +299,7 @@ static const unsigned char *read_other_key(struct decoder *d, const unsigned cha
         return read_string(d, quote, ret_key);
     }
     *ret_key = keycache_get(first, (size_t)(plain - first));
-    return *ret_key != NULL ? plain + 1 : fail_memory(d, quote);
+    return *ret_key != NULL ? plain + 1 : decode_fail_memory(d, quote);
 }
 
 /* A key, pushed, and the colon behind it. */
@@ -316,7 +316,7 @@ static const unsigned char *read_key(struct decoder *d, const unsigned char *at)
         return NULL;
     }
     if (!values_push(d->work, key)) {
-        return fail_memory(d, at);
+        return decode_fail_memory(d, at);
     }
     at = skip_space(at, d->end);
     if (at == d->end || *at != ':') {
@@ -397,8 +397,8 @@ static const unsigned char *read_number(struct decoder *d, const unsigned char *
     }
     if (object == NULL) {
         bool too_long = number.kind == NUMBER_BIG && PyErr_ExceptionMatches(PyExc_ValueError);
-        fail_memory(d, at);
-        return too_long ? fail(d, at, "integer with more digits than Python's limit") : NULL;
+        decode_fail_memory(d, at);
+        return too_long ? decode_fail(d, at, "integer with more digits than Python's limit") : NULL;
     }
     *ret_object = object;
     return end;
@@ -469,7 +469,7 @@ have:
         return object;
     }
     if (!values_push(d->work, object)) {
-        return fail_memory(d, at);
+        return decode_fail_memory(d, at);
     }
     at = skip_space(at, d->end);
     const bool in_object = d->work->frames[d->work->depth - 1].is_object;
@@ -486,7 +486,7 @@ have:
 close:
     object = close_container(d);
     if (object == NULL) {
-        return fail_memory(d, at);
+        return decode_fail_memory(d, at);
     }
     at++;
     goto have;
@@ -507,7 +507,7 @@ static PyObject *read_text(struct decoder *d)
     at = skip_space(at, d->end);
     if (at < d->end) {
         Py_DECREF(object);
-        return fail(d, at, "trailing data");
+        return decode_fail(d, at, "trailing data");
     }
     return object;
 }
@@ -525,13 +525,13 @@ static void prefer_encoding(const struct decoder *d)
 PyObject *decode(const unsigned char *text, size_t size, struct error *err)
 {
     struct decoder d = {.text = text, .end = text + size, .err = err};
-    d.work = workspace_take();
+    d.work = decode_workspace_take();
     if (d.work == NULL) {
-        return fail_memory(&d, text);
+        return decode_fail_memory(&d, text);
     }
     bool paused = size >= COLLECTOR_BYTES && collector_pause();
     PyObject *object = read_text(&d);
-    workspace_release(d.work);
+    decode_workspace_release(d.work);
     if (paused) {
         collector_resume();
     }

@@ -205,7 +205,7 @@ static unsigned char *write_document(struct encoder *e, unsigned char *at, PyObj
     return at != NULL && e->work->depth > 0 ? write_open(e, at) : at;
 }
 
-static struct workspace *workspace_take(void)
+static struct workspace *encode_workspace_take(void)
 {
     struct workspace *work = spare;
     spare = NULL;
@@ -215,7 +215,7 @@ static struct workspace *workspace_take(void)
     return work;
 }
 
-static void workspace_release(struct workspace *work)
+static void encode_workspace_release(struct workspace *work)
 {
     frames_leave(work, 0);
     if (spare == NULL) {
@@ -227,7 +227,7 @@ static void workspace_release(struct workspace *work)
 
 bool encode(PyObject *object, const char *root, struct buffer *out, struct error *err)
 {
-    struct encoder e = {.err = err, .work = workspace_take()};
+    struct encoder e = {.err = err, .work = encode_workspace_take()};
     if (e.work == NULL) {
         fail_memory(&e);
         return false;
@@ -239,7 +239,7 @@ bool encode(PyObject *object, const char *root, struct buffer *out, struct error
         frames_pin(e.work); /* the text names the keys on the way, and str() of one may run code */
         encoder_explain(&e, root);
     }
-    workspace_release(e.work);
+    encode_workspace_release(e.work);
     return taken;
 }
 

@@ -87,7 +87,7 @@ void *fail_deep(struct encoder *e)
 }
 
 /* The way from the root to where the error happened. */
-static void describe(const struct encoder *e, const char *root, char text[PATH_SIZE])
+static void encoder_describe(const struct encoder *e, const char *root, char text[PATH_SIZE])
 {
     struct path path;
     path_begin(&path, root);
@@ -113,7 +113,7 @@ void encoder_explain(struct encoder *e, const char *root)
     } else if (e->out.status == BUFFER_LIMIT) { /* no place in it is to blame */
         error_set_processing(e->err, "ValueError", "%s: the JSON text is larger than %zu bytes", root, e->out.limit);
     } else if (e->err != NULL && e->err->category == ERR_PROCESSING) {
-        describe(e, root, path);
+        encoder_describe(e, root, path);
         memcpy(type, e->err->type, sizeof type);
         memcpy(text, e->err->text, sizeof text);
         error_set_processing(e->err, type, "%s: %s", path, text);

@@ -78,7 +78,7 @@ static void intern(struct keycache_entry *entry)
     Py_DECREF(former);
 }
 
-static PyObject *replace(struct keycache_entry *entry, uint64_t hash, const unsigned char *bytes, size_t size)
+static PyObject *keycache_replace(struct keycache_entry *entry, uint64_t hash, const unsigned char *bytes, size_t size)
 {
     PyObject *key = PyUnicode_FromStringAndSize((const char *)bytes, (Py_ssize_t)size);
     Py_ssize_t kept_size;
@@ -110,7 +110,7 @@ PyObject *keycache_get(const unsigned char *bytes, size_t size)
     keycache.last = place;
     if (entry->key == NULL || entry->check != (uint16_t)(hash >> 48) || entry->size != size ||
         memcmp(entry->bytes, bytes, size) != 0) {
-        return replace(entry, hash, bytes, size);
+        return keycache_replace(entry, hash, bytes, size);
     }
     if (__builtin_expect(!entry->interned, 0)) {
         intern(entry);

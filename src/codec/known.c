@@ -64,7 +64,7 @@ static PyObject *stand_in(PyObject *object, enum type_kind kind)
     }
 }
 
-static void *replace(struct encoder *e, PyObject *object, enum type_kind kind, PyObject **ret_stand_in)
+static void *known_replace(struct encoder *e, PyObject *object, enum type_kind kind, PyObject **ret_stand_in)
 {
     PyObject *found = stand_in(object, kind);
     if (found == NULL) {
@@ -78,7 +78,7 @@ static void *replace(struct encoder *e, PyObject *object, enum type_kind kind, P
     return NULL;
 }
 
-static unsigned char *write_array(struct encoder *e, unsigned char *at, PyObject *object, PyObject **ret_stand_in)
+static unsigned char *known_write_array(struct encoder *e, unsigned char *at, PyObject *object, PyObject **ret_stand_in)
 {
     struct workspace *work = e->work;
     switch (array_write(object, (int)(ENCODER_DEPTH_MAX - work->depth), &e->out, &at, &work->position)) {
@@ -94,7 +94,7 @@ static unsigned char *write_array(struct encoder *e, unsigned char *at, PyObject
     case ARRAY_FOREIGN:
         break;
     }
-    return replace(e, object, TYPE_TOLIST, ret_stand_in);
+    return known_replace(e, object, TYPE_TOLIST, ret_stand_in);
 }
 
 static unsigned char *write_bytes(struct encoder *e, unsigned char *at, PyObject *object, PyObject **ret_stand_in)
@@ -102,7 +102,7 @@ static unsigned char *write_bytes(struct encoder *e, unsigned char *at, PyObject
     unsigned char *next = scalar_bytes(e, at, object);
     if (next == NULL && PyErr_Occurred() != NULL) {
         PyErr_Clear();
-        return replace(e, object, TYPE_BYTES, ret_stand_in);
+        return known_replace(e, object, TYPE_BYTES, ret_stand_in);
     }
     return next;
 }
@@ -134,10 +134,10 @@ unsigned char *known_write(struct encoder *e, unsigned char *at, PyObject *objec
     case TYPE_SET:
         return open_made(e, at, object, PySequence_List(object), FORM_LIST);
     case TYPE_ARRAY:
-        return write_array(e, at, object, ret_stand_in);
+        return known_write_array(e, at, object, ret_stand_in);
     case TYPE_BYTES:
         return write_bytes(e, at, object, ret_stand_in);
     default:
-        return replace(e, object, type.kind, ret_stand_in);
+        return known_replace(e, object, type.kind, ret_stand_in);
     }
 }

@@ -5,7 +5,7 @@ struct layout layout;
 /* Whether every bit above the head of the object is what reading it that way gives. The readers are only let loose on
  * objects of known size, so a wrong guess reads nothing but the object itself. */
 
-static size_t size_of(PyObject *object)
+static size_t layout_size_of(PyObject *object)
 {
     PyObject *result = object != NULL ? PyObject_CallMethod(object, "__sizeof__", NULL) : NULL;
     size_t size = result != NULL ? PyLong_AsSize_t(result) : 0;
@@ -25,7 +25,7 @@ static bool probe_floats(void)
     for (size_t i = 0; good && i < sizeof probes / sizeof *probes; i++) {
         PyObject *number = PyFloat_FromDouble(probes[i]);
         double value;
-        good = size_of(number) >= sizeof(PyObject) + sizeof value;
+        good = layout_size_of(number) >= sizeof(PyObject) + sizeof value;
         if (good) {
             value = layout_float(number);
             good = value == probes[i];
@@ -49,7 +49,7 @@ static bool probe_ints(void)
     for (size_t i = 0; good && i < sizeof probes / sizeof *probes; i++) {
         PyObject *number = PyLong_FromLong(probes[i].value);
         int64_t value = 0;
-        good = size_of(number) >= sizeof(PyObject) + sizeof value; /* zero may have no digit to be read */
+        good = layout_size_of(number) >= sizeof(PyObject) + sizeof value; /* zero may have no digit to be read */
         if (good) {
             bool small = layout_small_int(number, &value);
             good = small == probes[i].small && (!small || value == probes[i].value);
@@ -65,8 +65,10 @@ static void probe_sequences(void)
     PyObject *list = Py_BuildValue("[OOO]", Py_None, Py_True, Py_False);
     PyObject *tuple = Py_BuildValue("(OOO)", Py_None, Py_True, Py_False);
     PyObject *const expected[] = {Py_None, Py_True, Py_False};
-    layout.lists = list != NULL && Py_SIZE(list) == 3 && size_of(list) >= sizeof(PyVarObject) + sizeof(PyObject **);
-    layout.tuples = tuple != NULL && Py_SIZE(tuple) == 3 && size_of(tuple) >= sizeof(PyVarObject) + sizeof expected;
+    layout.lists =
+        list != NULL && Py_SIZE(list) == 3 && layout_size_of(list) >= sizeof(PyVarObject) + sizeof(PyObject **);
+    layout.tuples =
+        tuple != NULL && Py_SIZE(tuple) == 3 && layout_size_of(tuple) >= sizeof(PyVarObject) + sizeof expected;
     if (layout.lists) {
         PyObject **items;
         memcpy(&items, (const char *)list + sizeof(PyVarObject), sizeof items);
@@ -94,7 +96,7 @@ struct probe {
 static size_t probe_text(const struct probe *probe)
 {
     PyObject *text = PyUnicode_FromString(probe->utf8);
-    size_t size = size_of(text), tail = (probe->length + 1) * probe->width, offset = 0;
+    size_t size = layout_size_of(text), tail = (probe->length + 1) * probe->width, offset = 0;
     if (size > tail + LAYOUT_STATE_OFFSET + sizeof(uint32_t) && layout_text_kind(text) == probe->kind &&
         layout_text_length(text) == probe->length &&
         memcmp((const char *)text + size - tail, probe->characters, probe->length * probe->width) == 0) {

@@ -22,8 +22,8 @@ static unsigned char *escape_part(unsigned char *at, enum text_kind kind, const 
 }
 
 /* Characters of a known kind. In portions: the worst case of a whole long text would ask for six times its size. */
-static unsigned char *write_characters(struct encoder *e, unsigned char *at, enum text_kind kind, const void *data,
-                                       size_t size)
+static unsigned char *scalar_write_characters(struct encoder *e, unsigned char *at, enum text_kind kind,
+                                              const void *data, size_t size)
 {
     at = encoder_reserve(e, at, size);
     if (at == NULL) {
@@ -53,7 +53,7 @@ static unsigned char *write_copied(struct encoder *e, unsigned char *at, PyObjec
         PyMem_Free(characters);
         return fail_raised(e);
     }
-    at = write_characters(e, at, TEXT_UCS4, characters, (size_t)length);
+    at = scalar_write_characters(e, at, TEXT_UCS4, characters, (size_t)length);
     PyMem_Free(characters);
     return at;
 }
@@ -61,7 +61,7 @@ static unsigned char *write_copied(struct encoder *e, unsigned char *at, PyObjec
 unsigned char *scalar_text(struct encoder *e, unsigned char *at, PyObject *text, enum text_kind kind)
 {
     if (kind == TEXT_ASCII || kind == TEXT_LATIN1 || kind == TEXT_UCS2 || kind == TEXT_UCS4) {
-        return write_characters(e, at, kind, layout_text_data(text, kind), layout_text_length(text));
+        return scalar_write_characters(e, at, kind, layout_text_data(text, kind), layout_text_length(text));
     }
     return write_copied(e, at, text);
 }

@@ -26,7 +26,7 @@ PyObject *str_ascii(const unsigned char *at, size_t size)
     return text;
 }
 
-static void write_characters(const unsigned char *at, const struct string_shape *shape, unsigned char *out)
+static void str_write_characters(const unsigned char *at, const struct string_shape *shape, unsigned char *out)
 {
     if (shape->widest <= 0xFF) {
         string_write_1(at, shape, out);
@@ -62,7 +62,7 @@ PyObject *str_json(const unsigned char *at, const struct string_shape *shape)
     }
     PyObject *text = PyUnicode_New((Py_ssize_t)shape->length, shape->widest);
     if (text != NULL) {
-        write_characters(at, shape, characters(text, shape->widest == 0x7F ? ascii_offset : wide_offset));
+        str_write_characters(at, shape, characters(text, shape->widest == 0x7F ? ascii_offset : wide_offset));
     }
     return text;
 }

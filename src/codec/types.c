@@ -154,7 +154,7 @@ static enum type_kind kind_of_array(PyTypeObject *type)
     return kind;
 }
 
-static enum type_kind kind_of(PyTypeObject *type)
+static enum type_kind types_kind_of(PyTypeObject *type)
 {
     enum type_kind kind = kind_by_flags(type);
     kind = kind != TYPE_UNKNOWN ? kind : kind_by_base(type);
@@ -194,7 +194,7 @@ static PyObject *names_of(PyTypeObject *type)
 }
 
 /* Keeps the decision, and gives up the one it displaces. Takes no references. */
-static void keep(struct entry *place, PyTypeObject *type, enum type_kind kind, PyObject *names)
+static void types_keep(struct entry *place, PyTypeObject *type, enum type_kind kind, PyObject *names)
 {
     struct entry displaced = *place;
     Py_INCREF(type);
@@ -214,7 +214,7 @@ bool types_find(PyObject *object, struct type *ret_type)
         return true;
     }
     starved = false;
-    enum type_kind kind = kind_of(type);
+    enum type_kind kind = types_kind_of(type);
     PyObject *names = kind == TYPE_FIELDS && !starved ? names_of(type) : NULL;
     if (starved) {
         Py_XDECREF(names);
@@ -225,7 +225,7 @@ bool types_find(PyObject *object, struct type *ret_type)
         return false;
     }
     if (kind != TYPE_UNKNOWN) { /* what is unknown may come to be known: dataclass() can be called late */
-        keep(place, type, kind, names);
+        types_keep(place, type, kind, names);
     }
     *ret_type = (struct type){.kind = kind, .names = names};
     return true;

@@ -156,7 +156,7 @@ static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits 
 }
 #endif
 
-static inline struct digits digits_of(uint64_t significand)
+static inline struct digits dtoa_digits_of(uint64_t significand)
 {
     uint32_t top = (uint32_t)(significand / EIGHT_DIGITS);
     uint32_t first = top / EIGHT_DIGITS;
@@ -212,7 +212,7 @@ static unsigned char *write_exponent(unsigned char *out, const struct digits *di
 /* Where the point is far from the first digit. */
 static NOINLINE unsigned char *write_far(unsigned char *out, uint64_t significand, int point)
 {
-    struct digits digits = digits_of(significand);
+    struct digits digits = dtoa_digits_of(significand);
     if (point < POINT_FIRST || point > POINT_LAST) {
         return write_exponent(out, &digits, point);
     }
@@ -232,7 +232,7 @@ static inline unsigned char *write_decimal(unsigned char *out, struct decimal de
     if (__builtin_expect(point < POINT_FIRST || point > POINT_NEAR, 0)) {
         return write_far(out, decimal.digits, point);
     }
-    struct digits digits = digits_of(decimal.digits);
+    struct digits digits = dtoa_digits_of(decimal.digits);
     return point > 0 ? write_fixed(out, &digits, point) : write_small(out, &digits, point);
 }
 

@@ -66,7 +66,7 @@ struct digits {
     const struct number_parts *parts;
 };
 
-static struct digits digits_of(const struct number_parts *parts)
+static struct digits number_digits_of(const struct number_parts *parts)
 {
     struct digits digits = {parts->digits, parts};
     if (*digits.at == '0') { /* then it is the only one before the point */
@@ -104,7 +104,7 @@ static int64_t digits_position(const struct digits *digits)
 /* More than 19 digits: take 19, and be content if one unit more in the last gives the same double. */
 bool number_long(const struct number_parts *parts, double *ret_real)
 {
-    struct digits digits = digits_of(parts);
+    struct digits digits = number_digits_of(parts);
     uint64_t w = 0;
     int digit = 0, taken = 0;
     while (taken < NUMBER_DIGITS_SAFE && (digit = digits_next(&digits)) >= 0) {
@@ -148,7 +148,7 @@ void number_condense(const unsigned char *at, const unsigned char *end, char *re
         memcpy(ret_text, "0", 2);
         return;
     }
-    struct digits digits = digits_of(&parts);
+    struct digits digits = number_digits_of(&parts);
     char *out = ret_text;
     if (parts.negative) {
         *out++ = '-';

@@ -143,7 +143,7 @@ static void measure_blocks(const unsigned char **at, const unsigned char *end, s
 
 #endif
 
-static inline uint32_t class_of(uint32_t code)
+static inline uint32_t string_class_of(uint32_t code)
 {
     return code < 0x80 ? 0x7F : code < 0x100 ? 0xFF : code < 0x10000 ? 0xFFFF : 0x10FFFF;
 }
@@ -172,7 +172,7 @@ enum string_status string_measure(const unsigned char *at, const unsigned char *
                 break;
             }
             shape.escaped = true;
-            shape.widest |= class_of((uint32_t)code);
+            shape.widest |= string_class_of((uint32_t)code);
             shape.length++;
         } else if (*at < 0x20) {
             status = STRING_CONTROL;

@@ -20,7 +20,7 @@ enum buffer_status writer_string(struct buffer *out, struct view text)
     return status == BUFFER_OK ? buffer_append(out, "\"", 1) : status;
 }
 
-static void put(struct writer *writer, const void *bytes, size_t size)
+static void writer_put(struct writer *writer, const void *bytes, size_t size)
 {
     if (writer->status == BUFFER_OK) {
         writer->status = buffer_append(writer->out, bytes, size);
@@ -28,39 +28,39 @@ static void put(struct writer *writer, const void *bytes, size_t size)
 }
 
 /* The comma a value or key may need before it; one is due after it. */
-static void begin(struct writer *writer)
+static void writer_begin(struct writer *writer)
 {
     if (writer->comma) {
-        put(writer, ",", 1);
+        writer_put(writer, ",", 1);
     }
     writer->comma = true;
 }
 
 void writer_open(struct writer *writer, char bracket)
 {
-    begin(writer);
-    put(writer, &bracket, 1);
+    writer_begin(writer);
+    writer_put(writer, &bracket, 1);
     writer->comma = false;
 }
 
 void writer_close(struct writer *writer, char bracket)
 {
-    put(writer, &bracket, 1);
+    writer_put(writer, &bracket, 1);
     writer->comma = true;
 }
 
 void writer_key(struct writer *writer, const char *key)
 {
-    begin(writer);
-    put(writer, "\"", 1);
-    put(writer, key, strlen(key));
-    put(writer, "\":", 2);
+    writer_begin(writer);
+    writer_put(writer, "\"", 1);
+    writer_put(writer, key, strlen(key));
+    writer_put(writer, "\":", 2);
     writer->comma = false;
 }
 
 void writer_text(struct writer *writer, struct view text)
 {
-    begin(writer);
+    writer_begin(writer);
     if (writer->status == BUFFER_OK) {
         writer->status = writer_string(writer->out, text);
     }
@@ -69,12 +69,12 @@ void writer_text(struct writer *writer, struct view text)
 void writer_number(struct writer *writer, int64_t number)
 {
     unsigned char text[ITOA_SIZE];
-    begin(writer);
-    put(writer, text, (size_t)(itoa_i64(text, number) - text));
+    writer_begin(writer);
+    writer_put(writer, text, (size_t)(itoa_i64(text, number) - text));
 }
 
 void writer_json(struct writer *writer, const char *json)
 {
-    begin(writer);
-    put(writer, json, strlen(json));
+    writer_begin(writer);
+    writer_put(writer, json, strlen(json));
 }

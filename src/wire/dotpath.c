@@ -11,7 +11,7 @@ static const char *const verb_names[] = {[DOTPATH_GET] = "GET", [DOTPATH_SET] = 
 /* For "%.*s"; what is longer is cut by the error anyway. */
 static int precision_of(struct view path) { return (int)(path.size < ERROR_TEXT_SIZE ? path.size : ERROR_TEXT_SIZE); }
 
-static bool refuse(const char *what, struct view path, struct error *err)
+static bool dotpath_refuse(const char *what, struct view path, struct error *err)
 {
     return error_set_processing(err, "ValueError", "%s: %.*s", what, precision_of(path), path.data);
 }
@@ -30,7 +30,7 @@ static bool is_writable(struct view path)
     return false;
 }
 
-static bool is_digit(char byte) { return byte >= '0' && byte <= '9'; }
+static bool dotpath_is_digit(char byte) { return byte >= '0' && byte <= '9'; }
 
 static bool begins_name(char byte)
 {
@@ -52,7 +52,7 @@ static bool take_name(struct rest *rest, struct dotpath_step *step)
     if (start == rest->end || !begins_name(*start)) {
         return false;
     }
-    while (rest->at < rest->end && (begins_name(*rest->at) || is_digit(*rest->at) || *rest->at == '-')) {
+    while (rest->at < rest->end && (begins_name(*rest->at) || dotpath_is_digit(*rest->at) || *rest->at == '-')) {
         rest->at++;
     }
     step->kind = DOTPATH_KEY;
@@ -80,7 +80,7 @@ static bool take_integer(struct rest *rest, int64_t *value, bool *is_there)
     bool negative = take_byte(rest, '-');
     const char *start = rest->at;
     int64_t number = 0;
-    for (; rest->at < rest->end && is_digit(*rest->at); rest->at++) {
+    for (; rest->at < rest->end && dotpath_is_digit(*rest->at); rest->at++) {
         int digit = *rest->at - '0';
         if (__builtin_mul_overflow(number, 10, &number) ||
             __builtin_add_overflow(number, negative ? -digit : digit, &number)) {
@@ -147,19 +147,19 @@ bool dotpath_parse(enum dotpath_verb verb, struct view text, struct dotpath *ret
                                     text.data);
     }
     if (text.size == 0 || text.data[0] != '.') {
-        return refuse("Path must start with '.'", text, err);
+        return dotpath_refuse("Path must start with '.'", text, err);
     }
     if (text.size == 1) {
-        return refuse("Empty path", text, err);
+        return dotpath_refuse("Empty path", text, err);
     }
     struct rest rest = {text.data, text.data + text.size};
     struct dotpath path = {0};
     while (rest.at < rest.end) {
         if (path.count == DOTPATH_STEPS_MAX) {
-            return refuse("Path has more than 32 steps", text, err);
+            return dotpath_refuse("Path has more than 32 steps", text, err);
         }
         if (!take_step(&rest, path.count == 0, &path.steps[path.count])) {
-            return refuse("Invalid path", text, err);
+            return dotpath_refuse("Invalid path", text, err);
         }
         path.count++;
     }

@@ -32,7 +32,7 @@ enum { DIGITS_MAX = 16 }; /* of a 64-bit size */
 
 struct http1_chunked http1_chunked_make(size_t limit) { return (struct http1_chunked){.limit = limit, .state = SIZE}; }
 
-static enum wire_step bad(const struct http1_chunked *chunked, const char *text, struct http1_error *err)
+static enum wire_step chunked_bad(const struct http1_chunked *chunked, const char *text, struct http1_error *err)
 {
     return http1_refuse(err, 400, chunked->seen, text);
 }
@@ -46,7 +46,7 @@ static int hex_value(unsigned char byte)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-static enum wire_step go(struct http1_chunked *chunked, enum state state)
+static enum wire_step chunked_go(struct http1_chunked *chunked, enum state state)
 {
     chunked->state = (uint8_t)state;
     return WIRE_MORE;
@@ -57,31 +57,31 @@ static enum wire_step feed_size(struct http1_chunked *chunked, unsigned char byt
     int value = hex_value(byte);
     if (value >= 0) {
         if (chunked->digits == DIGITS_MAX) {
-            return bad(chunked, "a chunk's size has more than 16 digits", err);
+            return chunked_bad(chunked, "a chunk's size has more than 16 digits", err);
         }
         chunked->digits++;
         chunked->left = chunked->left << 4 | (uint64_t)value;
         return WIRE_MORE;
     }
     if (chunked->digits > 0 && byte == ';') {
-        return go(chunked, EXTENSION);
+        return chunked_go(chunked, EXTENSION);
     }
     if (chunked->digits > 0 && byte == '\r') {
-        return go(chunked, SIZE_LF);
+        return chunked_go(chunked, SIZE_LF);
     }
-    return bad(chunked, "a chunk's size is not hexadecimal digits alone", err);
+    return chunked_bad(chunked, "a chunk's size is not hexadecimal digits alone", err);
 }
 
 static enum wire_step feed_extension(struct http1_chunked *chunked, unsigned char byte, struct http1_error *err)
 {
     if (byte == '\r') {
-        return go(chunked, SIZE_LF);
+        return chunked_go(chunked, SIZE_LF);
     }
     if (!http1_byte_is(byte, HTTP1_TEXT)) {
-        return bad(chunked, "a control character in a chunk's extension", err);
+        return chunked_bad(chunked, "a control character in a chunk's extension", err);
     }
     if (++chunked->extension_bytes > HTTP1_EXTENSIONS_MAX) {
-        return bad(chunked, "the extensions of the chunks are larger than 4096 bytes", err);
+        return chunked_bad(chunked, "the extensions of the chunks are larger than 4096 bytes", err);
     }
     return WIRE_MORE;
 }
@@ -89,41 +89,43 @@ static enum wire_step feed_extension(struct http1_chunked *chunked, unsigned cha
 static enum wire_step feed_size_lf(struct http1_chunked *chunked, unsigned char byte, struct http1_error *err)
 {
     if (byte != '\n') {
-        return bad(chunked, "a chunk's size is followed by CR without LF", err);
+        return chunked_bad(chunked, "a chunk's size is followed by CR without LF", err);
     }
     chunked->digits = 0;
     if (chunked->left == 0) {
-        return go(chunked, TRAILER);
+        return chunked_go(chunked, TRAILER);
     }
     if (chunked->left > chunked->limit - chunked->size) {
         return http1_refuse(err, 413, chunked->seen, "the body is larger than ASYA_MAX_MESSAGE_SIZE");
     }
-    return go(chunked, DATA);
+    return chunked_go(chunked, DATA);
 }
 
 static enum wire_step feed_trailer(struct http1_chunked *chunked, unsigned char byte, struct http1_error *err)
 {
     bool is_token = http1_byte_is(byte, HTTP1_TOKEN);
     if (chunked->state == TRAILER && byte == '\r') {
-        return go(chunked, END_LF);
+        return chunked_go(chunked, END_LF);
     }
     if (++chunked->trailer_bytes > HTTP1_TRAILERS_MAX) {
-        return bad(chunked, "the trailer fields are larger than 4096 bytes", err);
+        return chunked_bad(chunked, "the trailer fields are larger than 4096 bytes", err);
     }
     switch ((enum state)chunked->state) {
     case TRAILER:
-        return is_token ? go(chunked, TRAILER_NAME) : bad(chunked, "a trailer field without a name", err);
+        return is_token ? chunked_go(chunked, TRAILER_NAME)
+                        : chunked_bad(chunked, "a trailer field without a name", err);
     case TRAILER_NAME:
         if (byte == ':') {
-            return go(chunked, TRAILER_VALUE);
+            return chunked_go(chunked, TRAILER_VALUE);
         }
-        return is_token ? WIRE_MORE : bad(chunked, "a trailer line is not a name and a colon", err);
+        return is_token ? WIRE_MORE : chunked_bad(chunked, "a trailer line is not a name and a colon", err);
     case TRAILER_VALUE:
     default:
         if (byte == '\r') {
-            return go(chunked, TRAILER_LF);
+            return chunked_go(chunked, TRAILER_LF);
         }
-        return http1_byte_is(byte, HTTP1_TEXT) ? WIRE_MORE : bad(chunked, "a control character in a trailer", err);
+        return http1_byte_is(byte, HTTP1_TEXT) ? WIRE_MORE
+                                               : chunked_bad(chunked, "a control character in a trailer", err);
     }
 }
 
@@ -138,13 +140,16 @@ static enum wire_step feed_byte(struct http1_chunked *chunked, unsigned char byt
     case SIZE_LF:
         return feed_size_lf(chunked, byte, err);
     case DATA_CR:
-        return byte == '\r' ? go(chunked, DATA_LF) : bad(chunked, "a chunk is longer than its size", err);
+        return byte == '\r' ? chunked_go(chunked, DATA_LF)
+                            : chunked_bad(chunked, "a chunk is longer than its size", err);
     case DATA_LF:
-        return byte == '\n' ? go(chunked, SIZE) : bad(chunked, "a chunk is followed by CR without LF", err);
+        return byte == '\n' ? chunked_go(chunked, SIZE)
+                            : chunked_bad(chunked, "a chunk is followed by CR without LF", err);
     case TRAILER_LF:
-        return byte == '\n' ? go(chunked, TRAILER) : bad(chunked, "a trailer line ends with CR without LF", err);
+        return byte == '\n' ? chunked_go(chunked, TRAILER)
+                            : chunked_bad(chunked, "a trailer line ends with CR without LF", err);
     case END_LF:
-        return byte == '\n' ? WIRE_DONE : bad(chunked, "the body ends with CR without LF", err);
+        return byte == '\n' ? WIRE_DONE : chunked_bad(chunked, "the body ends with CR without LF", err);
     case TRAILER:
     case TRAILER_NAME:
     case TRAILER_VALUE:
@@ -162,7 +167,7 @@ static size_t take_content(struct http1_chunked *chunked, unsigned char *body, s
     chunked->size += taken;
     chunked->left -= taken;
     if (chunked->left == 0) {
-        go(chunked, DATA_CR);
+        chunked_go(chunked, DATA_CR);
     }
     return taken;
 }

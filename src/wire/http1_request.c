@@ -47,15 +47,15 @@ struct http1_request http1_request_make(uint64_t limit) { return (struct http1_r
 
 /* ---- pieces ----------------------------------------------------------------------------------------------------- */
 
-static size_t size_of(struct piece piece) { return piece.end - piece.at; }
+static size_t piece_size(struct piece piece) { return piece.end - piece.at; }
 
-static struct http1_span span_of(struct piece piece)
+static struct http1_span piece_span(struct piece piece)
 {
-    return (struct http1_span){(uint16_t)piece.at, (uint16_t)size_of(piece)};
+    return (struct http1_span){(uint16_t)piece.at, (uint16_t)piece_size(piece)};
 }
 
 /* Where the first byte outside `class` stands, or the end. */
-static size_t skip(struct piece piece, unsigned char class)
+static size_t piece_skip(struct piece piece, unsigned char class)
 {
     while (piece.at < piece.end && http1_byte_is(piece.message[piece.at], class)) {
         piece.at++;
@@ -65,7 +65,7 @@ static size_t skip(struct piece piece, unsigned char class)
 
 static bool is_blank(unsigned char byte) { return byte == ' ' || byte == '\t'; }
 
-static struct piece trim(struct piece piece)
+static struct piece piece_trim(struct piece piece)
 {
     while (piece.at < piece.end && is_blank(piece.message[piece.at])) {
         piece.at++;
@@ -77,9 +77,9 @@ static struct piece trim(struct piece piece)
 }
 
 /* Compares without regard to case; `lower` has small letters, and of other bytes only digits and '-'. */
-static bool equals_view(struct piece piece, struct view lower)
+static bool piece_equals_view(struct piece piece, struct view lower)
 {
-    if (size_of(piece) != lower.size) {
+    if (piece_size(piece) != lower.size) {
         return false;
     }
     for (size_t i = 0; i < lower.size; i++) {
@@ -90,13 +90,13 @@ static bool equals_view(struct piece piece, struct view lower)
     return true;
 }
 
-static bool equals(struct piece piece, const char *lower) { return equals_view(piece, view_of(lower)); }
+static bool piece_equals(struct piece piece, const char *lower) { return piece_equals_view(piece, view_of(lower)); }
 
-static bool starts_with(struct piece piece, const char *lower)
+static bool piece_starts_with(struct piece piece, const char *lower)
 {
     struct piece start = piece;
     start.end = piece.at + strlen(lower);
-    return start.end <= piece.end && equals(start, lower);
+    return start.end <= piece.end && piece_equals(start, lower);
 }
 
 /* ---- the request line ------------------------------------------------------------------------------------------- */
@@ -109,7 +109,7 @@ static enum http1_method method_of(struct piece method)
     } methods[] = {{"GET", HTTP1_GET}, {"HEAD", HTTP1_HEAD}, {"POST", HTTP1_POST}};
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
         size_t size = strlen(methods[i].name);
-        if (size_of(method) == size && memcmp(method.message + method.at, methods[i].name, size) == 0) {
+        if (piece_size(method) == size && memcmp(method.message + method.at, methods[i].name, size) == 0) {
             return methods[i].method;
         }
     }
@@ -119,7 +119,7 @@ static enum http1_method method_of(struct piece method)
 static enum wire_step take_version(struct http1_request *request, struct piece version, struct http1_error *err)
 {
     const unsigned char *text = version.message + version.at;
-    if (size_of(version) != 8 || memcmp(text, "HTTP/", 5) != 0 || text[5] < '0' || text[5] > '9' || text[6] != '.' ||
+    if (piece_size(version) != 8 || memcmp(text, "HTTP/", 5) != 0 || text[5] < '0' || text[5] > '9' || text[6] != '.' ||
         text[7] < '0' || text[7] > '9') {
         return http1_refuse(err, 400, version.at, "the request line does not end with an HTTP version");
     }
@@ -134,7 +134,7 @@ static enum wire_step take_version(struct http1_request *request, struct piece v
 static enum wire_step take_target(struct http1_request *request, struct piece target, struct http1_error *err)
 {
     struct piece path = target;
-    if (starts_with(target, "http://")) {
+    if (piece_starts_with(target, "http://")) {
         path.at += strlen("http://");
         size_t authority = path.at;
         while (path.at < path.end && path.message[path.at] != '/' && path.message[path.at] != '?') {
@@ -143,8 +143,8 @@ static enum wire_step take_target(struct http1_request *request, struct piece ta
         if (path.at == authority) {
             return http1_refuse(err, 400, path.at, "the request target names no host");
         }
-    } else if (size_of(target) == 0 ||
-               (target.message[target.at] != '/' && !(size_of(target) == 1 && target.message[target.at] == '*'))) {
+    } else if (piece_size(target) == 0 ||
+               (target.message[target.at] != '/' && !(piece_size(target) == 1 && target.message[target.at] == '*'))) {
         return http1_refuse(err, 400, target.at, "the request target is neither a path nor an http URL");
     }
     for (size_t at = path.at; at < path.end; at++) {
@@ -152,20 +152,20 @@ static enum wire_step take_target(struct http1_request *request, struct piece ta
             path.end = at;
         }
     }
-    request->path = span_of(path);
+    request->path = piece_span(path);
     return WIRE_DONE;
 }
 
 static enum wire_step take_request_line(struct http1_request *request, struct piece line, struct http1_error *err)
 {
     struct piece method = line;
-    method.end = skip(line, HTTP1_TOKEN);
-    if (size_of(method) == 0 || method.end == line.end || line.message[method.end] != ' ') {
+    method.end = piece_skip(line, HTTP1_TOKEN);
+    if (piece_size(method) == 0 || method.end == line.end || line.message[method.end] != ' ') {
         return http1_refuse(err, 400, method.end, "the request line does not begin with a method and a space");
     }
     struct piece target = line;
     target.at = method.end + 1;
-    target.end = skip(target, HTTP1_TARGET);
+    target.end = piece_skip(target, HTTP1_TARGET);
     if (target.end == line.end || line.message[target.end] != ' ') {
         return http1_refuse(err, 400, target.end,
                             "the request line is not method, target and version, one space apart");
@@ -188,7 +188,7 @@ static enum wire_step take_request_line(struct http1_request *request, struct pi
 static enum field field_of(struct piece name)
 {
     for (enum field field = FIELD_OTHER + 1; field < FIELD_COUNT; field++) {
-        if (equals_view(name, field_names[field])) {
+        if (piece_equals_view(name, field_names[field])) {
             return field;
         }
     }
@@ -200,7 +200,7 @@ static enum wire_step take_host(struct http1_request *request, struct piece valu
     if (request->has_host) {
         return http1_refuse(err, 400, value.at, "more than one Host");
     }
-    size_t end = skip(value, HTTP1_HOST);
+    size_t end = piece_skip(value, HTTP1_HOST);
     if (end != value.end) {
         return http1_refuse(err, 400, end, "Host is no host");
     }
@@ -223,7 +223,7 @@ static enum wire_step take_content_length(struct http1_request *request, struct 
             length = UINT64_MAX; /* over every limit; the digits to come cannot bring it back: they overflow too */
         }
     }
-    if (size_of(value) == 0) {
+    if (piece_size(value) == 0) {
         return http1_refuse(err, 400, value.at, "Content-Length is empty");
     }
     request->has_length = true;
@@ -238,7 +238,7 @@ static enum wire_step take_transfer_encoding(struct http1_request *request, stru
     if (request->has_encoding) {
         return http1_refuse(err, 400, value.at, "more than one Transfer-Encoding");
     }
-    if (!equals(value, "chunked")) {
+    if (!piece_equals(value, "chunked")) {
         return http1_refuse(err, 400, value.at, "Transfer-Encoding is not \"chunked\"");
     }
     request->has_encoding = true;
@@ -254,16 +254,16 @@ static void take_connection(struct http1_request *request, struct piece value)
             value.at++;
         }
         option.end = value.at;
-        option = trim(option);
-        request->says_close |= equals(option, "close");
-        request->says_keep_alive |= equals(option, "keep-alive");
+        option = piece_trim(option);
+        request->says_close |= piece_equals(option, "close");
+        request->says_keep_alive |= piece_equals(option, "keep-alive");
         value.at += value.at < value.end;
     }
 }
 
 static void take_expect(struct http1_request *request, struct piece value)
 {
-    if (equals(value, "100-continue")) {
+    if (piece_equals(value, "100-continue")) {
         request->expect_continue = true;
     } else {
         request->has_unknown_expectation = true;
@@ -273,7 +273,7 @@ static void take_expect(struct http1_request *request, struct piece value)
 static void take_first(struct http1_span *span, struct piece value)
 {
     if (span->size == 0) {
-        *span = span_of(value);
+        *span = piece_span(value);
     }
 }
 
@@ -294,7 +294,7 @@ static enum wire_step take_value(struct http1_request *request, enum field field
         take_expect(request, value);
         break;
     case FIELD_CONTENT_ENCODING:
-        if (!equals(value, "identity")) {
+        if (!piece_equals(value, "identity")) {
             take_first(&request->content_encoding, value);
         }
         break;
@@ -317,14 +317,14 @@ static enum wire_step take_field(struct http1_request *request, struct piece lin
         return http1_refuse(err, 400, line.at, "a header line begins with white space");
     }
     struct piece name = line;
-    name.end = skip(line, HTTP1_TOKEN);
+    name.end = piece_skip(line, HTTP1_TOKEN);
     if (name.end == line.end || line.message[name.end] != ':') {
         return http1_refuse(err, 400, name.end,
                             name.end < line.end && is_blank(line.message[name.end])
                                 ? "white space in or behind the name of a header field"
                                 : "a header line is not a name and a colon");
     }
-    if (size_of(name) == 0) {
+    if (piece_size(name) == 0) {
         return http1_refuse(err, 400, line.at, "a header field without a name");
     }
     if (++request->fields > HTTP1_FIELDS_MAX) {
@@ -332,13 +332,13 @@ static enum wire_step take_field(struct http1_request *request, struct piece lin
     }
     struct piece value = line;
     value.at = name.end + 1;
-    return take_value(request, field_of(name), trim(value), err);
+    return take_value(request, field_of(name), piece_trim(value), err);
 }
 
 /* ---- the head --------------------------------------------------------------------------------------------------- */
 
 /* The fields are complete: do they make sense together? What is malformed comes before what is only too much. */
-static enum wire_step finish(struct http1_request *request, size_t end, struct http1_error *err)
+static enum wire_step request_finish(struct http1_request *request, size_t end, struct http1_error *err)
 {
     if (request->has_encoding && request->has_length) {
         return http1_refuse(err, 400, end, "both Content-Length and Transfer-Encoding");
@@ -405,7 +405,7 @@ static enum wire_step take_line(struct http1_request *request, struct piece line
         break;
     case STAGE_FIELDS:
         if (is_empty) {
-            return finish(request, line.end + 2, err);
+            return request_finish(request, line.end + 2, err);
         }
         return take_field(request, line, err) == WIRE_BAD ? WIRE_BAD : WIRE_MORE;
     }

@@ -33,7 +33,7 @@ struct text {
     size_t room;
 };
 
-static void append_bytes(struct text *text, const char *bytes, size_t size)
+static void response_append_bytes(struct text *text, const char *bytes, size_t size)
 {
     if (size > text->room - text->size) {
         size = text->room - text->size;
@@ -42,7 +42,7 @@ static void append_bytes(struct text *text, const char *bytes, size_t size)
     text->size += size;
 }
 
-static void append(struct text *text, const char *bytes) { append_bytes(text, bytes, strlen(bytes)); }
+static void response_append(struct text *text, const char *bytes) { response_append_bytes(text, bytes, strlen(bytes)); }
 
 static const char *status_line(unsigned status)
 {
@@ -57,25 +57,25 @@ static const char *status_line(unsigned status)
 size_t http1_response_head(const struct http1_response *response, char target[HTTP1_RESPONSE_SIZE])
 {
     struct text text = {target, 0, HTTP1_RESPONSE_SIZE};
-    append(&text, status_line(response->status));
+    response_append(&text, status_line(response->status));
     if (response->status != 204) { /* which has neither (RFC 9110, section 8.6) */
         unsigned char digits[ITOA_SIZE];
-        append(&text, "Content-Type: application/json\r\nContent-Length: ");
+        response_append(&text, "Content-Type: application/json\r\nContent-Length: ");
         const unsigned char *end = itoa_u64(digits, response->content_length);
-        append_bytes(&text, (const char *)digits, (size_t)(end - digits));
-        append(&text, "\r\n");
+        response_append_bytes(&text, (const char *)digits, (size_t)(end - digits));
+        response_append(&text, "\r\n");
     }
     if (response->allow != NULL) {
-        append(&text, "Allow: ");
-        append(&text, response->allow);
-        append(&text, "\r\n");
+        response_append(&text, "Allow: ");
+        response_append(&text, response->allow);
+        response_append(&text, "\r\n");
     }
     if (!response->keep_alive) {
-        append(&text, "Connection: close\r\n");
+        response_append(&text, "Connection: close\r\n");
     } else if (response->minor == 0) {
-        append(&text, "Connection: keep-alive\r\n");
+        response_append(&text, "Connection: keep-alive\r\n");
     }
-    append(&text, "\r\n");
+    response_append(&text, "\r\n");
     return text.size;
 }
 
@@ -87,7 +87,7 @@ struct view http1_stream_head(bool chunked)
 }
 
 /* The size line of a chunk. */
-static void append_chunk_size(struct text *text, size_t size)
+static void response_append_chunk_size(struct text *text, size_t size)
 {
     char digits[2 * sizeof size];
     size_t first = sizeof digits;
@@ -95,8 +95,8 @@ static void append_chunk_size(struct text *text, size_t size)
         digits[--first] = "0123456789abcdef"[size & 15];
         size >>= 4;
     } while (size > 0);
-    append_bytes(text, digits + first, sizeof digits - first);
-    append(text, "\r\n");
+    response_append_bytes(text, digits + first, sizeof digits - first);
+    response_append(text, "\r\n");
 }
 
 #define EVENT_NAME "event: "
@@ -112,11 +112,11 @@ size_t http1_event_begin(const char *name, size_t data_size, bool chunked, char 
     }
     if (chunked) {
         size_t frame = sizeof EVENT_NAME - 1 + name_size + sizeof EVENT_DATA - 1 + sizeof EVENT_END - 1;
-        append_chunk_size(&text, frame + data_size);
+        response_append_chunk_size(&text, frame + data_size);
     }
-    append(&text, EVENT_NAME);
-    append_bytes(&text, name, name_size);
-    append(&text, EVENT_DATA);
+    response_append(&text, EVENT_NAME);
+    response_append_bytes(&text, name, name_size);
+    response_append(&text, EVENT_DATA);
     return text.size;
 }
 

@@ -14,7 +14,7 @@ enum buffer_status reply_success_begin(struct buffer *out)
 
 enum buffer_status reply_success_end(struct buffer *out) { return buffer_append(out, "}", 1); }
 
-static enum buffer_status append(struct buffer *out, const char *text)
+static enum buffer_status reply_append(struct buffer *out, const char *text)
 {
     return buffer_append(out, text, strlen(text));
 }
@@ -23,23 +23,23 @@ enum buffer_status reply_error(struct buffer *out, enum error_category category,
 {
     out->size = 0;
     text.size = text_cut(text.data, text.size, REPLY_TEXT_MAX);
-    enum buffer_status status = append(out, "{\"error\":\"");
+    enum buffer_status status = reply_append(out, "{\"error\":\"");
     if (status == BUFFER_OK) {
-        status = append(out, error_code(category));
+        status = reply_append(out, error_code(category));
     }
     if (status == BUFFER_OK) {
-        status = append(out, "\",\"message\":");
+        status = reply_append(out, "\",\"message\":");
     }
     if (status == BUFFER_OK) {
         status = writer_string(out, text);
     }
     if (status == BUFFER_OK && category == ERR_PROCESSING) {
-        status = append(out, ",\"type\":");
+        status = reply_append(out, ",\"type\":");
         if (status == BUFFER_OK) {
             status = writer_string(out, type);
         }
     }
-    return status == BUFFER_OK ? append(out, "}") : status;
+    return status == BUFFER_OK ? reply_append(out, "}") : status;
 }
 
 /* What a category is called where errors of the message and of the function are all that is told apart. */
@@ -136,8 +136,8 @@ static enum buffer_status reply_write_error(struct buffer *out, enum protocol pr
 }
 
 /* The size of what follows is known only afterwards: room for the longest head is left, and closed up. */
-static enum buffer_status write_framed(struct buffer *out, enum protocol protocol, unsigned status,
-                                       const struct error *err)
+static enum buffer_status reply_write_framed(struct buffer *out, enum protocol protocol, unsigned status,
+                                             const struct error *err)
 {
     char head[HTTP1_RESPONSE_SIZE];
     size_t room = protocol == PROTOCOL_HTTP ? HTTP1_RESPONSE_SIZE : FRAMED_PREFIX_SIZE;
@@ -174,7 +174,7 @@ enum buffer_status reply_failure_http(struct buffer *out, enum protocol protocol
     if (status == 0) {
         status = reply_form_of(err)->status;
     }
-    return write_framed(out, protocol, status, err);
+    return reply_write_framed(out, protocol, status, err);
 }
 
 enum buffer_status reply_failure(struct buffer *out, enum protocol protocol, const struct error *err)
@@ -209,7 +209,7 @@ enum buffer_status reply_stream_end(struct buffer *out, struct reply_stream_end 
     }
     size_t at = out->size;
     if (status == BUFFER_OK && lacks.done) {
-        status = append(out, "{}");
+        status = reply_append(out, "{}");
         status = status == BUFFER_OK ? close_event(out, at, "done", lacks.chunked) : status;
     }
     struct view end = http1_stream_end(lacks.chunked);
