@@ -105,8 +105,8 @@ static bool is_shared(const struct worker *worker, uint32_t index, const struct 
 }
 
 /* The stages of an overrun request. Returns when the next one is due. */
-static uint64_t advance(struct worker *worker, uint32_t index, const struct options *options, uint64_t deadline,
-                        uint64_t now)
+static uint64_t deadline_advance(struct worker *worker, uint32_t index, const struct options *options,
+                                 uint64_t deadline, uint64_t now)
 {
     struct run *run = &worker->runs[index];
     static const uint64_t due[STAGES] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
@@ -181,7 +181,7 @@ static void note_form(struct run *run, const struct scoreboard_slot *slot, enum 
 }
 
 /* The client of a request that runs went away: the function is told. Returns when to look again. */
-static uint64_t deadline_check_client(struct worker *worker, uint32_t index, uint64_t now)
+static uint64_t deadline_tend_client(struct worker *worker, uint32_t index, uint64_t now)
 {
     struct run *run = &worker->runs[index];
     if (run->gone) {
@@ -196,7 +196,8 @@ static uint64_t deadline_check_client(struct worker *worker, uint32_t index, uin
     return CLOCK_NEVER;
 }
 
-static uint64_t deadline_check_slot(struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
+static uint64_t deadline_tend_request(struct worker *worker, uint32_t index, const struct options *options,
+                                      uint64_t now)
 {
     struct scoreboard_slot *slot = &worker->board->slots[index];
     struct run *run = &worker->runs[index];
@@ -218,27 +219,27 @@ static uint64_t deadline_check_slot(struct worker *worker, uint32_t index, const
     }
     uint64_t next = CLOCK_NEVER;
     if (options->handler_timeout > 0) {
-        next = advance(worker, index, options, clock_after(run->since, options->handler_timeout), now);
+        next = deadline_advance(worker, index, options, clock_after(run->since, options->handler_timeout), now);
     }
     if (options->cancel_on_disconnect && state != SLOT_ANSWERED) {
-        next = clock_earlier(next, deadline_check_client(worker, index, now));
+        next = clock_earlier(next, deadline_tend_client(worker, index, now));
     }
     return next;
 }
 
-uint64_t deadline_check(struct worker *worker, const struct options *options, uint64_t now)
+uint64_t deadline_tend(struct worker *worker, const struct options *options, uint64_t now)
 {
     if (worker->state != WORKER_READY && worker->state != WORKER_STOPPING) {
         return CLOCK_NEVER;
     }
     uint64_t next = CLOCK_NEVER;
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        next = clock_earlier(next, deadline_check_slot(worker, i, options, now));
+        next = clock_earlier(next, deadline_tend_request(worker, i, options, now));
     }
     return next;
 }
 
-void deadline_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64])
+void deadline_list_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64])
 {
     memset(ret_overdue, 0, SLOTS_MAX / 64 * sizeof ret_overdue[0]);
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
@@ -248,7 +249,7 @@ void deadline_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MA
     }
 }
 
-bool deadline_is_running(const struct worker *worker)
+bool deadline_any_running(const struct worker *worker)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         if (is_running(worker, i)) {

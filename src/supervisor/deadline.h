@@ -24,14 +24,14 @@
 
 /* Looks at one worker's running requests and does what is due. Returns when to look again (CLOCK_NEVER: when something
  * else happens). */
-uint64_t deadline_check(struct worker *worker, const struct options *options, uint64_t now);
+uint64_t deadline_tend(struct worker *worker, const struct options *options, uint64_t now);
 
 /* Whether a function runs in it, by the page's places; on those that were written over, as it was when last looked at.
  */
-bool deadline_is_running(const struct worker *worker);
+bool deadline_any_running(const struct worker *worker);
 
 /* Sets the bit of each place whose request had run into its time limit when last looked at. */
-void deadline_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
+void deadline_list_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
 
 /* The runtime stops: asks each function that runs, and was not asked for another reason, to end. Returns how many of
  * the worker's requests run. */

@@ -52,7 +52,7 @@ static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
     return at_most(at_most(here, there), SLOTS_MAX);
 }
 
-static void tell(const struct supervisor *supervisor, uint64_t hard)
+static void descriptors_tell(const struct supervisor *supervisor, uint64_t hard)
 {
     uint64_t each = stored_each(supervisor, hard);
     if (each >= SLOTS_MAX) {
@@ -82,7 +82,7 @@ void descriptors_raise(struct supervisor *supervisor)
     uint64_t now = limit.soft < limit.hard && !limit_set(RLIMIT_NOFILE, &raised) ? limit.soft : limit.hard;
     uint64_t end = now > DESCRIPTORS_KEPT ? now - DESCRIPTORS_KEPT : 1;
     supervisor->numbers_end = supervisor->orphans.numbers_end = (int)at_most(end, INT_MAX);
-    tell(supervisor, now);
+    descriptors_tell(supervisor, now);
 }
 
 void descriptors_for_worker(const struct supervisor *supervisor)

@@ -55,7 +55,7 @@ void fallback_close(struct supervisor *supervisor)
     }
 }
 
-static void open_fallback(struct supervisor *supervisor)
+static void fallback_open(struct supervisor *supervisor)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &supervisor->listener};
     supervisor->fallback_open = epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->listener.fd, &event) == 0;
@@ -127,7 +127,7 @@ static bool fallback_look(struct supervisor *supervisor, uint32_t index)
 
 /* Who gives way to others now: the oldest that is silent, or else the oldest whose request is slow to arrive. The
  * number of all if nobody does. */
-static uint32_t find_in_the_way(const struct supervisor *supervisor, uint64_t now)
+static uint32_t fallback_find_in_the_way(const struct supervisor *supervisor, uint64_t now)
 {
     const struct orphans *orphans = &supervisor->orphans;
     uint32_t slow = orphans->count;
@@ -143,7 +143,7 @@ static uint32_t find_in_the_way(const struct supervisor *supervisor, uint64_t no
     return slow;
 }
 
-static void send_away(struct supervisor *supervisor, uint32_t index, uint64_t now)
+static void fallback_send_away(struct supervisor *supervisor, uint32_t index, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
     struct error err;
@@ -155,16 +155,16 @@ static void send_away(struct supervisor *supervisor, uint32_t index, uint64_t no
 }
 
 /* Adds to `*sent_away` how many had to give way. */
-static bool make_room(struct supervisor *supervisor, uint64_t now, uint32_t *sent_away)
+static bool fallback_make_room(struct supervisor *supervisor, uint64_t now, uint32_t *sent_away)
 {
     struct orphans *orphans = &supervisor->orphans;
     while (!orphans_have_room(orphans)) {
-        uint32_t index = find_in_the_way(supervisor, now);
+        uint32_t index = fallback_find_in_the_way(supervisor, now);
         if (index == orphans->count || !listener_is_waiting(&supervisor->listener)) {
             return false;
         }
         if (fallback_look(supervisor, index)) {
-            send_away(supervisor, index, now);
+            fallback_send_away(supervisor, index, now);
             ++*sent_away;
         }
     }
@@ -188,7 +188,7 @@ static uint64_t accept_all(struct supervisor *supervisor, uint64_t now)
     uint64_t later = clock_after(now, SHORT_INTERVAL);
     uint32_t sent_away = 0;
     int connection = 0;
-    while (!is_stopped_up(supervisor) && make_room(supervisor, now, &sent_away) &&
+    while (!is_stopped_up(supervisor) && fallback_make_room(supervisor, now, &sent_away) &&
            (connection = listener_accept(&supervisor->listener)) >= 0) {
         (void)orphans_add(&supervisor->orphans, connection, false, now);
         take_on(supervisor, supervisor->orphans.count - 1, now);
@@ -221,7 +221,7 @@ void fallback_accept(struct supervisor *supervisor)
 
 /* Looks at those who have not said what they want, each at once when it has come, and hands on whoever is for a worker.
  * Returns when to look again. */
-static uint64_t attend(struct supervisor *supervisor, uint64_t now)
+static uint64_t fallback_attend(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
     bool is_ready = state_is_serving(supervisor); /* what health says */
@@ -323,7 +323,7 @@ static void dismiss_incomplete(struct supervisor *supervisor, uint32_t index)
     orphans_dismiss(orphans, index, 408, &err); /* RFC 9110, section 15.5.9 */
 }
 
-static uint64_t expire(struct supervisor *supervisor, uint64_t now)
+static uint64_t fallback_expire(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
     uint64_t read_timeout = supervisor->options->read_timeout;
@@ -376,7 +376,7 @@ uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now)
     tick_look(supervisor);
     if (!supervisor->fallback_open && is_wanted(supervisor)) {
         if (opens <= now) {
-            open_fallback(supervisor);
+            fallback_open(supervisor);
         } else {
             next = opens;
         }
@@ -385,6 +385,6 @@ uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now)
     if (!is_wanted(supervisor)) {
         fallback_close(supervisor);
     }
-    next = clock_earlier(next, attend(supervisor, now));
-    return clock_earlier(next, expire(supervisor, now));
+    next = clock_earlier(next, fallback_attend(supervisor, now));
+    return clock_earlier(next, fallback_expire(supervisor, now));
 }

@@ -22,7 +22,7 @@
 enum { REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512 }; /* every byte escaped, and the frames around it */
 
 /* Nothing here waits: a fresh connection's buffer takes bytes of this size. */
-static bool send_all(int connection, const struct buffer *out)
+static bool recover_send_all(int connection, const struct buffer *out)
 {
     bool sent = true;
     for (size_t done = 0; sent && done < out->size;) {
@@ -41,7 +41,7 @@ static struct buffer fixed_buffer(unsigned char bytes[REPLY_SIZE])
 
 static void send_last(int connection, const struct buffer *out, enum buffer_status status)
 {
-    if (status != BUFFER_OK || !send_all(connection, out)) {
+    if (status != BUFFER_OK || !recover_send_all(connection, out)) {
         log_client("server_error", "a reply could not be sent: %s", strerror(errno));
     }
     (void)hangup(&connection);
@@ -240,7 +240,7 @@ void recover_slots(struct recovery *recovery, const int *receive_ends, uint32_t 
 }
 
 /* The slot that says it is for descriptor `number`; SLOTS_MAX if none does. */
-static uint32_t find_slot(const struct scoreboard *board, int32_t number)
+static uint32_t recover_find_slot(const struct scoreboard *board, int32_t number)
 {
     uint32_t slot = 0;
     while (slot < SLOTS_MAX && (slot_state(&board->slots[slot]) == SLOT_FREE ||
@@ -272,7 +272,7 @@ void recover_held(struct recovery *recovery, struct held *kept)
     for (uint32_t i = 0; i < kept->count; i++) {
         int connection = fd_take(&kept->fds[i]);
         rights_keep_in_line(connection); /* its worker may not have come to that */
-        uint32_t slot = find_slot(recovery->board, kept->numbers[i]);
+        uint32_t slot = recover_find_slot(recovery->board, kept->numbers[i]);
         if (slot == SLOTS_MAX) {
             deal_with_unplaced(recovery, connection);
         } else if (has_bit(recovery->done.found, slot)) {

@@ -24,7 +24,7 @@
 #define KILL_AFTER    (1 * CLOCK_SECOND) /* SIGTERM, for one that does not end */
 
 /* Tells it to accept no more, to finish, and to end. Whom it has not begun to read goes to the others. */
-static void retire(struct supervisor *supervisor, struct worker *worker)
+static void replace_retire(struct supervisor *supervisor, struct worker *worker)
 {
     worker_end(worker);
     int status = control_send(worker->control, CONTROL_RETIRE, NULL, 0);
@@ -81,7 +81,7 @@ static struct worker *find_vacant(const struct supervisor *supervisor)
 }
 
 /* Starts the successor in the vacant place, if that is free. */
-static void begin(struct supervisor *supervisor, struct worker *worker)
+static void replace_begin(struct supervisor *supervisor, struct worker *worker)
 {
     struct worker *fresh = find_vacant(supervisor);
     if (fresh == NULL) {
@@ -102,7 +102,7 @@ void replace_worker(struct supervisor *supervisor, struct worker *worker, const 
     }
     log_info("worker %u, pid %d, is replaced: %s", worker->index, (int)worker->pid, reason);
     worker->due = true;
-    begin(supervisor, worker);
+    replace_begin(supervisor, worker);
 }
 
 void replace_ready(struct supervisor *supervisor, struct worker *fresh)
@@ -113,16 +113,16 @@ void replace_ready(struct supervisor *supervisor, struct worker *fresh)
     struct worker *old = &supervisor->workers[fresh->replaces];
     fresh->replaces = WORKER_NONE;
     if (old->due && old->state == WORKER_READY) {
-        retire(supervisor, old);
+        replace_retire(supervisor, old);
     }
 }
 
-static void begin_due(struct supervisor *supervisor)
+static void replace_begin_due(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_READY && worker->due && !worker->vacant) {
-            begin(supervisor, worker);
+            replace_begin(supervisor, worker);
         }
     }
 }
@@ -139,7 +139,7 @@ void replace_ended(struct supervisor *supervisor, const struct worker *worker)
             fresh->spawn_at = clock_after(clock_now(), worker_restart_delay(fresh->failures));
         }
     }
-    begin_due(supervisor);
+    replace_begin_due(supervisor);
 }
 
 /* A worker that is as large without having served, or as soon as the one before it, would be replaced for ever. */
@@ -181,7 +181,7 @@ void replace_look(struct supervisor *supervisor, struct worker *worker)
 
 void replace_check(struct supervisor *supervisor)
 {
-    begin_due(supervisor);
+    replace_begin_due(supervisor);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         replace_look(supervisor, &supervisor->workers[i]);
     }

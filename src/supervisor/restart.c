@@ -46,7 +46,7 @@ static struct recovered answer_stored(struct supervisor *supervisor, struct work
                                 .orphans = &supervisor->orphans,
                                 .died = &err,
                                 .late = cause->out_of_memory ? &err : &late};
-    deadline_overdue(worker, recovery.overdue);
+    deadline_list_overdue(worker, recovery.overdue);
     recover_slots(&recovery, worker->fdstore.receive, worker->fdstore.count);
     fdstore_done(&worker->fdstore); /* what the fdholder gives needs their numbers, where these are few */
     if (!recover_from_fdholder(&recovery, worker->fdholder)) {

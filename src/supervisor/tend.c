@@ -36,7 +36,7 @@ static uint64_t tend_stopped(struct supervisor *supervisor, struct worker *worke
 /* Its requests: their time limits, and clients that went away. */
 static uint64_t tend_serving(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
-    uint64_t next = deadline_check(worker, supervisor->options, now);
+    uint64_t next = deadline_tend(worker, supervisor->options, now);
     next = clock_earlier(next, tend_deaf(worker, now));
     next = clock_earlier(next, tend_stopped(supervisor, worker, now));
     if (worker->wedged) {

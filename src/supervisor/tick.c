@@ -70,7 +70,7 @@ static bool is_readable(int connection)
 
 /* Takes back what the worker has accepted and not read: all of it, or where there is something to read. The slot's word
  * counts its connections: the change succeeds only for the one that was looked at. */
-static void take_back(struct supervisor *supervisor, struct worker *worker, bool all)
+static void tick_take_back(struct supervisor *supervisor, struct worker *worker, bool all)
 {
     for (uint32_t i = 0; i < worker->fdstore.count && orphans_have_room(&supervisor->orphans); i++) {
         struct scoreboard_slot *slot = &worker->board->slots[i];
@@ -88,7 +88,10 @@ static void take_back(struct supervisor *supervisor, struct worker *worker, bool
     }
 }
 
-void tick_take_unread(struct supervisor *supervisor, struct worker *worker) { take_back(supervisor, worker, true); }
+void tick_take_unread(struct supervisor *supervisor, struct worker *worker)
+{
+    tick_take_back(supervisor, worker, true);
+}
 
 static bool is_retiring(const struct supervisor *supervisor, const struct worker *worker)
 {
@@ -97,7 +100,7 @@ static bool is_retiring(const struct supervisor *supervisor, const struct worker
 
 /* A function that has written over the scoreboard goes on writing, and nothing that is said there can be believed: the
  * process is ended, and what it has is answered by what the supervisor remembers. */
-static void look_at_board(struct worker *worker)
+static void tick_look_at_board(struct worker *worker)
 {
     if (!is_serving(worker) || worker->overwritten || scoreboard_is_plausible(worker->board)) {
         return;
@@ -111,8 +114,8 @@ static void look_at_board(struct worker *worker)
 void tick_check(struct supervisor *supervisor, uint64_t now)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        look_at_board(&supervisor->workers[i]);
-        if (is_serving(&supervisor->workers[i]) && deadline_is_running(&supervisor->workers[i])) {
+        tick_look_at_board(&supervisor->workers[i]);
+        if (is_serving(&supervisor->workers[i]) && deadline_any_running(&supervisor->workers[i])) {
             tick_wake(supervisor, now);
         }
     }
@@ -122,7 +125,8 @@ static bool is_anything_running(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (is_serving(worker) && (worker->stopped || is_retiring(supervisor, worker) || deadline_is_running(worker))) {
+        if (is_serving(worker) &&
+            (worker->stopped || is_retiring(supervisor, worker) || deadline_any_running(worker))) {
             return true;
         }
     }
@@ -159,7 +163,7 @@ void tick_wake(struct supervisor *supervisor, uint64_t now)
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
-        look_at_board(worker);
+        tick_look_at_board(worker);
         if (worker->state == WORKER_READY && is_full(worker) && !worker->was_full) {
             supervisor->tick_at = now; /* whoever comes waits for the fallback acceptor to open */
         }
@@ -179,12 +183,12 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
         if (!is_serving(worker)) {
             continue;
         }
-        look_at_board(worker);
+        tick_look_at_board(worker);
         look_at_progress(worker);
         if (is_retiring(supervisor, worker)) {
             tick_take_unread(supervisor, worker);
         } else if (worker->is_still && supervisor->phase == PHASE_SERVING) { /* at a stop each answers what it has */
-            take_back(supervisor, worker, false);
+            tick_take_back(supervisor, worker, false);
         }
         if (worker->state == WORKER_READY) {
             bool is_busy = worker->is_still && atomic_load_explicit(&worker->board->busy, memory_order_relaxed) != 0;

@@ -150,7 +150,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
 }
 
 /* Without marks. Returns how much there is then, `limit` at most. */
-static size_t append(char *text, size_t limit, size_t used, const char *more, size_t size)
+static size_t worker_append_text(char *text, size_t limit, size_t used, const char *more, size_t size)
 {
     for (size_t i = 0; i < size && used < limit; i++) {
         if (more[i] != STACK_MARK) {
@@ -175,8 +175,8 @@ void worker_read_stack(const struct worker *worker, char *text, size_t size)
     const char *mark = memchr(all, STACK_MARK, used);
     size_t before = mark != NULL ? (size_t)(mark - all) : used;
     size_t limit = size - 1 < STACK_TEXT ? size - 1 : STACK_TEXT;
-    size_t kept = append(text, limit, 0, all + before, used - before);
-    text[append(text, limit, kept, all, before)] = '\0';
+    size_t kept = worker_append_text(text, limit, 0, all + before, used - before);
+    text[worker_append_text(text, limit, kept, all, before)] = '\0';
 }
 
 void worker_end(struct worker *worker)

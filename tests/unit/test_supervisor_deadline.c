@@ -114,8 +114,8 @@ static void before_the_deadline_nothing_happens(void **state)
 {
     (void)state;
     options.cancel_on_disconnect = false;
-    assert_int_equal(deadline_check(&worker, &options, SINCE), LATE);
-    assert_int_equal(deadline_check(&worker, &options, LATE - 1), LATE);
+    assert_int_equal(deadline_tend(&worker, &options, SINCE), LATE);
+    assert_int_equal(deadline_tend(&worker, &options, LATE - 1), LATE);
     assert_int_equal(worker.board->slots[2].cancel, 0);
     assert_string_equal(heard(), "");
     assert_true(is_alive());
@@ -125,21 +125,21 @@ static void the_stages_follow_each_other(void **state)
 {
     (void)state;
     struct scoreboard_slot *slot = &worker.board->slots[2];
-    uint64_t next = deadline_check(&worker, &options, LATE);
+    uint64_t next = deadline_tend(&worker, &options, LATE);
     assert_int_equal(slot->cancel, 5); /* first an exception in the function */
     assert_int_equal(slot->reason, CANCEL_TIMEOUT);
     assert_true(next > LATE && next <= LATE + ANSWER);
-    next = deadline_check(&worker, &options, LATE + ANSWER - 1);
+    next = deadline_tend(&worker, &options, LATE + ANSWER - 1);
     assert_string_equal(heard(), "");
     assert_true(next <= LATE + ANSWER);
-    next = deadline_check(&worker, &options, LATE + ANSWER); /* then the reply, within the limit and 250 ms */
+    next = deadline_tend(&worker, &options, LATE + ANSWER); /* then the reply, within the limit and 250 ms */
     assert_non_null(strstr(heard(), "\"type\":\"HandlerTimeout\""));
     assert_int_equal(slot->state, SLOT_ANSWERED);
     assert_true(next <= LATE + CLOCK_SECOND);
-    next = deadline_check(&worker, &options, LATE + CLOCK_SECOND); /* then SIGTERM, which this one ignores */
+    next = deadline_tend(&worker, &options, LATE + CLOCK_SECOND); /* then SIGTERM, which this one ignores */
     assert_true(next <= LATE + 2 * CLOCK_SECOND);
     assert_true(is_alive());
-    (void)deadline_check(&worker, &options, LATE + 2 * CLOCK_SECOND); /* then SIGKILL */
+    (void)deadline_tend(&worker, &options, LATE + 2 * CLOCK_SECOND); /* then SIGKILL */
     int status;
     assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
@@ -150,10 +150,10 @@ static void the_stages_follow_each_other(void **state)
 static void a_supervisor_that_slept_does_all_that_is_due_once(void **state)
 {
     (void)state;
-    uint64_t next = deadline_check(&worker, &options, LATE + 60 * CLOCK_SECOND);
+    uint64_t next = deadline_tend(&worker, &options, LATE + 60 * CLOCK_SECOND);
     assert_string_equal(heard(), "");
     assert_in_range(next, LATE + 60 * CLOCK_SECOND + 1, LATE + 60 * CLOCK_SECOND + ANSWER); /* the stack is written */
-    (void)deadline_check(&worker, &options, next);
+    (void)deadline_tend(&worker, &options, next);
     assert_non_null(strstr(heard(), "\"HandlerTimeout\""));
     int status;
     assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
@@ -163,19 +163,19 @@ static void a_supervisor_that_slept_does_all_that_is_due_once(void **state)
 static void a_function_that_obeys_keeps_its_worker(void **state)
 {
     (void)state;
-    (void)deadline_check(&worker, &options, LATE);
+    (void)deadline_tend(&worker, &options, LATE);
     worker.board->slots[2].state = SLOT_REPLYING;
-    (void)deadline_check(&worker, &options, LATE + ANSWER);
-    (void)deadline_check(&worker, &options, LATE + 5 * CLOCK_SECOND);
+    (void)deadline_tend(&worker, &options, LATE + ANSWER);
+    (void)deadline_tend(&worker, &options, LATE + 5 * CLOCK_SECOND);
     assert_string_equal(heard(), "");
     assert_true(is_alive());
     worker.board->slots[2].sequence = 6; /* the next request has its own time */
     worker.board->slots[2].since = LATE + 5 * CLOCK_SECOND;
     worker.board->slots[2].stored = 1;
     worker.board->slots[2].state = SLOT_RUNNING;
-    (void)deadline_check(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT - 1);
+    (void)deadline_tend(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT - 1);
     assert_int_equal(worker.board->slots[2].cancel, 5);
-    (void)deadline_check(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT);
+    (void)deadline_tend(&worker, &options, LATE + 5 * CLOCK_SECOND + LIMIT);
     assert_int_equal(worker.board->slots[2].cancel, 6);
 }
 
@@ -187,13 +187,13 @@ static void a_stream_over_its_time_is_ended_and_never_while_its_worker_sends(voi
     slot->protocol = PROTOCOL_HTTP;
     slot->left = 0;
     slot->then = THEN_EVENT;
-    (void)deadline_check(&worker, &options, LATE);
+    (void)deadline_tend(&worker, &options, LATE);
     assert_int_equal(slot->cancel, 5); /* as for any other */
-    uint64_t next = deadline_check(&worker, &options, LATE + ANSWER);
+    uint64_t next = deadline_tend(&worker, &options, LATE + ANSWER);
     assert_string_equal(heard(), "");
     assert_true(next > LATE + ANSWER && next < LATE + ANSWER + 20 * CLOCK_MS); /* it is looked again soon */
     slot->state = SLOT_STREAMING;
-    (void)deadline_check(&worker, &options, next);
+    (void)deadline_tend(&worker, &options, next);
     assert_int_equal(slot->state, SLOT_ANSWERED);
     const char *reply = heard();
     assert_non_null(strstr(reply, "event: error\ndata: {\"error\":\"processing_error\""));
@@ -206,7 +206,7 @@ static void a_worker_that_stands_still_as_it_sends_is_killed_all_the_same(void *
     (void)state;
     worker.board->slots[2].state = SLOT_PUSHING;
     for (uint64_t now = LATE; now < LATE + 3 * CLOCK_SECOND; now += 10 * CLOCK_MS) {
-        (void)deadline_check(&worker, &options, now);
+        (void)deadline_tend(&worker, &options, now);
     }
     assert_string_equal(heard(), ""); /* its connection is dealt with once it is dead */
     int status;
@@ -218,7 +218,7 @@ static void an_overrun_is_one_line_in_the_log(void **state)
 {
     (void)state;
     for (uint64_t now = LATE; now < LATE + CLOCK_SECOND; now += 10 * CLOCK_MS) {
-        (void)deadline_check(&worker, &options, now);
+        (void)deadline_tend(&worker, &options, now);
     }
     assert_int_equal(capture_count(capture_end(), "ASYA_HANDLER_TIMEOUT"), 1);
     capture_begin();
@@ -228,21 +228,21 @@ static void without_a_limit_a_function_may_run_for_ever(void **state)
 {
     (void)state;
     options.handler_timeout = 0;
-    (void)deadline_check(&worker, &options, SINCE + 1000000 * CLOCK_SECOND);
+    (void)deadline_tend(&worker, &options, SINCE + 1000000 * CLOCK_SECOND);
     assert_int_equal(worker.board->slots[2].cancel, 0);
     assert_true(is_alive());
     options.cancel_on_disconnect = false;
-    assert_int_equal(deadline_check(&worker, &options, SINCE + 1000000 * CLOCK_SECOND), CLOCK_NEVER);
+    assert_int_equal(deadline_tend(&worker, &options, SINCE + 1000000 * CLOCK_SECOND), CLOCK_NEVER);
 }
 
 static void a_client_that_went_away_cancels_its_request(void **state)
 {
     (void)state;
-    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND);
+    (void)deadline_tend(&worker, &options, SINCE + CLOCK_SECOND);
     assert_int_equal(worker.board->slots[2].cancel, 0);
     close(client);
     client = -1;
-    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND + 100 * CLOCK_MS);
+    (void)deadline_tend(&worker, &options, SINCE + CLOCK_SECOND + 100 * CLOCK_MS);
     assert_int_equal(worker.board->slots[2].cancel, 5);
     assert_int_equal(worker.board->slots[2].reason, CANCEL_CLIENT_GONE);
     assert_true(is_alive());
@@ -252,7 +252,7 @@ static void a_client_that_half_closed_still_wants_its_reply(void **state)
 {
     (void)state;
     assert_int_equal(shutdown(client, SHUT_WR), 0);
-    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND);
+    (void)deadline_tend(&worker, &options, SINCE + CLOCK_SECOND);
     assert_int_equal(worker.board->slots[2].cancel, 0);
 }
 
@@ -262,7 +262,7 @@ static void who_does_not_want_that_is_not_cancelled(void **state)
     options.cancel_on_disconnect = false;
     close(client);
     client = -1;
-    (void)deadline_check(&worker, &options, SINCE + CLOCK_SECOND);
+    (void)deadline_tend(&worker, &options, SINCE + CLOCK_SECOND);
     assert_int_equal(worker.board->slots[2].cancel, 0);
 }
 
@@ -281,7 +281,7 @@ static void a_page_that_lies_costs_its_own_worker_at_most(void **state)
             slot->sequence = numbers[(i / NUMBERS + k) % NUMBERS];
             slot->state = states[i / NUMBERS / NUMBERS % STATES];
         }
-        (void)deadline_check(&worker, &options, LATE + i);
+        (void)deadline_tend(&worker, &options, LATE + i);
     }
     int status; /* it may have been killed for it, and nobody else */
     (void)waitpid(worker.pid, &status, WNOHANG);
@@ -298,23 +298,23 @@ static void a_request_that_is_not_parked_has_its_limit_too(void **state)
     slot->sequence = 6;
     slot->state = SLOT_RUNNING;
     uint64_t overdue[SLOTS_MAX / 64];
-    deadline_overdue(&worker, overdue);
+    deadline_list_overdue(&worker, overdue);
     assert_int_equal(overdue[SLOTS_MAX / 64 - 1], 0);
     for (uint64_t now = LATE; now < LATE + 2 * CLOCK_SECOND; now += 50 * CLOCK_MS) {
-        (void)deadline_check(&worker, &options, now);
+        (void)deadline_tend(&worker, &options, now);
     }
     assert_int_equal(slot->cancel, 6);
     assert_int_equal(slot->state, SLOT_RUNNING); /* its connection is nowhere but in the worker */
     assert_true(is_alive());
-    (void)deadline_check(&worker, &options, LATE + 2 * CLOCK_SECOND);
+    (void)deadline_tend(&worker, &options, LATE + 2 * CLOCK_SECOND);
     int status;
     assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
     worker.pid = 0;
-    deadline_overdue(&worker, overdue);
+    deadline_list_overdue(&worker, overdue);
     assert_int_equal(overdue[0], 0);
     assert_int_equal(overdue[SLOTS_MAX / 64 - 1], UINT64_C(1) << 63); /* so its client is told of the limit */
     slot->sequence = 7;                                               /* but not the client of another request */
-    deadline_overdue(&worker, overdue);
+    deadline_list_overdue(&worker, overdue);
     assert_int_equal(overdue[SLOTS_MAX / 64 - 1], 0);
 }
 
@@ -348,29 +348,29 @@ static void the_limit_holds_though_the_page_says_nothing_any_more(void **state)
         slot->sequence = 5;
         slot->since = SINCE;
         slot->protocol = PROTOCOL_HTTP;
-        (void)deadline_check(&worker, &options, SINCE + CLOCK_MS);
+        (void)deadline_tend(&worker, &options, SINCE + CLOCK_MS);
         slot->state = row->state;
         slot->sequence = row->sequence;
         slot->since = row->since;
         slot->protocol = row->protocol;
-        assert_true(deadline_is_running(&worker));
-        (void)deadline_check(&worker, &options, LATE - 1);
-        (void)deadline_check(&worker, &options, LATE);
-        (void)deadline_check(&worker, &options, LATE + ANSWER - 1);
+        assert_true(deadline_any_running(&worker));
+        (void)deadline_tend(&worker, &options, LATE - 1);
+        (void)deadline_tend(&worker, &options, LATE);
+        (void)deadline_tend(&worker, &options, LATE + ANSWER - 1);
         const char *early = heard();
         assert_string_equal(early, "");
-        (void)deadline_check(&worker, &options, LATE + ANSWER);
+        (void)deadline_tend(&worker, &options, LATE + ANSWER);
         const char *reply = heard();
         if (strstr(reply, "HTTP/1.1 500") != reply || strstr(reply, "HandlerTimeout") == NULL) {
             fail_msg("%s: %s", row->name, reply);
         }
         assert_int_equal(SLOT_STATE(slot->state), SLOT_ANSWERED);
         uint64_t overdue[SLOTS_MAX / 64];
-        deadline_overdue(&worker, overdue);
+        deadline_list_overdue(&worker, overdue);
         assert_int_equal(overdue[0], 4);
         slot->state = SLOT_FREE;
-        (void)deadline_check(&worker, &options, LATE + ANSWER);
-        assert_false(deadline_is_running(&worker));
+        (void)deadline_tend(&worker, &options, LATE + ANSWER);
+        assert_false(deadline_any_running(&worker));
         int pair[2];
         close(client);
         fdstore_drop(&worker.fdstore, 2);
@@ -389,8 +389,8 @@ static void what_was_never_seen_to_run_does_not(void **state)
     worker.board->slots[2].state = SLOT_FREE;
     memset(&worker.board->slots[3], 0, 5 * sizeof worker.board->slots[0]);
     memset(&worker.board->slots[9], 0xFF, 5 * sizeof worker.board->slots[0]);
-    (void)deadline_check(&worker, &options, LATE + 10 * CLOCK_SECOND);
-    assert_false(deadline_is_running(&worker));
+    (void)deadline_tend(&worker, &options, LATE + 10 * CLOCK_SECOND);
+    assert_false(deadline_any_running(&worker));
     assert_true(is_alive());
 }
 
@@ -403,9 +403,9 @@ static void another_one_that_is_not_parked_is_not_killed_with_it(void **state)
     slot->sequence = 6;
     slot->state = SLOT_RUNNING;
     for (uint64_t now = LATE; now < LATE + CLOCK_SECOND; now += 50 * CLOCK_MS) {
-        (void)deadline_check(&worker, &options, now);
+        (void)deadline_tend(&worker, &options, now);
     }
-    (void)deadline_check(&worker, &options, slot->since + LIMIT - 1);
+    (void)deadline_tend(&worker, &options, slot->since + LIMIT - 1);
     assert_true(is_alive());
     assert_false(worker.wedged);
 }
@@ -414,12 +414,12 @@ static void a_worker_that_is_not_up_is_not_watched(void **state)
 {
     (void)state;
     worker.state = WORKER_STARTING;
-    assert_int_equal(deadline_check(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
+    assert_int_equal(deadline_tend(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
     worker.state = WORKER_DOWN;
-    assert_int_equal(deadline_check(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
+    assert_int_equal(deadline_tend(&worker, &options, LATE + 10 * CLOCK_SECOND), CLOCK_NEVER);
     assert_int_equal(worker.board->slots[2].cancel, 0);
     worker.state = WORKER_STOPPING; /* but one that finishes is */
-    (void)deadline_check(&worker, &options, LATE);
+    (void)deadline_tend(&worker, &options, LATE);
     assert_int_equal(worker.board->slots[2].cancel, 5);
 }
 
