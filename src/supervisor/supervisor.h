@@ -1,8 +1,9 @@
 /*
- * The supervisor: owns the socket, the signals and the worker processes; never runs the user's code (design section 2).
+ * The supervisor: owns the socket, the signals and the worker processes; never runs the user's code
+ * (docs/architecture.md, "The processes").
  *
- * Single-threaded, no allocation after start. Workers are forked, not executed, so what the interpreter has loaded is
- * shared; the supervisor's own memory stays that of a bare interpreter.
+ * One thread, and no allocation after the start. Workers are forked without exec, so they share the memory of what the
+ * interpreter has loaded; the supervisor's own memory stays that of a bare interpreter.
  *
  *   STARTING --first worker ready: socket published--> SERVING --signal, or the socket is lost--> STOPPING --> exit
  *       |                                                                                            ^

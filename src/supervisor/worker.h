@@ -5,9 +5,9 @@
  *     ^                |                          |                 |
  *     +----------------+------- it died ----------+-----------------+
  *
- * A process that was sent SIGKILL and has not ended a second later is as good as dead: it is frozen, traced, or waits
- * in the kernel for a device, and no instruction of its program will run again. It is left behind, its place is DOWN,
- * and nobody waits for it: neither its clients, nor its successor, nor a stop.
+ * A process that has not ended a second after SIGKILL counts as dead: it is frozen, traced, or waits in the kernel for
+ * a device, and it will not run another instruction of its program. It is abandoned and the worker is DOWN: its clients
+ * get their replies, its successor starts, and a stop does not wait for it.
  */
 #ifndef ASYA_SUPERVISOR_WORKER_H
 #define ASYA_SUPERVISOR_WORKER_H
@@ -25,13 +25,13 @@
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
 
-/* A request as the supervisor has seen it run: what it remembers whatever becomes of the scoreboard. */
+/* A running request as the supervisor last saw it. The function can write over the scoreboard, but not over this. */
 struct run {
     bool is_running;
     bool streams;           /* when last looked at */
-    bool gone;              /* its client went away and the function was told */
-    enum protocol protocol; /* the form of a reply */
-    uint32_t stage;         /* how far the measures against one that runs too long have gone, see deadline.h */
+    bool gone;              /* its client has disconnected and the function was told */
+    enum protocol protocol; /* in which its reply is written */
+    uint32_t stage;         /* what was done about its time limit so far, an enum deadline_stage */
     uint64_t sequence;
     uint64_t since;
 };
@@ -42,41 +42,41 @@ struct worker {
     pid_t pid;   /* 0 while DOWN */
     int control; /* our end; -1 while DOWN */
     uint64_t started_at;
-    uint64_t spawn_at;          /* while DOWN */
-    uint64_t kill_at;           /* while STARTING, once it has run into ASYA_STARTUP_TIMEOUT; while it retires, once it
-                                 * holds no request */
-    uint32_t failures;          /* deaths in a row without a request answered or 30 s of health */
-    bool vacant;                /* the place is not to be filled: it is for a replacement */
-    bool grown;                 /* it is due for its memory */
-    bool for_grown;             /* it was started to replace one that was */
-    bool looked_at;             /* its memory, after its first request */
-    bool large;                 /* it exceeded ASYA_MAX_RSS from the beginning: it is not replaced for that */
-    bool terminated;            /* it retires and would not end: it got SIGTERM */
-    bool due;                   /* the process shall be replaced */
-    uint32_t replaces;          /* index of the worker it replaces, or WORKER_NONE */
-    bool oom_known;             /* oom_kills could be read when it started */
-    uint64_t oom_kills;         /* of its cgroup by then */
-    uint64_t progress;          /* turns and requests at the last tick */
-    uint64_t nudged;            /* its progress when it was told to look at the queue */
-    bool is_still;              /* none since the tick before */
+    uint64_t spawn_at; /* while DOWN */
+    uint64_t kill_at;  /* while STARTING: set when ASYA_STARTUP_TIMEOUT has passed; while it retires: set when it has no
+                          request any more */
+    uint32_t failures; /* deaths in a row without a request answered or 30 s of life */
+    bool vacant;       /* this entry is kept free for a replacement: no worker is started in it */
+    bool grown;        /* it is to be replaced because of its memory */
+    bool for_grown;    /* it replaces one that was to be replaced because of its memory */
+    bool looked_at;    /* its memory was checked after its first request */
+    bool large;        /* it exceeded ASYA_MAX_RSS from the beginning, so it is not replaced for that */
+    bool terminated;   /* it retires, did not end by itself and got SIGTERM */
+    bool due;          /* the process is to be replaced */
+    uint32_t replaces; /* index of the worker it replaces, or WORKER_NONE */
+    bool oom_known;    /* oom_kills was readable when it started */
+    uint64_t oom_kills;         /* OOM kills of its cgroup when it started */
+    uint64_t progress;          /* loop turns plus requests, at the last tick */
+    uint64_t nudged;            /* its progress when it was last told to look at the queue */
+    bool is_still;              /* no progress between the last two ticks */
     bool was_full;              /* at the last tick it took no more connections */
-    bool overran;               /* it is ended for a function that does not stop at its time limit */
-    bool wedged;                /* a function does not stop, and others run beside it: to be replaced */
+    bool overran;               /* it is being killed because a function did not stop at its time limit */
+    bool wedged;                /* a function does not stop while other requests run: replace it, do not kill it */
     bool stopped;               /* by SIGSTOP or the like */
-    uint64_t stopped_at;        /* since when it is */
-    uint64_t deaf_at;           /* when it is killed, since it has closed its end of the channel; or CLOCK_NEVER */
+    uint64_t stopped_at;        /* when it was stopped */
+    uint64_t deaf_at;           /* when to kill it because its control channel was closed; or CLOCK_NEVER */
     uint64_t killed_at;         /* when SIGKILL was sent first; or CLOCK_NEVER */
-    bool overwritten;           /* the function wrote over the scoreboard; it is ended for that */
-    bool timed_out;             /* it ran into ASYA_STARTUP_TIMEOUT */
+    bool overwritten;           /* the function wrote over the scoreboard, and it is being killed for that */
+    bool timed_out;             /* ASYA_STARTUP_TIMEOUT passed while it was loading */
     struct scoreboard *board;   /* shared with the process; lives as long as the supervisor */
     int stack;                  /* where the process writes its Python stacks; -1 while DOWN */
     int fdholder;               /* the channel to its fdholder; -1 while DOWN */
     struct run runs[SLOTS_MAX]; /* by slot */
-    char late[SLOTS_MAX][SCOREBOARD_ID_MAX + 1]; /* by slot, from stage 1 on: what that request is called */
-    struct fdstore fdstore;                      /* while the process lives we hold the receiving ends only */
+    char late[SLOTS_MAX][SCOREBOARD_ID_MAX + 1]; /* by slot: the id of a request that ran into its time limit */
+    struct fdstore fdstore;                      /* we hold only the receiving ends, once the process was forked */
 };
 
-/* What is the new process's alone; closed in the supervisor after the fork. */
+/* Descriptors for the new process only; closed in the supervisor after the fork. */
 struct worker_ends {
     int control;  /* its end of the control channel */
     int stack;    /* where its Python stacks are written; non-blocking */
@@ -85,7 +85,7 @@ struct worker_ends {
 
 #define WORKER_ENDS_NONE ((struct worker_ends){.control = -1, .stack = -1, .fdholder = -1})
 
-/* What the new process gets of its parent's making. All borrowed from the worker. */
+/* What a new worker process gets from the supervisor. All borrowed from struct worker. */
 struct worker_seat {
     uint32_t index;
     int listener;
@@ -97,66 +97,68 @@ struct worker_seat {
     struct scoreboard *board;
 };
 
-/* What the caller does around and after a fork. */
+/* What app/serve.c does around and after a fork. */
 struct worker_hooks {
     void *context;
     void (*before_fork)(void *context);
     void (*after_fork)(void *context, bool in_child);
-    /* The worker's life, in the worker's process; the value is its exit code. */
+    /* In the worker's process: loads the function and serves until the end. Returns the exit code. */
     int (*run)(void *context, const struct worker_seat *seat);
 };
 
-/* Prepares the shared page. Returns 0 or -errno. */
+/* Allocates the scoreboard. Returns 0 or -errno. */
 int worker_init(struct worker *worker, uint32_t index);
 
-/* Makes channels and slots for a new process, before the fork. Returns 0 or -errno. */
+/* Before the fork: makes the channels and the first fdstore entries. Returns 0 or -errno. */
 int worker_prepare(struct worker *worker, struct worker_ends *ret_ends);
 
 /* Nanoseconds before the next start after so many failures in a row: none, then 100 ms, doubling to 10 s. Pure. */
 uint64_t worker_restart_delay(uint32_t failures);
 
-/* Closes what is open of them. */
+/* Closes those that are open. */
 void worker_ends_done(struct worker_ends *ends);
 
-/* After the fork, in the supervisor: closes what is the worker's alone. */
+/* After the fork, in the supervisor: closes the worker's ends and begins to count its life. */
 void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, uint64_t now);
 
-/* It is about to be told to end: STOPPING, and it keeps no connection alive for a next request, not even that of a
- * function which keeps it from hearing so. */
+/* Before the worker is told to end: sets STOPPING, and tells it on the scoreboard not to keep connections alive. A
+ * worker whose function blocks its loop reads the scoreboard before it hears the message. */
 void worker_end(struct worker *worker);
 
-/* The process has ended and its slots were emptied: closes everything that was its. */
+/* The process has ended and its fdstore entries were emptied: closes everything that belonged to it. */
 void worker_ended(struct worker *worker);
 
-/* In another worker's process, right after its fork: lets go of this worker. */
+/* In another worker's process, right after its fork: drops everything of this worker. */
 void worker_forget(struct worker *worker);
 
-/* Takes over the receiving ends of further slots, -1 for one there was no descriptor for. Closes what does not fit, and
- * numbers from `end` on, which are kept free. Returns how many can be used. */
+/* Takes over the receiving ends of further fdstore entries; -1 stands for one that could not be received for want of
+ * descriptors. Closes those beyond SLOTS_MAX, and numbers from `end` on, which are reserved. Returns how many can be
+ * used. */
 uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int end);
 
-/* Gives a living process another socket to take connections from. One that cannot be told is killed: its successor
- * inherits the socket. Not one whose channel has ended, which may still have a reply to send, and is ended anyway. */
+/* Sends a living process another socket to take connections from. If that fails the process is killed, since its
+ * successor inherits the socket. It is not killed if it has closed its channel: it may still be sending a reply, and it
+ * is ended for the closed channel anyway. */
 void worker_give(struct worker *worker, enum control_type type, int fd);
 
-/* A duplicate of the connection that has place `slot` on the scoreboard, as fdstore_peek gives it. */
+/* A duplicate of the connection in slot `slot` of the scoreboard, as fdstore_peek gives it. */
 int worker_peek(const struct worker *worker, uint32_t slot);
 
-/* Frees the shared page. */
+/* Frees the scoreboard. */
 void worker_drop_board(struct worker *worker);
 
-/* What the process has written of its stacks since the last call, as NUL-terminated text; "" if nothing. What was
- * written of one call (STACK_MARK) comes first; not more than fits into a line of the log. */
+/* The Python stacks that the process has written since the last call, as NUL-terminated text; "" if none. The stack of
+ * the request concerned (STACK_MARK) comes first. Cut to what fits into a line of the log. */
 void worker_read_stack(const struct worker *worker, char *text, size_t size);
 
-/* Signals the process. What else is in its process group has its time once it is dead (remains.h). */
+/* Signals the process alone. The rest of its process group is dealt with after its death (remains.h). */
 void worker_kill(struct worker *worker, int signal);
 
-/* Whether it was killed and has not ended in the time that takes. `*next` is set to when to ask again, if that is
- * earlier. */
+/* Whether it should have ended by now: it was sent SIGKILL a second ago. `*next` is set to when to ask again, if that
+ * is earlier. */
 bool worker_is_lost(const struct worker *worker, uint64_t now, uint64_t *next);
 
-/* It is left behind: what its process still holds is not shared with the next one. */
+/* Abandons its process, with a new scoreboard for the next one: the old process may still have the old one mapped. */
 void worker_lose(struct worker *worker);
 
 #endif
