@@ -126,6 +126,13 @@ def test_the_picture_of_the_sources_names_every_file():
     assert not set(" ".join(named).split()) - known, "files that are gone"
 
 
+def test_the_map_of_the_tests_names_every_folder():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = {path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir() and any(path.glob("*.*"))}
+    described = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE))))
+    assert folders - {"__pycache__"} <= described
+
+
 # -- what the documents say of the program -------------------------------------------------------------------------------
 
 
