@@ -24,7 +24,7 @@ uint32_t active_reason(const struct call *call)
     return atomic_load_explicit(&call->slot->reason, memory_order_relaxed);
 }
 
-static PyObject *class_of(uint32_t reason)
+static PyObject *active_class_of(uint32_t reason)
 {
     return reason == CANCEL_TIMEOUT ? timeout_class : reason == CANCEL_STOPPING ? stopping_class : gone_class;
 }
@@ -40,16 +40,17 @@ bool active_is_obeyed(const struct call *call)
 }
 
 /* Raises the exception here. */
-static bool raise_here(uint32_t reason)
+static bool active_raise(uint32_t reason)
 {
-    PyErr_SetString(class_of(reason), reason == CANCEL_TIMEOUT    ? "the function ran longer than ASYA_HANDLER_TIMEOUT"
-                                      : reason == CANCEL_STOPPING ? "the runtime stops: ASYA_GRACE_PERIOD is over"
-                                                                  : "the client closed its connection");
+    PyErr_SetString(active_class_of(reason),
+                    reason == CANCEL_TIMEOUT    ? "the function ran longer than ASYA_HANDLER_TIMEOUT"
+                    : reason == CANCEL_STOPPING ? "the runtime stops: ASYA_GRACE_PERIOD is over"
+                                                : "the client closed its connection");
     return false;
 }
 
 /* Where the call is now is written before it is told: afterwards it cleans up. */
-static void show(const struct call *call, uint32_t reason, PyObject *arguments)
+static void active_show(const struct call *call, uint32_t reason, PyObject *arguments)
 {
     PyObject *frame = PyTuple_GetItem(arguments, 1); /* borrowed: what the main thread runs */
     if (reason != CANCEL_CLIENT_GONE && frame != NULL) {
@@ -59,15 +60,15 @@ static void show(const struct call *call, uint32_t reason, PyObject *arguments)
 }
 
 /* Tells one call. False if that is by an exception, which is set. */
-static bool tell(struct call *call, uint32_t reason)
+static bool active_tell(struct call *call, uint32_t reason)
 {
     call->told = true;
-    return call->runner->cancel(call, class_of(reason)) || raise_here(reason);
+    return call->runner->cancel(call, active_class_of(reason)) || active_raise(reason);
 }
 
 /* Python-level handler of CANCEL_SIGNAL. It runs when the interpreter gets to it, in the main thread, so it asks which
  * of the calls that were meant still run. */
-static PyObject *on_cancel(PyObject *self, PyObject *arguments)
+static PyObject *active_on_cancel(PyObject *self, PyObject *arguments)
 {
     (void)self;
     for (struct call *call = first; call != NULL; call = call->next) {
@@ -76,9 +77,9 @@ static PyObject *on_cancel(PyObject *self, PyObject *arguments)
             continue;
         }
         call->told = true; /* a signal that comes meanwhile is not for it */
-        show(call, reason, arguments);
+        active_show(call, reason, arguments);
         /* A thread may have ended its call meanwhile. It is not freed before this thread is back in the server. */
-        if (call->active && !tell(call, reason)) {
+        if (call->active && !active_tell(call, reason)) {
             return NULL;
         }
     }
@@ -89,12 +90,12 @@ void active_tell_gone(struct call *call)
 {
     call->gone = true;
     if (call->active && !call->told) {
-        (void)tell(call, CANCEL_CLIENT_GONE);
+        (void)active_tell(call, CANCEL_CLIENT_GONE);
         PyErr_Clear(); /* a task that holds up the loop: it is not running now, since this is the loop */
     }
 }
 
-static void take_back(const struct call *call)
+static void active_take_back(const struct call *call)
 {
     if (call->told && call->runner->take_back != NULL) {
         call->runner->take_back(call);
@@ -103,7 +104,7 @@ static void take_back(const struct call *call)
 
 void active_told(struct call *call)
 {
-    take_back(call);
+    active_take_back(call);
     call->told = true;
 }
 
@@ -129,7 +130,7 @@ uint32_t active_remove(struct call *call)
     if (call->next != NULL) {
         call->next->previous = call->previous;
     }
-    take_back(call); /* it may not have come to it: it must not hit the next call */
+    active_take_back(call); /* it may not have come to it: it must not hit the next call */
     return active_reason(call);
 }
 
@@ -147,10 +148,10 @@ struct call *active_here(void)
 /* ---- set-up -------------------------------------------------------------------------------------------------------
  */
 
-static PyMethodDef on_cancel_method = {"on_cancel", on_cancel, METH_VARARGS, NULL};
+static PyMethodDef on_cancel_method = {"on_cancel", active_on_cancel, METH_VARARGS, NULL};
 
 /* One reference for the module, one for us. */
-static bool add_class(PyObject *module, const char *name, PyObject **ret_class)
+static bool active_add_class(PyObject *module, const char *name, PyObject **ret_class)
 {
     char full[64];
     (void)PyOS_snprintf(full, sizeof full, "asya_runtime.%s", name);
@@ -161,8 +162,9 @@ static bool add_class(PyObject *module, const char *name, PyObject **ret_class)
 
 int active_add_exceptions(PyObject *module)
 {
-    bool added = add_class(module, "HandlerTimeout", &timeout_class) && add_class(module, "ClientGone", &gone_class) &&
-                 add_class(module, "ShuttingDown", &stopping_class);
+    bool added = active_add_class(module, "HandlerTimeout", &timeout_class) &&
+                 active_add_class(module, "ClientGone", &gone_class) &&
+                 active_add_class(module, "ShuttingDown", &stopping_class);
     return added ? 0 : -1;
 }
 
@@ -173,7 +175,7 @@ static _Atomic bool news;
 /* CPython's own handler only makes a note; threads and the event loop have the main thread wait elsewhere. The kernel
  * gives a signal to another thread while the main one has one to take, as STACK_SIGNAL, which comes just before: that
  * would wake nobody from the sleep or read the function is in. */
-static void on_signal(int number)
+static void active_on_signal(int number)
 {
     int kept = errno;
     long process = getpid();
@@ -194,23 +196,23 @@ void active_wake(struct server *server) { waiting = server; }
 bool active_has_news(void) { return atomic_exchange_explicit(&news, false, memory_order_acquire); }
 
 /* Puts on_signal before what CPython has installed. */
-static bool chain_signal(void)
+static bool active_chain_signal(void)
 {
     struct sigaction action;
     if (sigaction(CANCEL_SIGNAL, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
         return false;
     }
     python_handler = action.sa_handler;
-    action.sa_handler = on_signal;
+    action.sa_handler = active_on_signal;
     return sigaction(CANCEL_SIGNAL, &action, NULL) == 0;
 }
 
-static bool install_signal(void)
+static bool active_install_signal(void)
 {
     PyObject *module = PyImport_ImportModule("_signal");
     PyObject *handler = module != NULL ? PyCFunction_New(&on_cancel_method, NULL) : NULL;
     PyObject *done = handler != NULL ? PyObject_CallMethod(module, "signal", "iO", CANCEL_SIGNAL, handler) : NULL;
-    bool installed = done != NULL && chain_signal();
+    bool installed = done != NULL && active_chain_signal();
     Py_XDECREF(done);
     Py_XDECREF(handler);
     Py_XDECREF(module);
@@ -218,7 +220,7 @@ static bool install_signal(void)
 }
 
 /* faulthandler writes from a C signal handler, so also while C code holds the GIL. */
-static bool install_stacks(int stack)
+static bool active_install_stacks(int stack)
 {
     PyObject *module = PyImport_ImportModule("faulthandler");
     PyObject *enabled = module != NULL ? PyObject_CallMethod(module, "enable", "i", stack) : NULL;
@@ -233,7 +235,7 @@ static bool install_stacks(int stack)
 void active_install(int stack)
 {
     stacks_use(stack);
-    if (!install_signal() || !install_stacks(stack)) {
+    if (!active_install_signal() || !active_install_stacks(stack)) {
         PyErr_Clear();
         log_warning("functions cannot be cancelled softly here: one that runs too long is killed with its worker");
     }

@@ -1,27 +1,22 @@
 #include "python/command.h"
 
 #include "codec/pyabi.h"
+#include "python/object.h"
 #include "wire/dotpath.h"
-
-static PyObject *none(void)
-{
-    Py_INCREF(Py_None);
-    return Py_None;
-}
 
 /* ---- paths --------------------------------------------------------------------------------------------------------
  */
 
-static PyObject *integer_or_none(bool there, int64_t value)
+static PyObject *command_integer_or_none(bool there, int64_t value)
 {
     if (!there) {
-        return none();
+        return object_none();
     }
     return PyLong_FromLongLong(value);
 }
 
 /* What stands between the brackets. New reference. */
-static PyObject *key_of(const struct dotpath_step *step)
+static PyObject *command_key_of(const struct dotpath_step *step)
 {
     if (step->kind == DOTPATH_KEY) {
         return PyUnicode_FromStringAndSize(step->key.data, (Py_ssize_t)step->key.size);
@@ -29,8 +24,8 @@ static PyObject *key_of(const struct dotpath_step *step)
     if (step->kind == DOTPATH_INDEX) {
         return PyLong_FromLongLong(step->index);
     }
-    PyObject *start = integer_or_none(step->has_start, step->index);
-    PyObject *stop = integer_or_none(step->has_stop, step->stop);
+    PyObject *start = command_integer_or_none(step->has_start, step->index);
+    PyObject *stop = command_integer_or_none(step->has_stop, step->stop);
     PyObject *slice = start != NULL && stop != NULL ? PySlice_New(start, stop, NULL) : NULL;
     Py_XDECREF(stop);
     Py_XDECREF(start);
@@ -38,7 +33,7 @@ static PyObject *key_of(const struct dotpath_step *step)
 }
 
 /* A missing member of a dict comes into being on the way of a SET. */
-static int make_member(PyObject *node, PyObject *key)
+static int command_make_member(PyObject *node, PyObject *key)
 {
     if (!PyDict_Check(node)) {
         return 0;
@@ -51,13 +46,13 @@ static int make_member(PyObject *node, PyObject *key)
 }
 
 /* Follows the first `count` steps from `node`, which is borrowed. New reference, or NULL with the exception. */
-static PyObject *follow(PyObject *node, const struct dotpath *path, size_t count, bool make)
+static PyObject *command_follow(PyObject *node, const struct dotpath *path, size_t count, bool make)
 {
     Py_INCREF(node);
     for (size_t i = 0; node != NULL && i < count; i++) {
-        PyObject *key = key_of(&path->steps[i]);
+        PyObject *key = command_key_of(&path->steps[i]);
         PyObject *below = NULL;
-        if (key != NULL && (!make || make_member(node, key) == 0)) {
+        if (key != NULL && (!make || command_make_member(node, key) == 0)) {
             below = PyObject_GetItem(node, key);
         }
         Py_XDECREF(key);
@@ -67,13 +62,13 @@ static PyObject *follow(PyObject *node, const struct dotpath *path, size_t count
     return node;
 }
 
-static int raise_parse_error(const struct error *err)
+static int command_raise_parse_error(const struct error *err)
 {
     PyErr_SetString(strcmp(err->type, "PermissionError") == 0 ? PyExc_PermissionError : PyExc_ValueError, err->text);
     return -1;
 }
 
-static int parse(enum dotpath_verb verb, PyObject *text, struct dotpath *ret_path)
+static int command_parse(enum dotpath_verb verb, PyObject *text, struct dotpath *ret_path)
 {
     Py_ssize_t size;
     struct error err;
@@ -85,43 +80,37 @@ static int parse(enum dotpath_verb verb, PyObject *text, struct dotpath *ret_pat
     if (bytes == NULL) {
         return -1;
     }
-    return dotpath_parse(verb, (struct view){bytes, (size_t)size}, ret_path, &err) ? 0 : raise_parse_error(&err);
-}
-
-static PyObject *deep_copy(PyObject *object)
-{
-    PyObject *module = PyImport_ImportModule("copy");
-    PyObject *copy = module != NULL ? PyObject_CallMethod(module, "deepcopy", "O", object) : NULL;
-    Py_XDECREF(module);
-    return copy;
+    return dotpath_parse(verb, (struct view){bytes, (size_t)size}, ret_path, &err) ? 0
+                                                                                   : command_raise_parse_error(&err);
 }
 
 /* ---- verbs --------------------------------------------------------------------------------------------------------
  */
 
-static PyObject *get(PyObject *fields, PyObject *text)
+static PyObject *command_get(PyObject *fields, PyObject *text)
 {
     struct dotpath path;
-    PyObject *found = parse(DOTPATH_GET, text, &path) == 0 ? follow(fields, &path, path.count, false) : NULL;
-    PyObject *copy = found != NULL ? deep_copy(found) : NULL;
+    PyObject *found =
+        command_parse(DOTPATH_GET, text, &path) == 0 ? command_follow(fields, &path, path.count, false) : NULL;
+    PyObject *copy = found != NULL ? object_deep_copy(found) : NULL;
     Py_XDECREF(found);
     return copy;
 }
 
 /* SET, or DEL for a NULL value. None, or NULL. */
-static PyObject *change(PyObject *fields, PyObject *text, PyObject *value)
+static PyObject *command_change(PyObject *fields, PyObject *text, PyObject *value)
 {
     struct dotpath path;
-    if (parse(value != NULL ? DOTPATH_SET : DOTPATH_DEL, text, &path) != 0) {
+    if (command_parse(value != NULL ? DOTPATH_SET : DOTPATH_DEL, text, &path) != 0) {
         return NULL;
     }
-    PyObject *owner = follow(fields, &path, path.count - 1, value != NULL);
-    PyObject *key = owner != NULL ? key_of(&path.steps[path.count - 1]) : NULL;
+    PyObject *owner = command_follow(fields, &path, path.count - 1, value != NULL);
+    PyObject *key = owner != NULL ? command_key_of(&path.steps[path.count - 1]) : NULL;
     int status = -1;
     if (key != NULL && value == NULL) {
         status = PyObject_DelItem(owner, key);
     } else if (key != NULL) {
-        PyObject *copy = deep_copy(value);
+        PyObject *copy = object_deep_copy(value);
         status = copy != NULL ? PyObject_SetItem(owner, key, copy) : -1;
         Py_XDECREF(copy);
     }
@@ -130,12 +119,12 @@ static PyObject *change(PyObject *fields, PyObject *text, PyObject *value)
     if (status != 0) {
         return NULL;
     }
-    return none();
+    return object_none();
 }
 
 enum verb { VERB_GET, VERB_SET, VERB_DEL, VERB_FLY, VERBS, VERB_UNKNOWN = VERBS };
 
-static enum verb verb_of(PyObject *item)
+static enum verb command_verb_of(PyObject *item)
 {
     static const char *const names[VERBS] = {"GET", "SET", "DEL", "FLY"};
     PyObject *verb = PyTuple_GetItem(item, 0);
@@ -148,15 +137,15 @@ static enum verb verb_of(PyObject *item)
 }
 
 /* The answer to GET, SET or DEL: new reference, or NULL with the exception. */
-static PyObject *carry_out(struct envelope *envelope, enum verb verb, PyObject *item)
+static PyObject *command_carry_out(struct envelope *envelope, enum verb verb, PyObject *item)
 {
     PyObject *fields = envelope_fields(envelope);
     PyObject *path = PyTuple_GetItem(item, 1);
     if (fields == NULL || path == NULL) {
         return NULL;
     }
-    return verb == VERB_GET ? get(fields, path)
-                            : change(fields, path, verb == VERB_SET ? PyTuple_GetItem(item, 2) : NULL);
+    return verb == VERB_GET ? command_get(fields, path)
+                            : command_change(fields, path, verb == VERB_SET ? PyTuple_GetItem(item, 2) : NULL);
 }
 
 enum command command_take(struct envelope *envelope, PyObject *item, PyObject **ret_value)
@@ -167,7 +156,7 @@ enum command command_take(struct envelope *envelope, PyObject *item, PyObject **
     if (!PyTuple_Check(item) || PyTuple_Size(item) < 2) {
         return COMMAND_FRAME;
     }
-    enum verb verb = verb_of(item);
+    enum verb verb = command_verb_of(item);
     if (verb == VERB_UNKNOWN) {
         if (envelope->form != ROUTE_HOPS) {
             return COMMAND_FRAME;
@@ -180,6 +169,6 @@ enum command command_take(struct envelope *envelope, PyObject *item, PyObject **
         Py_INCREF(*ret_value);
         return COMMAND_FLY;
     }
-    *ret_value = carry_out(envelope, verb, item);
+    *ret_value = command_carry_out(envelope, verb, item);
     return *ret_value != NULL ? COMMAND_DONE : COMMAND_FAILED;
 }

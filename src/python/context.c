@@ -2,6 +2,7 @@
 
 #include "codec/pyabi.h"
 #include "python/active.h"
+#include "python/object.h"
 
 struct handle {
     PyObject head;
@@ -22,33 +23,19 @@ static PyObject *variable;
 /* ---- attributes ---------------------------------------------------------------------------------------------------
  */
 
-static struct handle *handle_of(PyObject *self) { return (struct handle *)self; }
+static struct handle *context_handle_of(PyObject *self) { return (struct handle *)self; }
 
-static PyObject *own(PyObject *object)
+static PyObject *context_own_or_empty_dict(PyObject *object)
 {
-    Py_XINCREF(object);
-    return object;
+    return object != NULL && PyDict_Check(object) ? object_own(object) : PyDict_New();
 }
 
-static PyObject *own_or_empty_dict(PyObject *object)
+static PyObject *context_own_or_empty_text(PyObject *object)
 {
-    if (object == NULL || !PyDict_Check(object)) {
-        return PyDict_New();
-    }
-    Py_INCREF(object);
-    return object;
+    return object != NULL && object != Py_None ? object_own(object) : PyUnicode_FromString("");
 }
 
-static PyObject *own_or_empty_text(PyObject *object)
-{
-    if (object == NULL || object == Py_None) {
-        return PyUnicode_FromString("");
-    }
-    Py_INCREF(object);
-    return object;
-}
-
-static PyObject *text_of(struct view view)
+static PyObject *context_text_of(struct view view)
 {
     return PyUnicode_DecodeUTF8(view.data != NULL ? view.data : "", (Py_ssize_t)view.size, "replace");
 }
@@ -58,44 +45,45 @@ static struct log_request context_about(const struct call *call)
     return envelope_about(&call->envelope, &call->transport);
 }
 
-static PyObject *get_headers(PyObject *self, void *closure)
+static PyObject *context_get_headers(PyObject *self, void *closure)
 {
     (void)closure;
-    const struct handle *handle = handle_of(self);
-    return own_or_empty_dict(handle->call != NULL ? handle->call->envelope.headers : handle->headers);
+    const struct handle *handle = context_handle_of(self);
+    return context_own_or_empty_dict(handle->call != NULL ? handle->call->envelope.headers : handle->headers);
 }
 
-static PyObject *get_route(PyObject *self, void *closure)
+static PyObject *context_get_route(PyObject *self, void *closure)
 {
     (void)closure;
-    const struct handle *handle = handle_of(self);
-    return own_or_empty_dict(handle->call != NULL ? handle->call->envelope.route : handle->route);
+    const struct handle *handle = context_handle_of(self);
+    return context_own_or_empty_dict(handle->call != NULL ? handle->call->envelope.route : handle->route);
 }
 
-static PyObject *get_parent_id(PyObject *self, void *closure)
+static PyObject *context_get_parent_id(PyObject *self, void *closure)
 {
     (void)closure;
-    const struct handle *handle = handle_of(self);
-    return own_or_empty_text(handle->call != NULL ? handle->call->envelope.parent_id : handle->parent_id);
+    const struct handle *handle = context_handle_of(self);
+    return context_own_or_empty_text(handle->call != NULL ? handle->call->envelope.parent_id : handle->parent_id);
 }
 
-static PyObject *get_id(PyObject *self, void *closure)
+static PyObject *context_get_id(PyObject *self, void *closure)
 {
     (void)closure;
-    const struct handle *handle = handle_of(self);
-    return handle->call != NULL ? text_of(context_about(handle->call).id) : own_or_empty_text(handle->id);
+    const struct handle *handle = context_handle_of(self);
+    return handle->call != NULL ? context_text_of(context_about(handle->call).id)
+                                : context_own_or_empty_text(handle->id);
 }
 
-static PyObject *get_traceparent(PyObject *self, void *closure)
+static PyObject *context_get_traceparent(PyObject *self, void *closure)
 {
     (void)closure;
-    const struct handle *handle = handle_of(self);
-    return handle->call != NULL ? text_of(context_about(handle->call).traceparent)
-                                : own_or_empty_text(handle->traceparent);
+    const struct handle *handle = context_handle_of(self);
+    return handle->call != NULL ? context_text_of(context_about(handle->call).traceparent)
+                                : context_own_or_empty_text(handle->traceparent);
 }
 
 /* When the supervisor cancels; 0: never. */
-static double deadline_of(const struct call *call)
+static double context_deadline_of(const struct call *call)
 {
     uint64_t limit = call->binding->timeout;
     if (limit == 0 || call->slot == NULL) {
@@ -104,34 +92,33 @@ static double deadline_of(const struct call *call)
     return (double)(atomic_load_explicit(&call->slot->since, memory_order_relaxed) + limit) / 1e9;
 }
 
-static PyObject *get_deadline(PyObject *self, void *closure)
+static PyObject *context_get_deadline(PyObject *self, void *closure)
 {
     (void)closure;
-    const struct handle *handle = handle_of(self);
-    double deadline = handle->call != NULL ? deadline_of(handle->call) : handle->deadline;
+    const struct handle *handle = context_handle_of(self);
+    double deadline = handle->call != NULL ? context_deadline_of(handle->call) : handle->deadline;
     if (deadline == 0) {
         Py_RETURN_NONE;
     }
     return PyFloat_FromDouble(deadline);
 }
 
-static PyObject *get_cancelled(PyObject *self, void *closure)
+static PyObject *context_get_cancelled(PyObject *self, void *closure)
 {
     (void)closure;
-    const struct handle *handle = handle_of(self);
+    const struct handle *handle = context_handle_of(self);
     const struct call *call = handle->call;
     bool cancelled = call != NULL ? call->gone || active_reason(call) != 0 : handle->cancelled;
     PyObject *answer = cancelled ? Py_True : Py_False;
-    Py_INCREF(answer);
-    return answer;
+    return object_own(answer);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 
-static void dealloc(PyObject *self)
+static void context_dealloc(PyObject *self)
 {
-    struct handle *handle = handle_of(self);
+    struct handle *handle = context_handle_of(self);
     PyTypeObject *class = Py_TYPE(self);
     if (handle->call != NULL) {
         handle->call->handle = NULL;
@@ -148,18 +135,17 @@ static void dealloc(PyObject *self)
 PyObject *context_of(struct call *call)
 {
     if (call->handle != NULL) {
-        Py_INCREF((PyObject *)call->handle);
-        return (PyObject *)call->handle;
+        return object_own((PyObject *)call->handle);
     }
     PyObject *made = PyType_GenericAlloc(type, 0);
     if (made != NULL) {
-        handle_of(made)->call = call;
-        call->handle = handle_of(made); /* borrowed: whichever goes first tells the other */
+        context_handle_of(made)->call = call;
+        call->handle = context_handle_of(made); /* borrowed: whichever goes first tells the other */
     }
     return made;
 }
 
-struct call *context_call(PyObject *object) { return Py_TYPE(object) == type ? handle_of(object)->call : NULL; }
+struct call *context_call(PyObject *object) { return Py_TYPE(object) == type ? context_handle_of(object)->call : NULL; }
 
 void context_use_variable(PyObject *new_variable) { variable = new_variable; }
 
@@ -177,14 +163,14 @@ void context_end(struct call *call)
         return;
     }
     const struct envelope *envelope = &call->envelope;
-    handle->headers = own(envelope->headers);
-    handle->route = own(envelope->route);
-    handle->parent_id = own(envelope->parent_id);
+    handle->headers = object_own(envelope->headers);
+    handle->route = object_own(envelope->route);
+    handle->parent_id = object_own(envelope->parent_id);
     struct log_request about = context_about(call);
-    handle->id = about.id.size > 0 ? text_of(about.id) : NULL;
-    handle->traceparent = about.traceparent.size > 0 ? text_of(about.traceparent) : NULL;
+    handle->id = about.id.size > 0 ? context_text_of(about.id) : NULL;
+    handle->traceparent = about.traceparent.size > 0 ? context_text_of(about.traceparent) : NULL;
     PyErr_Clear(); /* without memory they are empty */
-    handle->deadline = deadline_of(call);
+    handle->deadline = context_deadline_of(call);
     handle->cancelled = call->gone || active_reason(call) != 0;
     handle->call = NULL;
     call->handle = NULL;
@@ -198,7 +184,7 @@ PyDoc_STRVAR(context_doc, "context() -> Context\n--\n\n"
                           "traceparent, deadline (as time.monotonic() counts, or None) and cancelled. None outside of\n"
                           "a request.");
 
-static PyObject *context(PyObject *self, PyObject *arguments)
+static PyObject *context_here(PyObject *self, PyObject *arguments)
 {
     (void)self;
     (void)arguments;
@@ -215,23 +201,23 @@ static PyObject *context(PyObject *self, PyObject *arguments)
 int context_add(PyObject *module)
 {
     static PyGetSetDef attributes[] = {
-        {"id", get_id, NULL, "The request's id.", NULL},
-        {"parent_id", get_parent_id, NULL, "Its parent's id.", NULL},
-        {"headers", get_headers, NULL, "The message's headers.", NULL},
-        {"route", get_route, NULL, "The message's route.", NULL},
-        {"traceparent", get_traceparent, NULL, "W3C Trace Context.", NULL},
-        {"deadline", get_deadline, NULL, "time.monotonic() at which the function is cancelled, or None.", NULL},
-        {"cancelled", get_cancelled, NULL, "Whether the function is asked to stop.", NULL},
+        {"id", context_get_id, NULL, "The request's id.", NULL},
+        {"parent_id", context_get_parent_id, NULL, "Its parent's id.", NULL},
+        {"headers", context_get_headers, NULL, "The message's headers.", NULL},
+        {"route", context_get_route, NULL, "The message's route.", NULL},
+        {"traceparent", context_get_traceparent, NULL, "W3C Trace Context.", NULL},
+        {"deadline", context_get_deadline, NULL, "time.monotonic() at which the function is cancelled, or None.", NULL},
+        {"cancelled", context_get_cancelled, NULL, "Whether the function is asked to stop.", NULL},
         {NULL, NULL, NULL, NULL, NULL},
     };
     static char type_doc[] = "What is known of a request.";
     static PyType_Slot slots[] = {
-        {Py_tp_dealloc, (void *)dealloc}, {Py_tp_getset, attributes}, {Py_tp_doc, type_doc}, {0, NULL}};
+        {Py_tp_dealloc, (void *)context_dealloc}, {Py_tp_getset, attributes}, {Py_tp_doc, type_doc}, {0, NULL}};
     static PyType_Spec spec = {.name = "asya_runtime.Context",
                                .basicsize = sizeof(struct handle),
                                .flags = Py_TPFLAGS_DEFAULT,
                                .slots = slots};
-    static PyMethodDef method = {"context", context, METH_NOARGS, context_doc};
+    static PyMethodDef method = {"context", context_here, METH_NOARGS, context_doc};
     type = (PyTypeObject *)PyType_FromSpec(&spec);
     PyObject *function = type != NULL ? PyCFunction_New(&method, NULL) : NULL;
     return function != NULL ? PyModule_AddObject(module, "context", function) : -1;

@@ -2,20 +2,15 @@
 
 #include "codec/encode.h"
 #include "codec/pyabi.h"
+#include "python/object.h"
 
 /* The member of a message, or NULL. Borrowed. */
-static PyObject *member(PyObject *message, const char *name)
+static PyObject *envelope_member(PyObject *message, const char *name)
 {
     return PyDict_Check(message) ? PyDict_GetItemString(message, name) : NULL;
 }
 
-static PyObject *own(PyObject *object)
-{
-    Py_XINCREF(object);
-    return object;
-}
-
-static int missing(const char *name, enum route_form form)
+static int envelope_lacks(const char *name, enum route_form form)
 {
     PyErr_Format(PyExc_ValueError, "Missing required field '%s' in %s", name,
                  form == ROUTE_STEPS ? "message" : "envelope");
@@ -23,17 +18,17 @@ static int missing(const char *name, enum route_form form)
 }
 
 /* The order is the contract's. */
-static int check(PyObject *message, enum route_form form)
+static int envelope_check(PyObject *message, enum route_form form)
 {
-    PyObject *headers = member(message, "headers");
-    PyObject *id = member(message, "id");
-    if (member(message, "payload") == NULL) {
-        return missing("payload", form);
+    PyObject *headers = envelope_member(message, "headers");
+    PyObject *id = envelope_member(message, "id");
+    if (envelope_member(message, "payload") == NULL) {
+        return envelope_lacks("payload", form);
     }
-    if (member(message, "route") == NULL) {
-        return missing("route", form);
+    if (envelope_member(message, "route") == NULL) {
+        return envelope_lacks("route", form);
     }
-    if (route_check(member(message, "route"), form) != 0) {
+    if (route_check(envelope_member(message, "route"), form) != 0) {
         return -1;
     }
     if (headers != NULL && !PyDict_Check(headers)) {
@@ -47,11 +42,11 @@ static int check(PyObject *message, enum route_form form)
     return 0;
 }
 
-static int keep_passed(struct envelope *envelope)
+static int envelope_keep_passed(struct envelope *envelope)
 {
-    PyObject *current = member(envelope->route, "current");
+    PyObject *current = envelope_member(envelope->route, "current");
     envelope->passed = route_passed(envelope->route, envelope->form);
-    envelope->current = current != NULL ? own(current) : PyLong_FromLong(0);
+    envelope->current = current != NULL ? object_own(current) : PyLong_FromLong(0);
     return envelope->passed != NULL && envelope->current != NULL ? 0 : -1;
 }
 
@@ -63,22 +58,22 @@ int envelope_open(struct envelope *envelope, PyObject *message, enum protocol pr
         return 0;
     }
     envelope->message = message;
-    PyObject *route = member(message, "route");
+    PyObject *route = envelope_member(message, "route");
     envelope->form = protocol == PROTOCOL_HTTP ? ROUTE_HOPS : route != NULL ? route_form_of(route) : ROUTE_ACTORS;
-    if (validate && check(message, envelope->form) != 0) {
+    if (validate && envelope_check(message, envelope->form) != 0) {
         return -1;
     }
-    envelope->payload = own(member(message, "payload"));
-    envelope->route = own(route);
+    envelope->payload = object_own(envelope_member(message, "payload"));
+    envelope->route = object_own(route);
     if (envelope->payload == NULL || route == NULL) { /* nothing was checked, and there is nothing to work on */
         PyErr_SetString(PyExc_KeyError, envelope->payload == NULL ? "payload" : "route");
         return -1;
     }
-    envelope->headers = own(member(message, "headers"));
-    envelope->status = own(member(message, "status"));
-    envelope->id = own(member(message, "id"));
-    envelope->parent_id = own(member(message, "parent_id"));
-    return whole ? keep_passed(envelope) : 0;
+    envelope->headers = object_own(envelope_member(message, "headers"));
+    envelope->status = object_own(envelope_member(message, "status"));
+    envelope->id = object_own(envelope_member(message, "id"));
+    envelope->parent_id = object_own(envelope_member(message, "parent_id"));
+    return whole ? envelope_keep_passed(envelope) : 0;
 }
 
 void envelope_close(struct envelope *envelope)
@@ -125,25 +120,18 @@ struct log_request envelope_about(const struct envelope *envelope, const struct 
  */
 
 /* A deep copy; an empty dict for NULL and null. */
-static PyObject *copy_of(PyObject *object)
+static PyObject *envelope_copy_of(PyObject *object)
 {
     if (object == NULL || object == Py_None) {
         return PyDict_New();
     }
-    PyObject *module = PyImport_ImportModule("copy");
-    PyObject *copy = module != NULL ? PyObject_CallMethod(module, "deepcopy", "O", object) : NULL;
-    Py_XDECREF(module);
-    return copy;
+    return object_deep_copy(object);
 }
 
-static bool set_new(PyObject *dict, const char *key, PyObject *value)
+static PyObject *envelope_text_or_empty(PyObject *object)
 {
-    bool done = value != NULL && PyDict_SetItemString(dict, key, value) == 0;
-    Py_XDECREF(value);
-    return done;
+    return object != NULL ? object_own(object) : PyUnicode_FromString("");
 }
-
-static PyObject *text_or_empty(PyObject *object) { return object != NULL ? own(object) : PyUnicode_FromString(""); }
 
 PyObject *envelope_fields(struct envelope *envelope)
 {
@@ -152,11 +140,11 @@ PyObject *envelope_fields(struct envelope *envelope)
     }
     PyObject *fields = PyDict_New();
     PyObject *route = envelope->route != NULL ? envelope->route : Py_None;
-    if (fields != NULL && set_new(fields, "id", text_or_empty(envelope->id)) &&
-        set_new(fields, "parent_id", text_or_empty(envelope->parent_id)) &&
-        set_new(fields, "route", route_hops(route, envelope->form)) &&
-        set_new(fields, "headers", copy_of(envelope->headers)) &&
-        set_new(fields, "status", copy_of(envelope->status))) {
+    if (fields != NULL && object_set_new(fields, "id", envelope_text_or_empty(envelope->id)) &&
+        object_set_new(fields, "parent_id", envelope_text_or_empty(envelope->parent_id)) &&
+        object_set_new(fields, "route", route_hops(route, envelope->form)) &&
+        object_set_new(fields, "headers", envelope_copy_of(envelope->headers)) &&
+        object_set_new(fields, "status", envelope_copy_of(envelope->status))) {
         envelope->fields = fields;
         return fields;
     }
@@ -174,14 +162,15 @@ bool envelope_append(struct buffer *out, const char *text, struct error *err)
 }
 
 /* An exception of making the frame, which only memory can cause. */
-static bool fail_memory(struct error *err)
+static bool envelope_fail_memory(struct error *err)
 {
     PyErr_Clear();
     return error_set(err, ERR_MEMORY, 0, "no memory for the reply");
 }
 
 /* What there is and is not empty, as the contract wants it for HTTP; whatever there is for the length prefix. */
-static bool write_member(struct buffer *out, const char *key, PyObject *value, bool even_empty, struct error *err)
+static bool envelope_write_member(struct buffer *out, const char *key, PyObject *value, bool even_empty,
+                                  struct error *err)
 {
     if (value == NULL || (!even_empty && PyObject_IsTrue(value) == 0)) {
         return true;
@@ -190,13 +179,14 @@ static bool write_member(struct buffer *out, const char *key, PyObject *value, b
            encode(value, key, out, err);
 }
 
-static bool write_route(const struct envelope *envelope, PyObject *fields, struct buffer *out, struct error *err)
+static bool envelope_write_route(const struct envelope *envelope, PyObject *fields, struct buffer *out,
+                                 struct error *err)
 {
-    PyObject *hops = fields != NULL ? member(fields, "route") : NULL;
-    PyObject *next = hops != NULL ? member(hops, "next") : NULL;
+    PyObject *hops = fields != NULL ? envelope_member(fields, "route") : NULL;
+    PyObject *next = hops != NULL ? envelope_member(hops, "next") : NULL;
     PyObject *route = route_advance(envelope->route, envelope->form, next);
     if (route == NULL) {
-        return fail_memory(err);
+        return envelope_fail_memory(err);
     }
     bool written = envelope_append(out, ",\"route\":", err) && encode(route, "route", out, err);
     Py_DECREF(route);
@@ -208,14 +198,14 @@ bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, co
 {
     size_t before = out->size;
     PyObject *fields = envelope->fields;
-    PyObject *headers = fields != NULL ? member(fields, "headers") : envelope->headers;
-    PyObject *status = fields != NULL ? member(fields, "status") : envelope->status;
+    PyObject *headers = fields != NULL ? envelope_member(fields, "headers") : envelope->headers;
+    PyObject *status = fields != NULL ? envelope_member(fields, "status") : envelope->status;
     bool http = envelope->form == ROUTE_HOPS;
     bool even_empty = !http && fields == NULL;
     if (envelope_append(out, "{\"payload\":", err) && encode(payload, root, out, err) &&
-        write_route(envelope, fields, out, err) &&
-        (envelope->form == ROUTE_STEPS || write_member(out, "headers", headers, even_empty, err)) &&
-        (!http || write_member(out, "status", status, false, err)) && envelope_append(out, "}", err)) {
+        envelope_write_route(envelope, fields, out, err) &&
+        (envelope->form == ROUTE_STEPS || envelope_write_member(out, "headers", headers, even_empty, err)) &&
+        (!http || envelope_write_member(out, "status", status, false, err)) && envelope_append(out, "}", err)) {
         return true;
     }
     PyErr_Clear();
@@ -226,12 +216,12 @@ bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, co
 /* ---- whole messages -----------------------------------------------------------------------------------------------
  */
 
-static PyObject *reduce(PyObject *message)
+static PyObject *envelope_reduce(PyObject *message)
 {
     static const char *const names[] = {"payload", "route", "id", "parent_id", "headers"};
     PyObject *reduced = PyDict_New();
     for (size_t i = 0; reduced != NULL && i < sizeof names / sizeof *names; i++) {
-        PyObject *value = member(message, names[i]);
+        PyObject *value = envelope_member(message, names[i]);
         if (value != NULL && PyDict_SetItemString(reduced, names[i], value) != 0) {
             Py_CLEAR(reduced);
         }
@@ -240,7 +230,7 @@ static PyObject *reduce(PyObject *message)
 }
 
 /* Puts which output it is before what is wrong with it. */
-static void name_output(enum route_form form, Py_ssize_t index, Py_ssize_t count)
+static void envelope_name_output(enum route_form form, Py_ssize_t index, Py_ssize_t count)
 {
     PyObject *type;
     PyObject *value;
@@ -262,15 +252,16 @@ PyObject *envelope_check_output(const struct envelope *envelope, PyObject *messa
                                 Py_ssize_t count)
 {
     if (!validate) {
-        return own(message);
+        return object_own(message);
     }
     enum route_form form = envelope->form;
-    PyObject *reduced = check(message, form) == 0 && route_check_passed(member(message, "route"), form,
-                                                                        envelope->passed, envelope->current) == 0
-                            ? reduce(message)
-                            : NULL;
+    PyObject *reduced =
+        envelope_check(message, form) == 0 &&
+                route_check_passed(envelope_member(message, "route"), form, envelope->passed, envelope->current) == 0
+            ? envelope_reduce(message)
+            : NULL;
     if (reduced == NULL) {
-        name_output(form, index, count);
+        envelope_name_output(form, index, count);
     }
     return reduced;
 }

@@ -95,7 +95,7 @@ static void failure_list_ancestors(PyObject *type, struct failure *failure)
 
 /* Accelerator libraries raise errors of their own when their memory runs out (torch.cuda.OutOfMemoryError, or a
  * RuntimeError that says so). */
-static bool is_accelerator_memory(const char *type, const char *text)
+static bool failure_is_accelerator_memory(const char *type, const char *text)
 {
     if (strstr(type, "OutOfMemory") != NULL) {
         return true;
@@ -105,7 +105,7 @@ static bool is_accelerator_memory(const char *type, const char *text)
 }
 
 /* A thread that could not be started because its stack did not fit: Python says only that it could not. */
-static bool is_stack_memory(PyObject *type, const struct failure *failure)
+static bool failure_is_stack_memory(PyObject *type, const struct failure *failure)
 {
     return PyErr_GivenExceptionMatches(type, PyExc_RuntimeError) != 0 &&
            strstr(failure->text, "can't start new thread") != NULL && memory_lacks_stack();
@@ -157,9 +157,9 @@ static void failure_log(const struct log_request *request, bool expected, const 
 /* Category, text and type of an exception, whose text may still be changed. */
 static void failure_judge(const struct raised *raised, struct failure *failure)
 {
-    if (raised_is(raised, PyExc_MemoryError) || is_accelerator_memory(failure->type, failure->text)) {
+    if (raised_is(raised, PyExc_MemoryError) || failure_is_accelerator_memory(failure->type, failure->text)) {
         failure->category = ERR_MEMORY;
-    } else if (is_stack_memory(raised->type, failure)) {
+    } else if (failure_is_stack_memory(raised->type, failure)) {
         failure->category = ERR_MEMORY;
         failure_name_memory_limit(failure);
     } else {

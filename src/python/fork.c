@@ -12,7 +12,7 @@ static void (*hook_let_go)(struct server *server);
 static struct server *serving;
 static bool has_dropped; /* in a child: the numbers may be its own files by the time it forks as well */
 
-static PyObject *after_in_child(PyObject *self, PyObject *arguments)
+static PyObject *fork_after_in_child(PyObject *self, PyObject *arguments)
 {
     (void)self;
     (void)arguments;
@@ -21,11 +21,10 @@ static PyObject *after_in_child(PyObject *self, PyObject *arguments)
         active_wake(NULL);
         hook_let_go(serving);
     }
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
-static PyMethodDef method = {"after_in_child", after_in_child, METH_NOARGS, NULL};
+static PyMethodDef method = {"after_in_child", fork_after_in_child, METH_NOARGS, NULL};
 
 void fork_install(void (*let_go)(struct server *server))
 {

@@ -2,18 +2,13 @@
 
 #include "python/active.h"
 #include "python/fork.h"
+#include "python/object.h"
 #include "python/raised.h"
 #include "python/yields.h"
 
-static PyObject *none(void)
-{
-    Py_INCREF(Py_None);
-    return Py_None;
-}
-
 /* The next item: new reference, or NULL with an exception, or without at the end. Takes over `value`; NULL throws the
  * exception that is set. */
-static PyObject *advance(PyObject *generator, PyObject *value)
+static PyObject *generator_advance(PyObject *generator, PyObject *value)
 {
     PyObject *item;
     if (value == Py_None) {
@@ -35,7 +30,7 @@ static PyObject *advance(PyObject *generator, PyObject *value)
 }
 
 /* Its `finally` runs. What it raises has nowhere else to go. */
-static void close_generator(PyObject *generator)
+static void generator_close(PyObject *generator)
 {
     PyObject *closed = PyObject_CallMethod(generator, "close", NULL);
     if (closed == NULL) {
@@ -46,18 +41,18 @@ static void close_generator(PyObject *generator)
 
 /* None if the generator has come to its end, else NULL: with an exception, or `*err` (category ERR_NONE if the client
  * is gone). */
-static PyObject *drive(struct call *call, PyObject *generator, struct error *err)
+static PyObject *generator_drive(struct call *call, PyObject *generator, struct error *err)
 {
     PyObject *value = Py_None;
     Py_INCREF(value);
     for (;;) {
-        PyObject *item = advance(generator, value);
+        PyObject *item = generator_advance(generator, value);
         fork_end_child();
         if (item == NULL) {
             if (PyErr_Occurred() != NULL) {
                 return NULL;
             }
-            return none();
+            return object_none();
         }
         value = NULL;
         err->category = ERR_NONE;
@@ -71,7 +66,7 @@ static PyObject *drive(struct call *call, PyObject *generator, struct error *err
             if (call->gone) { /* close() says so: an exception beside it would cut the `finally` short */
                 active_told(call);
             }
-            close_generator(generator);
+            generator_close(generator);
             PyErr_Restore(type, raised, traceback);
             return NULL;
         }
@@ -83,9 +78,9 @@ void generator_run(struct call *call, PyObject *generator)
     struct error err = {.category = ERR_NONE};
     PyObject *result = NULL;
     if (yields_begin(call)) {
-        result = drive(call, generator, &err);
+        result = generator_drive(call, generator, &err);
     } else {
-        close_generator(generator);
+        generator_close(generator);
     }
     Py_DECREF(generator);
     yields_settle(call, result, &err);

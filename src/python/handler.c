@@ -11,18 +11,18 @@
 
 enum { TEXT_SIZE = 1024 };
 
-static bool is_letter(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
+static bool handler_is_letter(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool handler_is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* Skips identifiers joined by dots, at most `most` of them; NULL if there is none at `text`. */
-static const char *skip_names(const char *text, int most)
+static const char *handler_skip_names(const char *text, int most)
 {
     for (int count = 0;; count++) {
-        if (!is_letter(*text) || count == most) {
+        if (!handler_is_letter(*text) || count == most) {
             return NULL;
         }
-        while (is_letter(*text) || is_digit(*text)) {
+        while (handler_is_letter(*text) || handler_is_digit(*text)) {
             text++;
         }
         if (*text != '.') {
@@ -33,13 +33,13 @@ static const char *skip_names(const char *text, int most)
 }
 
 /* A file's name in the place of a module's: "handler.py", "./app/handler.py:process". */
-static bool is_file(const char *name)
+static bool handler_is_file(const char *name)
 {
     size_t size = strcspn(name, ":");
     return memchr(name, '/', size) != NULL || (size > 3 && memcmp(name + size - 3, ".py", 3) == 0);
 }
 
-static bool refuse_file(const struct options *options, const char *shown, struct error *err)
+static bool handler_refuse_file(const struct options *options, const char *shown, struct error *err)
 {
     const char *name = options->process_module;
     size_t size = strcspn(name, ":");
@@ -59,13 +59,13 @@ bool handler_check_name(const struct options *options, struct error *err)
     const char *name = options->process_module;
     char shown[128];
     text_copy(shown, sizeof shown, name);
-    if (is_file(name)) {
-        return refuse_file(options, shown, err);
+    if (handler_is_file(name)) {
+        return handler_refuse_file(options, shown, err);
     }
-    const char *rest = skip_names(name, HANDLER_NAME_MAX);
+    const char *rest = handler_skip_names(name, HANDLER_NAME_MAX);
     bool is_module_alone = rest != NULL && *rest == '\0' && strchr(name, '.') == NULL;
     if (rest != NULL && *rest == ':') {
-        rest = skip_names(rest + 1, 2);
+        rest = handler_skip_names(rest + 1, 2);
     }
     if (rest != NULL && *rest == '\0' && strlen(name) <= HANDLER_NAME_MAX && !(options->is_dotted && is_module_alone)) {
         return true;
@@ -77,7 +77,7 @@ bool handler_check_name(const struct options *options, struct error *err)
 }
 
 /* Calls a method without arguments on sys.NAME, where that is possible. */
-static void call_on_stream(const char *stream, const char *method)
+static void handler_call_on_stream(const char *stream, const char *method)
 {
     PyObject *object = PySys_GetObject(stream); /* borrowed */
     if (object != NULL && object != Py_None) {
@@ -88,7 +88,7 @@ static void call_on_stream(const char *stream, const char *method)
 }
 
 /* An attribute of an exception as text; "" where there is none. */
-static void attribute_text(PyObject *object, const char *name, char *target, size_t size)
+static void handler_attribute_text(PyObject *object, const char *name, char *target, size_t size)
 {
     target[0] = '\0';
     PyObject *value = PyObject_GetAttrString(object, name);
@@ -103,8 +103,8 @@ static void attribute_text(PyObject *object, const char *name, char *target, siz
  * here would never be started again. */
 static void handler_print(const struct raised *raised)
 {
-    call_on_stream("stdout", "flush");
-    call_on_stream("stderr", "flush");
+    handler_call_on_stream("stdout", "flush");
+    handler_call_on_stream("stderr", "flush");
     PyObject *all = raised_format(raised);
     PyObject *bytes = all != NULL ? PyUnicode_AsEncodedString(all, "utf-8", "backslashreplace") : NULL;
     char *text;
@@ -118,17 +118,17 @@ static void handler_print(const struct raised *raised)
 }
 
 /* `name` is `module` or a package it lies in. */
-static bool is_module_or_parent(const char *name, const char *module)
+static bool handler_is_module_or_parent(const char *name, const char *module)
 {
     size_t size = strlen(name);
     return strncmp(name, module, size) == 0 && (module[size] == '\0' || module[size] == '.');
 }
 
-static int log_other(const struct raised *raised, const char *doing, const char *name)
+static int handler_log_other(const struct raised *raised, const char *doing, const char *name)
 {
     char type[ERROR_TYPE_SIZE];
     char text[TEXT_SIZE];
-    attribute_text(raised->type, "__name__", type, sizeof type);
+    handler_attribute_text(raised->type, "__name__", type, sizeof type);
     (void)failure_text_of(raised->value, text, sizeof text);
     if (raised_is(raised, PyExc_SystemExit)) {
         log_error("%s '%s' called sys.exit(%s)", doing, name, text);
@@ -142,13 +142,13 @@ int handler_fail(const char *doing, const char *name)
 {
     struct raised raised = raised_take();
     handler_print(&raised);
-    int code = log_other(&raised, doing, name);
+    int code = handler_log_other(&raised, doing, name);
     raised_done(&raised);
     return code;
 }
 
 /* "handler.process" where it is handler that has a `process`: true, and what to write instead. */
-static bool find_in_parent(const char *module, char *target, size_t size)
+static bool handler_find_in_parent(const char *module, char *target, size_t size)
 {
     text_copy(target, size, module);
     char *dot = strrchr(target, '.');
@@ -163,24 +163,24 @@ static bool find_in_parent(const char *module, char *target, size_t size)
 }
 
 /* Why the import failed, in one line; the exit code that says the same. */
-static int log_import_failure(const struct raised *raised, const char *module, const char *variable)
+static int handler_log_import_failure(const struct raised *raised, const char *module, const char *variable)
 {
     char text[TEXT_SIZE];
     char first[TEXT_SIZE];
     char second[64];
     (void)failure_text_of(raised->value, text, sizeof text);
     if (raised_is(raised, PyExc_SyntaxError)) {
-        attribute_text(raised->value, "filename", first, sizeof first);
-        attribute_text(raised->value, "lineno", second, sizeof second);
-        attribute_text(raised->value, "msg", text, sizeof text);
+        handler_attribute_text(raised->value, "filename", first, sizeof first);
+        handler_attribute_text(raised->value, "lineno", second, sizeof second);
+        handler_attribute_text(raised->value, "msg", text, sizeof text);
         log_error("syntax error in %s, line %s: %s", first, second, text);
         return EXIT_SYNTAX;
     }
     if (raised_is(raised, PyExc_ModuleNotFoundError)) {
-        attribute_text(raised->value, "name", first, sizeof first);
-        if (first[0] == '\0' || !is_module_or_parent(first, module)) {
+        handler_attribute_text(raised->value, "name", first, sizeof first);
+        if (first[0] == '\0' || !handler_is_module_or_parent(first, module)) {
             log_error("module '%s' imports '%s', which was not found: %s", module, first, text);
-        } else if (find_in_parent(module, second, sizeof second)) {
+        } else if (handler_find_in_parent(module, second, sizeof second)) {
             log_error("there is no module '%s', but its parent has that name: write %s=%s", module, variable, second);
         } else {
             log_error("module '%s' of %s was not found: put its folder on PYTHONPATH, or start in it%s", first,
@@ -188,20 +188,20 @@ static int log_import_failure(const struct raised *raised, const char *module, c
         }
         return EXIT_NO_MODULE;
     }
-    return log_other(raised, "importing", module);
+    return handler_log_other(raised, "importing", module);
 }
 
-static int fail_import(const char *module, const char *variable)
+static int handler_fail_import(const char *module, const char *variable)
 {
     struct raised raised = raised_take();
     handler_print(&raised);
-    int code = log_import_failure(&raised, module, variable);
+    int code = handler_log_import_failure(&raised, module, variable);
     raised_done(&raised);
     return code;
 }
 
 /* Names a user could have meant: what the object has that is public and callable, as "a, b, c". */
-static void list_callables(PyObject *object, char *target, size_t size)
+static void handler_list_callables(PyObject *object, char *target, size_t size)
 {
     target[0] = '\0';
     PyObject *names = PyObject_Dir(object);
@@ -228,7 +228,7 @@ static void list_callables(PyObject *object, char *target, size_t size)
 }
 
 /* Names that are near, by difflib, as "a, b"; "" if none is. */
-static void list_near(PyObject *object, const char *name, char *target, size_t size)
+static void handler_list_near(PyObject *object, const char *name, char *target, size_t size)
 {
     target[0] = '\0';
     PyObject *difflib = PyImport_ImportModule("difflib");
@@ -256,7 +256,8 @@ struct wanted {
     const char *variable;
 };
 
-static int fail_attribute(const struct wanted *wanted, PyObject *owner, const char *owner_name, const char *name)
+static int handler_fail_attribute(const struct wanted *wanted, PyObject *owner, const char *owner_name,
+                                  const char *name)
 {
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
         return handler_fail("looking up", name);
@@ -266,11 +267,11 @@ static int fail_attribute(const struct wanted *wanted, PyObject *owner, const ch
     raised_done(&raised);
     char names[512];
     char file[TEXT_SIZE];
-    attribute_text(wanted->module, "__file__", file, sizeof file);
-    list_near(owner, name, names, sizeof names);
+    handler_attribute_text(wanted->module, "__file__", file, sizeof file);
+    handler_list_near(owner, name, names, sizeof names);
     bool is_near = names[0] != '\0';
     if (!is_near) {
-        list_callables(owner, names, sizeof names);
+        handler_list_callables(owner, names, sizeof names);
     }
     log_error("%s names '%s', but '%s' has no attribute '%s'; %s %s; module '%s' was loaded from %s", wanted->variable,
               wanted->path, owner_name, name,
@@ -280,7 +281,7 @@ static int fail_attribute(const struct wanted *wanted, PyObject *owner, const ch
 }
 
 /* Instantiates a class whose method is wanted. New reference in `*ret_instance`. */
-static int instantiate(PyObject *class, const char *name, PyObject **ret_instance)
+static int handler_instantiate(PyObject *class, const char *name, PyObject **ret_instance)
 {
     PyObject *instance = PyObject_CallFunctionObjArgs(class, NULL);
     if (instance != NULL) {
@@ -297,14 +298,14 @@ static int instantiate(PyObject *class, const char *name, PyObject **ret_instanc
         (void)failure_text_of(raised.value, text, sizeof text);
         log_error("class '%s' cannot be made without arguments: %s; give its parameters defaults", name, text);
     } else {
-        code = log_other(&raised, "the constructor of", name);
+        code = handler_log_other(&raised, "the constructor of", name);
     }
     raised_done(&raised);
     return code;
 }
 
 /* An instance whose class was given a __call__. */
-static bool is_callable_instance(PyObject *object)
+static bool handler_is_callable_instance(PyObject *object)
 {
     PyObject *call = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__call__");
     PyObject *code = call != NULL ? PyObject_GetAttrString(call, "__code__") : NULL;
@@ -315,7 +316,7 @@ static bool is_callable_instance(PyObject *object)
 }
 
 /* The object that `name` ends at, and, in `*ret_owner`, the instance it belongs to (or NULL). New references. */
-static int resolve(const struct wanted *wanted, PyObject **ret_function, PyObject **ret_owner)
+static int handler_resolve(const struct wanted *wanted, PyObject **ret_function, PyObject **ret_owner)
 {
     char name[HANDLER_NAME_MAX + 1];
     text_copy(name, sizeof name, wanted->path);
@@ -325,14 +326,14 @@ static int resolve(const struct wanted *wanted, PyObject **ret_function, PyObjec
     }
     PyObject *found = PyObject_GetAttrString(wanted->module, name);
     if (found == NULL) {
-        return fail_attribute(wanted, wanted->module, wanted->module_name, name);
+        return handler_fail_attribute(wanted, wanted->module, wanted->module_name, name);
     }
     PyObject *owner = NULL;
     if (method != NULL) {
         owner = found;
         int code = EXIT_OK;
         if (PyType_Check(found)) {
-            code = instantiate(found, name, &owner);
+            code = handler_instantiate(found, name, &owner);
             Py_DECREF(found);
         }
         if (code != EXIT_OK) {
@@ -340,11 +341,11 @@ static int resolve(const struct wanted *wanted, PyObject **ret_function, PyObjec
         }
         found = PyObject_GetAttrString(owner, method);
         if (found == NULL) {
-            code = fail_attribute(wanted, owner, name, method);
+            code = handler_fail_attribute(wanted, owner, name, method);
             Py_DECREF(owner);
             return code;
         }
-    } else if (is_callable_instance(found)) {
+    } else if (handler_is_callable_instance(found)) {
         owner = found;
         Py_INCREF(owner);
     }
@@ -354,7 +355,7 @@ static int resolve(const struct wanted *wanted, PyObject **ret_function, PyObjec
 }
 
 /* Whether it can be called with one argument, the payload; if not, a line says what it is. */
-static int check_callable(const struct wanted *wanted, PyObject *function)
+static int handler_check_callable(const struct wanted *wanted, PyObject *function)
 {
     char reason[TEXT_SIZE];
     if (signature_takes_payload(function, wanted->path, reason, sizeof reason)) {
@@ -365,14 +366,14 @@ static int check_callable(const struct wanted *wanted, PyObject *function)
 }
 
 /* Whether the exception that is set says that there is no module of just this name. */
-static bool is_missing(const char *module)
+static bool handler_is_missing(const char *module)
 {
     if (!PyErr_ExceptionMatches(PyExc_ModuleNotFoundError)) {
         return false;
     }
     struct raised raised = raised_take();
     char name[HANDLER_NAME_MAX + 1];
-    attribute_text(raised.value, "name", name, sizeof name);
+    handler_attribute_text(raised.value, "name", name, sizeof name);
     PyErr_Restore(raised.type, raised.value, raised.traceback);
     return strcmp(name, module) == 0;
 }
@@ -380,7 +381,7 @@ static bool is_missing(const char *module)
 /* Imports the module of `name` and cuts the name in two: "module\0path". Of a dotted name the longest part that is a
  * module counts, as Asya's own runtime has it; what follows is one name or two. New reference, or NULL with the
  * exception. */
-static PyObject *import_longest(char *name, bool is_dotted, const char **ret_path)
+static PyObject *handler_import_longest(char *name, bool is_dotted, const char **ret_path)
 {
     char *split = strchr(name, ':');
     *ret_path = "process";
@@ -396,7 +397,7 @@ static PyObject *import_longest(char *name, bool is_dotted, const char **ret_pat
     *ret_path = split + 1;
     PyObject *module = PyImport_ImportModule(name);
     char *earlier = strrchr(name, '.');
-    if (module == NULL && earlier != NULL && is_missing(name)) {
+    if (module == NULL && earlier != NULL && handler_is_missing(name)) {
         PyErr_Clear();
         *split = '.';
         *earlier = '\0';
@@ -411,13 +412,13 @@ int handler_load(const struct options *options, PyObject **ret_function, PyObjec
     char name[HANDLER_NAME_MAX + 1];
     text_copy(name, sizeof name, options->process_module);
     struct wanted wanted = {.module_name = name, .variable = options->function_variable};
-    wanted.module = import_longest(name, options->is_dotted, &wanted.path);
+    wanted.module = handler_import_longest(name, options->is_dotted, &wanted.path);
     if (wanted.module == NULL) {
-        return fail_import(name, wanted.variable);
+        return handler_fail_import(name, wanted.variable);
     }
-    int code = resolve(&wanted, ret_function, ret_owner);
+    int code = handler_resolve(&wanted, ret_function, ret_owner);
     if (code == EXIT_OK) {
-        code = check_callable(&wanted, *ret_function);
+        code = handler_check_callable(&wanted, *ret_function);
         if (code != EXIT_OK) {
             Py_CLEAR(*ret_function);
             Py_CLEAR(*ret_owner);

@@ -7,7 +7,7 @@
 #include "python/loop.h"
 #include "python/shape.h"
 
-static bool has(PyObject *object, const char *name)
+static bool lifespan_has(PyObject *object, const char *name)
 {
     PyObject *found = PyObject_GetAttrString(object, name);
     bool callable = found != NULL && PyCallable_Check(found);
@@ -17,7 +17,7 @@ static bool has(PyObject *object, const char *name)
 }
 
 /* Waits for what a call has returned, if that is something to wait for. Takes over `result`. */
-static PyObject *await(struct binding *binding, PyObject *result)
+static PyObject *lifespan_await(struct binding *binding, PyObject *result)
 {
     if (result != NULL && shape_of(result) == SHAPE_AWAITABLE) {
         PyObject *settled = loop_settle(binding, result);
@@ -28,26 +28,26 @@ static PyObject *await(struct binding *binding, PyObject *result)
 }
 
 /* Calls a method without arguments, or those of __exit__ without an exception. False with the exception set. */
-static bool call(struct binding *binding, PyObject *object, const char *name, bool exits)
+static bool lifespan_call(struct binding *binding, PyObject *object, const char *name, bool exits)
 {
     PyObject *result = exits ? PyObject_CallMethod(object, name, "OOO", Py_None, Py_None, Py_None)
                              : PyObject_CallMethod(object, name, NULL);
-    result = await(binding, result);
+    result = lifespan_await(binding, result);
     Py_XDECREF(result);
     return result != NULL;
 }
 
 int lifespan_begin(struct binding *binding, PyObject *owner)
 {
-    const char *enter = owner == NULL              ? NULL
-                        : has(owner, "__enter__")  ? "__enter__"
-                        : has(owner, "__aenter__") ? "__aenter__"
-                                                   : NULL;
-    if (enter != NULL && !call(binding, owner, enter, false)) {
+    const char *enter = owner == NULL                       ? NULL
+                        : lifespan_has(owner, "__enter__")  ? "__enter__"
+                        : lifespan_has(owner, "__aenter__") ? "__aenter__"
+                                                            : NULL;
+    if (enter != NULL && !lifespan_call(binding, owner, enter, false)) {
         return handler_fail("calling", enter);
     }
-    if (binding->function != NULL && has(binding->function, "setup") &&
-        !call(binding, binding->function, "setup", false)) {
+    if (binding->function != NULL && lifespan_has(binding->function, "setup") &&
+        !lifespan_call(binding, binding->function, "setup", false)) {
         return handler_fail("calling", "setup");
     }
     return EXIT_OK;
@@ -87,10 +87,10 @@ void lifespan_end(struct binding *binding, PyObject *owner)
         bool exits;
     } ways[] = {{"__exit__", true}, {"__aexit__", true}, {"close", false}, {"aclose", false}};
     for (size_t i = 0; owner != NULL && i < sizeof ways / sizeof *ways; i++) {
-        if (!has(owner, ways[i].name)) {
+        if (!lifespan_has(owner, ways[i].name)) {
             continue;
         }
-        if (!call(binding, owner, ways[i].name, ways[i].exits)) {
+        if (!lifespan_call(binding, owner, ways[i].name, ways[i].exits)) {
             (void)handler_fail("calling", ways[i].name);
         }
         return;

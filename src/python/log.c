@@ -12,7 +12,7 @@ static enum log_level wanted_level;
 static enum log_format wanted_format;
 
 /* Runs the glue, once. Borrowed, or NULL with an exception. */
-static PyObject *glue_names(void)
+static PyObject *function_log_glue_names(void)
 {
     if (names != NULL) {
         return names;
@@ -32,14 +32,14 @@ static PyObject *glue_names(void)
 }
 
 /* Calls what the glue defines. New reference, or NULL with an exception. */
-static PyObject *glue_call(const char *name, PyObject *first, PyObject *second)
+static PyObject *function_log_glue_call(const char *name, PyObject *first, PyObject *second)
 {
-    PyObject *all = glue_names();
+    PyObject *all = function_log_glue_names();
     PyObject *function = all != NULL ? PyDict_GetItemString(all, name) : NULL;
     return function != NULL ? PyObject_CallFunctionObjArgs(function, first, second, NULL) : NULL;
 }
 
-static void forget_finder(void)
+static void function_log_forget_finder(void)
 {
     PyObject *path = PySys_GetObject("meta_path"); /* borrowed */
     PyObject *done = path != NULL && finder != NULL ? PyObject_CallMethod(path, "remove", "O", finder) : NULL;
@@ -49,27 +49,26 @@ static void forget_finder(void)
 }
 
 /* find_spec(name, path, target=None): nothing is ours to find but the moment in which `logging` is imported. */
-static PyObject *find_spec(PyObject *self, PyObject *arguments)
+static PyObject *function_log_find_spec(PyObject *self, PyObject *arguments)
 {
     (void)self;
     PyObject *name = PyTuple_Size(arguments) > 0 ? PyTuple_GetItem(arguments, 0) : NULL; /* borrowed */
     if (name != NULL && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "logging") == 0) {
-        forget_finder();
-        PyObject *spec = glue_call("spec_of_logging", NULL, NULL);
+        function_log_forget_finder();
+        PyObject *spec = function_log_glue_call("spec_of_logging", NULL, NULL);
         if (spec != NULL) {
             return spec;
         }
         PyErr_Clear();
     }
     PyErr_Clear();
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
-static PyMethodDef find_spec_method = {"find_spec", find_spec, METH_VARARGS, NULL};
+static PyMethodDef find_spec_method = {"find_spec", function_log_find_spec, METH_VARARGS, NULL};
 
 /* An object with the one method a finder needs; sys.implementation is of the class that makes such. */
-static bool install_finder(void)
+static bool function_log_install_finder(void)
 {
     PyObject *path = PySys_GetObject("meta_path");         /* borrowed */
     PyObject *example = PySys_GetObject("implementation"); /* borrowed */
@@ -87,32 +86,33 @@ static bool install_finder(void)
     return true;
 }
 
-static bool is_imported(void) { return PyDict_GetItemString(PyImport_GetModuleDict(), "logging") != NULL; }
+static bool function_log_is_imported(void) { return PyDict_GetItemString(PyImport_GetModuleDict(), "logging") != NULL; }
 
 void function_log_install(enum log_level level, enum log_format format)
 {
     wanted_level = level;
     wanted_format = format;
-    if (is_imported()) { /* by something that runs before us, as sitecustomize */
-        PyObject *done = glue_call("configure", NULL, NULL);
+    if (function_log_is_imported()) { /* by something that runs before us, as sitecustomize */
+        PyObject *done = function_log_glue_call("configure", NULL, NULL);
         Py_XDECREF(done);
     } else {
-        (void)install_finder();
+        (void)function_log_install_finder();
     }
     PyErr_Clear();
 }
 
 void function_log_raised(enum log_level level, const char *line, const struct raised *raised)
 {
-    if (raised->type == NULL || raised->value == NULL || !is_imported()) {
+    if (raised->type == NULL || raised->value == NULL || !function_log_is_imported()) {
         return;
     }
     PyObject *traceback = raised->traceback != NULL ? raised->traceback : Py_None;
     PyObject *info = Py_BuildValue("(OOO)", raised->type, raised->value, traceback);
     PyObject *text = PyUnicode_DecodeUTF8(line, (Py_ssize_t)strlen(line), "replace");
-    PyObject *done = info != NULL && text != NULL
-                         ? glue_call(level == LOG_LEVEL_ERROR ? "report_error" : "report_warning", text, info)
-                         : NULL;
+    PyObject *done =
+        info != NULL && text != NULL
+            ? function_log_glue_call(level == LOG_LEVEL_ERROR ? "report_error" : "report_warning", text, info)
+            : NULL;
     PyErr_Clear();
     Py_XDECREF(done);
     Py_XDECREF(text);

@@ -7,6 +7,7 @@
 #include "python/fork.h"
 #include "python/glue.h"
 #include "python/invoke.h"
+#include "python/object.h"
 #include "python/outcome.h"
 #include "python/stream.h"
 #include "python/yields.h"
@@ -70,12 +71,6 @@ bool loop_is_open(void) { return names != NULL; }
 
 bool loop_is_running(void) { return turning && !resting.now; }
 
-static PyObject *loop_none(void)
-{
-    Py_INCREF(Py_None);
-    return Py_None;
-}
-
 /* What a piece of glue raises has no request to go to. */
 static void loop_unraisable(PyObject *result, PyObject *function)
 {
@@ -124,7 +119,7 @@ static PyObject *loop_ready(PyObject *self, PyObject *arguments)
     if (resting.now) {
         resting.watched = false;
         loop_unraisable(PyObject_CallFunctionObjArgs(glue.unwatch, NULL), glue.unwatch);
-        return loop_none();
+        return object_none();
     }
     owner->thread = PyEval_SaveThread();
     bool more = server_turn(owner->server, false);
@@ -135,7 +130,7 @@ static PyObject *loop_ready(PyObject *self, PyObject *arguments)
         loop_cancel_timer();
         loop_unraisable(PyObject_CallFunctionObjArgs(glue.stop, NULL), glue.stop);
     }
-    return loop_none();
+    return object_none();
 }
 
 /* Calls what was put off. Whether the descriptor is watched as before: a function may run the loop itself. */
@@ -147,11 +142,10 @@ static PyObject *loop_rest(PyObject *self, PyObject *arguments)
     resting.work(owner);
     resting.now = false;
     PyObject *watched = resting.watched ? Py_True : Py_False;
-    Py_INCREF(watched);
-    return watched;
+    return object_own(watched);
 }
 
-/* loop_arm(afresh): the loop goes on; `afresh`, it is another one, and has no timer yet. */
+/* arm(afresh): the loop goes on; `afresh`, it is another one, and has no timer yet. */
 static PyObject *loop_arm(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -160,7 +154,7 @@ static PyObject *loop_arm(PyObject *self, PyObject *arguments)
         armed = CLOCK_NEVER;
     }
     loop_rearm();
-    return loop_none();
+    return object_none();
 }
 
 /* The timer has rung: for a deadline, or, with a clock that counts milliseconds, a little before. */
@@ -201,7 +195,7 @@ static void loop_end(struct loop_task *task)
     loop_rearm();
 }
 
-/* loop_finish(request, result): the coroutine has returned. Gives back an asynchronous generator that is still to be
+/* finish(request, result): the coroutine has returned. Gives back an asynchronous generator that is still to be
  * run. */
 static PyObject *loop_finish(PyObject *self, PyObject *arguments)
 {
@@ -209,7 +203,7 @@ static PyObject *loop_finish(PyObject *self, PyObject *arguments)
     struct loop_task *task = loop_task_of(arguments);
     PyObject *result = PyTuple_GetItem(arguments, 1);
     if (task == NULL || result == NULL) {
-        return loop_none();
+        return object_none();
     }
     Py_INCREF(result);
     enum shape shape = shape_of(result);
@@ -223,10 +217,10 @@ static PyObject *loop_finish(PyObject *self, PyObject *arguments)
         invoke_settle(&task->call, shape, result);
     }
     loop_end(task);
-    return loop_none();
+    return object_none();
 }
 
-/* loop_fail(request, error) */
+/* fail(request, error) */
 static PyObject *loop_fail(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -237,10 +231,10 @@ static PyObject *loop_fail(PyObject *self, PyObject *arguments)
         yields_settle(&task->call, NULL, NULL);
         loop_end(task);
     }
-    return loop_none();
+    return object_none();
 }
 
-/* loop_take_item(request, item) of an asynchronous generator. What to send into it, WAIT or STOP, or an exception to
+/* take(request, item) of an asynchronous generator. What to send into it, WAIT or STOP, or an exception to
  * throw. */
 static PyObject *loop_take_item(PyObject *self, PyObject *arguments)
 {
@@ -250,8 +244,7 @@ static PyObject *loop_take_item(PyObject *self, PyObject *arguments)
     PyObject *answer = stop_mark;
     struct error err = {.category = ERR_NONE};
     if (task == NULL || item == NULL) {
-        Py_INCREF(answer);
-        return answer;
+        return object_own(answer);
     }
     switch (yields_take(&task->call, item, &answer, &err)) {
     case TAKEN_SEND:
@@ -268,11 +261,10 @@ static PyObject *loop_take_item(PyObject *self, PyObject *arguments)
         break;
     }
     loop_rearm();
-    Py_INCREF(answer);
-    return answer;
+    return object_own(answer);
 }
 
-/* loop_complete(request): the asynchronous generator has come to its end. */
+/* complete(request): the asynchronous generator has come to its end. */
 static PyObject *loop_complete(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -282,7 +274,7 @@ static PyObject *loop_complete(PyObject *self, PyObject *arguments)
         yields_settle(&task->call, Py_None, NULL);
         loop_end(task);
     }
-    return loop_none();
+    return object_none();
 }
 
 /* The client of this call has taken its events, or is gone. */
@@ -304,7 +296,7 @@ static void loop_go_on(struct loop_task *task)
     }
 }
 
-/* loop_park(request, future): the future is done when there is room. */
+/* park(request, future): the future is done when there is room. */
 static PyObject *loop_park(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -316,7 +308,7 @@ static PyObject *loop_park(PyObject *self, PyObject *arguments)
         task->waiter = future;
         loop_go_on(task); /* the client may have caught up already */
     }
-    return loop_none();
+    return object_none();
 }
 
 /* ---- who runs a call ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@
 
 /* Calls the function it stands for (`self`) with the soft limit lifted. Both functions keep the GIL until the child is
  * there, so no other thread's call comes between; for these microseconds the worker itself has no limit. */
-static PyObject *call_without_limit(PyObject *self, PyObject *arguments, PyObject *keywords)
+static PyObject *memory_call_without_limit(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     struct rlimit limit;
     bool lifted = getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != limit.rlim_max;
@@ -23,10 +23,10 @@ static PyObject *call_without_limit(PyObject *self, PyObject *arguments, PyObjec
     return result;
 }
 
-static PyMethodDef call_method = {"call_without_limit", (PyCFunction)(void (*)(void))call_without_limit,
+static PyMethodDef call_method = {"call_without_limit", (PyCFunction)(void (*)(void))memory_call_without_limit,
                                   METH_VARARGS | METH_KEYWORDS, NULL};
 
-static bool wrap(const char *module_name, const char *name)
+static bool memory_wrap(const char *module_name, const char *name)
 {
     PyObject *module = PyImport_ImportModule(module_name);
     PyObject *original = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
@@ -41,11 +41,11 @@ static bool wrap(const char *module_name, const char *name)
 
 void memory_free_programs(void)
 {
-    if (!wrap("_posixsubprocess", "fork_exec")) {
+    if (!memory_wrap("_posixsubprocess", "fork_exec")) {
         log_warning("programs that the function starts have ASYA_MEMORY_LIMIT too");
     }
-    (void)wrap("os", "posix_spawn"); /* since 3.8 */
-    (void)wrap("os", "posix_spawnp");
+    (void)memory_wrap("os", "posix_spawn"); /* since 3.8 */
+    (void)memory_wrap("os", "posix_spawnp");
 }
 
 bool memory_lacks_stack(void)

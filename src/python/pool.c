@@ -236,8 +236,7 @@ static PyObject *pool_run_thread(PyObject *self, PyObject *arguments)
     if (member->begun == BEGUN) {
         pool_serve(member);
     }
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
 /* What a thread runs that Python did not start. */

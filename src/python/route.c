@@ -1,9 +1,11 @@
 #include "python/route.h"
 
+#include "python/object.h"
+
 #include <stdbool.h>
 
 /* The member of `route` that lists the names. */
-static const char *list_name(enum route_form form) { return form == ROUTE_STEPS ? "steps" : "actors"; }
+static const char *route_list_name(enum route_form form) { return form == ROUTE_STEPS ? "steps" : "actors"; }
 
 enum route_form route_form_of(PyObject *route)
 {
@@ -12,7 +14,7 @@ enum route_form route_form_of(PyObject *route)
     return steps ? ROUTE_STEPS : ROUTE_ACTORS;
 }
 
-static int refuse(PyObject *message)
+static int route_refuse(PyObject *message)
 {
     if (message != NULL) {
         PyErr_SetObject(PyExc_ValueError, message);
@@ -21,7 +23,7 @@ static int refuse(PyObject *message)
     return -1;
 }
 
-static int check_hops(PyObject *route)
+static int route_check_hops(PyObject *route)
 {
     static const struct {
         const char *name;
@@ -31,47 +33,47 @@ static int check_hops(PyObject *route)
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         PyObject *value = PyDict_GetItemString(route, fields[i].name);
         if (value == NULL) {
-            return refuse(PyUnicode_FromFormat("Missing required field '%s' in route", fields[i].name));
+            return route_refuse(PyUnicode_FromFormat("Missing required field '%s' in route", fields[i].name));
         }
         if (fields[i].list ? !PyList_Check(value) : !PyUnicode_Check(value)) {
-            return refuse(PyUnicode_FromFormat("Field 'route.%s' must be a %s", fields[i].name, fields[i].type));
+            return route_refuse(PyUnicode_FromFormat("Field 'route.%s' must be a %s", fields[i].name, fields[i].type));
         }
     }
     return 0;
 }
 
 /* The position of a list with `length` names. */
-static int check_current(PyObject *current, enum route_form form, Py_ssize_t length)
+static int route_check_current(PyObject *current, enum route_form form, Py_ssize_t length)
 {
     if (!PyLong_Check(current)) {
-        return refuse(PyUnicode_FromString("Field 'route.current' must be an integer"));
+        return route_refuse(PyUnicode_FromString("Field 'route.current' must be an integer"));
     }
     int overflow;
     long long value = PyLong_AsLongLongAndOverflow(current, &overflow);
     Py_ssize_t last = form == ROUTE_ACTORS ? length : length - 1; /* actors: equal to the length at the end */
     if (overflow != 0 || value < 0 || value > last) {
-        return refuse(PyUnicode_FromFormat("Invalid route.current=%S: out of bounds for %s of length %zd", current,
-                                           list_name(form), length));
+        return route_refuse(PyUnicode_FromFormat("Invalid route.current=%S: out of bounds for %s of length %zd",
+                                                 current, route_list_name(form), length));
     }
     return 0;
 }
 
-static int check_list(PyObject *route, enum route_form form)
+static int route_check_list(PyObject *route, enum route_form form)
 {
-    const char *name = list_name(form);
+    const char *name = route_list_name(form);
     PyObject *names = PyDict_GetItemString(route, name);
     if (names == NULL) {
-        return refuse(PyUnicode_FromFormat("Missing required field '%s' in route", name));
+        return route_refuse(PyUnicode_FromFormat("Missing required field '%s' in route", name));
     }
     if (!PyList_Check(names)) {
-        return refuse(PyUnicode_FromFormat("Field 'route.%s' must be a list", name));
+        return route_refuse(PyUnicode_FromFormat("Field 'route.%s' must be a list", name));
     }
     if (PyList_Size(names) == 0) {
-        return refuse(PyUnicode_FromFormat("Field 'route.%s' cannot be empty", name));
+        return route_refuse(PyUnicode_FromFormat("Field 'route.%s' cannot be empty", name));
     }
     PyObject *current = PyDict_GetItemString(route, "current");
     if (current == NULL && form == ROUTE_STEPS) {
-        return refuse(PyUnicode_FromString("Missing required field 'current' in route"));
+        return route_refuse(PyUnicode_FromString("Missing required field 'current' in route"));
     }
     if (current == NULL) {
         PyObject *zero = PyLong_FromLong(0);
@@ -79,19 +81,19 @@ static int check_list(PyObject *route, enum route_form form)
         Py_XDECREF(zero);
         return status;
     }
-    return check_current(current, form, PyList_Size(names));
+    return route_check_current(current, form, PyList_Size(names));
 }
 
 int route_check(PyObject *route, enum route_form form)
 {
     if (!PyDict_Check(route)) {
-        return refuse(PyUnicode_FromString("Field 'route' must be a dict"));
+        return route_refuse(PyUnicode_FromString("Field 'route' must be a dict"));
     }
-    return form == ROUTE_HOPS ? check_hops(route) : check_list(route, form);
+    return form == ROUTE_HOPS ? route_check_hops(route) : route_check_list(route, form);
 }
 
 /* The position, 0 where there is none that can be used: a route that was not checked. */
-static Py_ssize_t current_of(PyObject *route)
+static Py_ssize_t route_current_of(PyObject *route)
 {
     PyObject *current = PyDict_GetItemString(route, "current");
     int overflow = 0;
@@ -99,23 +101,16 @@ static Py_ssize_t current_of(PyObject *route)
     return overflow == 0 && value >= 0 ? (Py_ssize_t)value : 0;
 }
 
-static bool set_new(PyObject *dict, const char *key, PyObject *value)
-{
-    bool done = value != NULL && PyDict_SetItemString(dict, key, value) == 0;
-    Py_XDECREF(value);
-    return done;
-}
-
 /* The part of a list as a new list; an empty one where `list` is none. */
-static PyObject *slice_of(PyObject *list, Py_ssize_t from, Py_ssize_t to)
+static PyObject *route_slice_of(PyObject *list, Py_ssize_t from, Py_ssize_t to)
 {
     return list != NULL && PyList_Check(list) ? PyList_GetSlice(list, from, to) : PyList_New(0);
 }
 
-static PyObject *advance_hops(PyObject *route, PyObject *next)
+static PyObject *route_advance_hops(PyObject *route, PyObject *next)
 {
     PyObject *advanced = PyDict_New();
-    PyObject *prev = slice_of(PyDict_GetItemString(route, "prev"), 0, PY_SSIZE_T_MAX);
+    PyObject *prev = route_slice_of(PyDict_GetItemString(route, "prev"), 0, PY_SSIZE_T_MAX);
     PyObject *curr = PyDict_GetItemString(route, "curr");
     next = next != NULL ? next : PyDict_GetItemString(route, "next");
     bool more = next != NULL && PyList_Check(next) && PyList_Size(next) > 0;
@@ -123,8 +118,8 @@ static PyObject *advance_hops(PyObject *route, PyObject *next)
                 PyDict_SetItemString(advanced, "prev", prev) == 0;
     PyObject *first = more ? PyList_GetItem(next, 0) : NULL;
     Py_XINCREF(first);
-    done = done && set_new(advanced, "curr", first != NULL ? first : PyUnicode_FromString("")) &&
-           set_new(advanced, "next", slice_of(next, 1, PY_SSIZE_T_MAX));
+    done = done && object_set_new(advanced, "curr", first != NULL ? first : PyUnicode_FromString("")) &&
+           object_set_new(advanced, "next", route_slice_of(next, 1, PY_SSIZE_T_MAX));
     Py_XDECREF(prev);
     if (!done) {
         Py_CLEAR(advanced);
@@ -133,22 +128,22 @@ static PyObject *advance_hops(PyObject *route, PyObject *next)
 }
 
 /* The names up to the current one, and those of `next` behind them. */
-static PyObject *splice(PyObject *names, Py_ssize_t current, PyObject *next)
+static PyObject *route_splice(PyObject *names, Py_ssize_t current, PyObject *next)
 {
-    PyObject *spliced = slice_of(names, 0, current + 1);
+    PyObject *spliced = route_slice_of(names, 0, current + 1);
     if (spliced != NULL && PyList_SetSlice(spliced, PyList_Size(spliced), PyList_Size(spliced), next) != 0) {
         Py_CLEAR(spliced);
     }
     return spliced;
 }
 
-static PyObject *advance_list(PyObject *route, PyObject *next)
+static PyObject *route_advance_list(PyObject *route, PyObject *next)
 {
     PyObject *advanced = PyDict_Copy(route);
-    Py_ssize_t current = current_of(route);
-    bool done = advanced != NULL && set_new(advanced, "current", PyLong_FromSsize_t(current + 1));
+    Py_ssize_t current = route_current_of(route);
+    bool done = advanced != NULL && object_set_new(advanced, "current", PyLong_FromSsize_t(current + 1));
     if (done && next != NULL) {
-        done = set_new(advanced, "actors", splice(PyDict_GetItemString(route, "actors"), current, next));
+        done = object_set_new(advanced, "actors", route_splice(PyDict_GetItemString(route, "actors"), current, next));
     }
     if (!done) {
         Py_CLEAR(advanced);
@@ -159,25 +154,25 @@ static PyObject *advance_list(PyObject *route, PyObject *next)
 PyObject *route_advance(PyObject *route, enum route_form form, PyObject *next)
 {
     if (!PyDict_Check(route) || form == ROUTE_STEPS) { /* anything may stand there if nothing was checked */
-        Py_INCREF(route);
-        return route;
+        return object_own(route);
     }
-    return form == ROUTE_HOPS ? advance_hops(route, next) : advance_list(route, next);
+    return form == ROUTE_HOPS ? route_advance_hops(route, next) : route_advance_list(route, next);
 }
 
 PyObject *route_passed(PyObject *route, enum route_form form)
 {
-    return PyDict_Check(route) ? slice_of(PyDict_GetItemString(route, list_name(form)), 0, current_of(route) + 1)
-                               : PyList_New(0);
+    return PyDict_Check(route)
+               ? route_slice_of(PyDict_GetItemString(route, route_list_name(form)), 0, route_current_of(route) + 1)
+               : PyList_New(0);
 }
 
 int route_check_passed(PyObject *route, enum route_form form, PyObject *passed, PyObject *current)
 {
-    const char *name = list_name(form);
-    PyObject *begin = slice_of(PyDict_GetItemString(route, name), 0, PyList_Size(passed));
+    const char *name = route_list_name(form);
+    PyObject *begin = route_slice_of(PyDict_GetItemString(route, name), 0, PyList_Size(passed));
     int equal = begin != NULL ? PyObject_RichCompareBool(begin, passed, Py_EQ) : -1;
     if (equal == 0) {
-        (void)refuse(PyUnicode_FromFormat(
+        (void)route_refuse(PyUnicode_FromFormat(
             "Route modification error: already-processed %s cannot be erased. Input route had %S (%s 0-%S), but output "
             "route starts with %S. Runtimes can add future %s but must preserve all %s up to current.",
             name, passed, name, current, begin, name, name));
@@ -195,8 +190,8 @@ PyObject *route_hops(PyObject *route, enum route_form form)
     if (form == ROUTE_HOPS && PyDict_Check(route)) {
         curr = PyDict_GetItemString(route, "curr");
     } else if (form != ROUTE_NONE && PyDict_Check(route)) {
-        names = PyDict_GetItemString(route, list_name(form));
-        current = current_of(route);
+        names = PyDict_GetItemString(route, route_list_name(form));
+        current = route_current_of(route);
         curr = names != NULL && PyList_Check(names) && current < PyList_Size(names) ? PyList_GetItem(names, current)
                                                                                     : NULL;
     }
@@ -204,9 +199,9 @@ PyObject *route_hops(PyObject *route, enum route_form form)
     bool whole = form == ROUTE_HOPS && PyDict_Check(route);
     PyObject *prev = whole ? PyDict_GetItemString(route, "prev") : names;
     PyObject *next = whole ? PyDict_GetItemString(route, "next") : names;
-    if (hops == NULL || !set_new(hops, "prev", slice_of(prev, 0, whole ? PY_SSIZE_T_MAX : current)) ||
-        !set_new(hops, "curr", curr != NULL ? curr : PyUnicode_FromString("")) ||
-        !set_new(hops, "next", slice_of(next, whole ? 0 : current + 1, PY_SSIZE_T_MAX))) {
+    if (hops == NULL || !object_set_new(hops, "prev", route_slice_of(prev, 0, whole ? PY_SSIZE_T_MAX : current)) ||
+        !object_set_new(hops, "curr", curr != NULL ? curr : PyUnicode_FromString("")) ||
+        !object_set_new(hops, "next", route_slice_of(next, whole ? 0 : current + 1, PY_SSIZE_T_MAX))) {
         Py_CLEAR(hops);
     }
     return hops;

@@ -13,7 +13,7 @@ static PyObject *run;
 static PyObject *copy_decimal;
 static PyObject *set_decimal;
 
-static PyObject *step(PyObject *self, PyObject *arguments)
+static PyObject *scope_step(PyObject *self, PyObject *arguments)
 {
     (void)arguments;
     struct scope *scope = PyCapsule_GetPointer(self, NULL);
@@ -21,11 +21,10 @@ static PyObject *step(PyObject *self, PyObject *arguments)
     void *argument = scope->argument;
     scope->work = NULL;
     work(argument);
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
-static bool is_of_decimal(PyObject *variable)
+static bool scope_is_of_decimal(PyObject *variable)
 {
     PyObject *name = PyObject_GetAttrString(variable, "name");
     bool is = name != NULL && PyUnicode_CompareWithASCIIString(name, "decimal_context") == 0;
@@ -35,14 +34,14 @@ static bool is_of_decimal(PyObject *variable)
 }
 
 /* 0, or -1 with an exception. */
-static int find_decimal(void)
+static int scope_find_decimal(void)
 {
     PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), "decimal"); /* borrowed */
     PyObject *variables = module != NULL ? PySequence_List(base) : NULL;
     Py_ssize_t count = variables != NULL ? PyList_Size(variables) : 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *variable = PyList_GetItem(variables, i); /* borrowed */
-        if (is_of_decimal(variable)) {
+        if (scope_is_of_decimal(variable)) {
             PyObject *held = PyObject_GetItem(base, variable);
             copy_decimal = held != NULL ? PyObject_GetAttrString(held, "copy") : NULL;
             set_decimal = PyObject_GetAttrString(module, "setcontext");
@@ -62,19 +61,17 @@ int scope_begin(void)
     run = copy != NULL ? PyObject_GetAttrString(type, "run") : NULL;
     Py_XDECREF(type);
     Py_XDECREF(module);
-    return run != NULL ? find_decimal() : -1;
+    return run != NULL ? scope_find_decimal() : -1;
 }
 
 int scope_open(struct scope *scope)
 {
-    static PyMethodDef method = {"step", step, METH_NOARGS, NULL};
+    static PyMethodDef method = {"step", scope_step, METH_NOARGS, NULL};
     PyObject *capsule = PyCapsule_New(scope, NULL, NULL);
     scope->step = capsule != NULL ? PyCFunction_New(&method, capsule) : NULL;
     Py_XDECREF(capsule);
     return scope->step != NULL ? 0 : -1;
 }
-
-void scope_close(struct scope *scope) { Py_CLEAR(scope->step); }
 
 void scope_run_in(struct scope *scope, PyObject *context, scope_work *work, void *argument)
 {
@@ -90,7 +87,7 @@ void scope_run_in(struct scope *scope, PyObject *context, scope_work *work, void
 }
 
 /* In `context`, a copy of what set-up has left of decimal's. */
-static void renew_decimal(PyObject *context)
+static void scope_renew_decimal(PyObject *context)
 {
     PyObject *fresh = PyObject_CallFunctionObjArgs(copy_decimal, NULL);
     PyObject *set = fresh != NULL ? PyObject_CallFunctionObjArgs(run, context, set_decimal, fresh, NULL) : NULL;
@@ -105,7 +102,7 @@ PyObject *scope_run(struct scope *scope, scope_work *work, void *argument)
     if (context == NULL) {
         PyErr_Clear();
     } else if (set_decimal != NULL) {
-        renew_decimal(context);
+        scope_renew_decimal(context);
     }
     scope_run_in(scope, context, work, argument);
     return context;

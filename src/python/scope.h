@@ -27,7 +27,6 @@ int scope_begin(void);
 
 /* 0, or -1 with an exception. The scope must not move. */
 int scope_open(struct scope *scope);
-void scope_close(struct scope *scope);
 
 /* Runs `work` once, in a fresh context. New reference to that, or NULL, without an exception, if there was no memory
  * for one: then it ran in the thread's own. */

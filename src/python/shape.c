@@ -7,7 +7,7 @@ enum { FLAG_COROUTINE = 0x80, FLAG_ITERABLE_COROUTINE = 0x100, FLAG_ASYNC_GENERA
 
 enum { WRAPPERS_MAX = 16 }; /* partials of partials */
 
-static bool has(PyObject *object, const char *name)
+static bool shape_has(PyObject *object, const char *name)
 {
     PyObject *found = PyObject_GetAttrString(object, name);
     if (found == NULL) {
@@ -18,7 +18,7 @@ static bool has(PyObject *object, const char *name)
 }
 
 /* co_flags of the code object that is the attribute `name`; 0 where there is none. */
-static long code_flags(PyObject *object, const char *name)
+static long shape_code_flags(PyObject *object, const char *name)
 {
     PyObject *code = PyObject_GetAttrString(object, name);
     PyObject *flags = code != NULL ? PyObject_GetAttrString(code, "co_flags") : NULL;
@@ -32,13 +32,14 @@ static long code_flags(PyObject *object, const char *name)
 /* Objects of other makers (Cython, asyncio), by what their class has. */
 static enum shape shape_by_methods(PyObject *class)
 {
-    if (has(class, "__await__")) {
+    if (shape_has(class, "__await__")) {
         return SHAPE_AWAITABLE;
     }
-    if (has(class, "__anext__") && has(class, "asend")) {
+    if (shape_has(class, "__anext__") && shape_has(class, "asend")) {
         return SHAPE_ASYNC_GENERATOR;
     }
-    return has(class, "__next__") && has(class, "send") && has(class, "throw") ? SHAPE_GENERATOR : SHAPE_VALUE;
+    return shape_has(class, "__next__") && shape_has(class, "send") && shape_has(class, "throw") ? SHAPE_GENERATOR
+                                                                                                 : SHAPE_VALUE;
 }
 
 enum shape shape_of(PyObject *returned)
@@ -53,7 +54,8 @@ enum shape shape_of(PyObject *returned)
         return SHAPE_AWAITABLE;
     }
     if (type == &PyGen_Type) {
-        return (code_flags(returned, "gi_code") & FLAG_ITERABLE_COROUTINE) != 0 ? SHAPE_AWAITABLE : SHAPE_GENERATOR;
+        return (shape_code_flags(returned, "gi_code") & FLAG_ITERABLE_COROUTINE) != 0 ? SHAPE_AWAITABLE
+                                                                                      : SHAPE_GENERATOR;
     }
     if (type == &PyAsyncGen_Type) {
         return SHAPE_ASYNC_GENERATOR;
@@ -62,17 +64,17 @@ enum shape shape_of(PyObject *returned)
 }
 
 /* What `object` only wraps: new reference, or NULL. */
-static PyObject *wrapped_by(PyObject *object)
+static PyObject *shape_wrapped_by(PyObject *object)
 {
     PyObject *inner = PyObject_GetAttrString(object, "__func__"); /* a method */
-    if (inner == NULL && has(object, "func") && has(object, "keywords")) {
+    if (inner == NULL && shape_has(object, "func") && shape_has(object, "keywords")) {
         PyErr_Clear();
         inner = PyObject_GetAttrString(object, "func"); /* functools.partial */
     }
-    if (inner == NULL && !PyType_Check(object) && !has(object, "__code__")) {
+    if (inner == NULL && !PyType_Check(object) && !shape_has(object, "__code__")) {
         PyErr_Clear();
         PyObject *call = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__call__"); /* an instance */
-        if (call != NULL && has(call, "__code__")) {
+        if (call != NULL && shape_has(call, "__code__")) {
             return call;
         }
         Py_XDECREF(call);
@@ -85,7 +87,7 @@ PyObject *shape_unwrap(PyObject *function)
 {
     Py_INCREF(function);
     for (int i = 0; i < WRAPPERS_MAX; i++) {
-        PyObject *inner = wrapped_by(function);
+        PyObject *inner = shape_wrapped_by(function);
         if (inner == NULL) {
             break;
         }
@@ -98,7 +100,8 @@ PyObject *shape_unwrap(PyObject *function)
 bool shape_is_async(PyObject *function)
 {
     PyObject *inner = shape_unwrap(function);
-    bool is = (code_flags(inner, "__code__") & (FLAG_COROUTINE | FLAG_ITERABLE_COROUTINE | FLAG_ASYNC_GENERATOR)) != 0;
+    bool is =
+        (shape_code_flags(inner, "__code__") & (FLAG_COROUTINE | FLAG_ITERABLE_COROUTINE | FLAG_ASYNC_GENERATOR)) != 0;
     Py_DECREF(inner);
     return is;
 }

@@ -22,7 +22,7 @@ struct parameters {
     long bound; /* filled already: 1 for a method's self */
 };
 
-static long long_attribute(PyObject *object, const char *name)
+static long signature_long_attribute(PyObject *object, const char *name)
 {
     PyObject *value = PyObject_GetAttrString(object, name);
     long number = value != NULL && PyLong_Check(value) ? PyLong_AsLong(value) : 0;
@@ -32,7 +32,7 @@ static long long_attribute(PyObject *object, const char *name)
 }
 
 /* Fills `ret_parameters` from a function that has code. False where it has none. */
-static bool parameters_of_code(PyObject *function, long bound, struct parameters *ret_parameters)
+static bool signature_parameters_of_code(PyObject *function, long bound, struct parameters *ret_parameters)
 {
     PyObject *code = PyObject_GetAttrString(function, "__code__");
     PyObject *defaults = code != NULL ? PyObject_GetAttrString(function, "__defaults__") : NULL;
@@ -43,10 +43,10 @@ static bool parameters_of_code(PyObject *function, long bound, struct parameters
         *ret_parameters = (struct parameters){
             .names = names,
             .keyword_given = PyObject_GetAttrString(function, "__kwdefaults__"),
-            .positional = long_attribute(code, "co_argcount"),
-            .keyword_only = long_attribute(code, "co_kwonlyargcount"),
+            .positional = signature_long_attribute(code, "co_argcount"),
+            .keyword_only = signature_long_attribute(code, "co_kwonlyargcount"),
             .defaults = defaults != NULL && PyTuple_Check(defaults) ? (long)PyTuple_Size(defaults) : 0,
-            .flags = long_attribute(code, "co_flags"),
+            .flags = signature_long_attribute(code, "co_flags"),
             .bound = bound,
         };
         PyErr_Clear();
@@ -59,9 +59,9 @@ static bool parameters_of_code(PyObject *function, long bound, struct parameters
 }
 
 /* A function, a method, or an instance whose class has a __call__ written in Python. */
-static bool parameters_of(PyObject *function, struct parameters *ret_parameters)
+static bool signature_parameters_of(PyObject *function, struct parameters *ret_parameters)
 {
-    if (parameters_of_code(function, 0, ret_parameters)) {
+    if (signature_parameters_of_code(function, 0, ret_parameters)) {
         PyObject *self = PyObject_GetAttrString(function, "__self__"); /* a method passes on what its function has */
         PyErr_Clear();
         ret_parameters->bound = self != NULL;
@@ -69,19 +69,19 @@ static bool parameters_of(PyObject *function, struct parameters *ret_parameters)
         return true;
     }
     PyObject *call = PyObject_GetAttrString((PyObject *)Py_TYPE(function), "__call__");
-    bool known = call != NULL && parameters_of_code(call, 1, ret_parameters);
+    bool known = call != NULL && signature_parameters_of_code(call, 1, ret_parameters);
     PyErr_Clear();
     Py_XDECREF(call);
     return known;
 }
 
-static void parameters_done(struct parameters *parameters)
+static void signature_parameters_done(struct parameters *parameters)
 {
     Py_XDECREF(parameters->names);
     Py_XDECREF(parameters->keyword_given);
 }
 
-static void name_at(const struct parameters *parameters, long place, char name[NAME_SIZE])
+static void signature_name_at(const struct parameters *parameters, long place, char name[NAME_SIZE])
 {
     name[0] = '\0';
     if (place < (long)PyTuple_Size(parameters->names)) {
@@ -91,7 +91,7 @@ static void name_at(const struct parameters *parameters, long place, char name[N
 }
 
 /* The first keyword-only parameter that has no default. */
-static bool find_required_keyword(const struct parameters *parameters, char name[NAME_SIZE])
+static bool signature_find_required_keyword(const struct parameters *parameters, char name[NAME_SIZE])
 {
     for (long i = 0; i < parameters->keyword_only; i++) {
         PyObject *key = PyTuple_GetItem(parameters->names, (Py_ssize_t)(parameters->positional + i)); /* borrowed */
@@ -99,14 +99,14 @@ static bool find_required_keyword(const struct parameters *parameters, char name
                      PyDict_GetItem(parameters->keyword_given, key) != NULL;
         PyErr_Clear();
         if (!given) {
-            name_at(parameters, parameters->positional + i, name);
+            signature_name_at(parameters, parameters->positional + i, name);
             return true;
         }
     }
     return false;
 }
 
-static bool judge(const struct parameters *parameters, char *reason, size_t size)
+static bool signature_judge(const struct parameters *parameters, char *reason, size_t size)
 {
     char name[NAME_SIZE];
     long places = parameters->positional - parameters->bound;
@@ -125,12 +125,12 @@ static bool judge(const struct parameters *parameters, char *reason, size_t size
         return false;
     }
     if (required > 1) {
-        name_at(parameters, parameters->bound + 1, name);
+        signature_name_at(parameters, parameters->bound + 1, name);
         (void)snprintf(reason, size, "needs %ld arguments, but is called with one, the payload: give '%s'%s a default",
                        required, name, required > 2 ? " and those after it" : "");
         return false;
     }
-    if (find_required_keyword(parameters, name)) {
+    if (signature_find_required_keyword(parameters, name)) {
         (void)snprintf(reason, size,
                        "needs the keyword argument '%s', but is called with one argument, the payload: "
                        "give it a default",
@@ -141,7 +141,7 @@ static bool judge(const struct parameters *parameters, char *reason, size_t size
 }
 
 /* What is no plain function (functools.partial and the like): inspect knows. */
-static bool judge_by_inspect(PyObject *function, char *reason, size_t size)
+static bool signature_judge_by_inspect(PyObject *function, char *reason, size_t size)
 {
     PyObject *inspect = PyImport_ImportModule("inspect");
     PyObject *signature = inspect != NULL ? PyObject_CallMethod(inspect, "signature", "(O)", function) : NULL;
@@ -167,7 +167,7 @@ static bool judge_by_inspect(PyObject *function, char *reason, size_t size)
     return fits;
 }
 
-static bool refuse_class(PyObject *class, const char *path, char *reason, size_t size)
+static bool signature_refuse_class(PyObject *class, const char *path, char *reason, size_t size)
 {
     PyObject *call = PyObject_GetAttrString(class, "__call__");
     PyObject *code = call != NULL ? PyObject_GetAttrString(call, "__code__") : NULL;
@@ -182,7 +182,7 @@ static bool refuse_class(PyObject *class, const char *path, char *reason, size_t
     return false;
 }
 
-static bool refuse_object(PyObject *object, char *reason, size_t size)
+static bool signature_refuse_object(PyObject *object, char *reason, size_t size)
 {
     char type[NAME_SIZE] = "";
     PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__name__");
@@ -199,15 +199,15 @@ bool signature_takes_payload(PyObject *function, const char *path, char *reason,
 {
     struct parameters parameters;
     if (!PyCallable_Check(function)) {
-        return refuse_object(function, reason, size);
+        return signature_refuse_object(function, reason, size);
     }
     if (PyType_Check(function)) {
-        return refuse_class(function, path, reason, size);
+        return signature_refuse_class(function, path, reason, size);
     }
-    if (!parameters_of(function, &parameters)) {
-        return judge_by_inspect(function, reason, size);
+    if (!signature_parameters_of(function, &parameters)) {
+        return signature_judge_by_inspect(function, reason, size);
     }
-    bool fits = judge(&parameters, reason, size);
-    parameters_done(&parameters);
+    bool fits = signature_judge(&parameters, reason, size);
+    signature_parameters_done(&parameters);
     return fits;
 }

@@ -9,7 +9,7 @@ static PyObject *names; /* of the glue; NULL before the first call */
 
 void stacks_use(int pipe) { descriptor = pipe; }
 
-static PyObject *find_report(void)
+static PyObject *stacks_find_report(void)
 {
     if (names == NULL) {
         names = PyDict_New();
@@ -25,7 +25,7 @@ static PyObject *find_report(void)
 
 void stacks_write(const struct call *call, PyObject *frame)
 {
-    PyObject *report = descriptor >= 0 ? find_report() : NULL;
+    PyObject *report = descriptor >= 0 ? stacks_find_report() : NULL;
     PyObject *task = call->runner->task != NULL ? call->runner->task(call) : NULL;
     PyObject *own = call->thread == PyThread_get_thread_ident() ? frame : Py_None;
     PyObject *arguments =

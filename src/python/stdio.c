@@ -16,7 +16,7 @@ void stdio_install(void)
     Py_XDECREF(names);
 }
 
-static void flush(const char *stream)
+static void stdio_flush_one(const char *stream)
 {
     PyObject *object = PySys_GetObject(stream); /* borrowed */
     if (object != NULL && object != Py_None) {
@@ -28,6 +28,6 @@ static void flush(const char *stream)
 
 void stdio_flush(void)
 {
-    flush("stdout");
-    flush("stderr");
+    stdio_flush_one("stdout");
+    stdio_flush_one("stderr");
 }

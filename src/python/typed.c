@@ -11,7 +11,7 @@
 enum { REASON_SIZE = 512 };
 
 /* Whether any parameter is annotated: most functions need not be looked at more closely. */
-static bool is_annotated(PyObject *function)
+static bool typed_is_annotated(PyObject *function)
 {
     PyObject *inner = shape_unwrap(function);
     PyObject *annotations = PyObject_GetAttrString(inner, "__annotations__");
@@ -26,7 +26,7 @@ static bool is_annotated(PyObject *function)
 }
 
 /* What the glue says instead of a converter: a str warns, a tuple of one refuses. */
-static int obey(PyObject *said)
+static int typed_obey(PyObject *said)
 {
     char reason[REASON_SIZE];
     bool refused = PyTuple_Check(said);
@@ -42,7 +42,7 @@ static int obey(PyObject *said)
 int typed_converter(PyObject *function, PyObject **ret_converter)
 {
     *ret_converter = NULL;
-    if (!is_annotated(function)) {
+    if (!typed_is_annotated(function)) {
         return EXIT_OK;
     }
     PyObject *names = PyDict_New();
@@ -62,7 +62,7 @@ int typed_converter(PyObject *function, PyObject **ret_converter)
         *ret_converter = converter;
         return EXIT_OK;
     }
-    int code = converter != Py_None ? obey(converter) : EXIT_OK;
+    int code = converter != Py_None ? typed_obey(converter) : EXIT_OK;
     Py_DECREF(converter);
     return code;
 }

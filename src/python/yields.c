@@ -9,7 +9,7 @@
 bool yields_begin(struct call *call) { return call->protocol != PROTOCOL_HTTP || stream_begin(call); }
 
 /* What stands before a frame in a list. */
-static const char *prefix_of(const struct call *call)
+static const char *yields_prefix_of(const struct call *call)
 {
     if (call->frames > 1) {
         return ",";
@@ -17,38 +17,38 @@ static const char *prefix_of(const struct call *call)
     return call->protocol == PROTOCOL_RAW ? "{\"status\":\"ok\",\"result\":[" : "[";
 }
 
-static bool write_listed(struct call *call, PyObject *payload, const char *root, struct error *err)
+static bool yields_write_listed(struct call *call, PyObject *payload, const char *root, struct error *err)
 {
     Py_ssize_t count = (Py_ssize_t)call->frames;
-    return envelope_append(&call->reply->body, prefix_of(call), err) &&
+    return envelope_append(&call->reply->body, yields_prefix_of(call), err) &&
            result_write_item(call, payload, root, count - 1, count, err);
 }
 
-static enum taken after(enum sent sent)
+static enum taken yields_after(enum sent sent)
 {
     static const enum taken taken[] = {
         [SENT] = TAKEN_SEND, [SENT_PENDING] = TAKEN_WAIT, [SENT_GONE] = TAKEN_STOP, [SENT_RAISED] = TAKEN_THROW};
     return taken[sent];
 }
 
-static enum taken take_frame(struct call *call, PyObject *payload, struct error *err)
+static enum taken yields_take_frame(struct call *call, PyObject *payload, struct error *err)
 {
     struct buffer *out = &call->reply->body;
     char root[32];
     (void)PyOS_snprintf(root, sizeof root, "frame[%zu]", call->frames);
     call->frames++;
     if (!call->streaming) {
-        return write_listed(call, payload, root, err) ? TAKEN_SEND : TAKEN_STOP;
+        return yields_write_listed(call, payload, root, err) ? TAKEN_SEND : TAKEN_STOP;
     }
     out->size = 0;
     if (!result_write_item(call, payload, root, 0, 1, err)) {
         return TAKEN_STOP;
     }
-    return after(stream_send(call, "downstream", out));
+    return yields_after(stream_send(call, "downstream", out));
 }
 
 /* Upstream there is only where events go. */
-static enum taken take_fly(struct call *call, PyObject *value, struct error *err)
+static enum taken yields_take_fly(struct call *call, PyObject *value, struct error *err)
 {
     struct buffer *out = &call->reply->body;
     if (!call->streaming) {
@@ -59,7 +59,7 @@ static enum taken take_fly(struct call *call, PyObject *value, struct error *err
         !envelope_append(out, "}", err)) {
         return TAKEN_STOP;
     }
-    return after(stream_send(call, "upstream", out));
+    return yields_after(stream_send(call, "upstream", out));
 }
 
 enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, struct error *err)
@@ -70,10 +70,10 @@ enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, 
     case COMMAND_NONE:
         break;
     case COMMAND_FRAME:
-        taken = take_frame(call, item, err);
+        taken = yields_take_frame(call, item, err);
         break;
     case COMMAND_FLY:
-        taken = take_fly(call, value, err);
+        taken = yields_take_fly(call, value, err);
         Py_CLEAR(value);
         break;
     case COMMAND_DONE:
@@ -90,11 +90,11 @@ enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, 
 }
 
 /* The brackets of a list. */
-static bool close_list(struct call *call, struct error *err)
+static bool yields_close_list(struct call *call, struct error *err)
 {
     struct buffer *out = &call->reply->body;
     call->frames += call->frames == 0; /* an empty list still needs its opening */
-    if (out->size == 0 && !envelope_append(out, prefix_of(call), err)) {
+    if (out->size == 0 && !envelope_append(out, yields_prefix_of(call), err)) {
         return false;
     }
     return envelope_append(out, call->protocol == PROTOCOL_RAW ? "]}" : "]", err);
@@ -105,7 +105,7 @@ void yields_settle(struct call *call, PyObject *ended, const struct error *err)
     struct error unwritten;
     if (outcome_take(call, ended, err, &ended)) {
         Py_DECREF(ended);
-        if (!call->streaming && !close_list(call, &unwritten)) {
+        if (!call->streaming && !yields_close_list(call, &unwritten)) {
             outcome_fail_error(call, &unwritten, false);
         }
     }

@@ -1,0 +1,16 @@
+#include "python/object.h"
+
+bool object_set_new(PyObject *dict, const char *key, PyObject *value)
+{
+    bool done = value != NULL && PyDict_SetItemString(dict, key, value) == 0;
+    Py_XDECREF(value);
+    return done;
+}
+
+PyObject *object_deep_copy(PyObject *object)
+{
+    PyObject *module = PyImport_ImportModule("copy");
+    PyObject *copy = module != NULL ? PyObject_CallMethod(module, "deepcopy", "O", object) : NULL;
+    Py_XDECREF(module);
+    return copy;
+}
