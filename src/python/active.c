@@ -49,7 +49,7 @@ static bool active_raise(uint32_t reason)
     return false;
 }
 
-/* Where the call is now is written before it is told: afterwards it cleans up. */
+/* Writes where the call is, before it is told: afterwards it would be seen cleaning up. */
 static void active_show(const struct call *call, uint32_t reason, PyObject *arguments)
 {
     PyObject *frame = PyTuple_GetItem(arguments, 1); /* borrowed: what the main thread runs */
@@ -59,15 +59,15 @@ static void active_show(const struct call *call, uint32_t reason, PyObject *argu
     PyErr_Clear();
 }
 
-/* Tells one call. False if that is by an exception, which is set. */
+/* Tells one call. False if it was told by an exception set in this thread. */
 static bool active_tell(struct call *call, uint32_t reason)
 {
     call->told = true;
     return call->runner->cancel(call, active_class_of(reason)) || active_raise(reason);
 }
 
-/* Python-level handler of CANCEL_SIGNAL. It runs when the interpreter gets to it, in the main thread, so it asks which
- * of the calls that were meant still run. */
+/* Python-level handler of CANCEL_SIGNAL. The interpreter calls it in the main thread, some time after the signal, so
+ * it looks which of the cancelled calls still run. */
 static PyObject *active_on_cancel(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -76,9 +76,10 @@ static PyObject *active_on_cancel(PyObject *self, PyObject *arguments)
         if (reason == 0) {
             continue;
         }
-        call->told = true; /* a signal that comes meanwhile is not for it */
+        call->told = true; /* a second signal while the stacks are written must not tell it again */
         active_show(call, reason, arguments);
-        /* A thread may have ended its call meanwhile. It is not freed before this thread is back in the server. */
+        /* A thread may have ended its call while the stacks were written. It is freed by this thread only, in the
+         * server. */
         if (call->active && !active_tell(call, reason)) {
             return NULL;
         }
@@ -91,7 +92,7 @@ void active_tell_gone(struct call *call)
     call->gone = true;
     if (call->active && !call->told) {
         (void)active_tell(call, CANCEL_CLIENT_GONE);
-        PyErr_Clear(); /* a task that holds up the loop: it is not running now, since this is the loop */
+        PyErr_Clear(); /* set for a task that holds up the loop; none does, since this runs in the loop */
     }
 }
 
@@ -130,7 +131,7 @@ uint32_t active_remove(struct call *call)
     if (call->next != NULL) {
         call->next->previous = call->previous;
     }
-    active_take_back(call); /* it may not have come to it: it must not hit the next call */
+    active_take_back(call); /* an exception that it has not come to yet would hit the next call of this thread */
     return active_reason(call);
 }
 
@@ -172,9 +173,10 @@ static void (*python_handler)(int);
 static struct server *volatile waiting;
 static _Atomic bool news;
 
-/* CPython's own handler only makes a note; threads and the event loop have the main thread wait elsewhere. The kernel
- * gives a signal to another thread while the main one has one to take, as STACK_SIGNAL, which comes just before: that
- * would wake nobody from the sleep or read the function is in. */
+/* CPython's own handler only makes a note, which is not enough when the main thread waits in the server: so that is
+ * woken. And the kernel may give the signal to another thread: it does so while the main one still has STACK_SIGNAL
+ * to take, which is sent just before. That would not interrupt the sleep or read that the function is in, so the
+ * signal is passed on to the main thread. */
 static void active_on_signal(int number)
 {
     int kept = errno;
@@ -193,7 +195,7 @@ static void active_on_signal(int number)
 
 void active_wake(struct server *server) { waiting = server; }
 
-bool active_has_news(void) { return atomic_exchange_explicit(&news, false, memory_order_acquire); }
+bool active_take_news(void) { return atomic_exchange_explicit(&news, false, memory_order_acquire); }
 
 /* Puts on_signal before what CPython has installed. */
 static bool active_chain_signal(void)

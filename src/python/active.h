@@ -1,8 +1,8 @@
 /*
  * The calls whose function runs now, and cancelling them (server/cancel.h).
  *
- * CANCEL_SIGNAL's Python-level handler looks which of them the supervisor has cancelled, and tells each in the way its
- * place allows:
+ * The Python-level handler of CANCEL_SIGNAL looks for calls that the supervisor has cancelled, and tells each of them
+ * by its runner's cancel() (python/call.h):
  *
  *   in the main thread   the exception is raised where the function is, between two bytecodes or out of an interrupted
  *                        sleep or read
@@ -27,23 +27,23 @@ int active_add_exceptions(PyObject *module);
  * stays the caller's. What cannot be installed is logged; the worker serves without it. */
 void active_install(int stack);
 
-/* While `server` (NULL: none) is waited for, a cancellation wakes it: a signal that comes just before the wait would
- * else be looked at only when something else happens. */
+/* From now on a cancellation wakes `server` (NULL: none). Without that, a signal that comes just before the server
+ * begins to wait would be noticed only when something else happens. */
 void active_wake(struct server *server);
 
-/* Whether a cancellation has come since the last time: then signals are to be checked. Needs no GIL. */
-bool active_has_news(void);
+/* True once after a cancellation has come: then the caller has Python look at its signals. Needs no GIL. */
+bool active_take_news(void);
 
 /* The function is about to run in this thread. */
 void active_add(struct call *call);
 
-/* It has ended. Says whether, and why (enum cancel_reason), the call was cancelled; 0 if it was not. */
+/* It has ended. Returns why the call was cancelled (enum cancel_reason), or 0 if it was not. */
 uint32_t active_remove(struct call *call);
 
-/* Why a call is cancelled, so far; 0 if it is not. */
+/* The same for a function that still runs. */
 uint32_t active_reason(const struct call *call);
 
-/* Whether the exception that is set is how this call was told that its client is gone: what it should raise then. */
+/* Whether the function has ended as one should whose client is gone: by the exception that told it so, which is set. */
 bool active_is_obeyed(const struct call *call);
 
 /* The call this thread runs, other than as a task; NULL if there is none. */
@@ -52,8 +52,8 @@ struct call *active_here(void);
 /* The client of this call is gone: tells the function now. */
 void active_tell_gone(struct call *call);
 
-/* The function learns it in another way, in this thread: no exception follows, nor one that it had not come to yet.
- * What it runs now is its clean-up. */
+/* This thread tells the function in another way, as by closing its generator. So no exception is to follow, and one
+ * that is on its way is taken back: it would interrupt the clean-up. */
 void active_told(struct call *call);
 
 #endif

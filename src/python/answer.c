@@ -7,6 +7,7 @@
 #include "python/loop.h"
 #include "python/outcome.h"
 #include "python/pool.h"
+#include "python/raised.h"
 #include "python/stream.h"
 
 /* A call in the main thread. */
@@ -47,8 +48,8 @@ static void answer_finish(const struct answer_turn *turn)
 /* ---- plain functions beside a running loop ----------------------------------------------------------------------
  */
 
-/* A call that waits for the loop to stand still: as many as requests may run at once, which is one but for a shortage.
- */
+/* A call that waits for the loop to stand still. There are as many as requests may run at once: one, unless the pool
+ * had no memory for a job. */
 struct answer_waiting {
     struct call call;
     struct answer_waiting *next;
@@ -119,29 +120,25 @@ static enum service_status answer_request(void *context, const struct request *r
         answer_run(&turn);
     }
     binding->thread = PyEval_SaveThread();
-    if (call.streaming) { /* may let the next request in: without the GIL */
+    if (call.streaming) { /* without the GIL, since the next request may be answered within */
         exchange_stream_end(call.conn, !call.gone);
         return SERVICE_LATER;
     }
     return turn.later ? SERVICE_LATER : SERVICE_DONE;
 }
 
-/* Runs signal handlers the user's module has set, and ours; what they raise has no request to go to. */
+/* Runs the signal handlers of the user's module, and ours. What they raise belongs to no request, so it is only
+ * logged. */
 static void answer_interrupted(void *context)
 {
     struct binding *binding = context;
     PyEval_RestoreThread(binding->thread);
     if (PyErr_CheckSignals() != 0) {
         char text[256];
-        PyObject *type;
-        PyObject *value;
-        PyObject *traceback;
-        PyErr_Fetch(&type, &value, &traceback);
-        (void)failure_text_of(type, text, sizeof text);
+        struct raised raised = raised_take();
+        (void)failure_text_of(raised.type, text, sizeof text);
         log_warning("a signal handler raised %s between requests; it was ignored", text);
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
+        raised_done(&raised);
     }
     binding->thread = PyEval_SaveThread();
 }
@@ -150,7 +147,7 @@ static void answer_interrupted(void *context)
 static void answer_collect(void *context)
 {
     struct binding *binding = context;
-    if (active_has_news()) {
+    if (active_take_news()) {
         answer_interrupted(binding);
     }
     if (!pool_is_started() || !pool_collect()) {
@@ -200,7 +197,7 @@ bool answer_serve(struct binding *binding, const struct server_config *config, s
         more = server_turn(server, true);
     }
     PyEval_RestoreThread(binding->thread);
-    if (more) { /* a coroutine has appeared: from now on the event loop gives the turns */
+    if (more) { /* a coroutine has appeared: from now on the event loop calls server_turn() */
         loop_run(answer_rest);
     }
     pool_stop();

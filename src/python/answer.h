@@ -1,7 +1,7 @@
 /*
  * From a message's bytes to the bytes of its reply, through the user's function: the server's service in a worker.
  *
- *   a plain function             in the main thread, within the server's turn; the loop above it is C alone
+ *   a plain function             in the main thread, called by the server's loop, which is C
  *   the same, ASYA_CONCURRENCY   in threads (python/pool.h)
  *   a coroutine                  on the event loop (python/loop.h), which then runs the server
  *

@@ -2,13 +2,13 @@
  * One request on its way through the user's function, and who runs that function.
  *
  *   python/invoke.h    bytes -> message -> payload; the user's code; then what its result's shape asks for
- *   python/outcome.h   a value, an exception or an end of patience -> the reply
+ *   python/outcome.h   a value, an exception, or being cancelled -> the reply
  *   python/loop.h      takes over what has to be awaited
  *
  * A call lives on the stack of whoever runs it. Once its reply is to come later it lives in memory of its own, as the
  * first member of what its runner knows beside it: struct pool_job, struct loop_task.
  *
- * This file is below all others that work on calls: it calls none of them. Needs the GIL where nothing else is said.
+ * All other files that work on calls include this one, so it must not call them. Needs the GIL unless said otherwise.
  */
 #ifndef ASYA_PYTHON_CALL_H
 #define ASYA_PYTHON_CALL_H
@@ -25,7 +25,7 @@ struct binding {
     PyObject *function;       /* owned; NULL for the echo function */
     PyObject *converter;      /* owned: payload -> typed payload (python/typed.h); NULL: as it is */
     struct server *server;    /* while serving */
-    struct scoreboard *board; /* where requests are named; NULL: nobody watches */
+    struct scoreboard *board; /* where a request's id is noted for the supervisor; NULL: nobody watches */
     PyThreadState *thread;    /* the main thread's, while the GIL is released */
     uint64_t timeout;         /* ASYA_HANDLER_TIMEOUT in ns */
     uint32_t concurrency;     /* ASYA_CONCURRENCY */
@@ -33,7 +33,7 @@ struct binding {
     bool is_async;            /* the function is declared `async` */
     bool whole;               /* ASYA_HANDLER_MODE=envelope: the function gets the message, not the payload */
     struct failure failure;   /* of calls in the main thread; memory reserved beforehand */
-    struct scope scope;       /* theirs, too */
+    struct scope scope;       /* likewise */
 };
 
 /* What became of an event. */
@@ -54,12 +54,12 @@ struct runner {
     /* Has `class` raised in the function. False if the function is what this thread runs right now: then the caller
      * raises it. */
     bool (*cancel)(const struct call *call, PyObject *class);
-    /* Takes that back if the function has not come to it yet. NULL where it would have come at once. */
+    /* Takes that back if the exception has not been raised yet. NULL where it is raised at once. */
     void (*take_back)(const struct call *call);
-    /* Whether `class` is another exception by which a cancelled function ends. NULL: there is none. */
+    /* Whether a cancelled function may also end with `class`, as tasks do with asyncio's CancelledError. NULL: no. */
     bool (*is_cancelled)(PyObject *class);
-    /* The task that runs the function: borrowed, NULL during its first step. NULL in the table: the function has the
-     * thread to itself. */
+    /* The task that runs the function: borrowed, and NULL during its first step. Where this member is NULL there are
+     * no tasks: the function has its thread to itself. */
     PyObject *(*task)(const struct call *call);
     /* Begins a stream of events. False if the client is gone. */
     bool (*open)(struct call *call);
@@ -83,7 +83,7 @@ struct call {
     struct log_request transport; /* X-Request-ID and traceparent of an HTTP request; borrowed, or in `names` */
     struct envelope envelope;
     struct reply *reply;     /* where the reply goes: the server's, or `own` */
-    struct failure *failure; /* scratch of whoever runs this call */
+    struct failure *failure; /* memory to describe a failure in; it belongs to the thread that runs this call */
     struct handle *handle;   /* what asya_runtime.context() returned (python/context.h), or NULL */
     size_t frames;           /* a generator has given so many */
     bool streaming;          /* its frames go out as events */

@@ -32,7 +32,7 @@ static PyObject *command_key_of(const struct dotpath_step *step)
     return slice;
 }
 
-/* A missing member of a dict comes into being on the way of a SET. */
+/* SET makes the members of a dict that are missing on the way. */
 static int command_make_member(PyObject *node, PyObject *key)
 {
     if (!PyDict_Check(node)) {

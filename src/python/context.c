@@ -140,7 +140,7 @@ PyObject *context_of(struct call *call)
     PyObject *made = PyType_GenericAlloc(type, 0);
     if (made != NULL) {
         context_handle_of(made)->call = call;
-        call->handle = context_handle_of(made); /* borrowed: whichever goes first tells the other */
+        call->handle = context_handle_of(made); /* borrowed: the first to go clears the other's pointer */
     }
     return made;
 }

@@ -27,7 +27,7 @@ struct call *context_call(PyObject *object);
 /* Tells where tasks keep theirs: a ContextVar, borrowed for ever. */
 void context_use_variable(PyObject *variable);
 
-/* The call has moved in memory; it ends. */
+/* To be told when the call has moved in memory, and when it ends. */
 void context_move(struct call *call);
 void context_end(struct call *call);
 

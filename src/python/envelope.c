@@ -3,6 +3,7 @@
 #include "codec/encode.h"
 #include "codec/pyabi.h"
 #include "python/object.h"
+#include "python/raised.h"
 
 /* The member of a message, or NULL. Borrowed. */
 static PyObject *envelope_member(PyObject *message, const char *name)
@@ -17,7 +18,7 @@ static int envelope_lacks(const char *name, enum route_form form)
     return -1;
 }
 
-/* The order is the contract's. */
+/* In this order: the first fault is the one that is reported. */
 static int envelope_check(PyObject *message, enum route_form form)
 {
     PyObject *headers = envelope_member(message, "headers");
@@ -161,14 +162,14 @@ bool envelope_append(struct buffer *out, const char *text, struct error *err)
            error_set(err, ERR_MEMORY, 0, "no memory for the reply");
 }
 
-/* An exception of making the frame, which only memory can cause. */
+/* Making a frame raises only for want of memory. */
 static bool envelope_fail_memory(struct error *err)
 {
     PyErr_Clear();
     return error_set(err, ERR_MEMORY, 0, "no memory for the reply");
 }
 
-/* What there is and is not empty, as the contract wants it for HTTP; whatever there is for the length prefix. */
+/* HTTP leaves out what is empty; the length prefix has whatever the message had. */
 static bool envelope_write_member(struct buffer *out, const char *key, PyObject *value, bool even_empty,
                                   struct error *err)
 {
@@ -229,23 +230,15 @@ static PyObject *envelope_reduce(PyObject *message)
     return reduced;
 }
 
-/* Puts which output it is before what is wrong with it. */
+/* Says in front of the ValueError which of the outputs it is about. */
 static void envelope_name_output(enum route_form form, Py_ssize_t index, Py_ssize_t count)
 {
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (value != NULL && PyErr_GivenExceptionMatches(type, PyExc_ValueError)) {
+    if (PyErr_ExceptionMatches(PyExc_ValueError) != 0) {
+        struct raised raised = raised_take();
         PyErr_Format(PyExc_ValueError, "Invalid output %s[%zd/%zd]: %S", form == ROUTE_STEPS ? "message" : "envelope",
-                     index, count, value);
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
-        return;
+                     index, count, raised.value);
+        raised_done(&raised);
     }
-    PyErr_Restore(type, value, traceback);
 }
 
 PyObject *envelope_check_output(const struct envelope *envelope, PyObject *message, bool validate, Py_ssize_t index,

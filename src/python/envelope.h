@@ -1,5 +1,5 @@
 /*
- * What wraps a payload: id, route, headers, status (wire contract, sections 2 and 3). Bare JSON has no envelope: there
+ * What wraps a payload: id, route, headers, status (docs/protocol.md). Bare JSON has no envelope: there
  * the message is the payload, and the rest is empty.
  *
  * Needs the GIL.
@@ -17,7 +17,7 @@
 
 struct envelope {
     enum route_form form;
-    /* all owned; NULL where the message has none */
+    /* all owned; NULL where the message lacks it */
     PyObject *message; /* NULL for bare JSON */
     PyObject *payload;
     PyObject *route;
@@ -30,19 +30,21 @@ struct envelope {
     PyObject *fields;  /* what a generator may read and change (python/command.h); NULL until it does */
 };
 
-/* Opens a decoded message, which is taken over also on failure. `whole`: the function gets the message itself, so what
- * it may not change is copied. 0, or -1 with an exception: the ValueError the contract words, if `validate`. */
+/* Opens a decoded message, which is taken over even on failure. With `whole` the function gets the message itself,
+ * so a copy is kept of what it may not change. 0, or -1 with an exception: with `validate` the ValueError that the
+ * protocol demands, word for word. */
 int envelope_open(struct envelope *envelope, PyObject *message, enum protocol protocol, bool validate, bool whole);
 void envelope_close(struct envelope *envelope);
 
-/* {"id","parent_id","route","headers","status"} as copies, made at the first call. Borrowed. */
+/* A dict of id, parent_id, route, headers and status, for a generator to read and change: copies, made at the first
+ * call. Borrowed. */
 PyObject *envelope_fields(struct envelope *envelope);
 
 /* Whom a log line about this message names: its own id and traceparent, or, where it has none, those of `transport`.
  * Borrows from both. Clears an exception that is set. */
 struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport);
 
-/* Appends a text of the reply's. False with `err` if there is no memory. */
+/* Appends a text to the reply. False with `err` if there is no memory. */
 bool envelope_append(struct buffer *out, const char *text, struct error *err);
 
 /* Appends the frame {"payload":P,"route":R,...} with the route advanced and everything as it is now. `root` begins the
@@ -50,8 +52,9 @@ bool envelope_append(struct buffer *out, const char *text, struct error *err);
 bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, const char *root, struct buffer *out,
                           struct error *err);
 
-/* Whole-message mode: a message the function returned as number `index` of `count`, reduced to the fields the contract
- * knows. New reference, or NULL with the ValueError the contract words. Without `validate` it is `message` itself. */
+/* Whole-message mode: checks a message that the function returned, number `index` of `count`, and reduces it to the
+ * fields that the protocol knows. New reference, or NULL with the ValueError that the protocol demands. Without
+ * `validate` it is `message` itself. */
 PyObject *envelope_check_output(const struct envelope *envelope, PyObject *message, bool validate, Py_ssize_t index,
                                 Py_ssize_t count);
 

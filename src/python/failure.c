@@ -12,7 +12,8 @@ size_t failure_text_of(PyObject *object, char *target, size_t size)
 {
     static const char unprintable[] = "(its text cannot be had: str() of it raised)";
     PyObject *text = PyObject_Str(object);
-    /* cut before encoding: a text of 100 MB costs no more than a short one. size code points are at least size bytes */
+    /* cut before it is encoded, so a text of 100 MB costs no more than a short one; `size` code points are at least
+     * `size` bytes */
     PyObject *head = text != NULL ? PyUnicode_Substring(text, 0, (Py_ssize_t)size) : NULL;
     PyObject *bytes = head != NULL ? PyUnicode_AsEncodedString(head, "utf-8", "backslashreplace") : NULL;
     char *data;
@@ -104,7 +105,8 @@ static bool failure_is_accelerator_memory(const char *type, const char *text)
            strstr(text, "HIP out of memory") != NULL;
 }
 
-/* A thread that could not be started because its stack did not fit: Python says only that it could not. */
+/* Python does not say why a thread could not be started; here it may be because its stack did not fit into the
+ * limit. */
 static bool failure_is_stack_memory(PyObject *type, const struct failure *failure)
 {
     return PyErr_GivenExceptionMatches(type, PyExc_RuntimeError) != 0 &&
@@ -175,7 +177,7 @@ void failure_take(const struct log_request *request, bool expected, struct failu
     (void)failure_qualified_name(raised.type, failure->name, sizeof failure->name);
     failure_list_ancestors(raised.type, failure);
     failure->text_size = raised.value != NULL ? failure_text_of(raised.value, failure->text, sizeof failure->text) : 0;
-    if (failure->text_size == 0) { /* `raise ValueError` says at least its name */
+    if (failure->text_size == 0) { /* `raise ValueError` has no text: its name is better than nothing */
         memcpy(failure->text, failure->type, failure->type_size + 1);
         failure->text_size = failure->type_size;
     }
@@ -190,7 +192,7 @@ void failure_take_error(const struct log_request *request, const struct error *e
     static const char exception[] = "Exception";
     struct failure *failure = ret_failure;
     struct reply_details details = reply_details_of(err);
-    if (err->category == ERR_PROCESSING) { /* of a class of Python's, as the TypeError of a result that is not JSON */
+    if (err->category == ERR_PROCESSING) { /* a class of Python's, such as TypeError: the result is not JSON */
         details.mro = (struct view){exception, sizeof exception};
     }
     failure->category = err->category;

@@ -1,5 +1,5 @@
 /*
- * A failed request as an error of the contract: the one place where exceptions become categories.
+ * A failed request as an error of docs/errors.md: the one place where exceptions become categories.
  *
  *   MemoryError, or an accelerator's out-of-memory error          out_of_memory
  *   ValueError or a subclass, raised by the function's call       validation_error

@@ -10,7 +10,7 @@
 
 static void (*hook_let_go)(struct server *server);
 static struct server *serving;
-static bool has_dropped; /* in a child: the numbers may be its own files by the time it forks as well */
+static bool has_dropped; /* in a child: when it forks as well, the same numbers may already be files of its own */
 
 static PyObject *fork_after_in_child(PyObject *self, PyObject *arguments)
 {

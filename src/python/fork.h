@@ -1,7 +1,7 @@
 /*
  * Children that the function forks: by os.fork, multiprocessing, or a subprocess with a preexec_fn. Each lets go of
- * what is the runtime's before any code of the user's runs in it. A fork that is C's own runs no hook: then
- * fork_end_child() still sees that no child answers. Needs the GIL.
+ * the runtime's descriptors before any code of the user's runs in it. A fork in C runs no hook; fork_end_child() still
+ * ensures that such a child does not answer. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_FORK_H
 #define ASYA_PYTHON_FORK_H

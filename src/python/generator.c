@@ -29,7 +29,7 @@ static PyObject *generator_advance(PyObject *generator, PyObject *value)
     return item;
 }
 
-/* Its `finally` runs. What it raises has nowhere else to go. */
+/* Its `finally` runs. What that raises cannot be sent to anybody, so Python writes it to standard error. */
 static void generator_close(PyObject *generator)
 {
     PyObject *closed = PyObject_CallMethod(generator, "close", NULL);
@@ -63,7 +63,7 @@ static PyObject *generator_drive(struct call *call, PyObject *generator, struct 
             PyObject *raised;
             PyObject *traceback;
             PyErr_Fetch(&type, &raised, &traceback);
-            if (call->gone) { /* close() says so: an exception beside it would cut the `finally` short */
+            if (call->gone) { /* close() tells it; an exception as well would interrupt its `finally` */
                 active_told(call);
             }
             generator_close(generator);

@@ -4,8 +4,8 @@
 
 #include "python/call.h"
 
-/* Takes over `generator`, which the function returned. The call is settled then: its reply is complete, or its stream
- * (call->streaming) but for the end of the exchange. */
+/* Takes over `generator`, which the function returned. Afterwards the reply is complete; of a stream
+ * (call->streaming) only the end of the exchange is missing. */
 void generator_run(struct call *call, PyObject *generator);
 
 #endif

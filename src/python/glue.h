@@ -1,6 +1,6 @@
 /*
- * Python sources that C would only spell out longer (src/python/glue/), embedded by tools/embed.py and run when they
- * are first needed. Needs the GIL.
+ * Python sources (src/python/glue/) for what would only be longer in C. tools/embed.py embeds them; each is run when it
+ * is first needed. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_GLUE_H
 #define ASYA_PYTHON_GLUE_H

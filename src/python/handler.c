@@ -99,8 +99,8 @@ static void handler_attribute_text(PyObject *object, const char *name, char *tar
     Py_XDECREF(value);
 }
 
-/* The traceback as Python itself would print it, but through the log, which waits for no reader: a worker that stood
- * here would never be started again. */
+/* The traceback as Python itself would print it, but through the log, which never waits for its reader: a worker
+ * that hung here would not be restarted. */
 static void handler_print(const struct raised *raised)
 {
     handler_call_on_stream("stdout", "flush");
@@ -112,7 +112,7 @@ static void handler_print(const struct raised *raised)
     if (bytes != NULL && PyBytes_AsStringAndSize(bytes, &text, &size) == 0) {
         log_verbatim(text, (size_t)size);
     }
-    PyErr_Clear(); /* it cannot be had: the line that names the exception follows */
+    PyErr_Clear(); /* without it there is still the line that names the exception */
     Py_XDECREF(bytes);
     Py_XDECREF(all);
 }
@@ -147,7 +147,8 @@ int handler_fail(const char *doing, const char *name)
     return code;
 }
 
-/* "handler.process" where it is handler that has a `process`: true, and what to write instead. */
+/* Whether the last part of the name is not a module but something in its parent, as in "handler.process"; then
+ * `target` is what should have been written: "handler:process". */
 static bool handler_find_in_parent(const char *module, char *target, size_t size)
 {
     text_copy(target, size, module);
@@ -156,7 +157,7 @@ static bool handler_find_in_parent(const char *module, char *target, size_t size
         return false;
     }
     *dot = '\0';
-    PyObject *parent = PyDict_GetItemString(PyImport_GetModuleDict(), target); /* borrowed; imported on the way */
+    PyObject *parent = PyDict_GetItemString(PyImport_GetModuleDict(), target); /* borrowed; it was imported too */
     bool found = parent != NULL && PyObject_HasAttrString(parent, dot + 1) != 0;
     *dot = ':';
     return found;

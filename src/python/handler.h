@@ -1,5 +1,5 @@
 /*
- * The user's function: from its name to a callable (wire contract, sections 1 and 4).
+ * The user's function: from its name to a callable (docs/handlers.md).
  *
  *   pkg.module:name            the name in the module
  *   pkg.module                 `process` in the module

@@ -16,7 +16,7 @@ static bool lifespan_has(PyObject *object, const char *name)
     return callable;
 }
 
-/* Waits for what a call has returned, if that is something to wait for. Takes over `result`. */
+/* Runs what a call has returned, if that can be awaited. Takes over `result`. */
 static PyObject *lifespan_await(struct binding *binding, PyObject *result)
 {
     if (result != NULL && shape_of(result) == SHAPE_AWAITABLE) {

@@ -17,7 +17,7 @@
  * failure after one line that names it. */
 int lifespan_begin(struct binding *binding, PyObject *owner);
 
-/* What these raise is logged: nobody waits for it. */
+/* What these raise can only be logged: no client waits for it. */
 void lifespan_end(struct binding *binding, PyObject *owner);
 
 /* Notes on the scoreboard (may be NULL) what the end of this process waits for from now on, for the line that says so

@@ -48,7 +48,7 @@ static void function_log_forget_finder(void)
     Py_CLEAR(finder);
 }
 
-/* find_spec(name, path, target=None): nothing is ours to find but the moment in which `logging` is imported. */
+/* find_spec(name, path, target=None). It finds nothing itself: it is there to notice that `logging` is imported. */
 static PyObject *function_log_find_spec(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -67,7 +67,8 @@ static PyObject *function_log_find_spec(PyObject *self, PyObject *arguments)
 
 static PyMethodDef find_spec_method = {"find_spec", function_log_find_spec, METH_VARARGS, NULL};
 
-/* An object with the one method a finder needs; sys.implementation is of the class that makes such. */
+/* An object with the one method a finder needs, of the class of sys.implementation, whose objects take any
+ * attribute. */
 static bool function_log_install_finder(void)
 {
     PyObject *path = PySys_GetObject("meta_path");         /* borrowed */
@@ -92,7 +93,7 @@ void function_log_install(enum log_level level, enum log_format format)
 {
     wanted_level = level;
     wanted_format = format;
-    if (function_log_is_imported()) { /* by something that runs before us, as sitecustomize */
+    if (function_log_is_imported()) { /* by something that ran before us, such as sitecustomize */
         PyObject *done = function_log_glue_call("configure", NULL, NULL);
         Py_XDECREF(done);
     } else {

@@ -18,10 +18,10 @@
  * The server runs inside the loop: its one epoll descriptor is a reader of the loop, so each time anything is to be
  * done there, loop_ready() gives the server a turn, and a timer does so for its deadlines. A turn may call functions:
  *
- *   an async function    is called within the turn; its coroutine becomes a task, which goes on between turns
- *   a plain function     must not be called while the loop runs: it could not use asyncio.run() itself. So the server
- *                        puts such calls off (python/answer.c), loop_pause() stops the loop, loop_rest() makes the
- * calls, and the loop goes on
+ *   an async function   is called within the turn; its coroutine becomes a task, which goes on between turns
+ *   a plain function    must not be called while the loop runs, where asyncio.run() would fail. So such calls are put
+ *                       off (python/answer.c): loop_pause() stops the loop, loop_rest() makes the calls, and the loop
+ *                       goes on
  *
  * A task reports back by the functions that glue/loop.py finds in its globals: finish, fail, take, complete. The first
  * step of a task may run within loop_take(), from CPython 3.12 on: then the call can be through before loop_take()
@@ -71,7 +71,7 @@ bool loop_is_open(void) { return names != NULL; }
 
 bool loop_is_running(void) { return turning && !resting.now; }
 
-/* What a piece of glue raises has no request to go to. */
+/* What a piece of glue raises belongs to no request, so Python writes it to standard error. */
 static void loop_unraisable(PyObject *result, PyObject *function)
 {
     if (result == NULL) {
@@ -91,8 +91,8 @@ static void loop_cancel_timer(void)
     }
 }
 
-/* A deadline of the server may have changed. A later one is looked up when the timer rings: most requests never move
- * it. */
+/* A deadline of the server may have changed. Only an earlier one needs the timer to be set: a later one is found when
+ * the timer rings, and most requests never move it. */
 static void loop_rearm(void)
 {
     uint64_t deadline = server_deadline(owner->server);

@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
-/* Calls the function it stands for (`self`) with the soft limit lifted. Both functions keep the GIL until the child is
- * there, so no other thread's call comes between; for these microseconds the worker itself has no limit. */
+/* Stands before a function (`self`) and calls it with the soft limit lifted. These functions keep the GIL until the
+ * child exists, so no other thread of Python's can interfere; the worker itself has no limit for these microseconds. */
 static PyObject *memory_call_without_limit(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     struct rlimit limit;

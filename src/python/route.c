@@ -153,7 +153,7 @@ static PyObject *route_advance_list(PyObject *route, PyObject *next)
 
 PyObject *route_advance(PyObject *route, enum route_form form, PyObject *next)
 {
-    if (!PyDict_Check(route) || form == ROUTE_STEPS) { /* anything may stand there if nothing was checked */
+    if (!PyDict_Check(route) || form == ROUTE_STEPS) { /* without validation it may be anything */
         return object_own(route);
     }
     return form == ROUTE_HOPS ? route_advance_hops(route, next) : route_advance_list(route, next);

@@ -1,6 +1,6 @@
 /*
- * The way of a message through the actors, in the three forms that released Asya versions know (wire contract, sections
- * 2 and 3):
+ * The way of a message through the actors, in the three forms that released Asya versions know
+ * (docs/protocol.md):
  *
  *   actors  {"actors":["a","b"],"current":0}      the runtime advances `current`
  *   steps   {"steps":["a","b"],"current":0}       before v0.1.0: returned as it came
@@ -18,7 +18,7 @@ enum route_form { ROUTE_NONE, ROUTE_ACTORS, ROUTE_STEPS, ROUTE_HOPS };
 /* Which of the first two forms a framed message means; ROUTE_ACTORS where it cannot be told. */
 enum route_form route_form_of(PyObject *route);
 
-/* 0, or -1 with the ValueError the contract words. Puts `current` = 0 into a route of actors that has none. */
+/* 0, or -1 with the ValueError that the protocol demands. Puts `current` = 0 into a route of actors that has none. */
 int route_check(PyObject *route, enum route_form form);
 
 /* The route behind this actor. `next` replaces the names to come (borrowed; NULL: those of `route`). New reference. */
@@ -27,7 +27,7 @@ PyObject *route_advance(PyObject *route, enum route_form form, PyObject *next);
 /* A list of the names up to and with the current one, which the function may not change. New reference. */
 PyObject *route_passed(PyObject *route, enum route_form form);
 
-/* Whether `route` (checked) still begins with `passed`: 0, or -1 with the ValueError the contract words. */
+/* 0 if `route` (checked) still begins with `passed`, or -1 with the ValueError that the protocol demands. */
 int route_check_passed(PyObject *route, enum route_form form, PyObject *passed, PyObject *current);
 
 /* {"prev":[],"curr":"","next":[]} for any form, of fresh lists. New reference. */

@@ -8,8 +8,9 @@ static PyObject *base; /* the context after set-up; never changed, since nothing
 static PyObject *copy; /* Context.copy and Context.run */
 static PyObject *run;
 
-/* The context of decimal is an object that getcontext() hands out to be changed. Where set-up has had one, each call
- * gets a copy of it; where not, decimal makes one for each by itself. NULL: not needed. */
+/* decimal.getcontext() hands out an object to be changed, which copies of a context would share. So where set-up has
+ * used one, each call gets a copy of that object. Otherwise decimal makes one for each call by itself, and these are
+ * NULL. */
 static PyObject *copy_decimal;
 static PyObject *set_decimal;
 
@@ -79,14 +80,14 @@ void scope_run_in(struct scope *scope, PyObject *context, scope_work *work, void
     scope->argument = argument;
     PyObject *done = context != NULL ? PyObject_CallFunctionObjArgs(run, context, scope->step, NULL) : NULL;
     Py_XDECREF(done);
-    if (scope->work != NULL) { /* it could not be entered */
+    if (scope->work != NULL) { /* the context could not be entered */
         PyErr_Clear();
         scope->work = NULL;
         work(argument);
     }
 }
 
-/* In `context`, a copy of what set-up has left of decimal's. */
+/* Gives `context` a copy of decimal's context as set-up has left it. */
 static void scope_renew_decimal(PyObject *context)
 {
     PyObject *fresh = PyObject_CallFunctionObjArgs(copy_decimal, NULL);

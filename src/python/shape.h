@@ -1,8 +1,9 @@
 /*
- * What shape does a function have, and what it returned? Told by looking, never by asking (wire contract, section 1).
+ * What has a function returned, and how is it declared? Seen from the objects' types and flags, without running code of
+ * the user's (docs/handlers.md).
  *
- * The returned object decides: a coroutine function behind a plain wrapper is found that way. How the function was
- * declared is only used to prepare. Needs the GIL; leaves no exception set; runs no code of the user's.
+ * The returned object decides, so a coroutine function behind a plain wrapper is recognised too. How the function was
+ * declared is used only to prepare for it. Needs the GIL; leaves no exception set.
  */
 #ifndef ASYA_PYTHON_SHAPE_H
 #define ASYA_PYTHON_SHAPE_H

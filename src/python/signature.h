@@ -1,6 +1,6 @@
 /*
- * Whether a function can be called with one argument, the payload. What cannot is refused at the start: it would be
- * ready, and fail every message.
+ * Whether a function can be called with one argument, the payload. One that cannot is refused at the start: otherwise
+ * the worker would become ready and fail every message.
  */
 #ifndef ASYA_PYTHON_SIGNATURE_H
 #define ASYA_PYTHON_SIGNATURE_H

@@ -1,7 +1,7 @@
 /*
- * Where a call is that has run too long, written to the pipe of stacks before it is told to stop: the await chain of
- * its task, or its thread. What faulthandler writes there on STACK_SIGNAL is of all threads, in no order of interest,
- * and of a task that waits it knows nothing; but it needs no interpreter that still gets to its signals.
+ * Where a call is that has run too long: the await chain of its task, or the stack of its thread, written to the pipe
+ * of stacks before the call is told to stop. faulthandler, which writes there on STACK_SIGNAL, shows all threads in any
+ * order, and nothing of a task that waits; but it works even while the interpreter does not get to its signals.
  *
  * Needs the GIL.
  */

@@ -10,7 +10,7 @@
 
 enum { REASON_SIZE = 512 };
 
-/* Whether any parameter is annotated: most functions need not be looked at more closely. */
+/* Whether any parameter is annotated. Most functions have none, and pay nothing. */
 static bool typed_is_annotated(PyObject *function)
 {
     PyObject *inner = shape_unwrap(function);

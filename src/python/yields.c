@@ -47,7 +47,7 @@ static enum taken yields_take_frame(struct call *call, PyObject *payload, struct
     return yields_after(stream_send(call, "downstream", out));
 }
 
-/* Upstream there is only where events go. */
+/* Only a stream of events has an upstream; elsewhere FLY does nothing. */
 static enum taken yields_take_fly(struct call *call, PyObject *value, struct error *err)
 {
     struct buffer *out = &call->reply->body;
@@ -93,7 +93,7 @@ enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, 
 static bool yields_close_list(struct call *call, struct error *err)
 {
     struct buffer *out = &call->reply->body;
-    call->frames += call->frames == 0; /* an empty list still needs its opening */
+    call->frames += call->frames == 0; /* an empty list must still be opened */
     if (out->size == 0 && !envelope_append(out, yields_prefix_of(call), err)) {
         return false;
     }

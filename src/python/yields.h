@@ -1,6 +1,7 @@
 /*
- * Where the frames of a generator go: over HTTP out as events, each as it comes; otherwise into the reply, as the list
- * of a fan-out. A frame is written when it is given, so it shows route, headers and status of that moment.
+ * Where the frames of a generator go: over HTTP they are sent as events, each as it comes; otherwise they are collected
+ * in the reply, as the list of a fan-out. A frame is written as soon as it is yielded, so it shows the route, headers
+ * and status of that moment.
  *
  * Needs the GIL.
  */
@@ -9,7 +10,7 @@
 
 #include "python/call.h"
 
-/* Before the first. False if nobody would read them (call->gone). */
+/* To be called before the first frame. False if nobody would read them (call->gone). */
 bool yields_begin(struct call *call);
 
 enum taken {
@@ -22,8 +23,8 @@ enum taken {
 /* What the generator has yielded. After TAKEN_STOP without call->gone, `err` says why. */
 enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, struct error *err);
 
-/* The generator is through. `ended` (taken over): it has come to its end. Otherwise, if that is NULL, the exception
- * that is set is why, or `err`, or the client is gone. Completes the reply, or the events. */
+/* The generator has ended: with `ended` (taken over) at its end; with NULL earlier, because of the exception that is
+ * set, or of `err`, or because the client is gone. Completes the reply, or the stream's events. */
 void yields_settle(struct call *call, PyObject *ended, const struct error *err);
 
 #endif
