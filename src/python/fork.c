@@ -3,6 +3,7 @@
 #include "base/forked.h"
 #include "base/log.h"
 #include "python/active.h"
+#include "python/object.h"
 
 #include <Python.h>
 
@@ -21,7 +22,7 @@ static PyObject *fork_after_in_child(PyObject *self, PyObject *arguments)
         active_wake(NULL);
         hook_let_go(serving);
     }
-    Py_RETURN_NONE;
+    return object_none();
 }
 
 static PyMethodDef method = {"after_in_child", fork_after_in_child, METH_NOARGS, NULL};

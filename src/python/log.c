@@ -1,6 +1,7 @@
 #include "python/log.h"
 
 #include "python/glue.h"
+#include "python/object.h"
 
 #include <string.h>
 
@@ -62,7 +63,7 @@ static PyObject *function_log_find_spec(PyObject *self, PyObject *arguments)
         PyErr_Clear();
     }
     PyErr_Clear();
-    Py_RETURN_NONE;
+    return object_none();
 }
 
 static PyMethodDef find_spec_method = {"find_spec", function_log_find_spec, METH_VARARGS, NULL};

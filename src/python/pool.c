@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "python/active.h"
 #include "python/invoke.h"
+#include "python/object.h"
 
 #include <pythread.h>
 #include <stdlib.h>
@@ -236,7 +237,7 @@ static PyObject *pool_run_thread(PyObject *self, PyObject *arguments)
     if (member->begun == BEGUN) {
         pool_serve(member);
     }
-    Py_RETURN_NONE;
+    return object_none();
 }
 
 /* What a thread runs that Python did not start. */

@@ -1,6 +1,7 @@
 #include "python/scope.h"
 
 #include "codec/pyabi.h"
+#include "python/object.h"
 
 #include <string.h>
 
@@ -22,7 +23,7 @@ static PyObject *scope_step(PyObject *self, PyObject *arguments)
     void *argument = scope->argument;
     scope->work = NULL;
     work(argument);
-    Py_RETURN_NONE;
+    return object_none();
 }
 
 static bool scope_is_of_decimal(PyObject *variable)
