@@ -42,15 +42,15 @@ INTEGER_RUN(run_uint16, uint16_t, itoa_u64)
 INTEGER_RUN(run_uint32, uint32_t, itoa_u64)
 INTEGER_RUN(run_uint64, uint64_t, itoa_u64)
 
-static inline unsigned char *write_bool(unsigned char *at, uint8_t value)
+static inline unsigned char *array_write_bool(unsigned char *at, uint8_t value)
 {
     memcpy(at, value != 0 ? "true " : "false", 5);
     return at + (value != 0 ? 4 : 5);
 }
 
-INTEGER_RUN(run_bool, uint8_t, write_bool)
+INTEGER_RUN(run_bool, uint8_t, array_write_bool)
 
-static inline double widen(uint16_t half)
+static inline double array_widen(uint16_t half)
 {
     int exponent = half >> 10 & 0x1F;
     uint64_t fraction = half & 0x3FF, sign = (uint64_t)(half >> 15) << 63, bits;
@@ -82,12 +82,12 @@ static inline double widen(uint16_t half)
         return at;                                                                                                     \
     }
 
-FLOAT_RUN(run_float16, uint16_t, widen)
+FLOAT_RUN(run_float16, uint16_t, array_widen)
 FLOAT_RUN(run_float32, float, (double))
 FLOAT_RUN(run_float64, double, )
 
 /* The run for a format of the struct module with one element of native byte order, or NULL. */
-static run *run_for(const char *format, Py_ssize_t item_size)
+static run *array_run_for(const char *format, Py_ssize_t item_size)
 {
     static run *const integers[2][4] = {{run_int8, run_int16, run_int32, run_int64},
                                         {run_uint8, run_uint16, run_uint32, run_uint64}};
@@ -135,8 +135,8 @@ struct array {
 };
 
 /* The numbers of the innermost dimension, each with a comma behind it. */
-static enum array_status write_row(struct array *array, const char *data, Py_ssize_t stride, Py_ssize_t count,
-                                   Py_ssize_t *ret_bad)
+static enum array_status array_write_row(struct array *array, const char *data, Py_ssize_t stride, Py_ssize_t count,
+                                         Py_ssize_t *ret_bad)
 {
     for (Py_ssize_t done = 0; done < count;) {
         Py_ssize_t portion = count - done < PORTION ? count - done : PORTION;
@@ -157,7 +157,7 @@ static enum array_status write_row(struct array *array, const char *data, Py_ssi
 }
 
 /* The list of dimension `depth` that starts at `data`, and those inside it. */
-static enum array_status write_list(struct array *array, const char *data, int depth)
+static enum array_status array_write_list(struct array *array, const char *data, int depth)
 {
     Py_ssize_t count = array->view.shape[depth], stride = array->view.strides[depth];
     Py_ssize_t *index = &array->position->index[depth];
@@ -168,10 +168,10 @@ static enum array_status write_list(struct array *array, const char *data, int d
     }
     *array->at++ = '[';
     if (depth == array->view.ndim - 1) {
-        status = write_row(array, data, stride, count, index);
+        status = array_write_row(array, data, stride, count, index);
     } else {
         for (*index = 0; status == ARRAY_WRITTEN && *index < count; data += stride) {
-            status = write_list(array, data, depth + 1);
+            status = array_write_list(array, data, depth + 1);
             if (status == ARRAY_WRITTEN) {
                 *array->at++ = ','; /* writing a list left room */
                 ++*index;
@@ -195,10 +195,10 @@ static bool array_is_plain(const Py_buffer *view)
 static enum array_status array_write_elements(struct array *array)
 {
     if (array->view.ndim > 0) {
-        return write_list(array, array->view.buf, 0);
+        return array_write_list(array, array->view.buf, 0);
     }
     Py_ssize_t bad;
-    enum array_status status = write_row(array, array->view.buf, 0, 1, &bad);
+    enum array_status status = array_write_row(array, array->view.buf, 0, 1, &bad);
     array->at -= status == ARRAY_WRITTEN; /* the comma */
     return status;
 }
@@ -212,7 +212,7 @@ enum array_status array_write(PyObject *object, int levels, struct output *outpu
         return ARRAY_FOREIGN;
     }
     enum array_status status = ARRAY_FOREIGN;
-    array.write = run_for(array.view.format, array.view.itemsize);
+    array.write = array_run_for(array.view.format, array.view.itemsize);
     if (array.write != NULL && array_is_plain(&array.view)) {
         ret_position->dimensions = array.view.ndim;
         status = array.view.ndim > levels ? ARRAY_TOO_DEEP : array_write_elements(&array);

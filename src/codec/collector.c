@@ -3,7 +3,7 @@
 #include "codec/pyabi.h"
 
 /* CPython below 3.10 has no function for it: call gc.NAME(). The truth of the result; false if anything fails. */
-static bool call_gc(const char *name)
+static bool collector_call_gc(const char *name)
 {
     PyObject *module = PyImport_ImportModule("gc");
     PyObject *result = module != NULL ? PyObject_CallMethod(module, name, NULL) : NULL;
@@ -19,10 +19,10 @@ bool collector_pause(void)
     if (PyGC_Disable != NULL && PyGC_Enable != NULL) {
         return PyGC_Disable() != 0;
     }
-    if (!call_gc("isenabled")) {
+    if (!collector_call_gc("isenabled")) {
         return false;
     }
-    call_gc("disable");
+    collector_call_gc("disable");
     return true;
 }
 
@@ -31,6 +31,6 @@ void collector_resume(void)
     if (PyGC_Disable != NULL && PyGC_Enable != NULL) {
         PyGC_Enable();
     } else {
-        call_gc("enable");
+        collector_call_gc("enable");
     }
 }

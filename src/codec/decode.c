@@ -101,7 +101,7 @@ static void *decode_fail(struct decoder *d, const unsigned char *at, const char 
     return NULL;
 }
 
-static void *fail_unexpected(struct decoder *d, const unsigned char *at)
+static void *decode_fail_unexpected(struct decoder *d, const unsigned char *at)
 {
     size_t offset = (size_t)(at - d->text);
     if (at == d->end) {
@@ -126,8 +126,8 @@ static void *decode_fail_memory(struct decoder *d, const unsigned char *at)
     return NULL;
 }
 
-static void *fail_string(struct decoder *d, const unsigned char *quote, const struct string_shape *shape,
-                         enum string_status status)
+static void *decode_fail_string(struct decoder *d, const unsigned char *quote, const struct string_shape *shape,
+                                enum string_status status)
 {
     switch (status) {
     case STRING_CONTROL:
@@ -144,7 +144,7 @@ static void *fail_string(struct decoder *d, const unsigned char *quote, const st
 /* Reading. All functions below take the place to read at and return the place behind what they read, or NULL on
  * failure; objects they return are new references. */
 
-static inline const unsigned char *skip_space(const unsigned char *at, const unsigned char *end)
+static inline const unsigned char *decode_skip_space(const unsigned char *at, const unsigned char *end)
 {
     while (at < end && *at <= ' ' && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
         at++;
@@ -156,12 +156,12 @@ static inline const unsigned char *skip_space(const unsigned char *at, const uns
 }
 
 /* Makes room on the stack, by moving values into their container or by growing. */
-static bool values_push_slow(struct workspace *work);
+static bool decode_values_push_slow(struct workspace *work);
 
 /* Takes the reference, also on failure, which is for want of memory. */
-static inline bool values_push(struct workspace *work, PyObject *value)
+static inline bool decode_values_push(struct workspace *work, PyObject *value)
 {
-    if (__builtin_expect(work->count == work->capacity, 0) && !values_push_slow(work)) {
+    if (__builtin_expect(work->count == work->capacity, 0) && !decode_values_push_slow(work)) {
         Py_XDECREF(value);
         return false;
     }
@@ -170,7 +170,7 @@ static inline bool values_push(struct workspace *work, PyObject *value)
 }
 
 /* A list of the values from `first` on, which are moved into it. */
-static PyObject *list_of(struct workspace *work, size_t first)
+static PyObject *decode_list_of(struct workspace *work, size_t first)
 {
     size_t size = work->count - first;
     PyObject *list = PyList_New((Py_ssize_t)size);
@@ -182,11 +182,11 @@ static PyObject *list_of(struct workspace *work, size_t first)
 }
 
 /* Moves the waiting pairs of keys and values from `first` on into `dict`. */
-static bool dict_fill(struct workspace *work, PyObject *dict, size_t first)
+static bool decode_dict_fill(struct workspace *work, PyObject *dict, size_t first)
 {
     for (size_t i = first; i + 1 < work->count; i += 2) {
         if (PyDict_SetItem(dict, work->values[i], work->values[i + 1]) < 0) {
-            return false; /* what is left on the stack is given up by workspace_release */
+            return false; /* what is left on the stack is given up by decode_workspace_release */
         }
     }
     while (work->count > first) {
@@ -196,15 +196,15 @@ static bool dict_fill(struct workspace *work, PyObject *dict, size_t first)
 }
 
 /* Moves what waits for this frame into its container. */
-static bool frame_flush(struct workspace *work, struct frame *frame)
+static bool decode_frame_flush(struct workspace *work, struct frame *frame)
 {
     if (frame->is_object) {
         if (frame->container == NULL && (frame->container = PyDict_New()) == NULL) {
             return false;
         }
-        return dict_fill(work, frame->container, frame->first);
+        return decode_dict_fill(work, frame->container, frame->first);
     }
-    PyObject *list = list_of(work, frame->first);
+    PyObject *list = decode_list_of(work, frame->first);
     if (list == NULL) {
         return false;
     }
@@ -218,13 +218,13 @@ static bool frame_flush(struct workspace *work, struct frame *frame)
     return done;
 }
 
-static bool values_push_slow(struct workspace *work)
+static bool decode_values_push_slow(struct workspace *work)
 {
     if (work->depth > 0) {
         struct frame *frame = &work->frames[work->depth - 1];
         size_t waiting = work->count - frame->first;
         if (waiting >= PORTION && (!frame->is_object || waiting % 2 == 0)) {
-            return frame_flush(work, frame);
+            return decode_frame_flush(work, frame);
         }
     }
     size_t bytes;
@@ -240,27 +240,27 @@ static bool values_push_slow(struct workspace *work)
     return true;
 }
 
-static const unsigned char *open_container(struct decoder *d, const unsigned char *at, bool is_object)
+static const unsigned char *decode_open_container(struct decoder *d, const unsigned char *at, bool is_object)
 {
     struct workspace *work = d->work;
     if (work->depth == DEPTH_MAX) {
         return decode_fail(d, at, "more than 1000 levels of nesting");
     }
     work->frames[work->depth++] = (struct frame){.first = work->count, .is_object = is_object};
-    return skip_space(at + 1, d->end);
+    return decode_skip_space(at + 1, d->end);
 }
 
 /* The finished container of the innermost frame, which is left; NULL without memory. */
-static PyObject *close_container(struct decoder *d)
+static PyObject *decode_close_container(struct decoder *d)
 {
     struct workspace *work = d->work;
     struct frame *frame = &work->frames[work->depth - 1];
     if (!frame->is_object && frame->container == NULL) {
-        PyObject *list = list_of(work, frame->first);
+        PyObject *list = decode_list_of(work, frame->first);
         work->depth -= list != NULL;
         return list;
     }
-    if (!frame_flush(work, frame)) {
+    if (!decode_frame_flush(work, frame)) {
         return NULL;
     }
     work->depth--;
@@ -268,7 +268,7 @@ static PyObject *close_container(struct decoder *d)
 }
 
 /* `quote` is the opening one. */
-static const unsigned char *read_string(struct decoder *d, const unsigned char *quote, PyObject **ret_object)
+static const unsigned char *decode_read_string(struct decoder *d, const unsigned char *quote, PyObject **ret_object)
 {
     const unsigned char *first = quote + 1, *plain = string_plain(first, d->end);
     const unsigned char *end = plain;
@@ -279,7 +279,7 @@ static const unsigned char *read_string(struct decoder *d, const unsigned char *
         struct string_shape shape;
         enum string_status status = string_measure(first, d->end, &shape);
         if (status != STRING_OK) {
-            return fail_string(d, quote, &shape, status);
+            return decode_fail_string(d, quote, &shape, status);
         }
         object = str_json(first, &shape);
         end = shape.end;
@@ -292,43 +292,43 @@ static const unsigned char *read_string(struct decoder *d, const unsigned char *
 }
 
 /* A key that was not guessed; `quote` is the opening one. */
-static const unsigned char *read_other_key(struct decoder *d, const unsigned char *quote, PyObject **ret_key)
+static const unsigned char *decode_read_other_key(struct decoder *d, const unsigned char *quote, PyObject **ret_key)
 {
     const unsigned char *first = quote + 1, *plain = string_plain(first, d->end);
     if (plain == d->end || *plain != '"' || plain - first > KEYCACHE_KEY_MAX) {
-        return read_string(d, quote, ret_key);
+        return decode_read_string(d, quote, ret_key);
     }
     *ret_key = keycache_get(first, (size_t)(plain - first));
     return *ret_key != NULL ? plain + 1 : decode_fail_memory(d, quote);
 }
 
 /* A key, pushed, and the colon behind it. */
-static const unsigned char *read_key(struct decoder *d, const unsigned char *at)
+static const unsigned char *decode_read_key(struct decoder *d, const unsigned char *at)
 {
     if (at == d->end || *at != '"') {
-        return fail_unexpected(d, at);
+        return decode_fail_unexpected(d, at);
     }
     size_t size;
     PyObject *key = keycache_guess(at + 1, d->end, &size);
     if (__builtin_expect(key != NULL, 1)) {
         at += size + 2;
-    } else if ((at = read_other_key(d, at, &key)) == NULL) {
+    } else if ((at = decode_read_other_key(d, at, &key)) == NULL) {
         return NULL;
     }
-    if (!values_push(d->work, key)) {
+    if (!decode_values_push(d->work, key)) {
         return decode_fail_memory(d, at);
     }
-    at = skip_space(at, d->end);
+    at = decode_skip_space(at, d->end);
     if (at == d->end || *at != ':') {
-        return fail_unexpected(d, at);
+        return decode_fail_unexpected(d, at);
     }
-    return skip_space(at + 1, d->end);
+    return decode_skip_space(at + 1, d->end);
 }
 
 /* Integers near zero, made once: making one costs more than reading it. */
 static PyObject *small_integers[SMALL_LAST - SMALL_FIRST + 1];
 
-static bool small_integers_init(void)
+static bool decode_init_integers(void)
 {
     for (int i = SMALL_FIRST; i <= SMALL_LAST; i++) {
         PyObject **place = &small_integers[i - SMALL_FIRST];
@@ -339,7 +339,7 @@ static bool small_integers_init(void)
     return true;
 }
 
-static inline PyObject *integer(int64_t value)
+static inline PyObject *decode_integer(int64_t value)
 {
     if (value < SMALL_FIRST || value > SMALL_LAST) {
         return PyLong_FromLongLong(value);
@@ -349,7 +349,7 @@ static inline PyObject *integer(int64_t value)
     return object;
 }
 
-static PyObject *big_integer(const unsigned char *at, const unsigned char *end)
+static PyObject *decode_big_integer(const unsigned char *at, const unsigned char *end)
 {
     size_t size = (size_t)(end - at);
     char *digits = malloc(size + 1);
@@ -363,7 +363,7 @@ static PyObject *big_integer(const unsigned char *at, const unsigned char *end)
     return object;
 }
 
-static PyObject *undecided_double(const unsigned char *at, const unsigned char *end)
+static PyObject *decode_undecided_double(const unsigned char *at, const unsigned char *end)
 {
     char text[NUMBER_CONDENSED_SIZE];
     number_condense(at, end, text);
@@ -371,28 +371,28 @@ static PyObject *undecided_double(const unsigned char *at, const unsigned char *
     return PyErr_Occurred() == NULL ? PyFloat_FromDouble(real) : NULL;
 }
 
-static const unsigned char *read_number(struct decoder *d, const unsigned char *at, PyObject **ret_object)
+static const unsigned char *decode_read_number(struct decoder *d, const unsigned char *at, PyObject **ret_object)
 {
     struct number number;
     const unsigned char *end = number_parse_inline(at, d->end, &number);
     PyObject *object = NULL;
     switch (number.kind) {
     case NUMBER_BAD:
-        return fail_unexpected(d, end);
+        return decode_fail_unexpected(d, end);
     case NUMBER_SIGNED:
-        object = integer(number.integer);
+        object = decode_integer(number.integer);
         break;
     case NUMBER_UNSIGNED:
         object = PyLong_FromUnsignedLongLong(number.natural);
         break;
     case NUMBER_BIG:
-        object = big_integer(at, end);
+        object = decode_big_integer(at, end);
         break;
     case NUMBER_DOUBLE:
         object = PyFloat_FromDouble(number.real);
         break;
     case NUMBER_UNDECIDED:
-        object = undecided_double(at, end);
+        object = decode_undecided_double(at, end);
         break;
     }
     if (object == NULL) {
@@ -404,12 +404,12 @@ static const unsigned char *read_number(struct decoder *d, const unsigned char *
     return end;
 }
 
-static const unsigned char *read_literal(struct decoder *d, const unsigned char *at, const char *word, PyObject *object,
-                                         PyObject **ret_object)
+static const unsigned char *decode_read_literal(struct decoder *d, const unsigned char *at, const char *word,
+                                                PyObject *object, PyObject **ret_object)
 {
     for (; *word != '\0'; word++, at++) {
         if (at == d->end || *at != (unsigned char)*word) {
-            return fail_unexpected(d, at);
+            return decode_fail_unexpected(d, at);
         }
     }
     Py_INCREF(object);
@@ -418,48 +418,48 @@ static const unsigned char *read_literal(struct decoder *d, const unsigned char 
 }
 
 /* Anything but a container. */
-static inline const unsigned char *read_scalar(struct decoder *d, const unsigned char *at, PyObject **ret_object)
+static inline const unsigned char *decode_read_scalar(struct decoder *d, const unsigned char *at, PyObject **ret_object)
 {
     if (at == d->end) {
-        return fail_unexpected(d, at);
+        return decode_fail_unexpected(d, at);
     }
     switch (*at) {
     case '"':
-        return read_string(d, at, ret_object);
+        return decode_read_string(d, at, ret_object);
     case 't':
-        return read_literal(d, at, "true", Py_True, ret_object);
+        return decode_read_literal(d, at, "true", Py_True, ret_object);
     case 'f':
-        return read_literal(d, at, "false", Py_False, ret_object);
+        return decode_read_literal(d, at, "false", Py_False, ret_object);
     case 'n':
-        return read_literal(d, at, "null", Py_None, ret_object);
+        return decode_read_literal(d, at, "null", Py_None, ret_object);
     default:
         if (*at != '-' && (*at < '0' || *at > '9')) {
-            return fail_unexpected(d, at);
+            return decode_fail_unexpected(d, at);
         }
-        return read_number(d, at, ret_object);
+        return decode_read_number(d, at, ret_object);
     }
 }
 
 /* The value at `at`; `*ret_end` is the place behind it. New reference, or NULL. */
-static PyObject *read_value(struct decoder *d, const unsigned char *at, const unsigned char **ret_end)
+static PyObject *decode_read_value(struct decoder *d, const unsigned char *at, const unsigned char **ret_end)
 {
     PyObject *object = NULL;
 value:
     if (at < d->end && (*at == '[' || *at == '{')) {
         unsigned char closing = *at == '[' ? ']' : '}';
-        at = open_container(d, at, closing == '}');
+        at = decode_open_container(d, at, closing == '}');
         if (at == NULL) {
             return NULL;
         }
         if (at < d->end && *at == closing) {
             goto close;
         }
-        if (closing == '}' && (at = read_key(d, at)) == NULL) {
+        if (closing == '}' && (at = decode_read_key(d, at)) == NULL) {
             return NULL;
         }
         goto value;
     }
-    at = read_scalar(d, at, &object);
+    at = decode_read_scalar(d, at, &object);
     if (at == NULL) {
         return NULL;
     }
@@ -468,23 +468,23 @@ have:
         *ret_end = at;
         return object;
     }
-    if (!values_push(d->work, object)) {
+    if (!decode_values_push(d->work, object)) {
         return decode_fail_memory(d, at);
     }
-    at = skip_space(at, d->end);
+    at = decode_skip_space(at, d->end);
     const bool in_object = d->work->frames[d->work->depth - 1].is_object;
     if (at < d->end && *at == ',') {
-        at = skip_space(at + 1, d->end);
-        if (in_object && (at = read_key(d, at)) == NULL) {
+        at = decode_skip_space(at + 1, d->end);
+        if (in_object && (at = decode_read_key(d, at)) == NULL) {
             return NULL;
         }
         goto value;
     }
     if (at == d->end || *at != (in_object ? '}' : ']')) {
-        return fail_unexpected(d, at);
+        return decode_fail_unexpected(d, at);
     }
 close:
-    object = close_container(d);
+    object = decode_close_container(d);
     if (object == NULL) {
         return decode_fail_memory(d, at);
     }
@@ -493,18 +493,18 @@ close:
 }
 
 /* The one value of the text, with white space around it. */
-static PyObject *read_text(struct decoder *d)
+static PyObject *decode_read_text(struct decoder *d)
 {
-    const unsigned char *at = skip_space(d->text, d->end);
+    const unsigned char *at = decode_skip_space(d->text, d->end);
     if (at == d->end) {
         error_set(d->err, ERR_EMPTY, 0, d->text == d->end ? "the message is empty" : "nothing but white space");
         return NULL;
     }
-    PyObject *object = read_value(d, at, &at);
+    PyObject *object = decode_read_value(d, at, &at);
     if (object == NULL) {
         return NULL;
     }
-    at = skip_space(at, d->end);
+    at = decode_skip_space(at, d->end);
     if (at < d->end) {
         Py_DECREF(object);
         return decode_fail(d, at, "trailing data");
@@ -513,7 +513,7 @@ static PyObject *read_text(struct decoder *d)
 }
 
 /* A text that is no JSON may also not be UTF-8, which is the graver fault. */
-static void prefer_encoding(const struct decoder *d)
+static void decode_prefer_encoding(const struct decoder *d)
 {
     size_t size = (size_t)(d->end - d->text);
     size_t valid = d->err != NULL && d->err->category == ERR_JSON ? utf8_valid_prefix(d->text, size) : size;
@@ -530,13 +530,13 @@ PyObject *decode(const unsigned char *text, size_t size, struct error *err)
         return decode_fail_memory(&d, text);
     }
     bool paused = size >= COLLECTOR_BYTES && collector_pause();
-    PyObject *object = read_text(&d);
+    PyObject *object = decode_read_text(&d);
     decode_workspace_release(d.work);
     if (paused) {
         collector_resume();
     }
     if (object == NULL) {
-        prefer_encoding(&d);
+        decode_prefer_encoding(&d);
     }
     return object;
 }
@@ -546,5 +546,5 @@ bool decode_init(void)
     layout_init();
     str_init();
     keycache_init();
-    return small_integers_init();
+    return decode_init_integers();
 }

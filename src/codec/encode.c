@@ -30,21 +30,21 @@ enum { STAND_INS_MAX = 32 }; /* an object that stands for another, that stands f
 static struct workspace *spare;
 
 /* Of the exact dict, list and tuple. */
-static inline enum form form_of(PyTypeObject *type)
+static inline enum form encode_form_of(PyTypeObject *type)
 {
     return type == &PyDict_Type ? FORM_DICT : type == &PyList_Type ? FORM_LIST : FORM_TUPLE;
 }
 
 /* Any object; takes the reference, and pins the stack. OUTPUT_ROOM bytes are free behind it, and at the place, but for
  * a key. Writes a scalar; opens a container. */
-static NOINLINE unsigned char *write_owned(struct encoder *e, unsigned char *at, PyObject *object)
+static NOINLINE unsigned char *encode_write_owned(struct encoder *e, unsigned char *at, PyObject *object)
 {
     frames_pin(e->work);
     for (int stand_ins = 0; stand_ins < STAND_INS_MAX; stand_ins++) {
         PyTypeObject *type = Py_TYPE(object);
         if (type == &PyDict_Type || type == &PyList_Type || type == &PyTuple_Type) {
             Py_INCREF(object);
-            return frames_open_owned(e, at, object, object, form_of(type));
+            return frames_open_owned(e, at, object, object, encode_form_of(type));
         }
         PyObject *stand_in = NULL;
         unsigned char *next = at;
@@ -58,24 +58,24 @@ static NOINLINE unsigned char *write_owned(struct encoder *e, unsigned char *at,
         object = stand_in;
     }
     Py_DECREF(object);
-    return fail(e, "ValueError", "an object stands for another, and that for another, without end");
+    return encoder_fail(e, "ValueError", "an object stands for another, and that for another, without end");
 }
 
-/* Any object that is held by a container on the stack or by the caller. Otherwise as write_owned. */
-static inline unsigned char *write_borrowed(struct encoder *e, unsigned char *at, PyObject *object)
+/* Any object that is held by a container on the stack or by the caller. Otherwise as encode_write_owned. */
+static inline unsigned char *encode_write_borrowed(struct encoder *e, unsigned char *at, PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     if (type == &PyDict_Type || type == &PyList_Type || type == &PyTuple_Type) {
-        return frames_open(e, at, object, form_of(type));
+        return frames_open(e, at, object, encode_form_of(type));
     }
     Py_INCREF(object);
-    return write_owned(e, at, object);
+    return encode_write_owned(e, at, object);
 }
 
 /* The next pair of a dict subclass: writes the key; the value is a new reference. NULL at the end, and on failure,
  * where
  * `*at` is NULL as well. */
-static PyObject *next_pair(struct encoder *e, unsigned char **at, struct frame *frame)
+static PyObject *encode_next_pair(struct encoder *e, unsigned char **at, struct frame *frame)
 {
     if (frame->at == PyList_Size(frame->items)) {
         return NULL;
@@ -83,7 +83,7 @@ static PyObject *next_pair(struct encoder *e, unsigned char **at, struct frame *
     PyObject *pair = PyList_GetItem(frame->items, frame->at++); /* borrowed from a list that is ours alone */
     frames_set_key(frame, NULL);
     if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
-        *at = fail(e, "ValueError", "items() of a dict subclass must give pairs");
+        *at = encoder_fail(e, "ValueError", "items() of a dict subclass must give pairs");
         return NULL;
     }
     PyObject *key = PyTuple_GetItem(pair, 0), *value = PyTuple_GetItem(pair, 1);
@@ -97,7 +97,7 @@ static PyObject *next_pair(struct encoder *e, unsigned char **at, struct frame *
 }
 
 /* The same for the next attribute of an object of fields. */
-static PyObject *next_field(struct encoder *e, unsigned char **at, struct frame *frame)
+static PyObject *encode_next_field(struct encoder *e, unsigned char **at, struct frame *frame)
 {
     if (frame->at == PyTuple_Size(frame->items)) {
         return NULL;
@@ -105,7 +105,7 @@ static PyObject *next_field(struct encoder *e, unsigned char **at, struct frame 
     PyObject *name = PyTuple_GetItem(frame->items, frame->at++);
     frames_set_key(frame, name);
     PyObject *value = PyObject_GetAttr(frame->object, name);
-    *at = value != NULL ? scalar_key(e, *at, name) : fail_raised(e);
+    *at = value != NULL ? scalar_key(e, *at, name) : encoder_fail_raised(e);
     if (*at == NULL) {
         Py_CLEAR(value);
     }
@@ -113,19 +113,20 @@ static PyObject *next_field(struct encoder *e, unsigned char **at, struct frame 
 }
 
 /* Writes the next value of a container that is walked with references, or opens it. `*ret_end`: there is none. */
-static NOINLINE unsigned char *write_next(struct encoder *e, unsigned char *at, struct frame *frame, bool *ret_end)
+static NOINLINE unsigned char *encode_write_next(struct encoder *e, unsigned char *at, struct frame *frame,
+                                                 bool *ret_end)
 {
-    PyObject *value = frame->form == FORM_PAIRS ? next_pair(e, &at, frame) : next_field(e, &at, frame);
+    PyObject *value = frame->form == FORM_PAIRS ? encode_next_pair(e, &at, frame) : encode_next_field(e, &at, frame);
     *ret_end = value == NULL && at != NULL;
-    return value != NULL ? write_owned(e, at, value) : at;
+    return value != NULL ? encode_write_owned(e, at, value) : at;
 }
 
 /* Finds the next value of an exact dict, list or tuple, and writes its key: the value, borrowed; NULL at the end, and
  * on failure, where `*at` is NULL as well. (A list may have changed since the last time, and PyDict_Next copes with a
  * dict that has: it may miss items, no more.) `form` and `items` are those of the frame: read there, they would be read
  * again for each value, since bytes written at `*at` could be them for all the compiler knows. */
-static ALWAYS_INLINE PyObject *next_borrowed(struct encoder *e, unsigned char **at, struct frame *frame, enum form form,
-                                             PyObject *items)
+static ALWAYS_INLINE PyObject *encode_next_borrowed(struct encoder *e, unsigned char **at, struct frame *frame,
+                                                    enum form form, PyObject *items)
 {
     if (form != FORM_DICT) {
         Py_ssize_t index = frame->at;
@@ -150,16 +151,17 @@ static ALWAYS_INLINE PyObject *next_borrowed(struct encoder *e, unsigned char **
 
 /* Writes the scalars of an exact dict, list or tuple, up to the end or to a value that is none: that is written as
  * well, if it is no container, or opened. `*ret_end`: nothing is left. */
-static ALWAYS_INLINE unsigned char *walk(struct encoder *e, unsigned char *at, struct frame *frame, bool *ret_end)
+static ALWAYS_INLINE unsigned char *encode_walk(struct encoder *e, unsigned char *at, struct frame *frame,
+                                                bool *ret_end)
 {
     const enum form form = frame->form;
     PyObject *const items = frame->items;
     PyObject *value;
     *ret_end = false;
-    while ((value = next_borrowed(e, &at, frame, form, items)) != NULL) {
+    while ((value = encode_next_borrowed(e, &at, frame, form, items)) != NULL) {
         enum scalar_outcome outcome = scalar_write(e, &at, value);
         if (__builtin_expect(outcome != SCALAR_WRITTEN, 0)) {
-            return outcome == SCALAR_NONE ? write_borrowed(e, at, value) : NULL;
+            return outcome == SCALAR_NONE ? encode_write_borrowed(e, at, value) : NULL;
         }
         *at++ = ',';
         at = encoder_room(e, at);
@@ -172,14 +174,14 @@ static ALWAYS_INLINE unsigned char *walk(struct encoder *e, unsigned char *at, s
 }
 
 /* Writes all that is in the containers on the stack, and leaves them. */
-static unsigned char *write_open(struct encoder *e, unsigned char *at)
+static unsigned char *encode_write_open(struct encoder *e, unsigned char *at)
 {
     struct workspace *work = e->work;
     for (;;) {
         size_t depth = work->depth;
         struct frame *frame = &work->frames[depth - 1];
         bool end;
-        at = frame->form <= FORM_DICT ? walk(e, at, frame, &end) : write_next(e, at, frame, &end);
+        at = frame->form <= FORM_DICT ? encode_walk(e, at, frame, &end) : encode_write_next(e, at, frame, &end);
         if (__builtin_expect(at == NULL, 0)) {
             return NULL;
         }
@@ -199,10 +201,10 @@ static unsigned char *write_open(struct encoder *e, unsigned char *at)
     }
 }
 
-static unsigned char *write_document(struct encoder *e, unsigned char *at, PyObject *object)
+static unsigned char *encode_write_document(struct encoder *e, unsigned char *at, PyObject *object)
 {
-    at = write_borrowed(e, at, object);
-    return at != NULL && e->work->depth > 0 ? write_open(e, at) : at;
+    at = encode_write_borrowed(e, at, object);
+    return at != NULL && e->work->depth > 0 ? encode_write_open(e, at) : at;
 }
 
 static struct workspace *encode_workspace_take(void)
@@ -229,11 +231,11 @@ bool encode(PyObject *object, const char *root, struct buffer *out, struct error
 {
     struct encoder e = {.err = err, .work = encode_workspace_take()};
     if (e.work == NULL) {
-        fail_memory(&e);
+        encoder_fail_memory(&e);
         return false;
     }
     unsigned char *at = output_open(&e.out, out);
-    at = at != NULL ? write_document(&e, at, object) : NULL;
+    at = at != NULL ? encode_write_document(&e, at, object) : NULL;
     bool taken = output_close(&e.out, at);
     if (!taken) {
         frames_pin(e.work); /* the text names the keys on the way, and str() of one may run code */

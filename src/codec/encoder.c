@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void *fail(struct encoder *e, const char *type, const char *format, ...)
+void *encoder_fail(struct encoder *e, const char *type, const char *format, ...)
 {
     char text[ERROR_TEXT_SIZE - PATH_SIZE];
     va_list arguments;
@@ -17,13 +17,13 @@ void *fail(struct encoder *e, const char *type, const char *format, ...)
     return NULL;
 }
 
-void *fail_memory(struct encoder *e)
+void *encoder_fail_memory(struct encoder *e)
 {
     error_set(e->err, ERR_MEMORY, 0, "no memory to write the result");
     return NULL;
 }
 
-static void name_of_type(PyTypeObject *type, char *name, size_t size)
+static void encoder_name_of_type(PyTypeObject *type, char *name, size_t size)
 {
     PyObject *attribute = PyObject_GetAttrString((PyObject *)type, "__name__");
     name[0] = '\0';
@@ -34,20 +34,20 @@ static void name_of_type(PyTypeObject *type, char *name, size_t size)
     PyErr_Clear();
 }
 
-void *fail_raised(struct encoder *e)
+void *encoder_fail_raised(struct encoder *e)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     if (type == NULL || PyErr_GivenExceptionMatches(type, PyExc_MemoryError)) {
-        fail_memory(e);
+        encoder_fail_memory(e);
     } else {
         char name[ERROR_TYPE_SIZE], text[ERROR_TEXT_SIZE - PATH_SIZE] = "";
         PyErr_NormalizeException(&type, &value, &traceback);
-        name_of_type((PyTypeObject *)type, name, sizeof name);
+        encoder_name_of_type((PyTypeObject *)type, name, sizeof name);
         if (value != NULL) {
             path_text_of(value, text, sizeof text);
         }
-        fail(e, name[0] != '\0' ? name : "Exception", "%s", text[0] != '\0' ? text : name);
+        encoder_fail(e, name[0] != '\0' ? name : "Exception", "%s", text[0] != '\0' ? text : name);
     }
     Py_XDECREF(traceback);
     Py_XDECREF(value);
@@ -55,35 +55,35 @@ void *fail_raised(struct encoder *e)
     return NULL;
 }
 
-void *fail_number(struct encoder *e, double value)
+void *encoder_fail_number(struct encoder *e, double value)
 {
     const char *name = value != value ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
-    return fail(e, "ValueError", "%s is no JSON number", name);
+    return encoder_fail(e, "ValueError", "%s is no JSON number", name);
 }
 
-void *fail_key(struct encoder *e, PyObject *key)
+void *encoder_fail_key(struct encoder *e, PyObject *key)
 {
     char name[ERROR_TYPE_SIZE];
-    name_of_type(Py_TYPE(key), name, sizeof name);
-    return fail(e, "TypeError", "a key must be str, int, float, bool or None, not %s", name);
+    encoder_name_of_type(Py_TYPE(key), name, sizeof name);
+    return encoder_fail(e, "TypeError", "a key must be str, int, float, bool or None, not %s", name);
 }
 
-void *fail_unknown_type(struct encoder *e, PyObject *object)
+void *encoder_fail_unknown_type(struct encoder *e, PyObject *object)
 {
     static const char *const hints[][2] = {
         {"coroutine", ": await it"}, {"generator", ": make it a list"}, {"async_generator", ": make it a list"}};
     char name[ERROR_TYPE_SIZE];
     const char *hint = "";
-    name_of_type(Py_TYPE(object), name, sizeof name);
+    encoder_name_of_type(Py_TYPE(object), name, sizeof name);
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
         hint = strcmp(name, hints[i][0]) == 0 ? hints[i][1] : hint;
     }
-    return fail(e, "TypeError", "an object of type %s cannot be written as JSON%s", name, hint);
+    return encoder_fail(e, "TypeError", "an object of type %s cannot be written as JSON%s", name, hint);
 }
 
-void *fail_deep(struct encoder *e)
+void *encoder_fail_deep(struct encoder *e)
 {
-    return fail(e, "ValueError", "more than %d levels of nesting", ENCODER_DEPTH_MAX);
+    return encoder_fail(e, "ValueError", "more than %d levels of nesting", ENCODER_DEPTH_MAX);
 }
 
 /* The way from the root to where the error happened. */
@@ -109,7 +109,7 @@ void encoder_explain(struct encoder *e, const char *root)
 {
     char path[PATH_SIZE], type[ERROR_TYPE_SIZE], text[ERROR_TEXT_SIZE];
     if (e->out.status == BUFFER_NO_MEMORY) {
-        fail_memory(e);
+        encoder_fail_memory(e);
     } else if (e->out.status == BUFFER_LIMIT) { /* no place in it is to blame */
         error_set_processing(e->err, "ValueError", "%s: the JSON text is larger than %zu bytes", root, e->out.limit);
     } else if (e->err != NULL && e->err->category == ERR_PROCESSING) {

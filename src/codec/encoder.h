@@ -2,7 +2,8 @@
  * What the parts of the encoder share: the work of one call, the stack of open containers, and how it fails.
  *
  * Internal to codec/encode.c, scalar.c, frames and known.c. All functions that write take the place to write at and
- * return the place behind what they wrote, or NULL; then either `out.status` says why or a fail_ function was called.
+ * return the place behind what they wrote, or NULL; then either `out.status` says why or an encoder_fail function was
+ * called.
  */
 #ifndef ASYA_CODEC_ENCODER_H
 #define ASYA_CODEC_ENCODER_H
@@ -55,13 +56,13 @@ static inline unsigned char *encoder_reserve(struct encoder *e, unsigned char *a
 }
 
 /* All return NULL. */
-void *fail(struct encoder *e, const char *type, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void *fail_memory(struct encoder *e);
-void *fail_raised(struct encoder *e);                         /* takes the Python exception that is set */
-void *fail_number(struct encoder *e, double value);           /* NaN or an infinity */
-void *fail_key(struct encoder *e, PyObject *key);             /* its type is no key's */
-void *fail_unknown_type(struct encoder *e, PyObject *object); /* nothing stands for it in JSON */
-void *fail_deep(struct encoder *e);
+void *encoder_fail(struct encoder *e, const char *type, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void *encoder_fail_memory(struct encoder *e);
+void *encoder_fail_raised(struct encoder *e);                         /* takes the Python exception that is set */
+void *encoder_fail_number(struct encoder *e, double value);           /* NaN or an infinity */
+void *encoder_fail_key(struct encoder *e, PyObject *key);             /* its type is no key's */
+void *encoder_fail_unknown_type(struct encoder *e, PyObject *object); /* nothing stands for it in JSON */
+void *encoder_fail_deep(struct encoder *e);
 
 /* Completes the error when the call ends: what the output says, and the path of the open containers, which must be
  * pinned. */

@@ -24,7 +24,7 @@ void frames_leave(struct workspace *work, size_t depth)
     }
 }
 
-static bool stands_below(const struct workspace *work, size_t depth, const PyObject *object)
+static bool frames_stands_below(const struct workspace *work, size_t depth, const PyObject *object)
 {
     for (size_t i = 0; i < depth; i++) {
         if (work->frames[i].object == object) {
@@ -36,25 +36,25 @@ static bool stands_below(const struct workspace *work, size_t depth, const PyObj
 
 /* The depth at which an object first turns up again, with `object` as the one above the stack; one more if none does.
  */
-static size_t first_repetition(const struct workspace *work, const PyObject *object)
+static size_t frames_first_repetition(const struct workspace *work, const PyObject *object)
 {
     for (size_t i = 1; i < work->depth; i++) {
-        if (stands_below(work, i, work->frames[i].object)) {
+        if (frames_stands_below(work, i, work->frames[i].object)) {
             return i;
         }
     }
-    return stands_below(work, work->depth, object) ? work->depth : work->depth + 1;
+    return frames_stands_below(work, work->depth, object) ? work->depth : work->depth + 1;
 }
 
 void *frames_refuse(struct encoder *e, PyObject *object)
 {
-    size_t first = first_repetition(e->work, object);
+    size_t first = frames_first_repetition(e->work, object);
     if (first > e->work->depth) {
-        return fail_deep(e);
+        return encoder_fail_deep(e);
     }
     frames_pin(e->work);
     frames_leave(e->work, first); /* the path is to where the circle closes first */
-    return fail(e, "ValueError", "circular reference");
+    return encoder_fail(e, "ValueError", "circular reference");
 }
 
 unsigned char *frames_open_owned(struct encoder *e, unsigned char *at, PyObject *object, PyObject *items,

@@ -14,20 +14,20 @@ _Static_assert(KEYCACHE_ENTRIES <= UINT16_MAX && KEYCACHE_KEY_MAX <= UINT16_MAX,
 static uint64_t seed[2];
 static unsigned interned_count;
 
-static inline uint64_t mix(uint64_t a, uint64_t b)
+static inline uint64_t keycache_mix(uint64_t a, uint64_t b)
 {
     unsigned __int128 product = (unsigned __int128)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t load64(const unsigned char *at)
+static inline uint64_t keycache_load64(const unsigned char *at)
 {
     uint64_t word;
     memcpy(&word, at, sizeof word);
     return word;
 }
 
-static inline uint64_t load32(const unsigned char *at)
+static inline uint64_t keycache_load32(const unsigned char *at)
 {
     uint32_t word;
     memcpy(&word, at, sizeof word);
@@ -35,27 +35,27 @@ static inline uint64_t load32(const unsigned char *at)
 }
 
 /* Every byte goes in, some twice; nothing outside of the key is read. */
-static inline uint64_t hash_of(const unsigned char *at, size_t size)
+static inline uint64_t keycache_hash_of(const unsigned char *at, size_t size)
 {
     uint64_t state = seed[0] ^ size, first, last;
     if (size >= 8) {
         for (size_t done = 0; done + 16 < size; done += 16) {
-            state = mix(load64(at + done) ^ state, load64(at + done + 8) ^ seed[1]);
+            state = keycache_mix(keycache_load64(at + done) ^ state, keycache_load64(at + done + 8) ^ seed[1]);
         }
-        first = load64(at + (size > 16 ? size - 16 : 0));
-        last = load64(at + size - 8);
+        first = keycache_load64(at + (size > 16 ? size - 16 : 0));
+        last = keycache_load64(at + size - 8);
     } else if (size >= 4) {
-        first = load32(at);
-        last = load32(at + size - 4);
+        first = keycache_load32(at);
+        last = keycache_load32(at + size - 4);
     } else {
         first = size > 0 ? at[0] | (unsigned)at[size / 2] << 8 | (unsigned)at[size - 1] << 16 : 0;
         last = 0;
     }
-    return mix(first ^ state, last ^ seed[1]);
+    return keycache_mix(first ^ state, last ^ seed[1]);
 }
 
 /* Replaces the entry's key by its interned twin, which may be another object. */
-static void intern(struct keycache_entry *entry)
+static void keycache_intern(struct keycache_entry *entry)
 {
     entry->interned = true;
     if (interned_count == KEYCACHE_INTERNED_MAX) {
@@ -103,7 +103,7 @@ static PyObject *keycache_replace(struct keycache_entry *entry, uint64_t hash, c
 
 PyObject *keycache_get(const unsigned char *bytes, size_t size)
 {
-    uint64_t hash = hash_of(bytes, size);
+    uint64_t hash = keycache_hash_of(bytes, size);
     uint16_t place = (uint16_t)(hash % KEYCACHE_ENTRIES);
     struct keycache_entry *entry = &keycache.entries[place];
     keycache.entries[keycache.last].next = place;
@@ -113,7 +113,7 @@ PyObject *keycache_get(const unsigned char *bytes, size_t size)
         return keycache_replace(entry, hash, bytes, size);
     }
     if (__builtin_expect(!entry->interned, 0)) {
-        intern(entry);
+        keycache_intern(entry);
     }
     Py_INCREF(entry->key);
     return entry->key;
@@ -125,8 +125,8 @@ void keycache_init(void)
     if (syscall(SYS_getrandom, seed, sizeof seed, 1 /* GRND_NONBLOCK */) != (long)sizeof seed) {
         struct timespec now = {0};
         clock_gettime(CLOCK_REALTIME, &now);
-        seed[0] = mix((uint64_t)(uintptr_t)&now, (uint64_t)now.tv_nsec | 1);
-        seed[1] = mix((uint64_t)(uintptr_t)PyUnicode_New, (uint64_t)now.tv_sec);
+        seed[0] = keycache_mix((uint64_t)(uintptr_t)&now, (uint64_t)now.tv_nsec | 1);
+        seed[1] = keycache_mix((uint64_t)(uintptr_t)PyUnicode_New, (uint64_t)now.tv_sec);
     }
     seed[1] |= 1;
 }

@@ -17,7 +17,7 @@ static size_t layout_size_of(PyObject *object)
     return size;
 }
 
-static bool probe_floats(void)
+static bool layout_probe_floats(void)
 {
     static const double probes[] = {1.5, -0.75, 3.141592653589793e300};
     bool good = true;
@@ -36,7 +36,7 @@ static bool probe_floats(void)
 }
 
 /* Whether all ints from -2^30 to 2^30 that are probed read as they should; one of more digits must not be read. */
-static bool probe_ints(void)
+static bool layout_probe_ints(void)
 {
     static const struct {
         long value;
@@ -60,7 +60,7 @@ static bool probe_ints(void)
 }
 
 /* A list and a tuple of three different objects. */
-static void probe_sequences(void)
+static void layout_probe_sequences(void)
 {
     PyObject *list = Py_BuildValue("[OOO]", Py_None, Py_True, Py_False);
     PyObject *tuple = Py_BuildValue("(OOO)", Py_None, Py_True, Py_False);
@@ -93,7 +93,7 @@ struct probe {
 };
 
 /* The offset of the characters, 0 if the str is not as it should be. */
-static size_t probe_text(const struct probe *probe)
+static size_t layout_probe_text(const struct probe *probe)
 {
     PyObject *text = PyUnicode_FromString(probe->utf8);
     size_t size = layout_size_of(text), tail = (probe->length + 1) * probe->width, offset = 0;
@@ -107,7 +107,7 @@ static size_t probe_text(const struct probe *probe)
     return offset;
 }
 
-static bool probe_strings(void)
+static bool layout_probe_strings(void)
 {
     static const uint16_t two[] = {'p', 0x20AC, 'o', 0x0416, 'b', 'e', 0x4E2D};
     static const uint32_t four[] = {'p', 0x1F600, 'o', 0x20AC};
@@ -120,13 +120,13 @@ static bool probe_strings(void)
                                         {"p\xF0\x9F\x98\x80o\xE2\x82\xAC", four, 4, 4, TEXT_UCS4}};
     bool good = true;
     layout.strings = true; /* so that the readers read */
-    layout.ascii_text = probe_text(&ascii[0]);
-    layout.wide_text = probe_text(&wide[0]);
+    layout.ascii_text = layout_probe_text(&ascii[0]);
+    layout.wide_text = layout_probe_text(&wide[0]);
     for (size_t i = 0; i < sizeof ascii / sizeof *ascii; i++) {
-        good = good && layout.ascii_text != 0 && probe_text(&ascii[i]) == layout.ascii_text;
+        good = good && layout.ascii_text != 0 && layout_probe_text(&ascii[i]) == layout.ascii_text;
     }
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
-        good = good && layout.wide_text != 0 && probe_text(&wide[i]) == layout.wide_text;
+        good = good && layout.wide_text != 0 && layout_probe_text(&wide[i]) == layout.wide_text;
     }
     return good;
 }
@@ -138,12 +138,12 @@ void layout_init(void)
         return;
     }
     probed = true;
-    layout.floats = probe_floats();
-    layout.strings = probe_strings();
+    layout.floats = layout_probe_floats();
+    layout.strings = layout_probe_strings();
     layout.ints = INTS_BY_SIZE;
-    if (!probe_ints()) {
+    if (!layout_probe_ints()) {
         layout.ints = INTS_BY_TAG;
-        layout.ints = probe_ints() ? INTS_BY_TAG : INTS_UNKNOWN;
+        layout.ints = layout_probe_ints() ? INTS_BY_TAG : INTS_UNKNOWN;
     }
-    probe_sequences();
+    layout_probe_sequences();
 }

@@ -1,6 +1,6 @@
 #include "codec/output.h"
 
-static unsigned char *place(struct output *output, size_t size)
+static unsigned char *output_place(struct output *output, size_t size)
 {
     struct buffer *buffer = output->buffer;
     size_t more;
@@ -22,13 +22,13 @@ unsigned char *output_open(struct output *output, struct buffer *buffer)
     if (__builtin_add_overflow(buffer->limit, (size_t)OUTPUT_SLACK, &buffer->limit)) {
         buffer->limit = output->limit;
     }
-    return place(output, 0);
+    return output_place(output, 0);
 }
 
 unsigned char *output_grow(struct output *output, unsigned char *at, size_t size)
 {
     output->buffer->size = (size_t)(at - output->buffer->data);
-    return place(output, size);
+    return output_place(output, size);
 }
 
 bool output_close(struct output *output, unsigned char *at)

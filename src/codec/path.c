@@ -14,7 +14,7 @@ void path_begin(struct path *path, const char *root)
 }
 
 /* Once the head is full, steps go to the tail, whose oldest bytes make room for the newest. */
-static void add(struct path *path, const char *step, size_t size)
+static void path_add(struct path *path, const char *step, size_t size)
 {
     if (path->tail_size == 0 && path->head_size + size < sizeof path->head) {
         memcpy(path->head + path->head_size, step, size + 1);
@@ -35,7 +35,7 @@ static void add(struct path *path, const char *step, size_t size)
     path->tail_size = kept + size;
 }
 
-static bool is_identifier(const char *text)
+static bool path_is_identifier(const char *text)
 {
     for (const char *c = text; *c != '\0'; c++) {
         bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '_';
@@ -68,10 +68,10 @@ void path_add_key(struct path *path, PyObject *key)
 {
     char text[PATH_STEP_SIZE - 8], step[ESCAPE_ROOM(sizeof text) + 8];
     path_text_of(key, text, sizeof text);
-    if (is_identifier(text)) {
+    if (path_is_identifier(text)) {
         step[0] = '.';
         memcpy(step + 1, text, strlen(text) + 1);
-        add(path, step, strlen(step));
+        path_add(path, step, strlen(step));
         return;
     }
     memcpy(step, "[\"", 2);
@@ -83,13 +83,13 @@ void path_add_key(struct path *path, PyObject *key)
         memcpy(step + size, "...\"]", 6);
         size += 5;
     }
-    add(path, step, size);
+    path_add(path, step, size);
 }
 
 void path_add_index(struct path *path, Py_ssize_t index)
 {
     char step[32];
-    add(path, step, (size_t)PyOS_snprintf(step, sizeof step, "[%zd]", index));
+    path_add(path, step, (size_t)PyOS_snprintf(step, sizeof step, "[%zd]", index));
 }
 
 void path_text(const struct path *path, char text[PATH_SIZE])

@@ -7,7 +7,8 @@ enum { TEXT_PORTION = 1024 }; /* characters for which the worst case of escaping
 
 _Static_assert((int)ESCAPE_ROOM(TEXT_PORTION) + 1 + (int)OUTPUT_ROOM <= (int)OUTPUT_SLACK, "as the output allows");
 
-static unsigned char *escape_part(unsigned char *at, enum text_kind kind, const void *data, size_t first, size_t size)
+static unsigned char *scalar_escape_part(unsigned char *at, enum text_kind kind, const void *data, size_t first,
+                                         size_t size)
 {
     switch (kind) {
     case TEXT_LATIN1:
@@ -36,7 +37,7 @@ static unsigned char *scalar_write_characters(struct encoder *e, unsigned char *
         if (at == NULL) {
             return NULL;
         }
-        at = escape_part(at, kind, data, done, portion);
+        at = scalar_escape_part(at, kind, data, done, portion);
         done += portion;
     }
     *at++ = '"';
@@ -45,13 +46,13 @@ static unsigned char *scalar_write_characters(struct encoder *e, unsigned char *
 
 /* A str of a subclass or of an unknown layout. (PyUnicode_AsUTF8AndSize would leave a copy inside the str, and raise an
  * exception for a lone surrogate.) */
-static unsigned char *write_copied(struct encoder *e, unsigned char *at, PyObject *text)
+static unsigned char *scalar_write_copied(struct encoder *e, unsigned char *at, PyObject *text)
 {
     Py_UCS4 *characters = PyUnicode_AsUCS4Copy(text);
     Py_ssize_t length = PyUnicode_GetLength(text);
     if (characters == NULL || length < 0) {
         PyMem_Free(characters);
-        return fail_raised(e);
+        return encoder_fail_raised(e);
     }
     at = scalar_write_characters(e, at, TEXT_UCS4, characters, (size_t)length);
     PyMem_Free(characters);
@@ -63,7 +64,7 @@ unsigned char *scalar_text(struct encoder *e, unsigned char *at, PyObject *text,
     if (kind == TEXT_ASCII || kind == TEXT_LATIN1 || kind == TEXT_UCS2 || kind == TEXT_UCS4) {
         return scalar_write_characters(e, at, kind, layout_text_data(text, kind), layout_text_length(text));
     }
-    return write_copied(e, at, text);
+    return scalar_write_copied(e, at, text);
 }
 
 unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObject *number)
@@ -75,7 +76,7 @@ unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObjec
     Py_ssize_t size;
     const char *digits = text != NULL ? PyUnicode_AsUTF8AndSize(text, &size) : NULL;
     if (digits == NULL) {
-        fail_raised(e);
+        encoder_fail_raised(e);
         Py_XDECREF(text);
         return NULL;
     }
@@ -97,7 +98,7 @@ unsigned char *scalar_bytes(struct encoder *e, unsigned char *at, PyObject *obje
     }
     if (!base64_size((size_t)view.len, &size) || size > PY_SSIZE_T_MAX) {
         PyBuffer_Release(&view);
-        return fail_memory(e);
+        return encoder_fail_memory(e);
     }
     at = encoder_reserve(e, at, size + 2);
     if (at != NULL) {
@@ -110,7 +111,7 @@ unsigned char *scalar_bytes(struct encoder *e, unsigned char *at, PyObject *obje
 }
 
 /* A key that is no exact str, in quotes. */
-static unsigned char *write_other_key(struct encoder *e, unsigned char *at, PyObject *key)
+static unsigned char *scalar_write_other_key(struct encoder *e, unsigned char *at, PyObject *key)
 {
     if (PyUnicode_Check(key)) {
         return scalar_text(e, at, key, TEXT_UNKNOWN);
@@ -120,7 +121,7 @@ static unsigned char *write_other_key(struct encoder *e, unsigned char *at, PyOb
     if (next == NULL) {
         next = PyLong_Check(key)    ? scalar_integer(e, at, key)
                : PyFloat_Check(key) ? scalar_float(e, at, key)
-                                    : fail_key(e, key);
+                                    : encoder_fail_key(e, key);
     }
     if (next != NULL) {
         *next++ = '"';
@@ -140,7 +141,7 @@ unsigned char *scalar_any_key(struct encoder *e, unsigned char *at, PyObject *ke
             return at + size + 3;
         }
     }
-    at = is_exact ? scalar_exact_text(e, at, key) : write_other_key(e, at, key);
+    at = is_exact ? scalar_exact_text(e, at, key) : scalar_write_other_key(e, at, key);
     if (at != NULL) {
         *at++ = ':';
     }

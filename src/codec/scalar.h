@@ -65,7 +65,7 @@ static inline unsigned char *scalar_integer(struct encoder *e, unsigned char *at
 static inline unsigned char *scalar_float(struct encoder *e, unsigned char *at, PyObject *number)
 {
     double value = layout_float(number);
-    return __builtin_expect(__builtin_isfinite(value), 1) ? dtoa(at, value) : fail_number(e, value);
+    return __builtin_expect(__builtin_isfinite(value), 1) ? dtoa(at, value) : encoder_fail_number(e, value);
 }
 
 /* True, False or None; NULL without an error for anything else. */

@@ -10,7 +10,7 @@ struct entry {
 
 static struct entry entries[TYPES_KEPT];
 
-static struct entry *place_of(PyTypeObject *type)
+static struct entry *types_place_of(PyTypeObject *type)
 {
     uint64_t hash = (uint64_t)(uintptr_t)type * UINT64_C(0x9E3779B97F4A7C15);
     return &entries[hash >> 58];
@@ -21,52 +21,52 @@ _Static_assert(TYPES_KEPT == 1 << (64 - 58), "the hash covers the table");
 /* A look-up failed for want of memory, so what was decided may be wrong. */
 static bool starved;
 
-static void look_up_failed(void)
+static void types_look_up_failed(void)
 {
     starved = starved || PyErr_ExceptionMatches(PyExc_MemoryError);
     PyErr_Clear();
 }
 
 /* `module`.`name` if that module is loaded and has it, else NULL. New reference; no exception is left. */
-static PyObject *loaded(const char *module_name, const char *name)
+static PyObject *types_loaded(const char *module_name, const char *name)
 {
     PyObject *module = PyMapping_GetItemString(PyImport_GetModuleDict(), module_name);
     PyObject *found = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
     if (found == NULL) {
-        look_up_failed();
+        types_look_up_failed();
     }
     Py_XDECREF(module);
     return found;
 }
 
 /* The attribute of the class itself, not of what it is an instance of, or NULL. New reference. */
-static PyObject *class_attribute(PyTypeObject *type, const char *name)
+static PyObject *types_class_attribute(PyTypeObject *type, const char *name)
 {
     PyObject *found = PyObject_GetAttrString((PyObject *)type, name);
     if (found == NULL) {
-        look_up_failed();
+        types_look_up_failed();
     }
     return found;
 }
 
-static bool class_has(PyTypeObject *type, const char *name)
+static bool types_class_has(PyTypeObject *type, const char *name)
 {
-    PyObject *found = class_attribute(type, name);
+    PyObject *found = types_class_attribute(type, name);
     Py_XDECREF(found);
     return found != NULL;
 }
 
 /* A class by what its instances inherit, without asking __instancecheck__. */
-static bool is_subclass(PyTypeObject *type, const char *module, const char *name)
+static bool types_is_subclass(PyTypeObject *type, const char *module, const char *name)
 {
-    PyObject *class = loaded(module, name);
+    PyObject *class = types_loaded(module, name);
     bool is = class != NULL && PyType_Check(class) && PyType_IsSubtype(type, (PyTypeObject *)class) != 0;
     Py_XDECREF(class);
     return is;
 }
 
 /* json's own types and their subclasses: told by flags that every type carries. */
-static enum type_kind kind_by_flags(PyTypeObject *type)
+static enum type_kind types_kind_by_flags(PyTypeObject *type)
 {
     static const struct {
         unsigned long flag;
@@ -85,7 +85,7 @@ static enum type_kind kind_by_flags(PyTypeObject *type)
     return TYPE_UNKNOWN;
 }
 
-static enum type_kind kind_by_base(PyTypeObject *type)
+static enum type_kind types_kind_by_base(PyTypeObject *type)
 {
     if (PyType_IsSubtype(type, &PyFloat_Type)) {
         return TYPE_FLOAT;
@@ -97,18 +97,20 @@ static enum type_kind kind_by_base(PyTypeObject *type)
 }
 
 /* Classes without a base that tells, by the attributes their makers give them. */
-static enum type_kind kind_by_attributes(PyTypeObject *type)
+static enum type_kind types_kind_by_attributes(PyTypeObject *type)
 {
-    if (class_has(type, "__pydantic_serializer__") && class_has(type, "model_dump")) {
+    if (types_class_has(type, "__pydantic_serializer__") && types_class_has(type, "model_dump")) {
         return TYPE_MODEL;
     }
-    if (class_has(type, "__fields_set__") && class_has(type, "__config__") && class_has(type, "dict")) {
+    if (types_class_has(type, "__fields_set__") && types_class_has(type, "__config__") &&
+        types_class_has(type, "dict")) {
         return TYPE_MODEL_1;
     }
-    return class_has(type, "__dataclass_fields__") || class_has(type, "__struct_fields__") ? TYPE_FIELDS : TYPE_UNKNOWN;
+    return types_class_has(type, "__dataclass_fields__") || types_class_has(type, "__struct_fields__") ? TYPE_FIELDS
+                                                                                                       : TYPE_UNKNOWN;
 }
 
-static enum type_kind kind_by_class(PyTypeObject *type)
+static enum type_kind types_kind_by_class(PyTypeObject *type)
 {
     static const struct {
         const char *module, *name;
@@ -119,7 +121,7 @@ static enum type_kind kind_by_class(PyTypeObject *type)
         {"decimal", "Decimal", TYPE_TEXT},    {"pathlib", "PurePath", TYPE_TEXT},
     };
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        if (is_subclass(type, classes[i].module, classes[i].name)) {
+        if (types_is_subclass(type, classes[i].module, classes[i].name)) {
             return classes[i].kind;
         }
     }
@@ -127,14 +129,14 @@ static enum type_kind kind_by_class(PyTypeObject *type)
 }
 
 /* Whether `tolist` is one that says no more and no less than the buffer: a masked array's, for one, does not. */
-static bool is_plain_tolist(PyObject *tolist)
+static bool types_is_plain_tolist(PyObject *tolist)
 {
     static const char *const owners[][2] = {{"numpy", "ndarray"}, {"numpy", "generic"}, {"array", "array"}};
     bool plain = false;
     for (size_t i = 0; !plain && i < sizeof owners / sizeof *owners; i++) {
-        PyObject *owner = loaded(owners[i][0], owners[i][1]);
+        PyObject *owner = types_loaded(owners[i][0], owners[i][1]);
         if (owner != NULL && PyType_Check(owner)) {
-            PyObject *known = class_attribute((PyTypeObject *)owner, "tolist");
+            PyObject *known = types_class_attribute((PyTypeObject *)owner, "tolist");
             plain = known == tolist;
             Py_XDECREF(known);
         }
@@ -143,12 +145,12 @@ static bool is_plain_tolist(PyObject *tolist)
     return plain;
 }
 
-static enum type_kind kind_of_array(PyTypeObject *type)
+static enum type_kind types_kind_of_array(PyTypeObject *type)
 {
-    PyObject *tolist = class_attribute(type, "tolist");
+    PyObject *tolist = types_class_attribute(type, "tolist");
     enum type_kind kind = TYPE_UNKNOWN;
     if (tolist != NULL) {
-        kind = is_plain_tolist(tolist) ? TYPE_ARRAY : TYPE_TOLIST;
+        kind = types_is_plain_tolist(tolist) ? TYPE_ARRAY : TYPE_TOLIST;
         Py_DECREF(tolist);
     }
     return kind;
@@ -156,15 +158,15 @@ static enum type_kind kind_of_array(PyTypeObject *type)
 
 static enum type_kind types_kind_of(PyTypeObject *type)
 {
-    enum type_kind kind = kind_by_flags(type);
-    kind = kind != TYPE_UNKNOWN ? kind : kind_by_base(type);
-    kind = kind != TYPE_UNKNOWN ? kind : kind_by_attributes(type);
-    kind = kind != TYPE_UNKNOWN ? kind : kind_by_class(type);
-    return kind != TYPE_UNKNOWN ? kind : kind_of_array(type);
+    enum type_kind kind = types_kind_by_flags(type);
+    kind = kind != TYPE_UNKNOWN ? kind : types_kind_by_base(type);
+    kind = kind != TYPE_UNKNOWN ? kind : types_kind_by_attributes(type);
+    kind = kind != TYPE_UNKNOWN ? kind : types_kind_by_class(type);
+    return kind != TYPE_UNKNOWN ? kind : types_kind_of_array(type);
 }
 
 /* The names of a dataclass's fields: dataclasses.fields() leaves out ClassVar and InitVar. New reference. */
-static PyObject *dataclass_names(PyTypeObject *type)
+static PyObject *types_dataclass_names(PyTypeObject *type)
 {
     PyObject *module = PyImport_ImportModule("dataclasses"); /* loaded already: the class was made with it */
     PyObject *fields = module != NULL ? PyObject_CallMethod(module, "fields", "O", type) : NULL;
@@ -182,10 +184,10 @@ static PyObject *dataclass_names(PyTypeObject *type)
     return names;
 }
 
-static PyObject *names_of(PyTypeObject *type)
+static PyObject *types_names_of(PyTypeObject *type)
 {
-    if (class_has(type, "__dataclass_fields__")) {
-        return dataclass_names(type);
+    if (types_class_has(type, "__dataclass_fields__")) {
+        return types_dataclass_names(type);
     }
     PyObject *fields = PyObject_GetAttrString((PyObject *)type, "__struct_fields__");
     PyObject *names = fields != NULL ? PySequence_Tuple(fields) : NULL;
@@ -207,7 +209,7 @@ static void types_keep(struct entry *place, PyTypeObject *type, enum type_kind k
 bool types_find(PyObject *object, struct type *ret_type)
 {
     PyTypeObject *type = Py_TYPE(object);
-    struct entry *place = place_of(type);
+    struct entry *place = types_place_of(type);
     if (place->type == type) {
         Py_XINCREF(place->names);
         *ret_type = (struct type){.kind = place->kind, .names = place->names};
@@ -215,7 +217,7 @@ bool types_find(PyObject *object, struct type *ret_type)
     }
     starved = false;
     enum type_kind kind = types_kind_of(type);
-    PyObject *names = kind == TYPE_FIELDS && !starved ? names_of(type) : NULL;
+    PyObject *names = kind == TYPE_FIELDS && !starved ? types_names_of(type) : NULL;
     if (starved) {
         Py_XDECREF(names);
         (void)PyErr_NoMemory();
