@@ -21,7 +21,9 @@
 #define PUSH_INTERVAL   (2 * CLOCK_MS)   /* between attempts to answer for a worker that sends at this moment */
 #define GONE_INTERVAL   (100 * CLOCK_MS) /* between looks at a running request's client */
 
-enum { STAGES = 5, ANSWERED_STAGE = 3 }; /* from there on the process itself is dealt with */
+/* What is done about a request over its time limit, in this order; run.step is the next one to do. From STEP_TERMINATE
+ * on it is the process that is dealt with: its request has been answered. */
+enum deadline_step { STEP_CANCEL, STEP_LOG, STEP_ANSWER, STEP_TERMINATE, STEP_KILL, STEPS };
 
 /* Raises the exception in the function, if it still runs this request. */
 static void cancel(const struct worker *worker, struct scoreboard_slot *slot, uint64_t sequence,
@@ -109,28 +111,28 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
                                  uint64_t deadline, uint64_t now)
 {
     struct run *run = &worker->runs[index];
-    static const uint64_t due[STAGES] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
-    while (run->stage < STAGES && clock_after(deadline, due[run->stage]) <= now) {
-        if (run->stage >= ANSWERED_STAGE && is_shared(worker, index, options, now)) {
+    static const uint64_t due[STEPS] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
+    while (run->step < STEPS && clock_after(deadline, due[run->step]) <= now) {
+        if (run->step >= STEP_TERMINATE && is_shared(worker, index, options, now)) {
             worker->wedged = true; /* it takes nobody any more, and is replaced; the others may finish */
             return clock_after(now, SHARED_INTERVAL);
         }
-        switch (run->stage++) {
-        case 0:
+        switch (run->step++) {
+        case STEP_CANCEL:
             running_name(worker->board, index, worker->late[index]);
             (void)kill(worker->pid, STACK_SIGNAL);
             cancel(worker, &worker->board->slots[index], run->sequence, CANCEL_TIMEOUT);
             return clock_after(now, LOG_AFTER); /* however late we are: the stack takes a moment to be written */
-        case 1:
+        case STEP_LOG:
             log_overrun(worker, index, options);
             break;
-        case 2:
+        case STEP_ANSWER:
             if (!take_over(worker, index, options) && clock_after(deadline, TERM_AFTER) > now) {
-                run->stage--;
+                run->step--;
                 return clock_after(now, PUSH_INTERVAL);
             }
             break;
-        case 3:
+        case STEP_TERMINATE:
             worker->overran = true;
             worker_kill(worker, SIGTERM);
             break;
@@ -139,7 +141,7 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
             break;
         }
     }
-    return run->stage < STAGES ? clock_after(deadline, due[run->stage]) : CLOCK_NEVER;
+    return run->step < STEPS ? clock_after(deadline, due[run->step]) : CLOCK_NEVER;
 }
 
 /* Whether the client has closed altogether; a half-close is legal and still wants its reply. */
@@ -203,7 +205,7 @@ static uint64_t deadline_tend_request(struct worker *worker, uint32_t index, con
     struct run *run = &worker->runs[index];
     enum slot_state state = slot_state(slot);
     bool running = is_running(worker, index);
-    if (run->stage == 1 && (!running || is_new(worker, index))) {
+    if (run->step == STEP_LOG && (!running || is_new(worker, index))) {
         log_overrun(worker, index, options); /* it obeyed before its line was written */
     }
     if (!running) {
@@ -243,7 +245,7 @@ void deadline_list_overdue(const struct worker *worker, uint64_t ret_overdue[SLO
 {
     memset(ret_overdue, 0, SLOTS_MAX / 64 * sizeof ret_overdue[0]);
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        if (worker->runs[i].stage > 0 && is_running(worker, i) && !is_new(worker, i)) {
+        if (worker->runs[i].step > STEP_CANCEL && is_running(worker, i) && !is_new(worker, i)) {
             ret_overdue[i / 64] |= UINT64_C(1) << i % 64;
         }
     }

@@ -31,7 +31,7 @@ struct run {
     bool streams;           /* when last looked at */
     bool gone;              /* its client has disconnected and the function was told */
     enum protocol protocol; /* in which its reply is written */
-    uint32_t stage;         /* what was done about its time limit so far, an enum deadline_stage */
+    uint32_t step;          /* what to do next if it is over its time limit, an enum deadline_step */
     uint64_t sequence;
     uint64_t since;
 };
