@@ -1,4 +1,5 @@
-/* What workers say on their control channels. */
+/* What workers report on their control channels (server/control.h lists the messages). A worker is the function's
+ * process, so a message is a request that is checked, never a fact: one that makes no sense ends the worker. */
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -10,9 +11,9 @@
 #include <signal.h>
 #include <sys/epoll.h>
 
-enum { LISTEN_MAX = 1024 }; /* the kernel's usual limit for what is not received yet lets some 300 of ours in */
+enum { LISTEN_MAX = 1024 }; /* more than can wait in the channel: the kernel's usual limit allows some 300 */
 
-#define DEAF_TIME (1 * CLOCK_SECOND) /* for a worker whose channel has ended to end itself */
+#define DEAF_TIME (1 * CLOCK_SECOND) /* for a worker to end by itself after its channel was closed */
 
 static void channel_worker_ready(struct supervisor *supervisor, struct worker *worker)
 {
@@ -71,7 +72,8 @@ static void channel_obey(struct supervisor *supervisor, struct worker *worker, c
     }
 }
 
-/* The channel has ended, or has carried what no worker of ours sends: that one is not trusted any further. */
+/* The channel was closed, or has delivered what no worker sends. In the latter case the function wrote to it, and the
+ * worker is killed. */
 static void channel_end(struct supervisor *supervisor, struct worker *worker, int status)
 {
     (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
@@ -79,13 +81,14 @@ static void channel_end(struct supervisor *supervisor, struct worker *worker, in
         log_error("worker %u sent an invalid control message and is replaced", worker->index);
         worker_kill(worker, SIGKILL);
     }
-    if (worker->state == WORKER_READY) { /* at the end of the channel SIGCHLD says the rest; or it does not */
+    if (worker->state ==
+        WORKER_READY) { /* usually it is ending and SIGCHLD follows; if not, the function has closed the channel */
         worker->deaf_at = clock_after(clock_now(), DEAF_TIME);
     }
 }
 
-/* A worker may have more to say without end: what is left after LISTEN_MAX messages has its turn in the next round. Of
- * a dead worker's, which fit into the channel, none is left. */
+/* A worker could send without end, so at most LISTEN_MAX messages are read in one go and the rest in the next round of
+ * the loop. A dead worker sends no more, and all it has sent is read: the channel holds fewer than that. */
 void channel_read(struct supervisor *supervisor, struct worker *worker)
 {
     struct control_message message;
@@ -93,7 +96,7 @@ void channel_read(struct supervisor *supervisor, struct worker *worker)
     for (int i = 0; i < LISTEN_MAX && worker->control >= 0; i++) {
         int status = control_receive(worker->control, &message, fds);
         if (status == -EAGAIN || status == -ENOMEM || status == -ENOBUFS) {
-            return; /* none, or it is still there and will be read when there is memory */
+            return; /* nothing to read, or no memory for it now: it stays in the channel */
         }
         if (status <= 0) {
             channel_end(supervisor, worker, status);

@@ -17,15 +17,15 @@
 #define ANSWER_AFTER    (150 * CLOCK_MS)
 #define TERM_AFTER      (1 * CLOCK_SECOND)
 #define KILL_AFTER      (2 * CLOCK_SECOND)
-#define SHARED_INTERVAL (100 * CLOCK_MS) /* between looks whether other requests of the worker still run */
-#define PUSH_INTERVAL   (2 * CLOCK_MS)   /* between attempts to answer for a worker that sends at this moment */
-#define GONE_INTERVAL   (100 * CLOCK_MS) /* between looks at a running request's client */
+#define SHARED_INTERVAL (100 * CLOCK_MS) /* between checks whether other requests of the worker still run */
+#define PUSH_INTERVAL   (2 * CLOCK_MS)   /* before trying again to answer for a worker that is sending right now */
+#define GONE_INTERVAL   (100 * CLOCK_MS) /* between checks whether a running request's client is still there */
 
 /* What is done about a request over its time limit, in this order; run.step is the next one to do. From STEP_TERMINATE
  * on it is the process that is dealt with: its request has been answered. */
 enum deadline_step { STEP_CANCEL, STEP_LOG, STEP_ANSWER, STEP_TERMINATE, STEP_KILL, STEPS };
 
-/* Raises the exception in the function, if it still runs this request. */
+/* Has the exception raised in the function, if it still runs this request: the worker compares the sequence number. */
 static void cancel(const struct worker *worker, struct scoreboard_slot *slot, uint64_t sequence,
                    enum cancel_reason reason)
 {
@@ -34,10 +34,11 @@ static void cancel(const struct worker *worker, struct scoreboard_slot *slot, ui
     (void)kill(worker->pid, CANCEL_SIGNAL);
 }
 
-/* Answers in the worker's stead, or ends a stream. Only one side can: whoever changes the state. The connection is had
- * before that, and the slot's word counts its connections: once the state has changed it is this one, and the worker,
- * which may let go at any moment, has left it open for the reply. False at a moment in which the worker sends: that is
- * no longer than a system call, unless the process stands still in it. */
+/* Answers in place of the worker, or ends its stream. Worker and supervisor both try to change the slot's state with a
+ * compare-and-swap, and only the one that succeeds may write. We take the duplicate of the connection before we change
+ * the state. The compared word also counts the connections of the slot, so after a successful change the duplicate is
+ * the connection of this request, and the worker leaves it open for our reply. Returns false if the worker is sending
+ * at this moment: that lasts one system call, unless the process was stopped in it. */
 static bool take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
     struct scoreboard_slot *slot = &worker->board->slots[index];
@@ -48,7 +49,8 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
         return state != SLOT_PUSHING;
     }
     FD_SCOPED int connection = worker_peek(worker, index);
-    if (connection < 0 || /* not stored: the worker's to answer, or its fdholder's once it is dead */
+    if (connection < 0 || /* not stored: the worker answers it, or we do once the worker is dead and its fdholder gives
+                             it to us */
         !atomic_compare_exchange_strong_explicit(&slot->state, &word, word - (uint32_t)state + SLOT_ANSWERED,
                                                  memory_order_acq_rel, memory_order_acquire)) {
         return slot_state(slot) != SLOT_PUSHING;
@@ -58,7 +60,7 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     if (state == SLOT_STREAMING) {
         (void)recover_end_stream(fd_take(&connection), worker->board, index, &err);
     } else if (run->streams && state != SLOT_RUNNING) {
-        (void)hangup(&connection); /* how far it had come was written over */
+        (void)hangup(&connection); /* the function overwrote how much of the stream was sent */
     } else {
         recover_answer(fd_take(&connection), run->protocol, &err);
     }
@@ -74,25 +76,26 @@ static void log_overrun(struct worker *worker, uint32_t index, const struct opti
     char line[ERROR_TEXT_SIZE + 64];
     (void)snprintf(line, sizeof line, "worker %u, pid %d: %s; it is asked to stop", worker->index, (int)worker->pid,
                    err.text);
-    const struct log_request about = {.id = view_of(worker->late[index])}; /* the slot may have another one by now */
+    const struct log_request about = {
+        .id = view_of(worker->late[index])}; /* the name as it was then: the slot may serve another request by now */
     log_about(LOG_LEVEL_ERROR, &about, line,
               stack[0] != '\0' ? stack : "no stack could be had: the process does not take signals");
 }
 
-/* The function runs, and its client waits for what comes of it. */
+/* The function runs and nobody has answered its client yet. */
 static bool is_open(enum slot_state state)
 {
     return state == SLOT_RUNNING || state == SLOT_STREAMING || state == SLOT_PUSHING;
 }
 
-/* The function runs; also where its place was written over, if it was seen to run before. */
+/* The function runs. If its slot was overwritten, this goes by what was seen before. */
 static bool is_running(const struct worker *worker, uint32_t index)
 {
     enum slot_state state = slot_state(&worker->board->slots[index]);
     return is_open(state) || state == SLOT_ANSWERED || (worker->runs[index].is_running && !slot_is_state(state));
 }
 
-/* Another request of the same worker runs within its own limit: it is not to die for this one. */
+/* Another request of the same worker runs within its own limit. It must not be killed because of this one. */
 static bool is_shared(const struct worker *worker, uint32_t index, const struct options *options, uint64_t now)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
@@ -106,7 +109,7 @@ static bool is_shared(const struct worker *worker, uint32_t index, const struct 
     return false;
 }
 
-/* The stages of an overrun request. Returns when the next one is due. */
+/* Does the steps that are due. Returns when the next one is. */
 static uint64_t deadline_advance(struct worker *worker, uint32_t index, const struct options *options,
                                  uint64_t deadline, uint64_t now)
 {
@@ -114,7 +117,7 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
     static const uint64_t due[STEPS] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
     while (run->step < STEPS && clock_after(deadline, due[run->step]) <= now) {
         if (run->step >= STEP_TERMINATE && is_shared(worker, index, options, now)) {
-            worker->wedged = true; /* it takes nobody any more, and is replaced; the others may finish */
+            worker->wedged = true; /* replaced, not killed: the other requests may finish */
             return clock_after(now, SHARED_INTERVAL);
         }
         switch (run->step++) {
@@ -122,7 +125,7 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
             running_name(worker->board, index, worker->late[index]);
             (void)kill(worker->pid, STACK_SIGNAL);
             cancel(worker, &worker->board->slots[index], run->sequence, CANCEL_TIMEOUT);
-            return clock_after(now, LOG_AFTER); /* however late we are: the stack takes a moment to be written */
+            return clock_after(now, LOG_AFTER); /* even if we are late: writing the stacks takes a moment */
         case STEP_LOG:
             log_overrun(worker, index, options);
             break;
@@ -144,7 +147,8 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
     return run->step < STEPS ? clock_after(deadline, due[run->step]) : CLOCK_NEVER;
 }
 
-/* Whether the client has closed altogether; a half-close is legal and still wants its reply. */
+/* Whether the client has closed its socket. A client that has only shut down its sending side (half-close) still waits
+ * for the reply. */
 static bool is_client_gone(const struct worker *worker, uint32_t index)
 {
     FD_SCOPED int connection = worker_peek(worker, index);
@@ -152,8 +156,8 @@ static bool is_client_gone(const struct worker *worker, uint32_t index)
     return connection >= 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
 }
 
-/* The scoreboard tells of another request than the one that is remembered. Their numbers only grow, and none is beyond
- * those that have begun: any other number was written over it. */
+/* The slot has a newer request than the one we remember. Sequence numbers only grow, and none is larger than the count
+ * of requests begun: any other number means that the slot was overwritten, and is ignored. */
 static bool is_new(const struct worker *worker, uint32_t index)
 {
     const struct run *run = &worker->runs[index];
@@ -162,7 +166,7 @@ static bool is_new(const struct worker *worker, uint32_t index)
     return !run->is_running || (sequence > run->sequence && sequence <= begun);
 }
 
-/* Begins to remember. A time in the future, or before there was the process, is none. */
+/* Begins to remember a request. A start time in the future, or before the process was started, is replaced by now. */
 static void note_run(struct worker *worker, uint32_t index, uint64_t now)
 {
     const struct scoreboard_slot *slot = &worker->board->slots[index];
@@ -174,7 +178,7 @@ static void note_run(struct worker *worker, uint32_t index, uint64_t now)
                                        .since = since >= worker->started_at && since <= now ? since : now};
 }
 
-/* What is there to be remembered as long as the place is as the worker writes it. */
+/* Notes the protocol and whether it streams, while the slot is still intact. */
 static void note_form(struct run *run, const struct scoreboard_slot *slot, enum slot_state state)
 {
     uint16_t protocol = atomic_load_explicit(&slot->protocol, memory_order_relaxed);
@@ -182,7 +186,7 @@ static void note_form(struct run *run, const struct scoreboard_slot *slot, enum 
     run->protocol = protocol <= PROTOCOL_HTTP ? (enum protocol)protocol : PROTOCOL_AUTO;
 }
 
-/* The client of a request that runs went away: the function is told. Returns when to look again. */
+/* Tells the function if the client of a running request has gone. Returns when to look again. */
 static uint64_t deadline_tend_client(struct worker *worker, uint32_t index, uint64_t now)
 {
     struct run *run = &worker->runs[index];
@@ -206,7 +210,7 @@ static uint64_t deadline_tend_request(struct worker *worker, uint32_t index, con
     enum slot_state state = slot_state(slot);
     bool running = is_running(worker, index);
     if (run->step == STEP_LOG && (!running || is_new(worker, index))) {
-        log_overrun(worker, index, options); /* it obeyed before its line was written */
+        log_overrun(worker, index, options); /* the function stopped before the line was logged */
     }
     if (!running) {
         *run = (struct run){0};

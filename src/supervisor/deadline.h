@@ -1,5 +1,6 @@
 /*
- * Watching requests from outside the interpreter: deadlines, and clients that went away (faults W7, C2).
+ * Watches running requests from outside the interpreter: time limits (ASYA_HANDLER_TIMEOUT), and clients that went away
+ * (docs/reliability.md, "What happens to a request").
  *
  *   since + limit      the stack is dumped, an exception is raised in the function
  *           + 100 ms   one log line with that stack
@@ -8,13 +9,13 @@
  *           + 1 s      still running: SIGTERM
  *           + 2 s      SIGKILL; the worker is replaced
  *
- * While other requests of the worker run within their own limits (ASYA_CONCURRENCY) it is not killed: it is retired,
- * and the last two steps wait for them. A function that obeys the exception loses nothing but its request: the worker
- * lives on. Everything read from the scoreboard is compared, never trusted: a worker that lies about times shortens or
- * lengthens its own requests.
+ * If other requests of the worker run within their own limits (ASYA_CONCURRENCY), the worker is replaced rather than
+ * killed, and the last two steps wait for those requests. A function that stops when the exception is raised loses only
+ * its own request; the worker goes on. Everything on the scoreboard is checked before it is used: a function that
+ * overwrites the times can shorten or lengthen only the requests of its own worker.
  *
- * A request that has no fdstore entry, for want of descriptors, is watched like the others: all places on the page are
- * looked at. Its connection is the worker's alone, so its reply comes when the worker is dead, 2 s after the limit.
+ * A request without an fdstore entry (no descriptor was left for it) is watched like the others. But only the worker
+ * has its connection, so its reply comes when the worker is dead, 2 s after the limit.
  */
 #ifndef ASYA_SUPERVISOR_DEADLINE_H
 #define ASYA_SUPERVISOR_DEADLINE_H
@@ -22,19 +23,19 @@
 #include "base/options.h"
 #include "supervisor/worker.h"
 
-/* Looks at one worker's running requests and does what is due. Returns when to look again (CLOCK_NEVER: when something
- * else happens). */
+/* Looks at one worker's running requests and does what is due. Returns when to call it again; CLOCK_NEVER: nothing to
+ * wait for. */
 uint64_t deadline_tend(struct worker *worker, const struct options *options, uint64_t now);
 
-/* Whether a function runs in it, by the page's places; on those that were written over, as it was when last looked at.
- */
+/* Whether a function runs in the worker, by the slots of its scoreboard. For slots that were overwritten: whether one
+ * ran when they were last intact. */
 bool deadline_any_running(const struct worker *worker);
 
-/* Sets the bit of each place whose request had run into its time limit when last looked at. */
+/* Sets the bit of each slot whose request was over its time limit at the last look. */
 void deadline_list_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
 
-/* The runtime stops: asks each function that runs, and was not asked for another reason, to end. Returns how many of
- * the worker's requests run. */
+/* During a stop: asks each running function to end, unless it was asked already. Returns how many requests of the
+ * worker run. */
 uint32_t deadline_ask_to_stop(const struct worker *worker);
 
 #endif

@@ -1,4 +1,6 @@
-/* Reaping: learns of workers that have ended, stopped or gone on. */
+/* Reaping: how the supervisor learns that a child has ended, was stopped or continues. waitid() with WNOWAIT finds a
+ * child and leaves it a zombie, so that its number still belongs to it while its channel is read and its process group
+ * is signalled; only then wait4() takes it away. */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/log.h"
@@ -20,27 +22,28 @@ static struct worker *reap_find_worker(const struct supervisor *supervisor, pid_
     return NULL;
 }
 
-/* A stopped worker serves nobody: what it holds is looked after until it goes on or dies. */
+/* A stopped worker serves nobody. The ticks take back what it has not read, until it continues or is dead. */
 static void reap_note_stop(struct supervisor *supervisor, const siginfo_t *found)
 {
     siginfo_t info = {0};
     (void)waitid(P_PID, (id_t)found->si_pid, &info, WSTOPPED | WCONTINUED | WNOHANG);
     struct worker *worker = reap_find_worker(supervisor, found->si_pid);
     if (worker != NULL) {
-        /* what was taken counts: it may have gone on since it was found stopped */
+        /* use what this call took: the worker may have continued since it was found stopped */
         worker->stopped = (info.si_pid != 0 ? info.si_code : found->si_code) != CLD_CONTINUED;
         worker->stopped_at = clock_now();
         tick_wake(supervisor, clock_now());
     }
 }
 
-/* What the dead worker has said is heard before it is reaped, since its number may be signalled for that; what follows
- * its death comes after it is known to be gone, and a stop of the runtime last: that signals all who live. */
+/* The order matters. First read what the dead worker had reported: this may signal its number, so the number must still
+ * be its own. Then reap it. Then answer and restart. A stop of the runtime comes last, since it signals all workers
+ * that live. */
 static void reap_bury(struct supervisor *supervisor, pid_t pid)
 {
     struct worker *worker = reap_find_worker(supervisor, pid);
     if (worker != NULL) {
-        channel_read(supervisor, worker); /* slots it made; that it was ready */
+        channel_read(supervisor, worker); /* new fdstore entries, or that it was ready */
         remains_terminate(pid);
     }
     int status = 0;
@@ -73,7 +76,7 @@ void reap_lost(struct supervisor *supervisor, struct worker *worker)
     }
 }
 
-/* Reaps every ended child: workers, and orphans that were left to us as PID 1 or subreaper. */
+/* Also reaps orphans that the kernel gave us because we are PID 1 or a subreaper. */
 void reap(struct supervisor *supervisor)
 {
     for (;;) {

@@ -1,4 +1,4 @@
-/* What is due for a worker, by the state it is in: one function a state, each returns when it is to be called again. */
+/* What is due for a worker in its state. One function for each state; each returns when to call it again. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/cancel.h"
@@ -7,10 +7,10 @@
 
 #include <signal.h>
 
-#define STOPPED_TIME (1 * CLOCK_SECOND) /* for a worker that was stopped to go on */
-#define STACK_TIME   (50 * CLOCK_MS)    /* for a process to write its stacks before it is killed */
+#define STOPPED_TIME (1 * CLOCK_SECOND) /* for a stopped worker (SIGSTOP) to continue */
+#define STACK_TIME   (50 * CLOCK_MS)    /* for a process to write its stacks before SIGKILL */
 
-/* A worker that lives on without its channel, which the function has closed, would never hear that it is to end. */
+/* The function has closed the control channel, and the worker lives on: it would never hear that it is to end. */
 static uint64_t tend_deaf(struct worker *worker, uint64_t now)
 {
     if (worker->deaf_at <= now) {
@@ -21,8 +21,8 @@ static uint64_t tend_deaf(struct worker *worker, uint64_t now)
     return worker->deaf_at;
 }
 
-/* One that is stopped from outside and does not go on would keep silent for ever; who stopped it may still look at it.
- */
+/* A worker that was stopped from outside and does not continue would never answer. It is replaced, not killed: somebody
+ * may have stopped it to look at it. */
 static uint64_t tend_stopped(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     uint64_t deadline = worker->stopped && !worker->due ? clock_after(worker->stopped_at, STOPPED_TIME) : CLOCK_NEVER;
@@ -33,7 +33,7 @@ static uint64_t tend_stopped(struct supervisor *supervisor, struct worker *worke
     return CLOCK_NEVER;
 }
 
-/* Its requests: their time limits, and clients that went away. */
+/* Time limits of its requests, clients that went away, a closed channel, SIGSTOP. */
 static uint64_t tend_serving(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     uint64_t next = deadline_tend(worker, supervisor->options, now);
@@ -45,10 +45,11 @@ static uint64_t tend_serving(struct supervisor *supervisor, struct worker *worke
     return next;
 }
 
-/* Spawns it when it is time. In the child this returns with is_worker set, after its life. */
+/* Starts it when its delay is over. In the child this returns with is_worker set once the worker has finished. */
 static uint64_t tend_down(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
-    /* the first worker alone shows whether the function can be loaded: one traceback, not one for each */
+    /* only the first worker starts until the function was loaded once: if it cannot be, there is one traceback, not one
+     * for each worker */
     bool may_start = supervisor->phase == PHASE_SERVING || (supervisor->phase == PHASE_STARTING && worker->index == 0);
     if (worker->vacant || !may_start) {
         return CLOCK_NEVER;
@@ -56,10 +57,12 @@ static uint64_t tend_down(struct supervisor *supervisor, struct worker *worker, 
     if (worker->spawn_at <= now) {
         spawn(supervisor, worker);
     }
-    return worker->state == WORKER_DOWN ? worker->spawn_at : now; /* not yet, or it could not be forked */
+    return worker->state == WORKER_DOWN ? worker->spawn_at
+                                        : now; /* not due yet, or the fork failed and spawn() has set the next try */
 }
 
-/* When it runs into ASYA_STARTUP_TIMEOUT. A stop has asked it to end, and has a time of its own for that. */
+/* When ASYA_STARTUP_TIMEOUT ends for it. Not during a stop, which has asked it to end and has a time limit of its own.
+ */
 static uint64_t load_deadline(const struct supervisor *supervisor, const struct worker *worker)
 {
     uint64_t limit = supervisor->options->startup_timeout;
@@ -67,7 +70,7 @@ static uint64_t load_deadline(const struct supervisor *supervisor, const struct 
     return is_limited ? clock_after(worker->started_at, limit) : CLOCK_NEVER;
 }
 
-/* Loading for too long: its stacks are written, then it is killed. */
+/* A worker that has been loading for too long writes its stacks and is then killed. */
 static uint64_t tend_starting(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     uint64_t deadline = load_deadline(supervisor, worker);
@@ -84,7 +87,7 @@ static uint64_t tend_starting(struct supervisor *supervisor, struct worker *work
     return clock_earlier(worker->kill_at, deadline);
 }
 
-/* Retiring while the runtime goes on, or with it at its stop, which has a time of its own (stop.c). */
+/* It retires (replace.c), or the whole runtime stops, which has its own time limits (stop.c). */
 static uint64_t tend_stopping(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     uint64_t next = tend_serving(supervisor, worker, now);

@@ -1,6 +1,8 @@
 /*
- * What the supervisor looks at every tick while requests run, and only then: who gets on, and who waits behind a
- * function that does not. An idle supervisor sleeps; the first request after that wakes it (CONTROL_WATCH).
+ * The tick: every 100 ms while requests run, the supervisor looks at the workers' scoreboards. Which workers made
+ * progress? Does a connection wait, accepted and unread, behind a function that blocks its worker? If no worker makes
+ * progress the fallback acceptor takes over (fallback.c). While nothing runs there are no ticks: the supervisor clears
+ * the scoreboards' `watched` and sleeps, and the worker that begins the next request sends CONTROL_WATCH to wake it.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -16,7 +18,7 @@
 
 static uint64_t tick_length(const struct options *options)
 {
-    uint64_t quarter = options->handler_timeout / 4; /* a short deadline is not to be seen late */
+    uint64_t quarter = options->handler_timeout / 4; /* so that a short time limit is not noticed late */
     if (quarter == 0 || quarter >= TICK) {
         return TICK;
     }
@@ -28,20 +30,20 @@ static bool is_serving(const struct worker *worker)
     return worker->state == WORKER_READY || worker->state == WORKER_STOPPING;
 }
 
-/* Grows when its loop turns and when a request begins. */
+/* Grows with each turn of the worker's loop and each request it begins. */
 static uint64_t progress_of(const struct worker *worker)
 {
     return atomic_load_explicit(&worker->board->turns, memory_order_seq_cst) +
            atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
 }
 
-/* It accepts nobody, though its loop turns: it has as many clients as it can hold. */
+/* It does not accept although its loop turns: it has as many clients as it can hold, or no descriptors left. */
 static bool is_full(const struct worker *worker)
 {
     return atomic_load_explicit(&worker->board->full, memory_order_relaxed) != FULL_NOT;
 }
 
-/* Has it got on since the tick before? */
+/* Has it made progress since the tick before? */
 static void look_at_progress(struct worker *worker)
 {
     uint64_t progress = progress_of(worker);
@@ -61,15 +63,16 @@ void tick_look(struct supervisor *supervisor)
     }
 }
 
-/* Somebody has sent something, or gone, and the connection is not read. */
+/* There is something to read on a connection: bytes, or the client's end. */
 static bool is_readable(int connection)
 {
     struct pollfd look = {.fd = connection, .events = POLLIN | POLLRDHUP};
     return poll(&look, 1, 0) == 1;
 }
 
-/* Takes back what the worker has accepted and not read: all of it, or where there is something to read. The slot's word
- * counts its connections: the change succeeds only for the one that was looked at. */
+/* Takes back connections that the worker has accepted and not read: all of them, or those with something to read. The
+ * compared word also counts the connections of the slot, so the change succeeds only if the slot still has the
+ * connection that was looked at. */
 static void tick_take_back(struct supervisor *supervisor, struct worker *worker, bool all)
 {
     for (uint32_t i = 0; i < worker->fdstore.count && orphans_have_room(&supervisor->orphans); i++) {
@@ -98,8 +101,8 @@ static bool is_retiring(const struct supervisor *supervisor, const struct worker
     return worker->state == WORKER_STOPPING && supervisor->phase == PHASE_SERVING;
 }
 
-/* A function that has written over the scoreboard goes on writing, and nothing that is said there can be believed: the
- * process is ended, and what it has is answered by what the supervisor remembers. */
+/* A function that has overwritten the scoreboard may go on doing so, and nothing on it can be believed any more. The
+ * process is killed, and its requests are answered by what the supervisor remembers of them. */
 static void tick_look_at_board(struct worker *worker)
 {
     if (!is_serving(worker) || worker->overwritten || scoreboard_is_plausible(worker->board)) {
@@ -140,8 +143,8 @@ static void set_watched(const struct supervisor *supervisor, uint32_t watched)
     }
 }
 
-/* Stops watching if nothing runs: whoever begins will say so then, as it finds `watched` cleared. False if something
- * does. */
+/* Stops watching if nothing runs; false if something does. A worker that finds `watched` cleared reports the next
+ * request it begins. A request may begin between the check and the clearing, so the check is repeated after it. */
 static bool tick_stop_watching(const struct supervisor *supervisor)
 {
     if (supervisor->all_busy || is_anything_running(supervisor)) {
@@ -165,7 +168,7 @@ void tick_wake(struct supervisor *supervisor, uint64_t now)
         struct worker *worker = &supervisor->workers[i];
         tick_look_at_board(worker);
         if (worker->state == WORKER_READY && is_full(worker) && !worker->was_full) {
-            supervisor->tick_at = now; /* whoever comes waits for the fallback acceptor to open */
+            supervisor->tick_at = now; /* a new client would have to wait for the fallback acceptor */
         }
     }
 }
@@ -187,7 +190,8 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
         look_at_progress(worker);
         if (is_retiring(supervisor, worker)) {
             tick_take_unread(supervisor, worker);
-        } else if (worker->is_still && supervisor->phase == PHASE_SERVING) { /* at a stop each answers what it has */
+        } else if (worker->is_still &&
+                   supervisor->phase == PHASE_SERVING) { /* during a stop each worker answers what it has accepted */
             tick_take_back(supervisor, worker, false);
         }
         if (worker->state == WORKER_READY) {
