@@ -11,12 +11,12 @@
 struct cause {
     int signal;         /* the signal that killed it, or 0 */
     int status;         /* its exit status where signal is 0 */
-    bool own;           /* the runtime chose that status, not the function (scoreboard_note_exit) */
-    bool lost;          /* it has not ended: the kernel does not let it (worker.h) */
+    bool own;           /* the runtime in the worker exited with that status, not the function (scoreboard_note_exit) */
+    bool lost;          /* it was killed and has not ended (worker.h) */
     bool core;          /* it left a core dump */
-    bool overran;       /* we have ended it for a function that did not stop at its time limit: the signal is ours */
+    bool overran;       /* the supervisor sent the signal, since a function did not stop at its time limit */
     bool overwrote;     /* the function wrote over the memory that it shares with the supervisor */
-    bool out_of_memory; /* the kernel's OOM killer took it, by the cgroup's own count */
+    bool out_of_memory; /* the kernel's OOM killer killed it, by the cgroup's counter */
     uint64_t peak_rss;  /* bytes; 0 if unknown */
 };
 
@@ -28,8 +28,8 @@ struct cause cause_from_wait(int wait_status);
 /* A verb phrase: "was killed by signal 11 (SIGSEGV), core dumped" or "exited with status 3". Pure. */
 void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE]);
 
-/* The reply to the request it was serving (wire contract, section 1): out_of_memory, or processing_error with the type
- * WorkerCrashed or WorkerExited. Pure. */
+/* The reply to the request it was serving (docs/protocol.md, docs/reliability.md): out_of_memory, or processing_error
+ * with the type WorkerCrashed or WorkerExited. Pure. */
 void cause_error(const struct cause *cause, struct error *err);
 
 #endif

@@ -13,7 +13,7 @@
 
 enum { FILE_SIZE = 4096, PATH_SIZE = 4096 };
 
-/* A version 1 limit of "no limit" is the largest page-aligned number. */
+/* Version 1 writes "no limit" as the largest page-aligned number. */
 #define UNLIMITED_V1 (UINT64_C(1) << 60)
 
 /* The file's first FILE_SIZE - 1 bytes as NUL-terminated text. */
@@ -25,8 +25,8 @@ static bool read_file(const char *path, char text[FILE_SIZE])
     return got > 0;
 }
 
-/* The path of our group in the hierarchy that `controller` is in ("" for version 2), from /proc/self/cgroup, whose
- * lines are "number:controllers:path". "/" if it is not there. */
+/* The path of our group in the hierarchy of `controller` ("" for version 2), from /proc/self/cgroup, whose lines are
+ * "number:controllers:path". "/" if there is no such line. */
 static void own_path(const char *controller, char path[PATH_SIZE])
 {
     char text[FILE_SIZE];
@@ -56,7 +56,7 @@ static void own_path(const char *controller, char path[PATH_SIZE])
     }
 }
 
-/* Reads `file` of our group: below our own path, else at the root of the hierarchy. */
+/* Reads `file` of our group: below our own path, or else at the root of the hierarchy. */
 static bool read_group_file(const char *controller, const char *file, char text[FILE_SIZE])
 {
     const char *root = getenv("ASYA_CGROUP_ROOT");
@@ -77,7 +77,7 @@ static bool read_group_file(const char *controller, const char *file, char text[
     return false;
 }
 
-/* The number behind `name` at the start of a line. */
+/* The number after `name` at the start of a line. */
 static bool find_field(const char *text, const char *name, uint64_t *ret_value)
 {
     size_t size = strlen(name);
@@ -102,7 +102,7 @@ bool cgroup_memory_limit(uint64_t *ret_bytes)
 {
     char text[FILE_SIZE];
     if (read_group_file("", "memory.max", text)) {
-        return text_number(text, ret_bytes) != NULL; /* "max" is no number */
+        return text_number(text, ret_bytes) != NULL; /* "max" is not a number: no limit */
     }
     return read_group_file("memory", "memory.limit_in_bytes", text) && text_number(text, ret_bytes) != NULL &&
            *ret_bytes < UNLIMITED_V1;

@@ -1,11 +1,12 @@
 /*
- * How many descriptors there may be (RLIMIT_NOFILE).
+ * Limits of descriptors (RLIMIT_NOFILE).
  *
- * The usual soft limit of 1,024 is for programs that call select(), which the supervisor does not: it takes the hard
- * limit. A worker is the function's, and so are the programs that it starts: it gets the soft limit the runtime was
- * started with and, beyond that, what the runtime needs in it (docs/decisions/0016-descriptors.md).
+ * The usual soft limit of 1,024 protects programs that call select(). The supervisor does not, so it raises its soft
+ * limit to the hard limit. A worker runs the function, and the programs that it starts inherit its limit: it gets the
+ * soft limit that the runtime was started with, plus what the runtime needs in a worker
+ * (docs/decisions/0016-descriptors.md).
  *
- *   the supervisor   an fdstore entry of every connection of every worker, who waits at the fallback acceptor, itself
+ *   the supervisor   one for each connection of each worker (its fdstore entry) and each orphan, and its own
  *   a worker         three for each connection: the connection and both ends of its fdstore entry
  */
 #include "base/limit.h"
@@ -18,18 +19,19 @@
 #include <unistd.h>
 
 enum {
-    /* What the fallback acceptor and fdstore entries leave free: a worker's start takes FDSTORE_KEPT + 3 more than the
-     * end of the one before gives back, a look at an fdstore entry takes one. */
+    /* Kept free from orphans and fdstore entries: the start of a worker takes FDSTORE_KEPT + 3 more than the end of the
+     * last one gave back, and a look at an fdstore entry takes one. */
     DESCRIPTORS_KEPT = FDSTORE_KEPT + 8,
     DESCRIPTORS_OWN = 24,   /* standard streams, the socket's files, epoll, signals, the queue; rounded up */
-    DESCRIPTORS_EACH = 3,   /* of the supervisor, for a worker: control channel, fdholder, stacks */
-    DESCRIPTORS_SCARCE = 64 /* stored connections a worker, below which it is worth a warning */
+    DESCRIPTORS_EACH = 3,   /* of the supervisor for each worker: control channel, fdholder, stacks */
+    DESCRIPTORS_SCARCE = 64 /* if each worker can have fewer connections stored than this, warn */
 };
 
 static uint64_t at_most(uint64_t value, uint64_t most) { return value < most ? value : most; }
 
-/* The worker's, besides the function's. The numbers that it inherits may be as high as the supervisor's were, and the
- * kernel counts the descriptors in flight of all workers of a user against the limit of the one that sends. */
+/* What the runtime needs in a worker, besides what the function may use. The descriptors that a worker inherits may
+ * have numbers as high as the supervisor's, and the kernel counts all descriptors in flight of a user against the limit
+ * of the process that sends one. */
 static uint64_t share_of_worker(const struct supervisor *supervisor)
 {
     return 3 * SLOTS_MAX + DESCRIPTORS_OWN + ORPHANS_MAX +
@@ -41,7 +43,7 @@ static uint64_t limit_of_worker(const struct supervisor *supervisor, uint64_t ha
     return at_most(supervisor->inherited_numbers + share_of_worker(supervisor), hard);
 }
 
-/* Connections of each worker at once that can be stored. */
+/* How many connections of each worker can be stored at once. */
 static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
 {
     uint64_t places = supervisor->worker_count;

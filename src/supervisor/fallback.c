@@ -1,18 +1,18 @@
 /*
- * The fallback acceptor: while no worker is up, while all are full of clients, or from when all have been busy for a
- * tick until the first gets on, the supervisor itself accepts, so that nobody waits in silence. It looks at the first
- * bytes without taking them, answers what needs no worker, and hands the rest, unread, to the queue all workers take
- * from.
+ * The fallback acceptor: the supervisor accepts connections itself while no worker is up, while all workers have as
+ * many clients as they can hold, or while all have been busy for a tick, until the first makes progress. So health
+ * checks are answered, and every client gets a reply in time. It looks at the first bytes without taking them
+ * (MSG_PEEK), answers health checks, and passes requests, unread, to the workers through the queue (queue.c).
  *
- * Whoever is here has a deadline:
+ * How long a connection may wait here, and what follows:
  *
  *   has sent nothing, or a part   ASYA_READ_TIMEOUT, as with a worker: connection_error, in HTTP 408
- *   a request, no worker is up    as long as one may take to load, or ASYA_READ_TIMEOUT where none loads: server_error
- *   a request, all are busy       until one of them gets on, as in the backlog
- *   a request that cannot be      ASYA_READ_TIMEOUT: server_error. It is tried again all the time; but whoever comes
- *   handed on                     next is left in the backlog, where the workers accept
+ *   a request, no worker is up    as long as loading may take, or ASYA_READ_TIMEOUT if none loads: server_error
+ *   a request, all are busy       without limit until a worker makes progress, as in the socket's backlog
+ *   a request that cannot be      ASYA_READ_TIMEOUT: server_error. It is tried again all the time; meanwhile new
+ *   passed to the workers         clients are left in the backlog, from which the workers accept
  *
- * When it is full the oldest that has sent no whole request gives way to whoever comes (server/room.h does the same in
+ * When it is full, the oldest connection without a whole request gives way to a new one (server/room.h does the same in
  * a worker).
  */
 #include "base/clock.h"
@@ -26,19 +26,19 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define FALLBACK_AFTER (100 * CLOCK_MS)     /* without a worker, before the fallback acceptor opens */
-#define LOOK_INTERVAL  (20 * CLOCK_MS)      /* between looks at clients that have not said what they want */
-#define LOOK_SPAN      (CLOCK_MS / 40)      /* and for each of them this longer: 2 % of a processor at most */
-#define FULL_INTERVAL  (2 * CLOCK_MS)       /* between attempts to hand on what the queue had no room for */
-#define SHORT_INTERVAL (50 * CLOCK_MS)      /* before accepting is tried again without descriptors, memory or room */
-#define STUCK_AFTER    (1 * CLOCK_SECOND)   /* of failures to hand anything on, though a worker would take it */
-#define SILENT_TIME    (250 * CLOCK_MS)     /* for a client to say something, once others need its place */
+#define FALLBACK_AFTER (100 * CLOCK_MS)     /* without a worker, before we begin to accept */
+#define LOOK_INTERVAL  (20 * CLOCK_MS)      /* between looks at clients that have not sent a whole request */
+#define LOOK_SPAN      (CLOCK_MS / 40)      /* longer by this for each of them: 2 % of a processor at most */
+#define FULL_INTERVAL  (2 * CLOCK_MS)       /* before the next attempt when the queue was full */
+#define SHORT_INTERVAL (50 * CLOCK_MS)      /* before accepting again when descriptors, memory or room were missing */
+#define STUCK_AFTER    (1 * CLOCK_SECOND)   /* failures for this long mean that nothing can be passed to the workers */
+#define SILENT_TIME    (250 * CLOCK_MS)     /* for a client to send something, when others need its place */
 #define SLOW_TIME      (1 * CLOCK_SECOND)   /* for a request to arrive, likewise */
-#define LOAD_TIMEOUT   (300 * CLOCK_SECOND) /* for a worker to load while requests wait, without ASYA_STARTUP_TIMEOUT */
+#define LOAD_TIMEOUT   (300 * CLOCK_SECOND) /* for loading while requests wait, without ASYA_STARTUP_TIMEOUT */
 
 static bool is_anybody_ready(const struct supervisor *supervisor) { return state_count(supervisor, WORKER_READY) > 0; }
 
-/* The worker that gets on first is to say so. */
+/* Asks the workers to report when they make progress (scoreboard.h). */
 static void set_awaited(const struct supervisor *supervisor, uint32_t awaited)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
@@ -62,7 +62,7 @@ static void fallback_open(struct supervisor *supervisor)
     set_awaited(supervisor, supervisor->fallback_open);
 }
 
-/* As far as was seen by tick_look(), which comes before. */
+/* Call tick_look() before it: that looks whether a worker makes progress. */
 static bool is_wanted(const struct supervisor *supervisor)
 {
     return supervisor->all_busy || supervisor->alone_since != CLOCK_NEVER;
@@ -70,8 +70,8 @@ static bool is_wanted(const struct supervisor *supervisor)
 
 /* ---- handing on ------------------------------------------------------------------------------------------------- */
 
-/* A full queue empties as soon as a worker gets on. Anything else (ETOOMANYREFS: too many descriptors of this user are
- * in flight, wherever that may be) may last. */
+/* A full queue empties as soon as a worker makes progress. Other errors may last, such as ETOOMANYREFS: too many
+ * descriptors of this user are in flight somewhere. */
 static bool is_handing_on_broken(const struct supervisor *supervisor)
 {
     return supervisor->hand_error != 0 && supervisor->hand_error != -EAGAIN;
@@ -101,7 +101,8 @@ static bool has_request(const struct orphans *orphans)
     return false;
 }
 
-/* One who cannot be handed on is here already: those in the backlog are better off, workers accept from there. */
+/* A request that cannot be passed to a worker waits here already. New clients are better off in the backlog, from which
+ * the workers accept. */
 static bool is_stopped_up(const struct supervisor *supervisor)
 {
     return is_handing_on_broken(supervisor) && is_anybody_ready(supervisor) && has_request(&supervisor->orphans);
@@ -109,7 +110,7 @@ static bool is_stopped_up(const struct supervisor *supervisor)
 
 /* ---- accepting -------------------------------------------------------------------------------------------------- */
 
-/* Looks again at what one has sent. Returns whether that still does not tell what it wants. */
+/* Looks at what a client has sent. Returns whether that does not tell yet what it wants. */
 static bool fallback_look(struct supervisor *supervisor, uint32_t index)
 {
     static const enum wants meaning[] = {[PEEK_SILENT] = WANTS_SILENT,
@@ -125,8 +126,8 @@ static bool fallback_look(struct supervisor *supervisor, uint32_t index)
     return *wants == WANTS_SILENT || *wants == WANTS_REST;
 }
 
-/* Who gives way to others now: the oldest that is silent, or else the oldest whose request is slow to arrive. The
- * number of all if nobody does. */
+/* The connection that gives way to a new one: the oldest that has sent nothing, or else the oldest whose request is
+ * slow to arrive. orphans->count if there is none. */
 static uint32_t fallback_find_in_the_way(const struct supervisor *supervisor, uint64_t now)
 {
     const struct orphans *orphans = &supervisor->orphans;
@@ -154,7 +155,7 @@ static void fallback_send_away(struct supervisor *supervisor, uint32_t index, ui
     orphans_dismiss(orphans, index, 408, &err);
 }
 
-/* Adds to `*sent_away` how many had to give way. */
+/* Makes room for one more connection. Adds to `*sent_away` how many had to give way. */
 static bool fallback_make_room(struct supervisor *supervisor, uint64_t now, uint32_t *sent_away)
 {
     struct orphans *orphans = &supervisor->orphans;
@@ -171,7 +172,7 @@ static bool fallback_make_room(struct supervisor *supervisor, uint64_t now, uint
     return true;
 }
 
-/* One that has just come. It is handed on before the next is accepted: whether that can be done tells only the attempt.
+/* A new connection. It is passed on before the next one is accepted, since only the attempt shows whether that works.
  */
 static void take_on(struct supervisor *supervisor, uint32_t index, uint64_t now)
 {
@@ -182,7 +183,8 @@ static void take_on(struct supervisor *supervisor, uint32_t index, uint64_t now)
     }
 }
 
-/* Returns 0, or when to accept again: without descriptors, room or a way to hand on the loop would spin. */
+/* Returns 0, or when to accept again if descriptors or room are missing or nothing can be passed on: the listening
+ * socket stays readable, and the loop would spin. */
 static uint64_t accept_all(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t later = clock_after(now, SHORT_INTERVAL);
@@ -207,26 +209,27 @@ void fallback_accept(struct supervisor *supervisor)
     }
     tick_look(supervisor);
     if (!is_wanted(supervisor)) {
-        fallback_close(supervisor); /* a worker takes who has woken us: the way through here is longer */
+        fallback_close(supervisor); /* a worker will accept the client that woke us, which is quicker */
         return;
     }
     uint64_t now = clock_now();
     supervisor->fallback_opens_at = accept_all(supervisor, now);
     if (supervisor->fallback_opens_at > 0) {
-        fallback_close(supervisor); /* the others wait in the backlog */
+        fallback_close(supervisor); /* the other clients wait in the backlog */
     }
 }
 
 /* ---- looking ---------------------------------------------------------------------------------------------------- */
 
-/* Looks at those who have not said what they want, each at once when it has come, and hands on whoever is for a worker.
- * Returns when to look again. */
+/* Looks at all who wait: answers health checks, drops those who left, passes requests on. A new client is looked at
+ * immediately, those without a whole request again every LOOK_INTERVAL. Returns when to call it again. */
 static uint64_t fallback_attend(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
     bool is_ready = state_is_serving(supervisor); /* what health says */
-    bool has_room = is_anybody_ready(supervisor); /* in the queue, as far as we have seen in this round */
-    bool patient = is_wanted(supervisor);         /* nobody takes the silent ones, who may still ask for health */
+    bool has_room = is_anybody_ready(supervisor); /* the queue has taken everything in this round so far */
+    bool patient =
+        is_wanted(supervisor); /* keep silent clients: they may still ask for health, and no worker would take them */
     bool is_time = supervisor->fallback_looks_at <= now;
     uint32_t undecided = 0;
     uint64_t next = CLOCK_NEVER;
@@ -274,7 +277,7 @@ static void crash_loop_error(const struct supervisor *supervisor, struct error *
     }
 }
 
-/* A worker loads, or is about to. */
+/* A worker is loading, or will be started at once. */
 static bool is_anybody_loading(const struct supervisor *supervisor, uint64_t now)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
@@ -287,9 +290,9 @@ static bool is_anybody_loading(const struct supervisor *supervisor, uint64_t now
     return false;
 }
 
-/* How long a request waits for a worker. While one loads, its load decides, which may take longer than any request
- * takes to arrive. While none does (the back-off of a crash loop), waiting longer would not help, nor does it where a
- * worker would take it and it cannot be handed on. */
+/* How long a request may wait for a worker. If one is loading: as long as that may take, which can be longer than
+ * ASYA_READ_TIMEOUT. If none is (the delay in a crash loop), or if nothing can be passed to a worker:
+ * ASYA_READ_TIMEOUT, since waiting longer would not help. */
 static uint64_t patience(const struct supervisor *supervisor, uint64_t now)
 {
     const struct options *options = supervisor->options;
@@ -301,7 +304,7 @@ static uint64_t patience(const struct supervisor *supervisor, uint64_t now)
     return load > options->read_timeout && is_anybody_loading(supervisor, now) ? load : options->read_timeout;
 }
 
-/* What a request is told whose patience is over. */
+/* The reply to a request that has waited that long. */
 static void patience_error(const struct supervisor *supervisor, struct error *err)
 {
     if (is_anybody_ready(supervisor)) {
@@ -312,7 +315,7 @@ static void patience_error(const struct supervisor *supervisor, struct error *er
     }
 }
 
-/* Its client had its time to send the rest. */
+/* The client did not send the rest in time. */
 static void dismiss_incomplete(struct supervisor *supervisor, uint32_t index)
 {
     struct orphans *orphans = &supervisor->orphans;
@@ -343,7 +346,9 @@ static uint64_t fallback_expire(struct supervisor *supervisor, uint64_t now)
             orphans_dismiss(orphans, i, 0, &err);
             requests++;
         } else {
-            incomplete += !orphans->kept[i] || orphans->wants[i] != WANTS_SILENT; /* else it has only been idle */
+            incomplete +=
+                !orphans->kept[i] ||
+                orphans->wants[i] != WANTS_SILENT; /* a kept-alive connection that was idle is not worth a line */
             dismiss_incomplete(supervisor, i);
         }
     }
@@ -381,7 +386,7 @@ uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now)
             next = opens;
         }
     }
-    tick_look(supervisor); /* a worker may have got on before it could see that this is awaited */
+    tick_look(supervisor); /* a worker may have made progress before set_awaited() asked it to report that */
     if (!is_wanted(supervisor)) {
         fallback_close(supervisor);
     }

@@ -1,7 +1,7 @@
 /*
- * The queue of connections on their way to whichever worker takes them first. All workers hold its receiving end, and
- * with them the function, which may shut it down for all: then there is another one. What the function takes from it
- * for itself is lost.
+ * The queue through which the supervisor passes connections to the workers: a socketpair whose receiving end all
+ * workers share; the first one that reads gets the connection. The function has that end too and may shut it down for
+ * all, so then a new one is made. Connections that the function reads from it for itself are lost.
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -45,9 +45,9 @@ void queue_check(struct supervisor *supervisor)
     }
 }
 
-/* Each message wakes one process that waits (EPOLLEXCLUSIVE), and that may be one that was stopped or frozen: then the
- * others sleep beside a queue that is not empty. Once for each time a worker stands still, since one that does not read
- * its channel must not find it full at a stop. */
+/* Each message wakes only one waiting process (EPOLLEXCLUSIVE). If that one was stopped or frozen, the others go on
+ * sleeping although the queue is not empty, so they are told to look. Only once for each time that a worker makes no
+ * progress: messages to one that does not read its channel would fill it, and a stop could not be told. */
 void queue_nudge(struct supervisor *supervisor)
 {
     struct pollfd look = {.fd = supervisor->queue_receive, .events = POLLIN};
@@ -60,7 +60,8 @@ void queue_nudge(struct supervisor *supervisor)
                          atomic_load_explicit(&worker->board->busy, memory_order_relaxed) == 0;
         if (is_asleep && worker->nudged != worker->progress) {
             worker->nudged = worker->progress;
-            (void)control_send(worker->control, CONTROL_LOOK, NULL, 0); /* a full channel wakes it as well */
+            (void)control_send(worker->control, CONTROL_LOOK, NULL,
+                               0); /* if the channel is full, its messages wake the worker */
         }
     }
 }

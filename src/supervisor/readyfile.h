@@ -1,4 +1,4 @@
-/* The ready-file: exists, with content, exactly while requests are served. Probes test for it. */
+/* The ready-file: probes test for it. It exists, with content, exactly while requests are served. */
 #ifndef ASYA_SUPERVISOR_READYFILE_H
 #define ASYA_SUPERVISOR_READYFILE_H
 

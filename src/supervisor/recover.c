@@ -19,9 +19,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512 }; /* every byte escaped, and the frames around it */
+enum {
+    REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512
+}; /* if every byte needs an escape, with room for what is around the text */
 
-/* Nothing here waits: a fresh connection's buffer takes bytes of this size. */
+/* Does not wait: the send buffer of a connection that has had no reply takes this many bytes. */
 static bool recover_send_all(int connection, const struct buffer *out)
 {
     bool sent = true;
@@ -33,7 +35,7 @@ static bool recover_send_all(int connection, const struct buffer *out)
     return sent;
 }
 
-/* A buffer that never grows: no malloc. */
+/* A buffer of fixed size, so that no memory is allocated. */
 static struct buffer fixed_buffer(unsigned char bytes[REPLY_SIZE])
 {
     return (struct buffer){.data = bytes, .capacity = REPLY_SIZE, .limit = REPLY_SIZE};
@@ -84,7 +86,7 @@ bool recover_end_stream(int connection, const struct scoreboard *board, uint32_t
 
 bool orphans_have_room(const struct orphans *orphans)
 {
-    bool is_low = orphans->numbers_end > 0; /* numbers are given from the lowest: the table is full up to this one */
+    bool is_low = orphans->numbers_end > 0; /* the kernel gives the lowest free number, so all below are taken */
     for (uint32_t i = 0; i < orphans->count && is_low; i++) {
         if (orphans->fds[i] >= orphans->numbers_end) {
             return false;
@@ -115,11 +117,11 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
     orphans->count--;
 }
 
-/* One that nobody has read from. One that was kept alive and has not begun its next request wants no answer. */
+/* A connection that was not read from. A kept-alive one without a next request expects no reply. */
 static void answer_unread(int connection, bool kept, enum protocol protocol, unsigned status, const struct error *err)
 {
     char byte;
-    if (kept) { /* nothing more comes: who has sent nothing has nothing to wait for */
+    if (kept) { /* so that a request cannot arrive between the look below and the close */
         (void)shutdown(connection, SHUT_RD);
     }
     if (kept && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
@@ -150,7 +152,7 @@ static void answer_partial(int connection, enum protocol protocol, struct recove
     recovered->partial++;
 }
 
-/* What the client speaks, also where the worker died between its read and that finding. */
+/* The client's protocol. The worker may have died after it read the first byte and before it noted the protocol. */
 static enum protocol protocol_of(const struct scoreboard *board, uint32_t slot)
 {
     enum protocol protocol = (enum protocol)atomic_load_explicit(&board->slots[slot].protocol, memory_order_relaxed);
@@ -160,7 +162,7 @@ static enum protocol protocol_of(const struct scoreboard *board, uint32_t slot)
 
 static bool has_bit(const uint64_t *bits, uint32_t index) { return (bits[index / 64] >> index % 64 & 1) != 0; }
 
-/* A reply, or a stream, was going out. */
+/* A reply or a stream was being sent. */
 static void end_reply(struct recovery *recovery, int connection, uint32_t index, const struct error *err)
 {
     struct outlet_progress progress = outlet_progress(recovery->board, index);
@@ -177,19 +179,20 @@ static void end_reply(struct recovery *recovery, int connection, uint32_t index,
     }
 }
 
-/* The function wrote over its place: one reply too many beats none. Its form is what the supervisor remembers. */
+/* Its slot was overwritten, so it is not known whether a reply was sent: prefer a possible second reply to none. In the
+ * protocol that the supervisor remembers. */
 static void answer_overwritten(struct recovery *recovery, int connection, uint32_t index, const struct error *err)
 {
     struct run run = recovery->runs != NULL ? recovery->runs[index] : (struct run){.protocol = PROTOCOL_AUTO};
     if (run.is_running && run.streams) {
-        (void)hangup(&connection); /* nothing can follow a part of a stream */
+        (void)hangup(&connection); /* it is not known where in the stream it stopped, so nothing can be added */
         return;
     }
     recover_answer(connection, run.protocol != PROTOCOL_AUTO ? run.protocol : recovery->orphans->protocol, err);
     recovery->done.answered++;
 }
 
-/* Deals with the connection that had this slot. */
+/* Answers, ends or hands on the connection that had this slot, by the slot's state. */
 static void deal_with(struct recovery *recovery, int connection, uint32_t index)
 {
     const struct scoreboard_slot *slot = &recovery->board->slots[index];
@@ -212,7 +215,7 @@ static void deal_with(struct recovery *recovery, int connection, uint32_t index)
     case SLOT_PUSHING:
         end_reply(recovery, connection, index, err);
         return;
-    case SLOT_FREE: /* answered and closed, and killed before it had emptied the slot */
+    case SLOT_FREE: /* answered and closed; the worker died before it dropped the duplicate */
     case SLOT_ANSWERED:
         (void)hangup(&connection);
         return;
@@ -239,7 +242,7 @@ void recover_slots(struct recovery *recovery, const int *receive_ends, uint32_t 
     }
 }
 
-/* The slot that says it is for descriptor `number`; SLOTS_MAX if none does. */
+/* The slot of the worker's descriptor `number`; SLOTS_MAX if there is none. */
 static uint32_t recover_find_slot(const struct scoreboard *board, int32_t number)
 {
     uint32_t slot = 0;
@@ -250,8 +253,8 @@ static uint32_t recover_find_slot(const struct scoreboard *board, int32_t number
     return slot;
 }
 
-/* It has no place on the scoreboard. On one that was written over, its place may be lost: what has become of it is not
- * known then, but that it is hung up if its stored duplicate was dealt with. */
+/* A connection without a slot: accepted and not read from. But on an overwritten scoreboard its slot may only be lost.
+ * If its stored duplicate was answered it is hung up by now; otherwise it gets a reply. */
 static void deal_with_unplaced(struct recovery *recovery, int connection)
 {
     if (!recovery->is_overwritten) {
@@ -271,12 +274,12 @@ void recover_held(struct recovery *recovery, struct held *kept)
 {
     for (uint32_t i = 0; i < kept->count; i++) {
         int connection = fd_take(&kept->fds[i]);
-        rights_keep_in_line(connection); /* its worker may not have come to that */
+        rights_keep_in_line(connection); /* its worker may have died before it did that */
         uint32_t slot = recover_find_slot(recovery->board, kept->numbers[i]);
         if (slot == SLOTS_MAX) {
             deal_with_unplaced(recovery, connection);
         } else if (has_bit(recovery->done.found, slot)) {
-            fd_close(&connection); /* its stored duplicate was dealt with */
+            fd_close(&connection); /* its stored duplicate was answered */
         } else {
             deal_with(recovery, connection, slot);
         }
@@ -321,7 +324,7 @@ void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)
     int status;
     while (orphans_have_room(orphans) && (status = control_receive(queue, &message, fds)) != -EAGAIN) {
         if (status == -EPROTO) {
-            continue; /* a worker's function wrote to it */
+            continue; /* the function wrote to the queue */
         }
         if (status <= 0) {
             return;
@@ -359,7 +362,7 @@ void recover_dismiss(struct orphans *orphans, const struct listener *listener, c
     while (orphans->count > 0) {
         orphans_dismiss(orphans, orphans->count - 1, 0, err);
     }
-    if (listener->fd >= 0) { /* who comes later is refused, not queued for nobody; who is queued is still there */
+    if (listener->fd >= 0) { /* from now on clients are refused; those in the backlog can still be accepted */
         (void)shutdown(listener->fd, SHUT_RDWR);
     }
     int connection;

@@ -20,7 +20,7 @@ static void drop(struct remains *remains, uint32_t index)
 void remains_terminate(pid_t group)
 {
     (void)kill(-group, SIGTERM);
-    (void)kill(-group, SIGCONT); /* one that is stopped would not hear it */
+    (void)kill(-group, SIGCONT); /* a stopped process handles SIGTERM only once it continues */
 }
 
 void remains_add(struct remains *remains, pid_t group, uint64_t kill_at)

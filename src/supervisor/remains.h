@@ -1,11 +1,10 @@
 /*
- * What dead workers leave: the processes of their groups (browsers, ffmpeg, resource trackers). As a program that ends
- * in order would have it, they get SIGTERM and a second to clean up, then SIGKILL; nobody waits for that: neither the
- * next worker nor the supervisor's loop.
+ * Processes that dead workers leave behind in their process groups (browsers, ffmpeg, resource trackers). They get
+ * SIGTERM, a second to clean up, then SIGKILL. Neither the next worker nor the supervisor's loop waits for that.
  *
- * A group is named by the number its leader had. The kernel gives that to nobody else as long as a member is left, and
- * a group is forgotten as soon as none is, which is looked for every 50 ms: a number that comes round in that time, or
- * that a worker of ours has, is not signalled.
+ * A group is named by the pid of its dead leader. The kernel does not reuse that number while the group has members.
+ * Empty groups are forgotten within 50 ms, and so is a number that a new worker gets, so a process that happens to get
+ * the number later is not signalled.
  */
 #ifndef ASYA_SUPERVISOR_REMAINS_H
 #define ASYA_SUPERVISOR_REMAINS_H
@@ -14,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { REMAINS_MAX = 64 }; /* groups at once; for one more, the oldest has had its time */
+enum { REMAINS_MAX = 64 }; /* groups at once; for one more the oldest is killed */
 
 struct remains {
     uint32_t count;
@@ -24,19 +23,19 @@ struct remains {
     } groups[REMAINS_MAX]; /* oldest first */
 };
 
-/* While its dead leader is not reaped: asks all members to end. */
+/* Before the dead leader is reaped: SIGTERM to all members. */
 void remains_terminate(pid_t group);
 
-/* Once it is: if anybody is left, he has until `kill_at`. */
+/* After that: members that are left have until `kill_at`. */
 void remains_add(struct remains *remains, pid_t group, uint64_t kill_at);
 
-/* All have no time any more. */
+/* All are killed at the next remains_tend(). */
 void remains_hurry(struct remains *remains);
 
-/* A process of ours has got this number: it is no group of the dead. */
+/* A new worker has this number: it does not name a dead worker's group any more. */
 void remains_forget(struct remains *remains, pid_t group);
 
-/* Kills what is due, forgets who has ended. Returns when it is to be called again. */
+/* Kills groups whose time is over, forgets empty ones. Returns when to call it again. */
 uint64_t remains_tend(struct remains *remains, uint64_t now);
 
 #endif

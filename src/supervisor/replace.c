@@ -1,13 +1,13 @@
 /*
- * Replacing a worker that is still alive: after ASYA_MAX_REQUESTS, beyond ASYA_MAX_RSS, or where a function does not
- * stop while others run beside it.
+ * Replacing a worker that is still alive: after ASYA_MAX_REQUESTS requests, above ASYA_MAX_RSS, or because a function
+ * does not stop at its time limit while other requests run in the same worker.
  *
  *   due -> the successor starts in the vacant place -> it is ready -> the old one retires -> ends
  *          (the old one serves on)                                    its place is the vacant one now
  *
- * A replacement is never an outage, so nothing is taken from the old worker before the new one is ready, and nothing it
- * leaves (requests, threads, a slow atexit) is waited for by anybody. A successor that cannot start leaves the old one
- * serving. While both are there the function is loaded twice.
+ * A replacement must not cause an outage. So the old worker keeps everything until the new one is ready, and nobody
+ * waits for what then still holds it up (requests, threads, a slow atexit). If the successor cannot start, the old
+ * worker goes on serving. While both exist the function is loaded twice.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,22 +20,23 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define LOOK_INTERVAL (100 * CLOCK_MS)   /* between looks whether a worker that retires holds a request */
-#define KILL_AFTER    (1 * CLOCK_SECOND) /* SIGTERM, for one that does not end */
+#define LOOK_INTERVAL (100 * CLOCK_MS)   /* between checks whether a retiring worker still has a request */
+#define KILL_AFTER    (1 * CLOCK_SECOND) /* between SIGTERM and SIGKILL for one that does not end */
 
-/* Tells it to accept no more, to finish, and to end. Whom it has not begun to read goes to the others. */
+/* Tells it to stop accepting, to finish its requests and to end. Connections that it has not begun to read go to other
+ * workers. */
 static void replace_retire(struct supervisor *supervisor, struct worker *worker)
 {
     worker_end(worker);
     int status = control_send(worker->control, CONTROL_RETIRE, NULL, 0);
-    if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
+    if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* then it is ending already */
         worker_kill(worker, SIGKILL);
     }
     tick_take_unread(supervisor, worker);
     tick_wake(supervisor, clock_now());
 }
 
-/* It has begun to read a request that is not answered to its end. */
+/* It has begun to read a request that is not fully answered. */
 static bool holds_request(const struct worker *worker)
 {
     struct running running = {0};
@@ -43,8 +44,8 @@ static bool holds_request(const struct worker *worker)
     return running.count + running.partial > 0;
 }
 
-/* Requests have the time that ASYA_HANDLER_TIMEOUT gives them, whatever it is. What else keeps the process has the
- * grace period. */
+/* Its requests may take as long as ASYA_HANDLER_TIMEOUT allows. Once it has none, whatever else keeps the process from
+ * ending (threads, atexit) has ASYA_GRACE_PERIOD. */
 uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     if (holds_request(worker)) {
@@ -80,19 +81,19 @@ static struct worker *find_vacant(const struct supervisor *supervisor)
     return NULL;
 }
 
-/* Starts the successor in the vacant place, if that is free. */
+/* Starts the successor in the vacant entry, if there is one. */
 static void replace_begin(struct supervisor *supervisor, struct worker *worker)
 {
     struct worker *fresh = find_vacant(supervisor);
     if (fresh == NULL) {
-        return; /* one replacement at a time; replace_ended tries again */
+        return; /* there is one vacant entry, so one replacement at a time; replace_ended() tries again */
     }
     fresh->vacant = false;
     fresh->replaces = worker->index;
     fresh->for_grown = worker->grown;
     fresh->failures = 0;
     fresh->spawn_at = clock_now();
-    worker->vacant = true; /* once it is down, it stays down */
+    worker->vacant = true; /* its entry becomes the vacant one once it is down */
 }
 
 void replace_worker(struct supervisor *supervisor, struct worker *worker, const char *reason)
@@ -134,7 +135,8 @@ void replace_ended(struct supervisor *supervisor, const struct worker *worker)
         if (fresh->replaces != worker->index) {
             continue;
         }
-        fresh->replaces = WORKER_NONE; /* nobody is left to serve on: it must not take its time after a failed start */
+        fresh->replaces =
+            WORKER_NONE; /* the old worker no longer serves: do not wait REPLACE_AGAIN any more after a failed start */
         if (fresh->state == WORKER_DOWN) {
             fresh->spawn_at = clock_after(clock_now(), worker_restart_delay(fresh->failures));
         }
@@ -142,7 +144,8 @@ void replace_ended(struct supervisor *supervisor, const struct worker *worker)
     replace_begin_due(supervisor);
 }
 
-/* A worker that is as large without having served, or as soon as the one before it, would be replaced for ever. */
+/* A worker that is too large before it has served anything, or whose predecessor was too large as well after its first
+ * request, would be replaced again and again. */
 static bool is_large_by_nature(const struct worker *worker, uint64_t requests)
 {
     return requests <= 1 || (!worker->looked_at && worker->for_grown);
@@ -157,7 +160,7 @@ void replace_look(struct supervisor *supervisor, struct worker *worker)
     uint64_t size = statm_read(worker->pid, STATM_RESIDENT);
     uint64_t requests = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
     bool by_nature = is_large_by_nature(worker, requests);
-    worker->looked_at = worker->looked_at || requests > 1; /* the first is over: it may be what loads the model */
+    worker->looked_at = worker->looked_at || requests > 1; /* not the first request: that may load the model */
     if (size <= limit) {
         return;
     }

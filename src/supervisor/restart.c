@@ -1,4 +1,6 @@
-/* What follows a worker's death: replies, one log line, and when its successor starts. */
+/* What follows a worker's death: replies to its clients, one log line with the cause, and when the next worker starts.
+ * A worker that had answered something, or lived for 30 s, is restarted at once; if deaths follow each other the delay
+ * doubles from 100 ms to 10 s (docs/decisions/0002). */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/log.h"
@@ -12,17 +14,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEALTHY_AFTER (30 * CLOCK_SECOND) /* a worker that lived this long starts with a clean record */
-/* After a replacement that could not start: there is no hurry, and a load may cost a lot. */
+/* After this much life a worker counts as healthy: failures before it are forgotten. */
+#define HEALTHY_AFTER (30 * CLOCK_SECOND)
+/* After a replacement that could not start. The old worker still serves, so there is no hurry, and loading may be
+ * costly. */
 #define REPLACE_AGAIN (60 * CLOCK_SECOND)
 
-/* What is said about a death beside its cause. */
+/* What the log line about a death says besides the cause. */
 struct obituary {
     struct running running;     /* the requests it had */
-    struct recovered recovered; /* and what became of their connections */
+    struct recovered recovered; /* what happened to their connections */
 };
 
-/* The kernel's OOM killer sends SIGKILL and counts; only both together say it was the one. */
+/* The kernel's OOM killer sends SIGKILL and counts a kill in the cgroup. Only both together prove that it killed this
+ * worker. */
 static void judge_memory(struct worker *worker, struct cause *cause)
 {
     uint64_t kills;
@@ -48,7 +53,7 @@ static struct recovered answer_stored(struct supervisor *supervisor, struct work
                                 .late = cause->out_of_memory ? &err : &late};
     deadline_list_overdue(worker, recovery.overdue);
     recover_slots(&recovery, worker->fdstore.receive, worker->fdstore.count);
-    fdstore_done(&worker->fdstore); /* what the fdholder gives needs their numbers, where these are few */
+    fdstore_done(&worker->fdstore); /* first: descriptors may be scarce, and the fdholder sends us some */
     if (!recover_from_fdholder(&recovery, worker->fdholder)) {
         log_debug("worker %u: its fdholder did not answer", worker->index);
     }
@@ -83,7 +88,7 @@ static int start_failure_code(const struct worker *worker, const struct cause *c
         return EXIT_START_TIMEOUT;
     }
     if (cause->own) {
-        return cause->status; /* it has logged its cause */
+        return cause->status; /* the worker has logged its cause */
     }
     return EXIT_IMPORT;
 }
@@ -99,7 +104,7 @@ static void log_start_failure(const struct supervisor *supervisor, const struct 
         (void)snprintf(message, sizeof message, "the function was not loaded within %llu ms (ASYA_STARTUP_TIMEOUT)",
                        (unsigned long long)(supervisor->options->startup_timeout / CLOCK_MS));
     } else if (cause->own) {
-        return; /* the worker has said it */
+        return; /* the worker has logged it */
     } else {
         (void)snprintf(message, sizeof message, "the worker process %s while it loaded '%.200s'", text,
                        supervisor->options->process_module);
@@ -112,7 +117,7 @@ static void log_start_failure(const struct supervisor *supervisor, const struct 
     }
 }
 
-/* What the next who waits in vain is told of it. */
+/* For the reply to clients that wait in vain for a worker (fallback.c). */
 static void describe_failed_start(const struct worker *worker, const struct cause *cause, char text[LAST_DEATH_SIZE])
 {
     char how[CAUSE_TEXT_SIZE];
@@ -126,8 +131,8 @@ static void describe_failed_start(const struct worker *worker, const struct caus
     }
 }
 
-/* It died before it was ready. At the first start that is final: the exit code to end with is returned. A runtime that
- * has served tries again, for ever: the machine, or what the function needs, may recover. */
+/* It died before it was ready. At the first start that is final: returns the exit code to stop with. A runtime that has
+ * served before tries again without end, since the machine or a service that the function needs may recover. */
 static int after_failed_start(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
 {
     log_start_failure(supervisor, worker, cause);
@@ -146,7 +151,7 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
     return EXIT_OK;
 }
 
-/* It died while serving. One that had answered something, or lived long, is replaced at once. */
+/* It died while serving. */
 static void after_crash(struct supervisor *supervisor, struct worker *worker, const struct cause *cause,
                         const struct obituary *obituary)
 {
@@ -176,7 +181,8 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
     judge_memory(worker, cause);
     cause->own = cause->signal == 0 && scoreboard_has_noted_exit(worker->board, cause->status);
     if (cause->own && cause->status == EXIT_TAMPERED) {
-        supervisor->next_check = 0; /* the socket may be shut down: not its successor, too, is to find that */
+        supervisor->next_check = 0; /* check the socket at once: the function may have shut it down, and the next worker
+                                       would give up in the same way */
     }
     running_add(&obituary.running, worker->board);
     obituary.recovered = answer_stored(supervisor, worker, cause);
@@ -187,7 +193,7 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
         }
     } else if (worker->state == WORKER_STARTING) {
         code = after_failed_start(supervisor, worker, cause);
-    } else if (clean || worker->terminated) { /* the latter has been logged */
+    } else if (clean || worker->terminated) { /* terminated: logged when it got SIGTERM */
         worker->failures = 0;
         worker->spawn_at = clock_now();
     } else {

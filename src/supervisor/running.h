@@ -1,6 +1,6 @@
 /*
- * Which requests a worker has, by its scoreboard: how many, and what their clients call them, for lines of the log.
- * The scoreboard is the worker's to write: states are compared, names are bounded here and escaped by the log.
+ * Which requests a worker has, by its scoreboard: how many, and their ids, for the log. The function can write to the
+ * scoreboard, so states are checked and ids are bounded here; the log escapes them.
  */
 #ifndef ASYA_SUPERVISOR_RUNNING_H
 #define ASYA_SUPERVISOR_RUNNING_H
@@ -17,25 +17,25 @@ enum {
 };
 
 struct running {
-    uint32_t count;   /* requests in the function, or whose reply is on its way */
+    uint32_t count;   /* requests in the function, or whose reply is being sent */
     uint32_t partial; /* requests that have arrived in part */
     uint32_t named;
-    char names[RUNNING_NAMES][SCOREBOARD_ID_MAX + 1]; /* of the first that have one, NUL-terminated */
+    char names[RUNNING_NAMES][SCOREBOARD_ID_MAX + 1]; /* ids of the first requests that have one, NUL-terminated */
 };
 
-/* What a request that has place `slot` on the scoreboard is called; "" if it has no name. */
+/* The id of the request in slot `slot`; "" if it has none. */
 void running_name(const struct scoreboard *board, uint32_t slot, char name[SCOREBOARD_ID_MAX + 1]);
 
-/* Adds those of one page. */
+/* Adds the requests on one scoreboard. */
 void running_add(struct running *running, const struct scoreboard *board);
 
-/* Whom a line is about: the request, if it is one and has a name. Borrows from `running`. */
+/* Which request a log line is about: the only one, if it has an id. Borrows from `running`. */
 struct log_request running_about(const struct running *running);
 
-/* The names of several, as " (order-1, order-2, 3 more)"; "" for one, which running_about names, or for none. */
+/* The ids of several requests, as " (order-1, order-2, 3 more)". "" for none, or for one, which running_about names. */
 void running_describe(const struct running *running, char text[RUNNING_TEXT_SIZE]);
 
-/* What keeps a worker that is to end, as a verb phrase: its requests, or what it has noted itself. */
+/* Why a worker that is to end has not ended, as a verb phrase: its requests, or what it has noted on the scoreboard. */
 void running_describe_holdup(const struct scoreboard *board, char text[HOLDUP_TEXT_SIZE]);
 
 #endif

@@ -1,13 +1,15 @@
 /*
- * The signals that the supervisor obeys.
+ * Signals of the supervisor.
  *
- * Handlers note them and write to a descriptor that the loop waits for. Blocked signals and a signalfd would do only as
- * long as no other thread exists: one that somebody started before us (sitecustomize, an agent, a debugger) has them
- * unblocked, the kernel gives SIGTERM to it, and that ends the process, or SIGCHLD, and that is lost. A handler runs in
- * whichever thread. In ours the signals stay blocked but for the wait in the loop, so that no other system call is
- * interrupted, and none is handled between a fork and the moment the new process has its own handlers again.
+ * A handler notes the signal and writes to an eventfd that the loop waits for. Blocking the signals and reading a
+ * signalfd would be enough only if ours were the only thread. A thread that was started before us (by sitecustomize, an
+ * agent, a debugger) does not block them: the kernel would deliver SIGTERM to it, which ends the process, or SIGCHLD,
+ * which is lost. A handler runs in any thread. In our own thread the signals are blocked except while the loop waits.
+ * So no other system call is interrupted, and no handler runs between a fork and the moment when the new process has
+ * restored its own handlers.
  *
- * Deaths are looked for once a second as well, whoever has taken SIGCHLD (decision 0017).
+ * The supervisor also looks for dead children once a second, in case SIGCHLD never reached a handler
+ * (docs/decisions/0017).
  */
 #include "base/clock.h"
 #include "base/fd.h"
@@ -20,28 +22,29 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Deaths are looked for so long after the last look, if the loop turns then, as it does once a second while it serves;
- * else it is made to turn. */
+/* SIGCHLD is assumed when the last look for dead children was REAP_AFTER ago. The loop turns once a second anyway while
+ * it serves; REAP_LATE makes it turn in other phases. */
 #define REAP_AFTER (1 * CLOCK_SECOND)
 #define REAP_LATE  (2 * CLOCK_SECOND)
 
-static const int watched[] = {SIGCHLD, SIGTERM, SIGINT,  SIGQUIT,   SIGHUP,  SIGUSR1,
-                              SIGUSR2, SIGALRM, SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR}; /* the last six: ignored */
+static const int watched[] = {
+    SIGCHLD, SIGTERM, SIGINT,    SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2,
+    SIGALRM, SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR}; /* the last six are caught so that they do not end us, and ignored */
 
 enum { WATCHED_COUNT = sizeof watched / sizeof watched[0] };
 
 static struct sigaction inherited[WATCHED_COUNT];
 static _Atomic uint32_t noted; /* a bit for each signal that came */
-static _Atomic int wake = -1;  /* supervisor.signals, for the handler */
+static _Atomic int wake = -1;  /* the eventfd (supervisor.signals) for the handler; -1: none */
 
-/* In any thread, at any time. */
+/* The handler: may run in any thread at any time. */
 static void signals_note(int number)
 {
     int kept = errno;
     uint64_t one = 1;
     atomic_fetch_or(&noted, UINT32_C(1) << number);
     if (write(atomic_load(&wake), &one, sizeof one) < 0) {
-        errno = kept; /* it is readable already, or the supervisor is through */
+        errno = kept; /* the eventfd is readable already, or closed because the supervisor has finished */
     }
     errno = kept;
 }
@@ -50,7 +53,7 @@ int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int 
 {
     sigset_t open = supervisor->inherited_mask;
     for (size_t i = 0; i < WATCHED_COUNT; i++) {
-        sigdelset(&open, watched[i]); /* whoever started us may have blocked them */
+        sigdelset(&open, watched[i]); /* they may have been blocked by the process that started us */
     }
     uint64_t next = clock_earlier(deadline, clock_after(supervisor->reaped_at, REAP_LATE));
     return epoll_pwait(supervisor->epoll, events, count, clock_timeout(clock_now(), next), &open);
@@ -59,7 +62,7 @@ int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int 
 void signals_drain(const struct supervisor *supervisor)
 {
     uint64_t told;
-    (void)!read(supervisor->signals, &told, sizeof told); /* what came is in `noted` */
+    (void)!read(supervisor->signals, &told, sizeof told); /* the signals themselves are in `noted` */
 }
 
 uint32_t signals_take(struct supervisor *supervisor, uint64_t now)
@@ -72,7 +75,7 @@ uint32_t signals_take(struct supervisor *supervisor, uint64_t now)
     return came;
 }
 
-/* In this order: whoever is told by a signal finds the descriptor, and the mask. */
+/* In this order, so that a handler always finds the eventfd and our mask. */
 static void signals_install(struct supervisor *supervisor)
 {
     sigset_t set;
@@ -80,18 +83,19 @@ static void signals_install(struct supervisor *supervisor)
     for (size_t i = 0; i < WATCHED_COUNT; i++) {
         sigaddset(&set, watched[i]);
     }
-    (void)sigprocmask(SIG_BLOCK, &set, &supervisor->inherited_mask); /* fails for no argument of this kind */
+    (void)sigprocmask(SIG_BLOCK, &set, &supervisor->inherited_mask); /* cannot fail with these arguments */
     atomic_store(&wake, supervisor->signals);
     for (size_t i = 0; i < WATCHED_COUNT; i++) {
         struct sigaction action = {.sa_handler = signals_note, .sa_flags = SA_RESTART | SA_ONSTACK};
         (void)sigaction(watched[i], NULL, &inherited[i]);
-        /* Whatever was inherited: with SIGCHLD ignored no death could be learnt, and who wants us to end must not be
-         * ignored. But SIGHUP stays so, which is what nohup is for. */
+        /* Even if it was ignored when we were started: with SIGCHLD ignored we would not learn of deaths, and a request
+         * to end must be obeyed. Except SIGHUP: nohup sets it to be ignored on purpose. */
         if (watched[i] != SIGHUP || inherited[i].sa_handler != SIG_IGN) {
             (void)sigaction(watched[i], &action, NULL);
         }
         if (watched[i] == SIGCHLD && inherited[i].sa_handler == SIG_IGN) {
-            inherited[i].sa_handler = SIG_DFL; /* the function's subprocesses could not be waited for either */
+            inherited[i].sa_handler =
+                SIG_DFL; /* for the workers: with SIGCHLD ignored the function could not wait for its subprocesses */
         }
     }
 }

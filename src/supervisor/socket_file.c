@@ -1,6 +1,7 @@
 /*
- * The socket's file, the socket, and the ready-file: there while the service is, and put back when somebody removes
- * them or shuts the socket down. Looked at once a second, and when a worker says that it cannot accept.
+ * The socket, its file, and the ready-file. They exist while requests are served. If the socket's file is removed, or
+ * the function shuts the socket down, a new one is made: the connections in the old backlog are taken over and the
+ * workers are sent the new socket. Checked once a second, and when a worker reports that it cannot accept.
  */
 #include "base/clock.h"
 #include "base/exits.h"
@@ -13,7 +14,7 @@
 #include <signal.h>
 #include <string.h>
 
-#define RENEW_PATIENCE (30 * CLOCK_SECOND) /* for room or a right to put it back */
+#define RENEW_PATIENCE (30 * CLOCK_SECOND) /* for disk space or a permission that is missing to put it back */
 
 void socket_file_show_readiness(struct supervisor *supervisor)
 {
@@ -43,8 +44,8 @@ void socket_file_publish(struct supervisor *supervisor)
              supervisor->options->workers == 1 ? "" : "s");
 }
 
-/* It could not be put back. Where room or a right is missing it is tried again for a while: who is connected is served
- * meanwhile, and who is not would not be served by a process that has ended either. */
+/* It could not be put back. If disk space or a permission is missing, try again for a while: connected clients are
+ * still served, and others would not be better off if the runtime ended. */
 static void socket_file_missing(struct supervisor *supervisor, const char *what, enum listener_renewal renewal,
                                 const struct error *err)
 {
@@ -60,8 +61,8 @@ static void socket_file_missing(struct supervisor *supervisor, const char *what,
     }
 }
 
-/* Who is queued at the old socket waits at the fallback acceptor. For whom there is no room there, the workers take
- * from it. */
+/* Connections in the backlog of the old socket go to the fallback acceptor. If it has no room for all, the workers
+ * still accept the rest from the old socket. */
 static void socket_file_take_queued(struct supervisor *supervisor, int old)
 {
     const struct listener former = {.fd = old, .allowed_uids = supervisor->listener.allowed_uids};
@@ -99,7 +100,8 @@ void socket_file_check(struct supervisor *supervisor)
 {
     switch (listener_check(&supervisor->listener)) {
     case LISTENER_OURS:
-    case LISTENER_UNKNOWN: /* who has its folder open still reaches it, and the next look may tell */
+    case LISTENER_UNKNOWN: /* the folder cannot be read now; clients may still reach the socket, and the next check may
+                              know more */
         if (!listener_mend(&supervisor->listener)) {
             socket_file_renew(supervisor, "shut down by the function");
         }

@@ -1,4 +1,6 @@
-/* Forking a worker, and what the new process does before it is one. */
+/* Forks a worker. The new process drops what belongs to the supervisor and the other workers, starts its fdholder,
+ * restores the signal handlers and the interpreter's state, and only then runs code that may be the user's (the
+ * after_fork hook, then the function's module). */
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/fd.h"
@@ -14,7 +16,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* In the new process: lets go of everything that is the supervisor's, or another worker's. */
+/* In the new process: closes everything that belongs to the supervisor or to another worker. */
 static void spawn_let_go(struct supervisor *supervisor, struct worker *worker)
 {
     signals_close(supervisor);
@@ -40,14 +42,16 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {
-        _exit(EXIT_INTERNAL); /* the supervisor died before the line above */
+        _exit(EXIT_INTERNAL); /* the supervisor died before PR_SET_PDEATHSIG was set */
     }
     spawn_let_go(supervisor, worker);
     rights_in_worker();
-    /* Not before: the fdholder shares this table, and would wait for ever for the end of a channel whose other end is
-     * in it. Not after the hook: what Python writes to memory would be the fdholder's to keep. */
+    /* Not earlier: the fdholder shares this table of descriptors and waits for the end of a channel, which never comes
+     * while the other end is open in the same table. Not after the hook: memory that Python changes after the fdholder
+     * was forked is kept twice. */
     int status = fdholder_start(ends->fdholder, supervisor->listener.fd);
-    signals_restore(supervisor); /* the hook runs what modules have registered, which may start threads */
+    signals_restore(supervisor); /* before the hook, which runs functions registered with os.register_at_fork; they may
+                                    start threads */
     supervisor->hooks->after_fork(supervisor->hooks->context, true);
     if (status < 0) {
         log_warning("worker %u has no fdholder (%s): a connection it has only just accepted is lost if it is killed",
@@ -64,7 +68,7 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                                .board = worker->board};
     supervisor->is_worker = true;
     supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
-    fd_close(&ends->control); /* not where stacks are written: they tell what holds up the end of the interpreter */
+    fd_close(&ends->control); /* not the pipe for stacks: they show what holds up the end of the interpreter */
     fd_close(&ends->fdholder);
     fd_close(&supervisor->queue_receive);
     fdstore_done(&worker->fdstore);

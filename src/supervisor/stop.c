@@ -1,10 +1,11 @@
 /*
- * The end: who is being served, or has connected, is answered first; then the workers go.
+ * The end of the runtime. Clients that are connected are answered first, then the workers end:
  *
- *   SIGTERM             what runs may finish, who waits is answered
- *   the last second     functions that still run are asked to stop, as at a time limit: `finally`, `atexit`, the end of
- * a of the grace        stream have their turn. A tenth of the grace period where that is shorter its last quarter
- * SIGTERM to the workers' process groups the end             SIGKILL, and server_error for whoever still waits
+ *   SIGTERM           running requests may finish, and waiting clients are answered
+ *   the last second   functions that still run are asked to stop, as at a time limit, so that `finally`, `atexit` and
+ *                     the end of a stream have time to run. Its last quarter: SIGTERM to the workers' process groups.
+ *                     A tenth of the grace period instead of a second, if that is shorter
+ *   the end           SIGKILL, and server_error for every client that still waits
  */
 #include "base/clock.h"
 #include "base/exits.h"
@@ -22,8 +23,8 @@
 #include <string.h>
 
 #define TERM_TIME     (1 * CLOCK_SECOND) /* between SIGTERM and SIGKILL */
-#define SOFT_TIME     (1 * CLOCK_SECOND) /* for functions that were asked to stop, SIGTERM included */
-#define LOOK_INTERVAL (20 * CLOCK_MS)    /* between looks whether one has begun that was not asked yet */
+#define SOFT_TIME     (1 * CLOCK_SECOND) /* for functions to stop after they were asked to, SIGTERM included */
+#define LOOK_INTERVAL (20 * CLOCK_MS) /* between checks for requests that began after the others were asked to stop */
 
 static void stop_kill_all(struct supervisor *supervisor)
 {
@@ -47,7 +48,7 @@ void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code
         return;
     }
     bool started = supervisor->phase != PHASE_STARTING;
-    if (started || exit_code == EXIT_OK) { /* else the line that names the cause shall be the last */
+    if (started || exit_code == EXIT_OK) { /* at a failed start the line that names the cause is to stay the last one */
         log_info("stopping: %s", reason);
     }
     supervisor->phase = PHASE_STOPPING;
@@ -62,12 +63,12 @@ void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_STARTING) { /* it serves nobody */
+        if (worker->state == WORKER_STARTING) { /* it has no clients */
             worker_kill(worker, SIGTERM);
             worker->kill_at = stop_term(supervisor, clock_now());
-        } else if (worker->state != WORKER_DOWN) { /* one that is being replaced has no successor now */
+        } else if (worker->state != WORKER_DOWN) { /* also one that is being replaced: it gets no successor any more */
             worker_end(worker);
-            worker->kill_at = CLOCK_NEVER; /* the grace period is for all of them now */
+            worker->kill_at = CLOCK_NEVER; /* from now on the grace period of the stop counts */
             int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
             if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
                 log_warning("worker %u cannot be told to stop: %s", worker->index, strerror(-status));
@@ -89,7 +90,8 @@ static struct running stop_running(const struct supervisor *supervisor)
     return running;
 }
 
-/* Functions that run are told that the end is near. A worker that has nothing to run is asked where it stands. */
+/* Asks running functions to stop. A worker that runs nothing and has not ended is asked to write its stacks, for the
+ * log line that says what holds it up. */
 static void soften(struct supervisor *supervisor, uint64_t left)
 {
     struct running running = stop_running(supervisor);
@@ -113,7 +115,7 @@ static void soften(struct supervisor *supervisor, uint64_t left)
     supervisor->is_softened = true;
 }
 
-/* Whoever has not obeyed, and the children of the functions. */
+/* SIGTERM to workers that have not ended and to the processes that the functions have started. */
 static void terminate(struct supervisor *supervisor)
 {
     supervisor->is_over_time = true;

@@ -21,7 +21,7 @@ static void supervisor_tell(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (worker->state != WORKER_DOWN) { /* that is the place of a replacement */
+        if (worker->state != WORKER_DOWN) { /* DOWN: the entry kept for a replacement */
             log_info("worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
                      (unsigned long long)atomic_load(&worker->board->requests), atomic_load(&worker->board->holding));
         }
@@ -65,7 +65,7 @@ static void supervisor_obey_all(struct supervisor *supervisor, uint32_t signals)
     }
 }
 
-/* Once a second while it serves, and when a worker asks for it: what nobody reports. */
+/* Once a second while serving, and at once when a worker asks for it: things that nobody reports. */
 static void supervisor_check(struct supervisor *supervisor, uint64_t now)
 {
     supervisor->next_check = clock_after(now, STATE_CHECK_INTERVAL);
@@ -75,7 +75,7 @@ static void supervisor_check(struct supervisor *supervisor, uint64_t now)
     socket_file_check(supervisor);
 }
 
-/* While the runtime stops: whoever waits is handed over, and the grace period ends. */
+/* During a stop: the end of the grace period, and clients that still wait for a worker. */
 static uint64_t supervisor_expire_stopping(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = clock_earlier(stop_tend(supervisor, now), tick(supervisor, now));
@@ -85,7 +85,7 @@ static uint64_t supervisor_expire_stopping(struct supervisor *supervisor, uint64
     return next;
 }
 
-/* Acts on deadlines that have passed; returns the next one. */
+/* Does what is due; returns the next deadline. */
 static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;
@@ -139,7 +139,8 @@ static void supervisor_loop(struct supervisor *supervisor)
 
 static bool supervisor_prepare(struct supervisor *supervisor)
 {
-    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of the function come to us; as PID 1 they do anyway */
+    (void)prctl(PR_SET_CHILD_SUBREAPER,
+                1); /* orphans of the function's processes become our children; as PID 1 we get them anyway */
     uint32_t wanted = (uint32_t)supervisor->options->workers;
     supervisor->worker_count = wanted + 1;
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
@@ -172,7 +173,8 @@ static void supervisor_finish(struct supervisor *supervisor)
 {
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
-    do { /* what lies in the queue comes last: while the fallback acceptor is full there is no room for it */
+    do { /* those in the queue are taken when the others are answered: the fallback acceptor may have had no room for
+            them */
         recover_dismiss(&supervisor->orphans, &supervisor->listener, &err);
         orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, clock_now());
     } while (supervisor->orphans.count > 0);
@@ -196,7 +198,8 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->hooks = hooks;
     supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = -1;
     struct error err;
-    if (!signals_watch(supervisor)) { /* first: a signal that ends us now would leave the socket's files behind */
+    if (!signals_watch(
+            supervisor)) { /* first: without our handlers a signal would end us and leave the socket's files behind */
         log_error("the supervisor cannot start: %s", strerror(errno));
         free(supervisor);
         return EXIT_INTERNAL;

@@ -13,27 +13,27 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define LOST_AFTER      (1 * CLOCK_SECOND) /* SIGKILL, without a death */
+#define LOST_AFTER      (1 * CLOCK_SECOND) /* between SIGKILL and giving up on a process that does not end */
 #define BACKOFF_FIRST   (100 * CLOCK_MS)
 #define BACKOFF_LONGEST (10 * CLOCK_SECOND)
 
 enum {
-    STACK_TEXT = 3 << 10, /* shown: longer than its line, a detail is cut at its beginning */
+    STACK_TEXT = 3 << 10, /* shown in a log line, which cuts a longer detail at its beginning */
     STACK_SIZE = 1 << 16, /* a whole pipe */
-    STACK_ROUNDS = 128,   /* another one: a process that writes for ever does not hold us */
+    STACK_ROUNDS = 128,   /* further reads: a process that writes without end must not hold us up */
 };
 
 static size_t page_unit(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
-/* In whole pages of the machine. */
+/* The size of a scoreboard in whole pages. */
 static size_t page_size(void)
 {
     size_t unit = page_unit();
     return (sizeof(struct scoreboard) + unit - 1) / unit * unit;
 }
 
-/* With a scoreboard on both sides that nobody may touch: whoever runs over the end of his own memory does not get here.
- */
+/* A scoreboard between two pages that nobody may touch: code that runs over the end of memory beside it crashes before
+ * it gets here. */
 static struct scoreboard *make_board(void)
 {
     size_t unit = page_unit();
@@ -78,7 +78,8 @@ bool worker_is_lost(const struct worker *worker, uint64_t now, uint64_t *next)
 void worker_lose(struct worker *worker)
 {
     struct scoreboard *board = make_board();
-    if (board != NULL) { /* else the next one shares it with a process that does not run */
+    if (board != NULL) { /* without memory for another one the next process shares the old one, which does no harm as
+                            long as the lost process does not run */
         worker_drop_board(worker);
         worker->board = board;
     }
@@ -137,7 +138,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     for (uint32_t i = 0; i < worker->fdstore.count; i++) {
         fd_close(&worker->fdstore.send[i]);
     }
-    (void)setpgid(pid, pid); /* the worker does it too: whoever comes first */
+    (void)setpgid(pid, pid); /* the worker does it too, since either may run first */
     worker->pid = pid;
     worker->state = WORKER_STARTING;
     worker->started_at = now;
@@ -149,7 +150,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->oom_known = cgroup_oom_kills(&worker->oom_kills);
 }
 
-/* Without marks. Returns how much there is then, `limit` at most. */
+/* Appends without STACK_MARKs, up to `limit` bytes. Returns the size of the text. */
 static size_t worker_append_text(char *text, size_t limit, size_t used, const char *more, size_t size)
 {
     for (size_t i = 0; i < size && used < limit; i++) {
@@ -170,7 +171,7 @@ void worker_read_stack(const struct worker *worker, char *text, size_t size)
     }
     char rest[512];
     for (int i = 0; i < STACK_ROUNDS && read(worker->stack, rest, sizeof rest) > 0;
-         i++) { /* what is too long for a line must not show in the next one */
+         i++) { /* the rest must not appear in the next line */
     }
     const char *mark = memchr(all, STACK_MARK, used);
     size_t before = mark != NULL ? (size_t)(mark - all) : used;
@@ -241,6 +242,6 @@ void worker_kill(struct worker *worker, int signal)
         if (signal == SIGKILL && worker->killed_at == CLOCK_NEVER) {
             worker->killed_at = clock_now();
         }
-        (void)kill(worker->pid, signal); /* not reaped yet, so the number is still its own */
+        (void)kill(worker->pid, signal); /* it was not reaped, so the number cannot be another process's */
     }
 }
