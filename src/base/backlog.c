@@ -18,7 +18,7 @@
 #endif
 
 static char kept[BACKLOG_SIZE];
-static size_t begin; /* kept[begin] to kept[end] is not written yet; begin may stand within a line */
+static size_t begin; /* kept[begin..end) is not written yet; `begin` may be inside a line */
 static size_t end;
 
 bool backlog_has_room(size_t size) { return size <= sizeof kept - (end - begin); }
@@ -38,12 +38,12 @@ bool backlog_is_empty(void) { return begin == end; }
 
 void backlog_clear(void) { begin = end = 0; }
 
-/* The functions below return the number of bytes taken, or -errno; -EAGAIN where one would have to wait. Descriptor 2
- * is shared with whoever started us and with the function: its O_NONBLOCK is theirs to set. */
+/* The functions below return how many bytes were written, or -errno; -EAGAIN if writing would have to wait. They do not
+ * set O_NONBLOCK on descriptor 2: its open file is shared with the process that started us, and with the function. */
 static ssize_t result_of(ssize_t count) { return count >= 0 ? count : -errno; }
 
-/* Through a description of our own of the same pipe or terminal. Not kept open: descriptor 2 may be another file by the
- * next line. */
+/* Opens the same pipe or terminal again, non-blocking, as an open file of our own. Closed again after each line, since
+ * descriptor 2 may be another file by the next one. */
 static ssize_t write_reopened(const char *bytes, size_t size)
 {
     FD_SCOPED int own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_APPEND | O_CLOEXEC);
@@ -53,8 +53,8 @@ static ssize_t write_reopened(const char *bytes, size_t size)
     if (errno == ENXIO) {
         return -EPIPE; /* a pipe without a reader */
     }
-    /* Not permitted, or no descriptor is left. Between the look and the write another process may fill the pipe: then
-     * we do wait. Linux 6.4 and newer never get here with a pipe. */
+    /* Not permitted, or no descriptor is left. If another process fills the pipe between poll() and write() this does
+     * wait. Linux 6.4 and newer never get here with a pipe. */
     struct pollfd look = {.fd = STDERR_FILENO, .events = POLLOUT};
     int ready = poll(&look, 1, 0);
     return ready > 0 ? result_of(write(STDERR_FILENO, bytes, size)) : ready < 0 ? -errno : -EAGAIN;
@@ -65,13 +65,14 @@ static ssize_t write_stream(const char *bytes, size_t size)
     struct {
         const void *bytes;
         size_t size;
-    } part = {bytes, size}; /* struct iovec, but for what is only read */
+    } part = {bytes, size}; /* struct iovec, whose pointer is not const */
     ssize_t status = result_of(syscall(SYS_pwritev2, STDERR_FILENO, &part, 1L, -1L, -1L, (long)RWF_NOWAIT));
     bool unknown = status == -EOPNOTSUPP || status == -ENOSYS || status == -EPERM || status == -EINVAL;
     return unknown ? write_reopened(bytes, size) : status;
 }
 
-/* A pipe whose reader is gone sends SIGPIPE, for which the function may have a handler, or the default that kills. */
+/* Writing to a pipe without a reader sends SIGPIPE, which would run a handler of the function's or kill the process. So
+ * it is blocked, and taken away if it came. */
 static ssize_t write_unsignalled(const char *bytes, size_t size)
 {
     sigset_t pipe_signal;
@@ -83,7 +84,7 @@ static ssize_t write_unsignalled(const char *bytes, size_t size)
     }
     ssize_t status = write_stream(bytes, size);
     if (status == -EPIPE) {
-        uint64_t mask = UINT64_C(1) << (SIGPIPE - 1); /* as the kernel has it */
+        uint64_t mask = UINT64_C(1) << (SIGPIPE - 1); /* a signal set as the kernel has it */
         struct timespec now = {0};
         (void)syscall(SYS_rt_sigtimedwait, &mask, NULL, &now, sizeof mask);
     }
@@ -99,7 +100,7 @@ static ssize_t write_now(const char *bytes, size_t size)
         return status;
     }
     if (S_ISREG(file.mode)) {
-        return result_of(write(STDERR_FILENO, bytes, size)); /* has no reader who could make it wait */
+        return result_of(write(STDERR_FILENO, bytes, size)); /* a regular file has no reader to wait for */
     }
     if (S_ISSOCK(file.mode)) {
         return result_of(send(STDERR_FILENO, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL));
@@ -119,7 +120,8 @@ bool backlog_flush(void)
         }
         if (count <= 0) {
             if (count == -EBADF) {
-                backlog_clear(); /* what is opened next under this number is not the log */
+                backlog_clear(); /* descriptor 2 is closed, and what is opened next at this number will not be the log
+                                  */
             }
             return any;
         }

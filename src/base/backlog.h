@@ -1,9 +1,10 @@
 /*
- * Lines on their way to standard error. Writing them never waits: neither for a reader that has stalled, nor for a
- * terminal that was stopped, nor for a disk that is full. What cannot be written now is kept, up to BACKLOG_SIZE bytes,
- * and goes out later, in order, each line in one write as far as the file takes it whole.
+ * Log lines on their way to standard error. Writing never waits, whether a reader has stalled, a terminal was stopped
+ * or a disk is full. Lines that cannot be written now are kept, up to BACKLOG_SIZE bytes, and written later in order,
+ * each line with one write if the file takes it whole.
  *
- * Whoever calls keeps others out: nothing here is locked. The state is the process's; a child forgets its parent's.
+ * Not locked: the caller (base/log.c) lets one thread in at a time. The state belongs to the process; a forked child
+ * drops what its parent had kept.
  */
 #ifndef ASYA_BASE_BACKLOG_H
 #define ASYA_BASE_BACKLOG_H
@@ -11,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { BACKLOG_SIZE = 1 << 18 }; /* memory is taken only as it fills: once, when nobody reads */
+enum { BACKLOG_SIZE = 1 << 18 }; /* static, so the kernel provides memory only once nobody reads the log */
 
 /* Whether `size` more bytes would be taken. */
 bool backlog_has_room(size_t size);
@@ -24,7 +25,7 @@ bool backlog_flush(void);
 
 bool backlog_is_empty(void);
 
-/* Forgets what is kept: it is another process's. */
+/* Drops what is kept: after a fork it is the parent's to write. */
 void backlog_clear(void);
 
 #endif

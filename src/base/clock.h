@@ -1,4 +1,4 @@
-/* Time for deadlines: CLOCK_MONOTONIC, so that nothing happens when somebody sets the clock. */
+/* Time for deadlines: CLOCK_MONOTONIC, so that setting the clock has no effect. */
 #ifndef ASYA_BASE_CLOCK_H
 #define ASYA_BASE_CLOCK_H
 
@@ -10,7 +10,7 @@
 /* A deadline that never comes. */
 #define CLOCK_NEVER UINT64_MAX
 
-/* Nanoseconds since an arbitrary start; never goes back, counts no suspend. */
+/* Nanoseconds since an arbitrary start; never goes back, and stands still while the machine is suspended. */
 uint64_t clock_now(void);
 
 /* `now + span`, or CLOCK_NEVER where that overflows or `span` is CLOCK_NEVER. */

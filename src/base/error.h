@@ -1,5 +1,5 @@
 /*
- * Errors as values: a category, where in the input, and a text for a person.
+ * Errors as values: a category, the place in the input, and a text for people.
  *
  * An error lives on the caller's stack and is filled by the callee without allocation. Every function that can fail
  * takes it as its last argument and writes it only on failure; results are written only on success.

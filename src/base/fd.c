@@ -10,7 +10,7 @@ void fd_close(int *fd)
 {
     if (*fd >= 0) {
         int saved = errno;
-        close(*fd); /* never retried: Linux frees the number even on EINTR */
+        close(*fd); /* not retried on EINTR: Linux has freed the number by then */
         *fd = -1;
         errno = saved;
     }
@@ -19,13 +19,13 @@ void fd_close(int *fd)
 void fd_plug_standard(void)
 {
     int null;
-    do { /* the lowest number is given first */
+    do { /* open() returns the lowest number that is free */
         null = open("/dev/null", O_RDWR);
     } while (null >= 0 && null < FD_STANDARD_END);
     fd_close(&null);
 }
 
-/* fcntl() has another name in newer versions of glibc. */
+/* By number: newer versions of glibc export fcntl() under another name. */
 int fd_raise_low(int *fd)
 {
     int raised = (int)syscall(SYS_fcntl, *fd, F_DUPFD_CLOEXEC, FD_STANDARD_END);

@@ -1,13 +1,14 @@
 /*
- * Descriptors: closing by scope, flags, numbers, and which file stands at a path.
+ * Descriptors: closing them at the end of a scope, flags, numbers, and which file a path names.
  *
- * Nothing the runtime keeps has number 0, 1 or 2. These are where the function, the libraries it loads and the programs
- * it starts read and write without asking: had a client's connection one of them, what they print would be part of its
- * reply. So closed ones are /dev/null from the start of the process (fd_plug_standard), and since the function may
- * close them at any time, whatever is accepted, received or made while it is loaded is moved above them (fd_raise).
- * Names of a moment, such as a file that is read and closed, may have them.
+ * No descriptor that the runtime keeps is 0, 1 or 2. The function, its libraries and the programs it starts read and
+ * write these without asking: if a client's connection had one of these numbers, whatever they print would become part
+ * of its reply. So standard descriptors that are closed are opened on /dev/null when the process starts
+ * (fd_plug_standard). The function may close them at any time, so every descriptor that is accepted, received or made
+ * while it is loaded is moved above them (fd_raise). A descriptor that is closed again at once, such as a file that is
+ * read, may have these numbers.
  *
- * The stat family has no dynamic symbol in glibc before 2.33, so it goes through the system call by number.
+ * glibc before 2.33 exports no dynamic symbol for the stat family, so we use the system call by number.
  */
 #ifndef ASYA_BASE_FD_H
 #define ASYA_BASE_FD_H
@@ -26,7 +27,7 @@ struct file_identity {
 /* Closes *fd unless it is negative, and sets it to -1. errno is left as it was. */
 void fd_close(int *fd);
 
-/* `FD_SCOPED int fd = -1;` is closed at the end of the scope unless set to -1 (moved) before. */
+/* `FD_SCOPED int fd = -1;` is closed at the end of its scope, unless it was set to -1 (moved) before. */
 #define FD_SCOPED __attribute__((cleanup(fd_close)))
 
 /* Gives *fd away: the caller of fd_take owns what it returns. */
@@ -39,15 +40,16 @@ static inline int fd_take(int *fd)
 
 enum { FD_STANDARD_END = 3 }; /* 0 to 2 are standard input, output and error */
 
-/* Opens /dev/null at each number from 0 to 2 that is closed. Unlike all others these are inherited by programs that are
- * executed, as standard descriptors are. Where /dev/null cannot be opened they stay closed. */
+/* Opens /dev/null at each number from 0 to 2 that is closed. These are not close-on-exec: programs inherit standard
+ * descriptors. If /dev/null cannot be opened they stay closed. */
 void fd_plug_standard(void);
 
 /* The slow path of fd_raise. */
 int fd_raise_low(int *fd) __attribute__((warn_unused_result));
 
-/* Moves a descriptor that has a standard number above those, CLOEXEC, and plugs the hole it leaves; others stay as they
- * are, without a system call. Returns 0, or -errno if there is no number above: then *fd is as it was. */
+/* Moves a descriptor with a standard number above those, close-on-exec, and opens /dev/null in its place. Other
+ * descriptors stay as they are, without a system call. Returns 0; or -errno if no number is free, and *fd stays as it
+ * was. */
 static inline int fd_raise(int *fd)
 {
     return __builtin_expect(*fd >= FD_STANDARD_END || *fd < 0, 1) ? 0 : fd_raise_low(fd);

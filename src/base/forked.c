@@ -8,7 +8,7 @@
 enum { MARK = 0x5A, WIPE_ON_FORK = 18 /* MADV_WIPEONFORK, which older headers lack */ };
 
 static pid_t parent;
-static volatile unsigned char *mark; /* NULL: there is none */
+static volatile unsigned char *mark; /* NULL: the kernel cannot do that */
 
 void forked_begin(void)
 {

@@ -1,6 +1,6 @@
 /*
- * Limits of this process (getrlimit(2)), as the kernel has them: through prlimit64 by number, since getrlimit and
- * setrlimit in libc have had versions with 32 bits.
+ * Resource limits of this process (getrlimit(2)) with 64 bits. By the number of prlimit64, since libc's getrlimit and
+ * setrlimit have had versions with 32 bits.
  */
 #ifndef ASYA_BASE_LIMIT_H
 #define ASYA_BASE_LIMIT_H
@@ -13,7 +13,7 @@ struct limit {
     uint64_t hard;
 };
 
-/* `resource` is an RLIMIT_ of sys/resource.h. False if the kernel, or a sandbox, refuses. */
+/* `resource` is an RLIMIT_ constant. False if the kernel or a sandbox refuses. */
 bool limit_get(int resource, struct limit *ret_limit);
 bool limit_set(int resource, const struct limit *limit);
 

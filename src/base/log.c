@@ -17,7 +17,7 @@ static enum log_format style = LOG_TEXT;
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
 
-/* A line being built: always room for `reserve` bytes at the end (closing quote, brace, newline). */
+/* A line being built. LINE_RESERVE bytes at its end are kept for the closing quote, brace and newline. */
 struct line {
     char bytes[LOG_LINE_SIZE];
     size_t size;
@@ -31,7 +31,7 @@ static size_t line_room(const struct line *line) { return sizeof line->bytes - L
 
 static bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-/* Length of the well-formed UTF-8 sequence at `text` (1 to 4) and its code point, or 0 and nothing. */
+/* The length (1 to 4) of the well-formed UTF-8 sequence at `text`, and its code point; 0 if it is not well-formed. */
 static size_t decode(const unsigned char *text, uint32_t *ret_point)
 {
     uint32_t point = *text;
@@ -57,7 +57,7 @@ static size_t decode(const unsigned char *text, uint32_t *ret_point)
     return size;
 }
 
-/* May a character stand in a line as it is? */
+/* May a character be written as it is? */
 static bool log_is_plain(uint32_t point)
 {
     static const struct {
@@ -88,14 +88,14 @@ static size_t add_hex(char *target, const char *prefix, unsigned digits, uint32_
     return 2 + digits;
 }
 
-/* What a character, or a byte that is none, becomes: at most two \\uXXXX. */
+/* How a character, or a byte that is not UTF-8, is written: two \\uXXXX at most. */
 struct encoded {
     char bytes[12];
     size_t size;
 };
 
-/* Text lines use \\n and \\xNN, JSON lines \\n and \\uXXXX, for a byte that is no character \\u00NN. Returns how much
- * of the text that is for. */
+/* Text lines use \\n and \\xNN; JSON lines \\n and \\uXXXX, and \\u00NN for a byte that is not UTF-8. Returns how many
+ * bytes of the text were escaped. */
 static size_t escape(const unsigned char *text, size_t size, uint32_t point, struct encoded *ret_encoded)
 {
     char *target = ret_encoded->bytes;
@@ -107,7 +107,7 @@ static size_t escape(const unsigned char *text, size_t size, uint32_t point, str
     }
     if (style == LOG_TEXT) {
         ret_encoded->size = add_hex(target, "\\x", 2, *text);
-        return 1; /* the bytes that follow start no character: each is escaped in its turn */
+        return 1; /* one byte; the next calls escape the others of the character */
     }
     if (size < 4) {
         ret_encoded->size = add_hex(target, "\\u", 4, point);
@@ -118,11 +118,11 @@ static size_t escape(const unsigned char *text, size_t size, uint32_t point, str
     return size;
 }
 
-/* What stands in a line for the next character, or byte that is none, of non-empty text. Returns how many bytes of the
- * text that takes. */
+/* Encodes the next character of non-empty text, or the next byte if it is not UTF-8. Returns how many bytes of the text
+ * that were. */
 static size_t encode(const unsigned char *text, struct encoded *ret_encoded)
 {
-    uint32_t point = *text; /* of a byte that is no character */
+    uint32_t point = *text; /* for a byte that is not UTF-8 */
     size_t size = decode(text, &point);
     if (size == 0 || !log_is_plain(point)) {
         return escape(text, size, point, ret_encoded);
@@ -136,7 +136,7 @@ static size_t encode(const unsigned char *text, struct encoded *ret_encoded)
     return size;
 }
 
-/* Appends NUL-terminated text with whatever may not stand in a line escaped, as far as there is room. */
+/* Appends NUL-terminated text, escaped, as far as there is room. */
 static void line_add_text(struct line *line, const char *text)
 {
     const unsigned char *next = (const unsigned char *)text;
@@ -151,7 +151,7 @@ static void line_add_text(struct line *line, const char *text)
     }
 }
 
-/* As line_add_text, but what there is no room for is left out at the beginning. */
+/* As line_add_text, but if there is no room for all, the beginning is left out. */
 static void line_add_end(struct line *line, const char *text)
 {
     static const char omission[] = "... ";
@@ -170,8 +170,8 @@ static void line_add_end(struct line *line, const char *text)
     line_add_text(line, (const char *)next);
 }
 
-/* Civil date of a day number since 1970-01-01 (proleptic Gregorian, from the era arithmetic with a year that starts in
- * March). Own code since gmtime would read time-zone files. */
+/* The date of a day counted from 1970-01-01, by arithmetic with years that start in March (proleptic Gregorian). Not
+ * gmtime, which would read time-zone files. */
 static void civil_date(int64_t days, int *ret_year, int *ret_month, int *ret_day)
 {
     int64_t shifted = days + 719468;
@@ -204,7 +204,7 @@ static void line_begin_level(struct line *line, enum log_level level)
     line->size = size > 0 ? (size_t)size : 0;
 }
 
-/* Text of our own. Only for what is known to fit. */
+/* Text of our own, not escaped. Only for what is known to fit. */
 static void line_add_own(struct line *line, const char *text)
 {
     size_t size = strlen(text);
@@ -264,30 +264,30 @@ static void line_finish(struct line *line) { line_add_own(line, style == LOG_JSO
 
 enum { KINDS_MAX = 16, BURST = 20 };
 
-#define REFILL      (1 * CLOCK_SECOND) /* one more line of a kind */
-#define RETRY_FIRST (10 * CLOCK_MS)    /* between attempts to write, doubled up to the longest */
+#define REFILL      (1 * CLOCK_SECOND) /* until one more line of a kind may be written */
+#define RETRY_FIRST (10 * CLOCK_MS)    /* between attempts to write, doubled up to RETRY_LONG */
 #define RETRY_LONG  (250 * CLOCK_MS)
-#define FINISH_IDLE (100 * CLOCK_MS) /* at the end: without a byte read, and in all */
+#define FINISH_IDLE (100 * CLOCK_MS) /* at the end: give up after so long without a byte written, and in all */
 #define FINISH_LONG (1 * CLOCK_SECOND)
 
 /* A token bucket: full when `spent_until` has passed, empty when that is BURST times REFILL from now. */
 struct kind {
     const char *name;
     uint64_t spent_until;
-    unsigned left_out; /* lines that found it empty */
+    unsigned left_out; /* lines left out since it was empty */
     enum log_level level;
 };
 
 static struct kind kinds[KINDS_MAX];
-static unsigned lost; /* lines there was no room for, and the highest of their levels */
+static unsigned lost; /* lines for which there was no room, and the highest of their levels */
 static enum log_level lost_level;
 static uint64_t retry_span;
 static uint64_t retry_at = CLOCK_NEVER;
 static _Atomic uint64_t due = CLOCK_NEVER;
-static _Atomic int holder; /* the process a thread of which is at work on all of this; 0: none */
-static int owner;          /* the process it belongs to */
+static _Atomic int holder; /* the lock: the pid of the process one of whose threads holds it; 0: free */
+static int owner;          /* the pid of the process that the state belongs to */
 
-/* What the fork left us is the parent's to write. */
+/* After a fork: what the parent has kept is written by the parent. */
 static void forget_parent(int self)
 {
     owner = self;
@@ -297,8 +297,8 @@ static void forget_parent(int self)
     retry_at = CLOCK_NEVER;
 }
 
-/* Other threads hold it for a system call or two. One that existed only before a fork holds it for ever, and in the
- * child it is nobody's. */
+/* Other threads hold the lock for a system call or two. A child that was forked meanwhile finds it held by its parent's
+ * pid, by a thread that does not exist here, so it takes the lock. */
 static void lock(void)
 {
     int self = (int)getpid();
@@ -341,7 +341,7 @@ void log_configure(enum log_level level, enum log_format format)
     unlock();
 }
 
-/* Says in the place of lost lines how many they were, once there is room for that and for the longest line. */
+/* Logs how many lines were lost, in their place, once there is room for that line and the longest other one. */
 static void say_lost(void)
 {
     if (lost == 0 || !backlog_has_room((size_t)2 * LOG_LINE_SIZE)) {
@@ -403,7 +403,7 @@ static struct kind *find_kind(const char *name)
             return &kinds[i];
         }
     }
-    return &kinds[KINDS_MAX - 1]; /* there are fewer in the sources */
+    return &kinds[KINDS_MAX - 1]; /* not reached: the sources have fewer kinds */
 }
 
 bool log_pass(enum log_level level, const char *name)
@@ -458,7 +458,7 @@ void log_finish(void)
     }
     for (;;) {
         log_flush_backlog(now);
-        if (retry_span == RETRY_FIRST) { /* some went out */
+        if (retry_span == RETRY_FIRST) { /* some was written */
             idle = clock_after(now, FINISH_IDLE);
         }
         if (backlog_is_empty() || now >= clock_earlier(idle, give_up)) {

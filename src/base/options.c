@@ -12,27 +12,28 @@
 
 enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_WORD, KIND_SWITCH, KIND_MEMORY, KIND_UIDS };
 
-/* A word that a setting takes, in upper or lower case, and what the field, an unsigned, becomes. */
+/* A word that a setting accepts, in upper or lower case, and the value of the field, an unsigned, for it. */
 struct word {
     const char *text;
     unsigned value;
-    bool is_alias; /* taken as Asya's own runtime takes it, and not offered in messages */
+    bool is_alias; /* accepted because Asya's own runtime accepts it, but not listed in messages */
 };
 
 struct option {
     const char *name;
     enum option_kind kind;
-    size_t offset; /* of the field in struct options */
+    size_t offset; /* of the field, in struct options */
     uint64_t least;
     uint64_t most;
     const char *fallback;
     const char *help;
-    const struct word *words; /* KIND_WORD: what may stand there; ends with a NULL */
+    const struct word *words; /* KIND_WORD: the words that are allowed; ends with a NULL */
 };
 
 #define FIELD(name) offsetof(struct options, name)
 
-/* A span of 100 days is longer than any deadline; sizes stay below what the first byte of a length prefix can say. */
+/* 100 days is longer than any useful deadline. Sizes stay below the lengths whose first byte would look like another
+ * protocol (wire/detect.h). */
 enum { LONGEST_SPAN_SECONDS = 8640000 };
 #define LARGEST_MESSAGE UINT64_C(150000000)
 
@@ -210,7 +211,7 @@ static bool parse_memory(const char *text, struct option_memory *ret_memory)
     return true;
 }
 
-/* "1000" or "0,1000": user ids between commas, at most UIDS_MAX; "" is no list. */
+/* "1000" or "0,1000": user ids separated by commas, at most UIDS_MAX; "" is an empty list. */
 static bool parse_uids(const char *text, struct option_uids *ret_uids)
 {
     struct option_uids uids = {0};
@@ -223,7 +224,8 @@ static bool parse_uids(const char *text, struct option_uids *ret_uids)
         }
         memcpy(digits, text, size);
         digits[size] = '\0';
-        if (!options_parse_number(digits, &uid) || uid >= UINT32_MAX) { /* the largest number is nobody's (chown(2)) */
+        if (!options_parse_number(digits, &uid) ||
+            uid >= UINT32_MAX) { /* the largest number is not a user id (chown(2)) */
             return false;
         }
         uids.uids[uids.count++] = (uint32_t)uid;
@@ -269,7 +271,7 @@ static const struct word *find_word(const char *text, const struct word *words)
     return NULL;
 }
 
-/* The words that are offered, as "a, b or c". */
+/* The words to list in a message, as "a, b or c". */
 static void list_words(const struct word *words, char *target, size_t size)
 {
     size_t used = 0;
@@ -359,15 +361,15 @@ static bool compose(char *target, size_t size, const char *folder, const char *n
     return true;
 }
 
-/* A variable that is set to nothing: a template whose value is missing. An echo in its place would pass every message
- * on as if it had been processed. */
+/* The variable is set but empty, as by a template without a value. Falling back to the echo function would pass every
+ * message on as if it had been processed. */
 static bool is_set_empty(const char *name)
 {
     const char *text = getenv(name);
     return text != NULL && text[0] == '\0';
 }
 
-/* Which variable names the function, and in which form. */
+/* Finds which variable names the function, and whether it is a dotted name. */
 static bool resolve_function(struct options *options, struct error *err)
 {
     options->function_variable = "ASYA_PROCESS_MODULE";
@@ -388,7 +390,8 @@ static bool resolve_function(struct options *options, struct error *err)
                      empty);
 }
 
-/* Spellings of other programs, which would make folders of odd names below the working directory. */
+/* Refuses spellings that other programs accept and that would make oddly named folders in the working directory here.
+ */
 static bool check_path_spelling(const char *path, struct error *err)
 {
     const char *colon = strrchr(path, ':');
@@ -442,8 +445,7 @@ bool options_load(struct options *ret_options, struct error *err)
         const char *text = getenv(table[i].name);
         bool may_be_empty = table[i].offset == FIELD(socket_mode_text) || table[i].kind == KIND_BYTES;
         if (text == NULL || (text[0] == '\0' && !may_be_empty)) {
-            text =
-                table[i].fallback; /* an empty value is an unset one, as a template that fills nothing in leaves it */
+            text = table[i].fallback; /* an empty value counts as unset: templates leave one when they have no value */
         }
         if (!store(ret_options, &table[i], text, err)) {
             return false;

@@ -1,8 +1,8 @@
 /*
  * The settings of one runtime, read once from the environment (docs/configuration.md).
  *
- * One table in options.c says each variable's name, kind, default and meaning; parsing, --help and the documents come
- * from it. Strings borrow from the environment, which must not change while the options are in use.
+ * One table in options.c has each variable's name, kind, default and meaning; parsing, --help and docs/configuration.md
+ * use it. Strings borrow from the environment, which must not change while the options are in use.
  */
 #ifndef ASYA_BASE_OPTIONS_H
 #define ASYA_BASE_OPTIONS_H
@@ -18,7 +18,7 @@ enum {
     SOCKET_PATH_MAX = 107,   /* bytes of sun_path without its NUL (unix(7)) */
     WORKERS_MAX = 64,        /* bounds the supervisor's tables */
     UIDS_MAX = 32,           /* user ids in ASYA_ALLOWED_UIDS */
-    CONCURRENCY_MAX = 1024,  /* no more than a worker holds connections */
+    CONCURRENCY_MAX = 1024,  /* a worker holds this many connections at most */
     SOCKET_MODE_UMASK = -1,  /* ASYA_SOCKET_CHMOD is empty: leave the mode to the umask */
     OPTION_PATH_SIZE = 4096, /* a composed path with its NUL */
 };
@@ -39,12 +39,12 @@ struct option_uids {
 };
 
 struct options {
-    const char *socket_path;           /* absolute or relative, checked when the socket is made */
-    const char *ready_file;            /* "" for none */
-    const char *process_module;        /* names the function; "" for the echo function */
-    const char *function_variable;     /* the variable that names it */
-    bool is_dotted;                    /* all its names are separated by dots (ASYA_HANDLER): where the module ends
-                                        * is found by importing */
+    const char *socket_path;       /* absolute or relative, checked when the socket is made */
+    const char *ready_file;        /* "" for none */
+    const char *process_module;    /* names the function; "" for the echo function */
+    const char *function_variable; /* the variable that names it */
+    bool is_dotted; /* all its names are separated by dots (ASYA_HANDLER): importing finds out which of them are the
+                       module */
     uint64_t max_message_size;         /* bytes */
     int socket_mode;                   /* permission bits or SOCKET_MODE_UMASK */
     uint64_t read_timeout;             /* nanoseconds for a whole request */
@@ -54,19 +54,19 @@ struct options {
     uint64_t handler_timeout;          /* nanoseconds a function may run; 0 is off */
     bool cancel_on_disconnect;         /* a function whose client went away is asked to stop */
     uint64_t max_requests;             /* a worker is replaced after so many; 0 is off */
-    struct option_memory max_rss;      /* a worker is replaced when it has more resident */
+    struct option_memory max_rss;      /* a worker with more resident memory is replaced */
     struct option_memory memory_limit; /* RLIMIT_DATA of a worker */
-    struct option_memory max_buffered; /* requests that arrive or wait, in one worker */
-    struct option_uids allowed_uids;   /* who may connect; none: everybody whom the socket's mode lets in */
+    struct option_memory max_buffered; /* for requests that arrive or wait, in one worker */
+    struct option_uids allowed_uids;   /* who may connect; an empty list: everybody whom the socket's mode lets in */
     uint64_t workers;
     uint64_t concurrency;   /* requests at once per worker */
     unsigned protocol;      /* enum protocol of wire/protocol.h */
-    bool enable_validation; /* of what wraps a payload: route, headers, id */
+    bool enable_validation; /* check the envelope: route, headers, id */
     unsigned handler_mode;  /* enum handler_mode */
     enum log_level log_level;
     enum log_format log_format;
 
-    /* private: what the fields above are composed from */
+    /* private: the fields above are made from these */
     unsigned handler_argument; /* ASYA_HANDLER_ARG_TYPE: the older name of the mode */
     const char *handler;
     const char *socket_dir;
@@ -84,7 +84,7 @@ bool options_load(struct options *ret_options, struct error *err);
  * and writes nothing for anything else, or for more than 100 days. Pure. */
 bool options_parse_seconds(const char *text, uint64_t *ret_span);
 
-/* The name of the setting at `index` in the table; NULL behind the last. */
+/* The name of the setting at `index` in the table; NULL after the last. */
 const char *options_name(size_t index);
 
 /* Writes the table of variables for --help to standard output. */

@@ -43,7 +43,7 @@ static const char *const foreign_names[] = {
     "ASYA_LOAD", /* the loader's own (inject/bootstrap.py) */
 };
 
-/* Flows name each actor's handler like this: ASYA_HANDLER_<ACTOR>. */
+/* Flows name the handler of each actor ASYA_HANDLER_<ACTOR>. */
 static const char actor_prefix[] = "ASYA_HANDLER_";
 
 bool unknown_is_foreign(const char *name)
@@ -85,7 +85,7 @@ size_t unknown_distance(const char *a, const char *b)
     return row[size];
 }
 
-/* The setting that is nearest; `*ret_distance` says how near. */
+/* The setting with the most similar name; `*ret_distance` is how many letters differ. */
 static const char *find_nearest(const char *name, size_t *ret_distance)
 {
     const char *nearest = "";
@@ -101,7 +101,7 @@ static const char *find_nearest(const char *name, size_t *ret_distance)
     return nearest;
 }
 
-/* Looks at one "NAME=VALUE". True if it was warned of. */
+/* Looks at one "NAME=VALUE". Returns whether it logged a warning. */
 static bool look_at(const char *entry)
 {
     char name[UNKNOWN_NAME_MAX + 1];
