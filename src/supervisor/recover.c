@@ -49,7 +49,8 @@ static void send_last(int connection, const struct buffer *out, enum buffer_stat
     (void)hangup(&connection);
 }
 
-void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
+/* As recover_answer, with an HTTP status other than the category's; 0: the category's. */
+static void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
 {
     unsigned char bytes[REPLY_SIZE];
     struct buffer out = fixed_buffer(bytes);

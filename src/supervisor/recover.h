@@ -87,9 +87,6 @@ bool recover_from_fdholder(struct recovery *recovery, int channel);
  * decides in which protocol. */
 void recover_answer(int connection, enum protocol protocol, const struct error *err);
 
-/* The same with an HTTP status other than the category's; 0: the category's. */
-void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err);
-
 /* Ends the stream of the connection that had this slot, and closes it. If nothing of it was sent, `err` is the reply.
  * If the last event was sent whole, the events `error` (with `err`) and `done` follow, unless they were sent already.
  * If an event was sent in part, nothing is added: then it returns false. The worker must be dead, or the slot's state
