@@ -22,7 +22,7 @@ void *exchange_data(const struct conn *conn);
  * has answered. */
 bool exchange_is_gone(struct conn *conn);
 
-/* Begins a stream of server-sent events (wire contract, section 3). False where the client cannot have one: another
+/* Begins a stream of server-sent events (docs/protocol.md). False where the client cannot have one: another
  * protocol, or gone. */
 bool exchange_stream(struct conn *conn);
 

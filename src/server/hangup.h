@@ -1,8 +1,8 @@
 /*
  * The end of a client's connection: the one way in which any of them is closed, in the worker and in the supervisor.
  *
- * What arrives after the reply has been made is discarded, and never turns the reply into a reset (wire contract,
- * section 1). Closing a Unix socket that holds unread bytes makes the kernel report ECONNRESET to the client behind
+ * What arrives after the reply has been made is discarded, and never turns the reply into a reset (docs/protocol.md).
+ * Closing a Unix socket that holds unread bytes makes the kernel report ECONNRESET to the client behind
  * the reply, and most readers give up all they have read on any error. So nothing more is let in, what has come is
  * taken, and only then is it closed. The bytes go where no message ever lies: the worker's scratch buffer may hold the
  * one that a function is working on.

@@ -1,5 +1,5 @@
 /*
- * The socket file: who owns it, when it appears, and what stands there now (design section 2, faults 1b).
+ * The socket file: who owns it, when it appears, and what stands there now (docs/reliability.md).
  *
  * A lock on PATH.lock decides ownership. Its file says which socket file its holder made: who finds that file at the
  * path and gets the lock knows that the holder is dead, whoever else still has its listening socket open.

@@ -1,5 +1,5 @@
 /*
- * The scoreboard: what a worker tells the supervisor without a system call (design section 2).
+ * The scoreboard: what a worker tells the supervisor without a system call (docs/architecture.md).
  *
  * One page per worker in memory both share. The worker writes, the supervisor reads and trusts nothing in it: every
  * value is a state, a time or a count that is range-checked where it is used. The pointers in `outlet` are the worker's

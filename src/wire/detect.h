@@ -1,5 +1,5 @@
 /*
- * Which protocol does a client speak? Its first byte says (wire contract, sections 1 to 3): a capital letter begins an
+ * Which protocol does a client speak? Its first byte says (docs/protocol.md): a capital letter begins an
  * HTTP method, 0x00 to 0x08 the length of a frame, and everything else is bare JSON or nothing. Pure.
  */
 #ifndef ASYA_WIRE_DETECT_H

@@ -1,5 +1,5 @@
 /*
- * The paths of GET, SET and DEL in the yield protocol (wire contract, section 3), as steps. Pure, no allocation.
+ * The paths of GET, SET and DEL in the yield protocol (docs/protocol.md), as steps. Pure, no allocation.
  *
  *     path  = ( name / "." bracket ) *( name / bracket )
  *     name  = "." letter-or-underscore *( letter / digit / "_" / "-" )

@@ -1,5 +1,5 @@
 /*
- * Length prefix (wire contract, section 2): four bytes, big-endian, then as many bytes of JSON; one exchange per
+ * Length prefix (docs/protocol.md): four bytes, big-endian, then as many bytes of JSON; one exchange per
  * connection. Pure, no allocation, and no state: what has arrived says it all.
  */
 #ifndef ASYA_WIRE_FRAMED_H

@@ -1,5 +1,5 @@
 /*
- * The head of an HTTP/1.1 or HTTP/1.0 request (RFC 9112; wire contract, section 3). Pure, resumable, no allocation.
+ * The head of an HTTP/1.1 or HTTP/1.0 request (RFC 9112; docs/protocol.md). Pure, resumable, no allocation.
  *
  * Strict, because what two parsers read differently is how requests are smuggled: every line ends with CR LF; no
  * folded line, no white space before a colon or an empty name; one Host, one Content-Length of digits alone, or one

@@ -1,5 +1,5 @@
 /*
- * Heads of HTTP/1.1 responses and the framing of streamed events (RFC 9112; wire contract, section 3). Pure; everything
+ * Heads of HTTP/1.1 responses and the framing of streamed events (RFC 9112; docs/protocol.md). Pure; everything
  * is written into small arrays of the caller's or is static, so that body and events are sent from where they lie.
  */
 #ifndef ASYA_WIRE_HTTP1_RESPONSE_H

@@ -1,4 +1,4 @@
-/* The protocols one socket speaks, told apart by the first byte (wire contract, sections 1 to 3). */
+/* The protocols one socket speaks, told apart by the first byte (docs/protocol.md). */
 #ifndef ASYA_WIRE_PROTOCOL_H
 #define ASYA_WIRE_PROTOCOL_H
 

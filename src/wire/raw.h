@@ -1,5 +1,5 @@
 /*
- * Bare JSON, one request per connection (wire contract, section 1): where does the request end?
+ * Bare JSON, one request per connection (docs/protocol.md): where does the request end?
  *
  * Pure: no sockets, no allocation. The request's bytes stay with the caller; this keeps only the state between reads.
  */

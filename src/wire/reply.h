@@ -1,5 +1,5 @@
 /*
- * Replies as bytes (wire contract, sections 1 to 3).
+ * Replies as bytes (docs/protocol.md).
  *
  *   bare JSON       {"status":"ok","result":X}
  *                   {"error":CODE,"message":TEXT}    and "type":CLASS for processing_error only

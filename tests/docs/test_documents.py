@@ -126,6 +126,15 @@ def test_the_picture_of_the_sources_names_every_file():
     assert not set(" ".join(named).split()) - known, "files that are gone"
 
 
+def test_comments_cite_documents_that_are_here():
+    cited = subprocess.run(["git", "grep", "-ohE", "docs/[a-zA-Z0-9_/-]+\\.md", "--", "src", "tests", "bench", "fuzz", "tools"],
+                           cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split()
+    assert cited and not [name for name in sorted(set(cited)) if not (REPOSITORY / name).is_file()]
+    elsewhere = subprocess.run(["git", "grep", "-nE", "wire contract|design section|faults? [A-Z][0-9]", "--", "src"], cwd=REPOSITORY,
+                               capture_output=True, text=True, check=False).stdout
+    assert not elsewhere
+
+
 def test_the_map_of_the_tests_names_every_folder():
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     folders = {path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir() and any(path.glob("*.*"))}

@@ -25,7 +25,7 @@ class Case:
     def __init__(self, name, label, expected):
         self.name, self.label = name, label
         self.data = (FOLDER / "jsontestsuite" / name).read_bytes()
-        # wire.md calls a message of white space empty; the table knows no such category
+        # docs/protocol.md calls a message of white space empty; the table knows no such category
         self.allowed = set(expected.split("|")) if self.data.strip(b" \t\r\n") else {"empty_message"}
 
     @property

@@ -1,4 +1,4 @@
-"""Clients of the two older protocols: a length prefix, and HTTP over the Unix socket (wire contract, sections 2 and 3)."""
+"""Clients of the two older protocols: a length prefix, and HTTP over the Unix socket (docs/protocol.md)."""
 import http.client
 import socket
 import struct

@@ -1,5 +1,5 @@
-"""What arrives after the reply has been made is discarded, and never turns the reply into a reset (wire contract, section
-1): the client here sends more while the function runs, reads its reply, and then finds the end of the connection."""
+"""What arrives after the reply has been made is discarded, and never turns the reply into a reset (docs/protocol.md):
+the client here sends more while the function runs, reads its reply, and then finds the end of the connection."""
 import json
 import struct
 

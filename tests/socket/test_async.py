@@ -1,5 +1,4 @@
-"""Coroutine functions: one event loop for the worker's life, requests that overlap on it, cancellation (wire contract,
-sections 1 and 4)."""
+"""Coroutine functions: one event loop for the worker's life, requests that overlap on it, cancellation (docs/protocol.md)."""
 import concurrent.futures
 import json
 import pathlib

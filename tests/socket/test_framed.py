@@ -1,4 +1,4 @@
-"""The length prefix as a transport (wire contract, section 2): every exchange ends with an array, whatever happens."""
+"""The length prefix as a transport (docs/protocol.md): every exchange ends with an array, whatever happens."""
 import itertools
 import json
 import struct

@@ -1,5 +1,4 @@
-"""What wraps a payload under the length prefix: validation, routes, headers, whole messages, errors (wire contract,
-section 2)."""
+"""What wraps a payload under the length prefix: validation, routes, headers, whole messages, errors (docs/protocol.md)."""
 import json
 
 import pytest

@@ -1,4 +1,4 @@
-"""HTTP as a transport (wire contract, section 3): what is refused, what keeps a connection, what comes of trouble."""
+"""HTTP as a transport (docs/protocol.md): what is refused, what keeps a connection, what comes of trouble."""
 import json
 import pathlib
 import random

@@ -1,4 +1,4 @@
-"""What wraps a payload over HTTP: validation, frames, statuses, errors (wire contract, section 3)."""
+"""What wraps a payload over HTTP: validation, frames, statuses, errors (docs/protocol.md)."""
 import pytest
 
 from harness.protocols import HttpConnection, hops, invoke

@@ -1,4 +1,4 @@
-"""A function of every shape, over every protocol, found out by looking at it and at what it returns (wire contract)."""
+"""A function of every shape, over every protocol, found out by looking at it and at what it returns (docs/protocol.md)."""
 import pytest
 
 from harness import protocols

@@ -1,5 +1,4 @@
-"""Generators over HTTP: events to the byte, the yield protocol, who waits for whom, and streams that are cut (wire
-contract, section 3)."""
+"""Generators over HTTP: events to the byte, the yield protocol, who waits for whom, and streams that are cut (docs/protocol.md)."""
 import contextlib
 import json
 import pathlib

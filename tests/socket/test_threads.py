@@ -1,4 +1,4 @@
-"""Plain functions in threads, where a worker serves several requests at once (wire contract, section 4)."""
+"""Plain functions in threads, where a worker serves several requests at once (docs/configuration.md)."""
 import concurrent.futures
 import time
 

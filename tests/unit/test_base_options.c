@@ -1,4 +1,4 @@
-/* options: every variable's default, limits and wrong values, as the wire contract's section 4 says. */
+/* options: every variable's default, limits and wrong values, as docs/configuration.md says. */
 #include "descriptors.h"
 
 #include "base/clock.h"

@@ -1,5 +1,5 @@
 /*
- * dotpath: the paths of the yield protocol, and the texts of their errors (wire contract, section 3). Every row runs
+ * dotpath: the paths of the yield protocol, and the texts of their errors (docs/protocol.md). Every row runs
  * flush against a page that faults.
  */
 #include "descriptors.h"

@@ -1,5 +1,5 @@
 /*
- * detect and framed: the first byte says the protocol, the first four the length (wire contract, section 2). Rows of
+ * detect and framed: the first byte says the protocol, the first four the length (docs/protocol.md). Rows of
  * framed run whole and byte by byte, each time flush against a page that faults.
  */
 #include "descriptors.h"

@@ -1,5 +1,5 @@
 /*
- * http1_request: heads that are fine, and what is known of them (RFC 9112; wire contract, section 3). Every row runs
+ * http1_request: heads that are fine, and what is known of them (RFC 9112; docs/protocol.md). Every row runs
  * whole, in two at each byte and byte by byte, each time flush against a page that faults. What is refused:
  * test_wire_http1_malformed.c.
  */

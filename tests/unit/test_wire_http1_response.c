@@ -1,4 +1,4 @@
-/* http1_response: heads and events, byte for byte (wire contract, section 3), within the sizes the header promises. */
+/* http1_response: heads and events, byte for byte (docs/protocol.md), within the sizes the header promises. */
 #include "descriptors.h"
 #include "guard.h"
 

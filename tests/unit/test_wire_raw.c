@@ -1,5 +1,5 @@
 /*
- * raw: where a bare JSON request ends (wire contract, section 1). Every row runs whole and byte by byte, each time
+ * raw: where a bare JSON request ends (docs/protocol.md). Every row runs whole and byte by byte, each time
  * flush against a page that faults.
  */
 #include "descriptors.h"
