@@ -296,8 +296,8 @@ static void loop_go_on(struct loop_task *task)
     }
 }
 
-/* park(request, future): the future is done when there is room. */
-static PyObject *loop_park(PyObject *self, PyObject *arguments)
+/* when_room(request, future): the future is done when there is room. */
+static PyObject *loop_when_room(PyObject *self, PyObject *arguments)
 {
     (void)self;
     struct loop_task *task = loop_task_of(arguments);
@@ -431,12 +431,15 @@ static bool loop_add_mark(const char *name, PyObject **ret_mark)
 
 static bool loop_add_names(void)
 {
-    static PyMethodDef methods[] = {
-        {"ready", loop_ready, METH_NOARGS, NULL},     {"rang", loop_rang, METH_NOARGS, NULL},
-        {"finish", loop_finish, METH_VARARGS, NULL},  {"fail", loop_fail, METH_VARARGS, NULL},
-        {"take", loop_take_item, METH_VARARGS, NULL}, {"complete", loop_complete, METH_VARARGS, NULL},
-        {"park", loop_park, METH_VARARGS, NULL},      {"rest", loop_rest, METH_NOARGS, NULL},
-        {"arm", loop_arm, METH_VARARGS, NULL}};
+    static PyMethodDef methods[] = {{"ready", loop_ready, METH_NOARGS, NULL},
+                                    {"rang", loop_rang, METH_NOARGS, NULL},
+                                    {"finish", loop_finish, METH_VARARGS, NULL},
+                                    {"fail", loop_fail, METH_VARARGS, NULL},
+                                    {"take", loop_take_item, METH_VARARGS, NULL},
+                                    {"complete", loop_complete, METH_VARARGS, NULL},
+                                    {"when_room", loop_when_room, METH_VARARGS, NULL},
+                                    {"rest", loop_rest, METH_NOARGS, NULL},
+                                    {"arm", loop_arm, METH_VARARGS, NULL}};
     PyObject *builtins = PyImport_ImportModule("builtins");
     bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
                  loop_add_mark("WAIT", &wait_mark) && loop_add_mark("STOP", &stop_mark);

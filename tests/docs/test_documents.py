@@ -126,6 +126,24 @@ def test_the_picture_of_the_sources_names_every_file():
     assert not set(" ".join(named).split()) - known, "files that are gone"
 
 
+# words that were used for these before: scoreboard, fdholder, fdstore, stored, fallback acceptor, peek, recover, client
+OLD_WORDS = re.compile(r"\b(status page|keeper|park|parks|parked|parking|unparked|desk|glance|rescue|rescued|dial|dials)\b", re.IGNORECASE)
+
+
+def test_there_is_one_word_for_each_thing():
+    """The glossary's, in docs/architecture.md; decisions keep the words of their time."""
+    named = subprocess.run(["git", "ls-files", "src", "tests", "docs", "bench", "tools", "*.md"], cwd=REPOSITORY, capture_output=True,
+                           text=True, check=True).stdout.splitlines()
+    found = []
+    for name in named:
+        path = REPOSITORY / name
+        if name.startswith("docs/decisions") or name in ("CHANGELOG.md", "tests/docs/test_documents.py") or not path.is_file():
+            continue
+        text = re.sub(r"decisions/[\w-]+", "", path.read_text(encoding="utf-8", errors="replace"))
+        found += ["%s: %s" % (name, match.group(0)) for match in OLD_WORDS.finditer(text)]
+    assert not found
+
+
 def test_comments_cite_documents_that_are_here():
     cited = subprocess.run(["git", "grep", "-ohE", "docs/[a-zA-Z0-9_/-]+\\.md", "--", "src", "tests", "bench", "fuzz", "tools"],
                            cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.split()

@@ -11,9 +11,9 @@ pytestmark = pytest.mark.supervised
 LIMIT = 1.0
 TOLD = ["(WARNING|ERROR) .*"]
 ENDED = "ERROR .*wrote over the runtime's memory"
-GUARD = 0xA57A6A5D3C96E100  # begins each of the page's parts
+GUARD = 0xA57A6A5D3C96E100  # begins each part of the scoreboard
 
-# Finds the page among what the process has mapped, and in it the places of the guards.
+# Finds the scoreboard among what the process has mapped, and in it the places of the guards.
 FIND = """
 import ctypes, os, random, struct, time
 def find():
@@ -95,7 +95,7 @@ def test_a_worker_whose_page_was_written_over_is_replaced(runtime):
 
 
 def test_the_limit_holds_though_nothing_says_any_more_that_it_runs(runtime):
-    """The head alone is overwritten: no guard tells, and by the page nothing runs."""
+    """The head alone is overwritten: no guard tells, and by the scoreboard nothing runs."""
     with runtime("snippets:run", env={"ASYA_HANDLER_TIMEOUT": str(LIMIT)}, allow_log=TOLD) as server:
         for how in HOWS.values():
             started = time.monotonic()
@@ -105,7 +105,7 @@ def test_the_limit_holds_though_nothing_says_any_more_that_it_runs(runtime):
 
 
 def test_others_of_its_worker_have_a_reply_too(runtime):
-    """Eight at once, of all protocols; one writes over the page and goes on."""
+    """Eight at once, of all protocols; one writes over the scoreboard and goes on."""
     env = {"ASYA_CONCURRENCY": "8", "ASYA_HANDLER_TIMEOUT": "5"}
     with runtime("snippets:run", env=env, allow_log=TOLD) as server:
         others = [server.connect() for _ in range(6)]

@@ -164,7 +164,7 @@ def test_a_first_read(doomed, kind, expected):
 
 
 def test_a_byte_that_stands_for_none_counts_as_read(doomed):
-    """0xFF says on the page that nothing was read, and is followed here by what would be a message without it."""
+    """0xFF says on the scoreboard that nothing was read, and is followed here by what would be a message without it."""
     with doomed.server.connect() as connection:
         connection.send(b"\xff")
         assert processes.eventually(lambda: unread(connection) == 0)

@@ -140,7 +140,7 @@ def test_and_what_comes_while_the_function_runs_or_out_of_band(old):
 
 @pytest.mark.parametrize("data", [b"0 ", HEALTH, b""], ids=["a request", "health", "nothing"])
 def test_the_supervisor_drops_them_too(runtime, data):
-    """At the fallback acceptor while the worker is busy; those a dead worker leaves; at the stop."""
+    """With the fallback acceptor while the worker is busy; those a dead worker leaves; at the stop."""
     with contextlib.ExitStack() as stack:
         with runtime("answers:nap", env={**OLD, "ASYA_GRACE_PERIOD": "2"}, allow_log=["WARNING", "ERROR"], code=None) as server:
             busy = stack.enter_context(server.connect())

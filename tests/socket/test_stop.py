@@ -43,7 +43,7 @@ def test_a_running_request_is_answered_before_the_end(runtime, number):
 
 WAITING = {  # how many wait, how long each runs, and how long before the stop
     "in the backlog, since closing the listener would reset them": (10, b"0.1 ", 0.05),
-    "at the fallback acceptor, since the worker was busy for longer than a tick": (6, b"0.4 ", 0.6),
+    "with the fallback acceptor, since the worker was busy for longer than a tick": (6, b"0.4 ", 0.6),
 }
 
 

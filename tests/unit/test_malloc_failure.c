@@ -453,8 +453,8 @@ static void use_slots(struct listener *listener)
         clients[i] = pair[0];
         page.slots[i].state = states[i];
     }
-    struct recovery rescue = {.board = &page, .orphans = &orphans, .died = &err, .late = &err};
-    recover_slots(&rescue, slots.receive, slots.count);
+    struct recovery recovery = {.board = &page, .orphans = &orphans, .died = &err, .late = &err};
+    recover_slots(&recovery, slots.receive, slots.count);
     recover_dismiss(&orphans, listener, &err);
     for (uint32_t i = 0; i < 4; i++) {
         fd_close(&clients[i]);

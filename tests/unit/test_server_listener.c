@@ -68,7 +68,7 @@ static int make_socket(const char *path, bool listening)
 }
 
 /* A connection to `path`, or -errno. */
-static int dial(const char *path)
+static int connect_to(const char *path)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -84,7 +84,7 @@ static int dial(const char *path)
 /* Whether somebody who connects to `path` reaches this listener. */
 static bool is_served(const struct listener *listener, const char *path)
 {
-    int client = dial(path);
+    int client = connect_to(path);
     if (client < 0) {
         return false;
     }
@@ -163,7 +163,7 @@ static void accepted_connections_are_nonblocking_and_closed_on_exec(void **state
     path_in(path, "app.sock");
     struct listener listener = open_or_fail(path, 0600);
     assert_int_equal(listener_publish(&listener), 0);
-    int client = dial(path);
+    int client = connect_to(path);
     int accepted = listener_accept(&listener);
     assert_true(accepted >= 0);
     assert_true(fcntl(accepted, F_GETFL) & O_NONBLOCK);
@@ -182,7 +182,7 @@ static void two_hundred_clients_may_queue(void **state)
     assert_int_equal(listener_publish(&listener), 0);
     static int clients[200];
     for (int i = 0; i < 200; i++) {
-        clients[i] = dial(path);
+        clients[i] = connect_to(path);
         assert_true(clients[i] >= 0);
     }
     for (int i = 0; i < 200; i++) {
@@ -299,7 +299,7 @@ static void a_stale_socket_is_replaced(void **state)
     char path[PATH_SIZE];
     path_in(path, "app.sock");
     close(make_socket(path, true));
-    assert_int_equal(dial(path), -ECONNREFUSED);
+    assert_int_equal(connect_to(path), -ECONNREFUSED);
     ino_t stale = inode_of(path);
     struct listener listener = open_or_fail(path, 0600);
     assert_int_equal(inode_of(path), stale); /* until the new one is ready */
@@ -362,7 +362,7 @@ static void a_server_of_another_kind_is_left_alone(void **state)
     struct error err = {0};
     assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_RUNNING);
     assert_int_equal(inode_of(path), inode);
-    int client = dial(path);
+    int client = connect_to(path);
     assert_true(client >= 0);
     close(client);
     close(other);
@@ -388,7 +388,7 @@ static void a_socket_is_replaced_whose_maker_was_killed_though_it_is_held_open(v
     struct listener killed = open_or_fail(path, 0600);
     assert_int_equal(listener_publish(&killed), 0);
     int held = abandon(&killed);
-    int client = dial(path);
+    int client = connect_to(path);
     assert_true(client >= 0);
     struct listener next = open_or_fail(path, 0600);
     assert_int_equal(listener_publish(&next), 0);
@@ -718,7 +718,7 @@ static void a_removed_file_is_noticed_and_renewed(void **state)
     path_in(path, "app.sock");
     struct listener listener = open_or_fail(path, 0640);
     assert_int_equal(listener_publish(&listener), 0);
-    int waiting = dial(path);
+    int waiting = connect_to(path);
     assert_true(waiting >= 0);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(listener_check(&listener), LISTENER_GONE);
@@ -902,10 +902,10 @@ static void hiding_leaves_queued_clients_their_connection(void **state)
     path_in(path, "app.sock");
     struct listener listener = open_or_fail(path, 0600);
     assert_int_equal(listener_publish(&listener), 0);
-    int client = dial(path);
+    int client = connect_to(path);
     assert_true(client >= 0);
     listener_hide(&listener);
-    assert_int_equal(dial(path), -ENOENT);
+    assert_int_equal(connect_to(path), -ENOENT);
     int accepted = listener_accept(&listener);
     assert_true(accepted >= 0);
     assert_int_equal(write(accepted, "x", 1), 1);
@@ -950,13 +950,13 @@ static void the_path_never_refuses_while_starts_follow_each_other(void **state)
     path_in(path, "app.sock");
     for (int i = 0; i < 200; i++) {
         struct listener listener = open_or_fail(path, 0600);
-        assert_int_equal(dial(path), -ENOENT);
+        assert_int_equal(connect_to(path), -ENOENT);
         assert_int_equal(listener_publish(&listener), 0);
-        int client = dial(path);
+        int client = connect_to(path);
         assert_true(client >= 0);
         close(client);
         listener_hide(&listener);
-        assert_int_equal(dial(path), -ENOENT);
+        assert_int_equal(connect_to(path), -ENOENT);
         listener_close(&listener);
     }
 }

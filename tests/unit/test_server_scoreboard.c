@@ -1,4 +1,4 @@
-/* status: what a scoreboard says when nothing has happened, and that memory which was overwritten says nothing. */
+/* scoreboard: what one says when nothing has happened, and that memory which was overwritten says nothing. */
 #include "server/scoreboard.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* fallback acceptor: when it opens and closes, and who is kept there; one worker, whose page the test writes. */
+/* fallback: when it opens and closes, and whom it keeps; one worker, whose scoreboard the test writes. */
 #include "descriptors.h"
 #include "serving.h"
 

@@ -232,7 +232,7 @@ static void a_stream_is_ended_with_what_it_lacks(void **state)
         {"an event is out in part", 1, THEN_EVENT, false, false, ""},
         {"whole events are out, without chunks", 0, THEN_EVENT, true, true, ERROR_EVENT DONE_EVENT},
         {"its last event is out, without chunks", 0, THEN_END, true, true, ""},
-        {"what the page says of it is no sense", 0, (enum slot_then)99, false, false, ""},
+        {"what the scoreboard says of it makes no sense", 0, (enum slot_then)99, false, false, ""},
     };
     static const uint32_t states[] = {SLOT_STREAMING, SLOT_PUSHING, SLOT_REPLYING};
     struct error err = crash();
@@ -331,13 +331,13 @@ static void what_the_fdholder_found_is_dealt_with_by_its_place_on_the_page(void 
         bool overwritten;
         enum outcome outcome;
     } rows[] = {
-        {"accepted, and not yet on the page", SLOT_FREE, 20, 0, HANDED_ON},
+        {"accepted, and not yet on the scoreboard", SLOT_FREE, 20, 0, HANDED_ON},
         {"its number was another's before", SLOT_REPLYING, 21, 0, HANDED_ON},
-        {"on the page, and not stored", SLOT_WAITING, 20, 0, HANDED_ON},
+        {"on the scoreboard, and not stored", SLOT_WAITING, 20, 0, HANDED_ON},
         {"begun to arrive", SLOT_READING, 20, 0, PARTIAL},
         {"the function ran", SLOT_RUNNING, 20, 0, ANSWERED},
         {"its reply is out", SLOT_ANSWERED, 20, 0, CLOSED},
-        {"its place is lost, with the page", SLOT_FREE, 0, true, ANSWERED},
+        {"its slot is lost, with the scoreboard", SLOT_FREE, 0, true, ANSWERED},
     };
     struct error err = crash();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -264,7 +264,7 @@ static bool exists(const char *name)
     return lstat(name, &status) == 0;
 }
 
-static int dial(void)
+static int connect_client(void)
 {
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -292,7 +292,7 @@ static void wait_until_ready(void)
 
 static int ask(const char *message)
 {
-    int client = dial();
+    int client = connect_client();
     assert_int_equal(send(client, message, strlen(message), MSG_NOSIGNAL), (ssize_t)strlen(message));
     return client;
 }
@@ -489,7 +489,7 @@ static void connections_nobody_had_read_go_on_to_the_next_worker(void **state)
     wait_until_ready();
     assert_serving();
     for (int i = 0; i < SILENT; i++) {
-        silent[i] = dial();
+        silent[i] = connect_client();
     }
     int begun = ask("[1");
     usleep(100000);
@@ -573,7 +573,7 @@ static void after_its_requests_a_worker_is_replaced_and_nobody_notices(void **st
         start();
         wait_until_ready();
         for (int i = 0; i < 60; i++) {
-            int waiting = dial();
+            int waiting = connect_client();
             assert_serving();
             assert_int_equal(send(waiting, "[4]", 3, MSG_NOSIGNAL), 3);
             assert_string_equal(hear(waiting), OK("[4]"));
@@ -744,7 +744,7 @@ static void workers_do_not_outlive_a_supervisor_that_was_killed(void **state)
     assert_string_equal(hear(client), ""); /* closed: the worker is gone too */
     start();                               /* on the stale socket, lock and ready-file */
     for (int i = 0; i < 10000; i++) {      /* until the new one has published */
-        int probe = dial();
+        int probe = connect_client();
         (void)!send(probe, "[1]", 3, MSG_NOSIGNAL);
         if (strcmp(hear(probe), OK("[1]")) == 0) {
             break;

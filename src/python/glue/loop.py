@@ -1,6 +1,6 @@
 """What asyncio is asked to do in a worker. Run once, when the first coroutine appears.
 
-The runtime puts these names here before: finish, fail, take, complete and park (what becomes of a request),
+The runtime puts these names here before: finish, fail, take, complete and when_room (what becomes of a request),
 rest (calls that wait for the loop to stand still) and arm (the server's timer), ready and rang (a turn of the server: its
 descriptor is readable, or a deadline has come), descriptor, and the two answers of take, WAIT and STOP.
 """
@@ -79,7 +79,7 @@ async def _drive(request, generator):
 async def _room(request):
     """Until the client has taken what was sent to it."""
     future = loop.create_future()
-    park(request, future)
+    when_room(request, future)
     await future
 
 
