@@ -251,3 +251,5 @@ enum scan_step scan_feed(struct scan *scan, const unsigned char *bytes, size_t s
     *ret_end = at + used;
     return SCAN_DONE;
 }
+
+bool scan_is_number(const struct scan *scan) { return scan->state == NUMBER; }

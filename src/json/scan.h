@@ -34,4 +34,7 @@ enum scan_step scan_feed(struct scan *scan, const unsigned char *bytes, size_t s
 /* Nothing but white space was fed so far. */
 bool scan_is_blank(const struct scan *scan);
 
+/* A number has begun at the top level, and not ended. */
+bool scan_is_number(const struct scan *scan);
+
 #endif

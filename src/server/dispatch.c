@@ -637,9 +637,12 @@ static void dispatch_expire_request(struct conn *conn)
                   limit, config->max_buffered, conn->seen);
         dispatch_refuse(conn, 0, &err);
     } else {
-        error_set(&err, ERR_CONNECTION, 0,
-                  "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived", limit,
-                  conn->seen);
+        bool is_raw = conn->protocol != PROTOCOL_HTTP && conn->protocol != PROTOCOL_FRAMED;
+        error_set(
+            &err, ERR_CONNECTION, 0,
+            "the request was not complete within %llu ms (ASYA_READ_TIMEOUT); %zu bytes arrived%s", limit, conn->seen,
+            is_raw && raw_is_number(&conn->raw) ? "; a number alone ends at white space, or when the client half-closes"
+                                                : "");
         dispatch_refuse(conn, 408, &err);
     }
 }

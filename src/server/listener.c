@@ -34,6 +34,62 @@ static int listener_fail(struct error *err, int code, const char *what, const ch
     return code;
 }
 
+/* ---- what the lock's file says ----------------------------------------------------------------------------------
+ */
+
+#define RECORD_BEGIN "socket "
+#define RECORD_PID   "pid "
+
+enum { RECORD_SIZE = 96 }; /* both lines */
+
+static size_t listener_record_of(const struct file_identity *socket, char text[RECORD_SIZE])
+{
+    return (size_t)snprintf(text, RECORD_SIZE, RECORD_BEGIN "%20llu %20llu %20llu\n",
+                            (unsigned long long)socket->device, (unsigned long long)socket->inode,
+                            (unsigned long long)socket->modified);
+}
+
+/* The process that holds the lock, by its own account and in its own namespace; 0: it has not said. */
+static unsigned listener_holder(int lock)
+{
+    char text[RECORD_SIZE + 1];
+    unsigned pid = 0;
+    ssize_t size = pread(lock, text, RECORD_SIZE, 0);
+    text[size > 0 ? size : 0] = '\0';
+    const char *at = strstr(text, "\n" RECORD_PID);
+    for (at = at != NULL ? at + strlen("\n" RECORD_PID) : ""; *at == ' ' || (*at >= '0' && *at <= '9'); at++) {
+        pid = *at == ' ' ? pid : pid * 10 + (unsigned)(*at - '0');
+    }
+    return pid;
+}
+
+static int listener_fail_running(const struct listener *listener, int lock, struct error *err)
+{
+    unsigned pid = listener_holder(lock);
+    if (pid > 0) {
+        error_set(err, ERR_SERVER, 0, "another runtime is already serving %s: pid %u", listener->path, pid);
+    } else {
+        error_set(err, ERR_SERVER, 0, "another runtime is already serving %s", listener->path);
+    }
+    return EXIT_RUNNING;
+}
+
+/* The lock's file cannot be opened, or made. */
+static int listener_fail_lock(const struct listener *listener, const char *name, struct error *err)
+{
+    int reason = errno;
+    struct file_identity found;
+    bool is_absent = fd_stat_at(listener->folder, name, &found) == -ENOENT;
+    if ((reason == EACCES || reason == EROFS) && is_absent) {
+        int size = (int)(strlen(listener->path) - strlen(listener->name)); /* 0: relative, the working directory */
+        error_set(err, ERR_SERVER, 0, "cannot write in folder %.*s (uid %u): %s", size > 0 ? size : 1,
+                  size > 0 ? listener->path : ".", (unsigned)geteuid(), strerror(reason));
+        return EXIT_SOCKET;
+    }
+    errno = reason;
+    return listener_fail(err, EXIT_SOCKET, "cannot open the lock file beside", listener->path);
+}
+
 static int listener_open_folder(struct listener *listener, struct folder_danger *ret_danger, struct error *err)
 {
     char folder[SOCKET_PATH_MAX + 1];
@@ -78,15 +134,14 @@ static int listener_take_lock(struct listener *listener, struct error *err)
     for (int attempt = 0; attempt < 100; attempt++) {
         FD_SCOPED int lock = openat(listener->folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (lock < 0) {
-            return listener_fail(err, EXIT_SOCKET, "cannot open the lock file beside", listener->path);
+            return listener_fail_lock(listener, name, err);
         }
         if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
             if (errno == EINTR) {
                 continue;
             }
             if (errno == EWOULDBLOCK) {
-                error_set(err, ERR_SERVER, 0, "another runtime is already serving %s", listener->path);
-                return EXIT_RUNNING;
+                return listener_fail_running(listener, lock, err);
             }
             return listener_fail(err, EXIT_SOCKET, "cannot lock the lock file beside", listener->path);
         }
@@ -102,20 +157,6 @@ static int listener_take_lock(struct listener *listener, struct error *err)
     return EXIT_RUNNING;
 }
 
-/* ---- what the lock's file says ----------------------------------------------------------------------------------
- */
-
-#define RECORD_BEGIN "socket "
-
-enum { RECORD_SIZE = 96 };
-
-static size_t listener_record_of(const struct file_identity *socket, char text[RECORD_SIZE])
-{
-    return (size_t)snprintf(text, RECORD_SIZE, RECORD_BEGIN "%20llu %20llu %20llu\n",
-                            (unsigned long long)socket->device, (unsigned long long)socket->inode,
-                            (unsigned long long)socket->modified);
-}
-
 /* Which socket's file is ours. A full disk costs no more than that the next start after a kill asks who listens; and
  * what is no lock of ours by its content, but was put or linked here under its name, is not written to. */
 static void listener_note_socket(const struct listener *listener)
@@ -126,6 +167,7 @@ static void listener_note_socket(const struct listener *listener)
         return;
     }
     size_t size = listener_record_of(&listener->identity, text);
+    size += (size_t)snprintf(text + size, sizeof text - size, RECORD_PID "%10d\n", (int)getpid());
     if (pwrite(listener->lock, text, size, 0) != (ssize_t)size) {
         log_debug("cannot write to the lock file beside %s: %s", listener->path, strerror(errno));
     }
@@ -141,7 +183,7 @@ static bool listener_is_abandoned(const struct listener *listener, const struct 
     struct file_identity lock;
     size_t size = listener_record_of(found, expected);
     return fd_stat(listener->lock, &lock) == 0 && lock.owner == geteuid() && (lock.mode & (S_IWGRP | S_IWOTH)) == 0 &&
-           pread(listener->lock, text, sizeof text, 0) == (ssize_t)size && memcmp(text, expected, size) == 0;
+           pread(listener->lock, text, sizeof text, 0) >= (ssize_t)size && memcmp(text, expected, size) == 0;
 }
 
 /* With the lock held: whatever socket stands at the path is stale or belongs to another kind of server. */

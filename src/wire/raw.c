@@ -1,5 +1,6 @@
 #include "wire/raw.h"
 
+#include "json/hint.h"
 #include "json/utf8.h"
 
 struct raw raw_make(size_t limit) { return (struct raw){.scan = scan_make(), .limit = limit}; }
@@ -41,8 +42,9 @@ enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size
         if (valid < size) {
             error_set(err, ERR_ENCODING, valid, "the message is not UTF-8 at byte %zu", valid);
         } else {
-            error_set(err, ERR_JSON, raw->bad_at, "no JSON value: unexpected byte 0x%02x at byte %zu",
-                      message[raw->bad_at], raw->bad_at);
+            const char *hint = hint_for(message, size, raw->bad_at);
+            error_set(err, ERR_JSON, raw->bad_at, "no JSON value: unexpected byte 0x%02x at byte %zu%s%s",
+                      message[raw->bad_at], raw->bad_at, hint != NULL ? ": " : "", hint != NULL ? hint : "");
         }
         return WIRE_BAD;
     }
@@ -52,3 +54,5 @@ enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size
     }
     return WIRE_DONE;
 }
+
+bool raw_is_number(const struct raw *raw) { return !raw->done && !raw->bad && scan_is_number(&raw->scan); }

@@ -33,4 +33,8 @@ enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t si
  * ERR_ENCODING or ERR_JSON. */
 enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size_t size, struct error *err);
 
+/* A top-level number has arrived, of which nobody knows whether more digits come: it ends at white space, or when the
+ * client half-closes. */
+bool raw_is_number(const struct raw *raw);
+
 #endif

@@ -323,6 +323,7 @@ def test_a_second_start_is_refused_and_the_first_is_untouched(runtime):
             assert second.wait() == EXIT_ALREADY_RUNNING
             assert time.monotonic() - started < 2
             [line] = second.logs()
+            assert line.message.endswith("pid %d" % first.pid)
             assert line.level == "ERROR" and "app.sock" in line.text
         finally:
             second.discard()
@@ -559,3 +560,18 @@ def test_socat_can_talk_to_it(runtime):
         ended = subprocess.run(["socat", "-t5", "-", "UNIX-CONNECT:" + server.path], input=b'{"a":1}', capture_output=True,
                                timeout=20, check=True)
         assert ended.stdout == b'{"status":"ok","result":{"a":1}}'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_folder_that_cannot_be_written_to_is_named_with_the_user(tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    for each in [folder, *folder.parents][:-2]:
+        each.chmod(0o755)
+    server = Runtime(ECHO, path=folder / "app.sock", wrapper=["setpriv", "--reuid=65534", "--clear-groups"])
+    try:
+        server.launch()
+        assert server.wait() == 73
+        assert "cannot write in folder %s/ (uid 65534)" % folder in server.log_text()
+    finally:
+        server.discard()
