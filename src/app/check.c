@@ -17,7 +17,7 @@
 
 enum { LINE_SIZE = 1024 };
 
-/* What inspect calls a function, the first that fits, in the words of the documents. */
+/* Questions that Python's inspect module answers about a function, and our words for the first that is true. */
 static const struct {
     const char *question;
     const char *words;
@@ -42,7 +42,7 @@ static const char *check_kind_of(PyObject *inspect, PyObject *function)
     return "an object that can be called";
 }
 
-/* "NAME is a function: (payload: dict) -> dict"; some callables have no signature to be seen. */
+/* Prints "NAME is a function: (payload: dict) -> dict". Some callables have no signature that inspect can find. */
 static void check_describe(const char *name, PyObject *function, bool is_typed)
 {
     PyObject *inspect = PyImport_ImportModule("inspect");

@@ -13,19 +13,19 @@
 
 enum { LABEL_MAX = 63, SUBDOMAIN_MAX = 253 };
 
-/* `kubectl apply` keeps a copy of the object in an annotation, and all annotations may have so many bytes. A quotation
- * mark or a backslash of the file takes two in it. */
+/* `kubectl apply` keeps a copy of the object in an annotation, and Kubernetes limits the size of all annotations to
+ * this. A quotation mark or backslash of the file takes two bytes in it. */
 enum { ANNOTATION_MAX = 262144, ANNOTATION_RESERVE = 6144 };
 
 struct request {
     const char *name;
     const char *namespace; /* NULL for none */
-    const char *machine;   /* whose image is printed: one of single_file.h, or "all" */
+    const char *machine;   /* for which machine the image is kept: a name of single_file.h, or "all" */
 };
 
 static bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
-/* RFC 1123: lower-case labels of letters, digits and inner hyphens; a subdomain is labels between dots. */
+/* RFC 1123: a label has lower-case letters, digits and hyphens inside; a subdomain is labels separated by dots. */
 static bool is_name(const char *text, bool may_have_dots)
 {
     size_t size = strlen(text);
@@ -98,8 +98,8 @@ static bool write_configmap(const struct request *request, const struct buffer *
            write_block(file);
 }
 
-/* Leaves in the file the image that is asked for. Without a word: all, if kubectl can keep a copy of that, else this
- * machine's own. What follows from the choice goes to standard error. */
+/* Removes the images that were not asked for. By default all stay if kubectl can keep a copy of that, otherwise only
+ * this machine's. Tells on standard error what the choice means. */
 static bool choose_image(const struct request *request, struct buffer *file)
 {
     struct utsname host;

@@ -9,8 +9,8 @@
  *   --name NAME            default asya-runtime; an RFC 1123 subdomain, as Kubernetes wants names
  *   --namespace NAMESPACE  default: none, kubectl's own; an RFC 1123 label
  *
- * Returns EXIT_OK; EXIT_OPTION for a wrong argument; EXIT_FAILED when `program` is not the single file (the installed
- * package has no file that could run alone) or the output cannot be written.
+ * Returns EXIT_OK; EXIT_OPTION for a wrong argument; EXIT_FAILED if `program` is not the single file (the installed
+ * package has none that could run alone), or if the output cannot be written.
  */
 int configmap_run(const char *program, int count, const char *const *arguments);
 

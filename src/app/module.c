@@ -1,7 +1,7 @@
 /*
  * The extension module `_asya`: what the single file and the wheel load.
  *
- * Offers loads, dumps, main, context and __version__. Importing it starts nothing.
+ * It has loads, dumps, main, context and __version__. Importing it starts nothing.
  */
 #include "app/cli.h"
 #include "base/buffer.h"
@@ -14,11 +14,11 @@
 
 #include <Python.h>
 
-/* A document given to dumps() may grow to this; the serving path has its own limit. */
+/* Largest result of dumps(). Replies have a limit of their own. */
 static const size_t dumps_limit = (size_t)1 << 40;
 
-/* The buffer of the last dumps(), if it was at most this large: memory that is new from the kernel each time costs more
- * than writing JSON into it. */
+/* The buffer of the last dumps() is kept if it is at most this large: getting fresh memory from the kernel each time
+ * costs more than writing JSON into it. */
 enum { DUMPS_KEPT = 4 << 20 };
 
 static struct buffer spare;
@@ -66,7 +66,7 @@ static PyObject *module_dumps(PyObject *self, PyObject *object)
     (void)self;
     struct buffer out = spare;
     out.limit = dumps_limit;
-    spare = buffer_make(0); /* the object's own code may call dumps() */
+    spare = buffer_make(0); /* in use now: code of the object may call dumps() again */
     struct error err;
     PyObject *result = encode(object, "obj", &out, &err)
                            ? PyBytes_FromStringAndSize((const char *)out.data, (Py_ssize_t)out.size)

@@ -9,7 +9,7 @@
 /* Writes all of it to standard output. Returns false with errno set when that cannot be done. */
 bool output_write(struct view bytes);
 
-/* As output_write for a NUL-terminated text whose loss does not matter. */
+/* As output_write for a NUL-terminated text. Ignores errors. */
 void output_print(const char *text);
 
 #endif

@@ -18,13 +18,13 @@
 
 enum { ANSWER_MAX = 1024, LINE_SIZE = 1280 };
 
-/* Below the second that Kubernetes gives a probe unless told otherwise, interpreter start included. */
+/* With the start of the interpreter below one second, Kubernetes' default for a probe. */
 #define PATIENCE (800 * CLOCK_MS)
 
 struct question {
     const char *argument;
-    const char *word;   /* what a runtime is that passes */
-    bool must_be_ready; /* an answer alone is not enough */
+    const char *word;   /* the word printed for a runtime that passes */
+    bool must_be_ready; /* it must answer that it is ready */
 };
 
 static const struct question questions[] = {
@@ -64,7 +64,7 @@ static bool contains(const struct buffer *buffer, const char *text)
     return false;
 }
 
-/* Without HTTP: an empty request, half-closed. */
+/* Without HTTP: an empty request, then a half-close. */
 static bool ask_empty(struct probe *probe, struct buffer *reply)
 {
     struct error err;
@@ -89,7 +89,7 @@ static bool ask_http(struct probe *probe, struct buffer *reply)
 {
     static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     struct error err;
-    /* half-closed, so that a server without HTTP sees the end of it too */
+    /* half-closed, so that a server that does not speak HTTP sees the end too */
     switch (
         client_exchange(probe->path, view_of(request), true, clock_after(clock_now(), probe->patience), reply, &err)) {
     case CLIENT_FAILED:
@@ -110,7 +110,7 @@ static bool ask_http(struct probe *probe, struct buffer *reply)
     return probe_answer(probe, is_ready || !probe->question->must_be_ready, why);
 }
 
-/* The ready-file counts only with content: on a full disk an empty one can be made. */
+/* An empty ready-file does not count: a full disk leaves one. */
 static bool check_ready_file(struct probe *probe)
 {
     char byte;

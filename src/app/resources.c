@@ -19,7 +19,7 @@
 enum {
     OOM_SCORE_MORE = 100,
     OOM_SCORE_MAX = 1000,
-    BUFFERED_PART = 4, /* of a worker's memory, for requests that arrive or wait: the function works with the rest */
+    BUFFERED_PART = 4, /* of a worker's memory is for requests that arrive or wait; the function has the rest */
 };
 #define BUFFERED_DEFAULT (UINT64_C(256) << 20)
 
@@ -30,7 +30,7 @@ static void limit_memory(const struct options *options)
     if (bytes == 0) {
         return;
     }
-    /* the soft limit alone: programs that the function starts are given the hard one (python/memory.h) */
+    /* only the soft limit: programs that the function starts get the hard limit (python/memory.h) */
     struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     (void)getrlimit(RLIMIT_DATA, &limit);
     limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
@@ -41,8 +41,8 @@ static void limit_memory(const struct options *options)
     memory_free_programs();
 }
 
-/* A little above the supervisor's, so that the kernel picks the worker; not so much that it would pick this container
- * before others on the node. Raising one's own score is always allowed. */
+/* A little above the supervisor's, so that the kernel picks the worker first, but not so much that it picks this
+ * container before others on the node. A process may always raise its own score. */
 static void raise_oom_score(void)
 {
     FD_SCOPED int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
@@ -64,7 +64,7 @@ static void raise_oom_score(void)
     }
 }
 
-/* os.environ[name] = value unless it is there, so that C code sees it as well. */
+/* os.environ[name] = value unless it is set. Through os.environ, so that Python and C code both see it. */
 static bool set_default(PyObject *environment, const char *name, const char *value)
 {
     PyObject *key = PyUnicode_FromString(name);
@@ -105,8 +105,8 @@ static void limit_threads(const struct options *options)
              (unsigned long long)options->workers, options->workers == 1 ? "" : "s");
 }
 
-/* Nothing the function starts gets more rights than it has: set-user-id programs and file capabilities have no effect
- * (prctl(2)). Kernels since 3.5 have it. */
+/* Programs that the function starts cannot get more rights than it has: set-user-id bits and file capabilities have no
+ * effect (prctl(2), Linux 3.5). */
 static void refuse_privileges(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
@@ -114,7 +114,7 @@ static void refuse_privileges(void)
     }
 }
 
-/* What one worker may use, or 0: its part of the container, or its own limit if that is less. */
+/* Memory of one worker: its share of the container's, or ASYA_MEMORY_LIMIT if that is less. 0 if neither is known. */
 static uint64_t memory_of_worker(const struct options *options)
 {
     uint64_t container;

@@ -1,5 +1,5 @@
 /*
- * What a worker may use of the machine, set in its process before the user's module is imported.
+ * Limits of a worker, set in its process before the user's module is imported.
  *
  * Needs the GIL.
  */
@@ -10,14 +10,14 @@
 
 #include <stddef.h>
 
-/* No new privileges (prctl PR_SET_NO_NEW_PRIVS). RLIMIT_DATA (ASYA_MEMORY_LIMIT): exhaustion becomes MemoryError
- * instead of a kill. The kernel's OOM killer prefers this process to the supervisor. OMP_NUM_THREADS and its like
- * follow the container's CPU quota, divided by the workers, unless the user has set them: numeric libraries otherwise
- * start a thread for each CPU of the node. What cannot be done is logged. */
+/* Sets: no new privileges (prctl PR_SET_NO_NEW_PRIVS). RLIMIT_DATA to ASYA_MEMORY_LIMIT, so that Python raises
+ * MemoryError before the kernel kills. The OOM score, so that the kernel's OOM killer prefers this process to the
+ * supervisor. OMP_NUM_THREADS and the like to the container's CPU quota divided by the number of workers, unless the
+ * user has set them: numeric libraries would start a thread for each CPU of the node. What cannot be set is logged. */
 void resources_limit(const struct options *options);
 
-/* ASYA_MAX_BUFFERED in bytes: what one worker may hold of requests that arrive or wait. Unset: a quarter of the memory
- * there is for a worker, 256 MiB where that is not known. Never less than two of the largest requests. */
+/* ASYA_MAX_BUFFERED in bytes: the memory of one worker for requests that arrive or wait. If unset: a quarter of the
+ * worker's memory, or 256 MiB if that is not known. At least two of the largest requests. */
 size_t resources_max_buffered(const struct options *options);
 
 #endif

@@ -30,17 +30,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* -Dfdstore=false: a build that shows what slots and scoreboard cost, and is for nothing else. */
+/* -Dfdstore=false builds without fdstore and scoreboard, only to measure what these cost. */
 #ifdef ASYA_NO_FDSTORE
 enum { FDSTORE = 0 };
 #else
 enum { FDSTORE = 1 };
 #endif
 
-/* glibc only, NULL elsewhere: gives free pages back to the kernel. */
+/* Returns free pages to the kernel. glibc only, NULL elsewhere. */
 extern int malloc_trim(size_t pad) __attribute__((weak));
 
-/* The working directory comes first on sys.path, as when a script there is started by hand. */
+/* Puts the working directory first on sys.path, as Python does for a script in it. */
 static void add_working_directory(void)
 {
     PyObject *os = PyImport_ImportModule("os");
@@ -52,12 +52,12 @@ static void add_working_directory(void)
             (void)PyList_Insert(path, 0, here);
         }
     }
-    PyErr_Clear(); /* a working directory that was removed cannot be on the path */
+    PyErr_Clear(); /* getcwd fails if the working directory was removed: then it is not put there */
     Py_XDECREF(here);
     Py_XDECREF(os);
 }
 
-/* The function reads no terminal: descriptor 0 is /dev/null. */
+/* Descriptor 0 becomes /dev/null, so that the function cannot read from a terminal. */
 static void close_input(void)
 {
     FD_SCOPED int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -65,11 +65,12 @@ static void close_input(void)
         log_warning("standard input stays open: %s", strerror(errno));
     }
     if (null == STDIN_FILENO) {
-        (void)fd_take(&null); /* 0 was closed before: it is in place */
+        (void)fd_take(&null); /* 0 was closed, so open() returned it: keep it open */
     }
 }
 
-/* A start that has failed: without finalising, since threads the module has started could hold that up for ever. */
+/* Ends a worker whose start has failed. Without finalising the interpreter: threads that the module has started could
+ * hold that up for ever. */
 static void give_up(const struct worker_seat *seat, int code)
 {
     stdio_flush();
@@ -78,7 +79,7 @@ static void give_up(const struct worker_seat *seat, int code)
     _exit(code);
 }
 
-/* Everything of the user's that runs before the first request. */
+/* Runs all user code that comes before the first request: the module, its set-up. */
 static int serve_load_function(const struct options *options, struct binding *binding, PyObject **ret_owner)
 {
     if (options->process_module[0] == '\0') {
@@ -95,8 +96,8 @@ static int serve_load_function(const struct options *options, struct binding *bi
     return code == EXIT_OK ? lifespan_begin(binding, *ret_owner) : code;
 }
 
-/* Functions declared `async` run on a loop; others, several at a time, in threads. What a plain function returns may
- * still want the loop. */
+/* Functions declared `async` run on an event loop. Others run in threads if there can be several requests at once. (A
+ * plain function may still return an awaitable; the loop is opened for that when it happens.) */
 static int serve_prepare_binding(const struct options *options, struct binding *binding)
 {
     if (binding->function == NULL) {
@@ -117,8 +118,8 @@ static int serve_prepare_binding(const struct options *options, struct binding *
 
 static struct binding *make_binding(const struct options *options, const struct worker_seat *seat)
 {
-    static struct binding binding; /* one a process; too large for a stack frame */
-    forked_begin();                /* a function that forks must not answer twice */
+    static struct binding binding; /* one in each process; too large for the stack */
+    forked_begin();                /* so that a child that the function forks does not answer, too */
     binding.board = FDSTORE ? seat->board : NULL;
     binding.timeout = options->handler_timeout;
     binding.concurrency = (uint32_t)options->concurrency;
@@ -129,7 +130,7 @@ static struct binding *make_binding(const struct options *options, const struct 
 
 static struct belongings belongings; /* a worker's */
 
-/* In a child that the function has forked. */
+/* Called in a child that the function has forked. */
 static void let_go(struct server *server)
 {
     belongings.server = server;
@@ -198,10 +199,10 @@ static int worker_run(void *context, const struct worker_seat *seat)
     return EXIT_OK;
 }
 
-/* Threads that were started before us (sitecustomize, an agent, a debugger) stand still in the supervisor, which never
- * gives the GIL away but where a fork's hooks wait (decision 0017). Each would ask for it every 5 ms: not even for that
- * are they to wake up. While hooks run the interval is the usual one, or the supervisor would wait as long for the GIL.
- */
+/* Threads that were started before us (by sitecustomize, an agent, a debugger) do not run in the supervisor: it keeps
+ * the GIL, except while a fork's hooks wait (docs/decisions/0017). Each of them would wake up every 5 ms, the usual
+ * switch interval, to ask for the GIL. A long interval avoids that. While hooks run the interval is the usual one, or
+ * the supervisor would have to wait just as long to get the GIL back. */
 static double usual_interval;
 
 #define LONG_INTERVAL 3600.0 /* seconds */
@@ -210,7 +211,7 @@ static void set_switch_interval(double seconds)
 {
     PyObject *sys = PyImport_ImportModule("sys");
     PyObject *done = sys != NULL ? PyObject_CallMethod(sys, "setswitchinterval", "d", seconds) : NULL;
-    PyErr_Clear(); /* it stays as it is */
+    PyErr_Clear(); /* on an error the interval stays as it is */
     Py_XDECREF(done);
     Py_XDECREF(sys);
 }
@@ -256,7 +257,8 @@ bool serve_prepare(struct options *ret_options)
     return true;
 }
 
-/* Asya's own runtime redirects files below these paths; a function that relies on it would write to the container. */
+/* Asya's own runtime redirects files below these paths. A function that relies on that would write to the container's
+ * disk here. */
 static void warn_of_state_proxy(void)
 {
     const char *mounts = getenv("ASYA_STATE_PROXY_MOUNTS");
@@ -269,13 +271,13 @@ static void warn_of_state_proxy(void)
 int serve(void)
 {
     struct options options;
-    fd_plug_standard(); /* before anything that stays open is made */
+    fd_plug_standard(); /* before any descriptor that is kept */
     if (!serve_prepare(&options)) {
         return EXIT_OPTION;
     }
     unknown_warn();
     warn_of_state_proxy();
-    if (malloc_trim != NULL) { /* what unpacking the image took, before a fork doubles it: 0.2 MB */
+    if (malloc_trim != NULL) { /* 0.2 MB that unpacking the image has used, before each fork copies it */
         (void)malloc_trim(0);
     }
     struct worker_hooks hooks = {

@@ -10,7 +10,8 @@
  * what is wrong with the settings. `ret_options` must not be moved (options_load). */
 bool serve_prepare(struct options *ret_options);
 
-/* Serves as the environment says until stopped. Returns the exit code of this process, which may be a worker's. */
+/* Serves until stopped, with the settings of the environment. Returns the exit code of this process. It returns in each
+ * worker too, since these are forked in it. */
 int serve(void);
 
 #endif

@@ -48,13 +48,13 @@ bool single_file_is_whole(const struct buffer *file)
     return true;
 }
 
-/* The images stand between these lines, each as `    "MACHINE": (WHERE, """`, lines of digits, `"""),`; tools/bundle.py
- * writes them so. */
+/* tools/bundle.py writes the images between these lines, each as `    "MACHINE": (WHERE, """`, lines of digits,
+ * `"""),`. */
 static const char images_begin[] = "\n_IMAGES = {\n";
 static const char image_begin[] = "    \"";
 static const char image_end[] = "\n\"\"\"),\n";
 
-/* Behind `text`, from `from` on; NULL where it is not. */
+/* The place after the first `text` from `from` on; NULL if there is none. */
 static unsigned char *find_behind(const struct buffer *file, const unsigned char *from, const char *text)
 {
     size_t rest = file->size - (size_t)(from - file->data);
@@ -91,7 +91,7 @@ bool single_file_keep_image(struct buffer *file, const char *machine)
         const unsigned char *name = at + sizeof image_begin - 1;
         unsigned char *next = find_behind(file, at, image_end);
         if (next == NULL) {
-            return false; /* it was not built so */
+            return false; /* the bundle does not write such a file */
         }
         if ((size_t)(next - name) > size && memcmp(name, machine, size) == 0 && name[size] == '"') {
             found = true;

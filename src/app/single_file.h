@@ -1,5 +1,5 @@
 /*
- * The file this program was started from, as tools/bundle.py has built it: its bytes, and the images in it.
+ * The single file that this program was started from, as tools/bundle.py has built it: its bytes and the images in it.
  */
 #ifndef ASYA_APP_SINGLE_FILE_H
 #define ASYA_APP_SINGLE_FILE_H
@@ -14,15 +14,15 @@ enum { SINGLE_FILE_MAX = 1 << 20 }; /* bytes; Kubernetes takes no more in a Conf
 /* Reads the file at `path` into `file`, whose limit bounds it. Returns 0 or -errno; -EFBIG if it is too large. */
 int single_file_read(const char *path, struct buffer *file);
 
-/* Whether these bytes are the single file as it was built: what the bundle puts into it, lines of printable ASCII, one
- * newline at the end. Only so is a YAML literal block the same bytes. */
+/* Whether these bytes are the single file as it was built: it begins as the bundle does, has only lines of printable
+ * ASCII, and one newline at the end. Other bytes could not be written as a YAML literal block without a change. */
 bool single_file_is_whole(const struct buffer *file);
 
-/* How many images it has: one for each kind of processor. */
+/* The number of images, one for each kind of processor. */
 uint32_t single_file_images(const struct buffer *file);
 
-/* Takes out every image but that for `machine` ("x86_64", "aarch64"). False if there is none for it: then what is left
- * is of no use. */
+/* Removes every image but the one for `machine` ("x86_64", "aarch64"). False if there is none for it: the file is
+ * unusable then. */
 bool single_file_keep_image(struct buffer *file, const char *machine);
 
 #endif
