@@ -9,8 +9,8 @@
 
 #include <stddef.h>
 
-/* With PROTOCOL_AUTO a message may not be larger: the length of a larger frame begins with 0x09, which is a tab, and
- * so JSON. Whoever sets the limit refuses more. */
+/* The largest ASYA_MAX_MESSAGE_SIZE; base/options.c refuses more. The length prefix of a larger message would begin
+ * with 0x09, which is a tab and so looks like JSON. */
 #define DETECT_AUTO_LIMIT ((size_t)0x08FFFFFF)
 
 /* The protocol of a connection whose first byte is `first`; `choice` (ASYA_PROTOCOL) unless that is PROTOCOL_AUTO. */

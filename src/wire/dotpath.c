@@ -8,7 +8,7 @@ struct rest {
 
 static const char *const verb_names[] = {[DOTPATH_GET] = "GET", [DOTPATH_SET] = "SET", [DOTPATH_DEL] = "DEL"};
 
-/* For "%.*s"; what is longer is cut by the error anyway. */
+/* For "%.*s": the error would cut a longer text anyway. */
 static int precision_of(struct view path) { return (int)(path.size < ERROR_TEXT_SIZE ? path.size : ERROR_TEXT_SIZE); }
 
 static bool dotpath_refuse(const char *what, struct view path, struct error *err)
@@ -16,7 +16,7 @@ static bool dotpath_refuse(const char *what, struct view path, struct error *err
     return error_set_processing(err, "ValueError", "%s: %.*s", what, precision_of(path), path.data);
 }
 
-/* .route.next, .headers, .status and what lies below them. */
+/* .route.next, .headers, .status, and paths below them. */
 static bool is_writable(struct view path)
 {
     static const char *const roots[] = {".route.next", ".headers", ".status"};
@@ -60,7 +60,7 @@ static bool take_name(struct rest *rest, struct dotpath_step *step)
     return true;
 }
 
-/* What stands between quotes, of which the first is read. */
+/* A key and its closing quote; the opening one was read. */
 static bool take_quoted(struct rest *rest, struct dotpath_step *step)
 {
     const char *start = rest->at;
@@ -74,7 +74,7 @@ static bool take_quoted(struct rest *rest, struct dotpath_step *step)
     return true;
 }
 
-/* An optional integer. False if there is a sign alone. */
+/* An optional integer. False for a sign without digits. */
 static bool take_integer(struct rest *rest, int64_t *value, bool *is_there)
 {
     bool negative = take_byte(rest, '-');
@@ -84,7 +84,7 @@ static bool take_integer(struct rest *rest, int64_t *value, bool *is_there)
         int digit = *rest->at - '0';
         if (__builtin_mul_overflow(number, 10, &number) ||
             __builtin_add_overflow(number, negative ? -digit : digit, &number)) {
-            number = negative ? INT64_MIN : INT64_MAX; /* and further digits overflow again */
+            number = negative ? INT64_MIN : INT64_MAX; /* further digits overflow again, so it stays so */
         }
     }
     *value = number;
@@ -92,7 +92,7 @@ static bool take_integer(struct rest *rest, int64_t *value, bool *is_there)
     return *is_there || !negative;
 }
 
-/* What stands in brackets, of which the first is read. */
+/* What is in brackets, and the closing one; the opening one was read. */
 static bool take_bracket(struct rest *rest, struct dotpath_step *step)
 {
     if (take_byte(rest, '"')) {
@@ -111,7 +111,7 @@ static bool take_bracket(struct rest *rest, struct dotpath_step *step)
     return (step->kind == DOTPATH_SLICE || step->has_start) && take_byte(rest, ']');
 }
 
-/* `is_first`: a bracket may follow the dot that begins the path. */
+/* Only for the first step a bracket may follow the dot. */
 static bool take_step(struct rest *rest, bool is_first, struct dotpath_step *step)
 {
     *step = (struct dotpath_step){0};

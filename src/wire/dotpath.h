@@ -5,7 +5,7 @@
  *     name  = "." letter-or-underscore *( letter / digit / "_" / "-" )
  *     bracket = '["' 1*(any character but '"') '"]'  /  "[" int "]"  /  "[" [int] ":" [int] "]"
  *
- * Whether what a path names exists is for whoever walks it (KeyError, IndexError).
+ * Whether a path names something that exists is the caller's to find out (KeyError, IndexError).
  */
 #ifndef ASYA_WIRE_DOTPATH_H
 #define ASYA_WIRE_DOTPATH_H
@@ -25,7 +25,7 @@ enum dotpath_kind { DOTPATH_KEY, DOTPATH_INDEX, DOTPATH_SLICE };
 struct dotpath_step {
     enum dotpath_kind kind;
     struct view key; /* borrows the path; never empty */
-    /* Integers beyond 64 bits become the nearest that fits: no list is that long. */
+    /* An integer beyond 64 bits becomes the nearest that fits: no list is that long. */
     int64_t index; /* DOTPATH_INDEX; DOTPATH_SLICE: its start */
     int64_t stop;  /* DOTPATH_SLICE */
     bool has_start;

@@ -14,13 +14,13 @@
 enum { FRAMED_PREFIX_SIZE = 4 };
 
 /* `message` is all that has arrived. On WIRE_DONE `*ret_body` is the JSON in it, without the prefix (it may be empty);
- * bytes behind it belong to nothing and are ignored. On WIRE_BAD `err` is ERR_TOO_LARGE: the prefix promises more than
- * `limit` bytes (ASYA_MAX_MESSAGE_SIZE), known before the first of them. */
+ * bytes after it are ignored. On WIRE_BAD `err` is ERR_TOO_LARGE: the prefix announces more than `limit` bytes
+ * (ASYA_MAX_MESSAGE_SIZE), which is known before any of them has arrived. */
 enum wire_step framed_feed(size_t limit, const unsigned char *message, size_t size, struct view *ret_body,
                            struct error *err);
 
-/* The peer sends no more and framed_feed said WIRE_MORE: fills `err` with ERR_EMPTY for no byte at all, else with
- * ERR_CONNECTION. */
+/* The client sends no more although framed_feed returned WIRE_MORE: fills `err`, with ERR_EMPTY if there was no byte at
+ * all, else with ERR_CONNECTION. */
 void framed_end(const unsigned char *message, size_t size, struct error *err);
 
 /* Writes the prefix of a reply of `size` bytes. */

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 enum {
-    HTTP1_TEXT = 1,   /* in a line at all: no control character but the tab; bytes above 0x7F are allowed */
-    HTTP1_TOKEN = 2,  /* in a method or a field's name */
-    HTTP1_TARGET = 4, /* in a request target: what a URI has, without '#' */
+    HTTP1_TEXT = 1,   /* anywhere in a line: no control characters but the tab; bytes above 0x7F are allowed */
+    HTTP1_TOKEN = 2,  /* in a method or the name of a field */
+    HTTP1_TARGET = 4, /* in a request target: the characters of a URI, without '#' */
     HTTP1_HOST = 8,   /* in the value of Host */
 };
 

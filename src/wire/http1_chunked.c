@@ -159,7 +159,7 @@ static enum wire_step feed_byte(struct http1_chunked *chunked, unsigned char byt
     return feed_trailer(chunked, byte, err);
 }
 
-/* Moves what is there of the chunk's content up behind what was decoded before. Returns how many bytes. */
+/* Moves the content of the chunk that has arrived up to the end of what was decoded before. Returns how many bytes. */
 static size_t take_content(struct http1_chunked *chunked, unsigned char *body, size_t at, size_t end)
 {
     size_t taken = chunked->left < end - at ? (size_t)chunked->left : end - at;

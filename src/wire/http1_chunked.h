@@ -2,8 +2,8 @@
  * The chunked transfer coding of a request's body (RFC 9112, section 7.1), decoded in place. Pure, resumable, no
  * allocation.
  *
- * Strict: sizes are hexadecimal digits alone (up to 16), nothing but CR LF or ';' follows them, and every line ends
- * with CR LF. Extensions are skipped and trailer fields are checked and dropped, both within bounds.
+ * Strict: a size is 1 to 16 hexadecimal digits, followed by CR LF or ';' only, and every line ends with CR LF.
+ * Extensions are skipped; trailer fields are checked and dropped. Both are limited in size.
  */
 #ifndef ASYA_WIRE_HTTP1_CHUNKED_H
 #define ASYA_WIRE_HTTP1_CHUNKED_H
@@ -25,7 +25,7 @@ struct http1_chunked {
     /* private */
     size_t limit;
     size_t seen;   /* bytes of the encoded body so far */
-    uint64_t left; /* of the chunk: what its size line has said so far, then what is to come */
+    uint64_t left; /* while the size line is read: its value so far; then: bytes of the chunk still to come */
     uint32_t extension_bytes;
     uint32_t trailer_bytes;
     uint8_t digits;
@@ -35,11 +35,11 @@ struct http1_chunked {
 /* The state before the first byte of a body whose content may have `limit` bytes (ASYA_MAX_MESSAGE_SIZE). */
 struct http1_chunked http1_chunked_make(size_t limit);
 
-/* `body` holds `*size` bytes: the content decoded before (chunked->size bytes), then what has arrived since. Afterwards
- * the content is the first chunked->size bytes of `body`, and `*size` counts these and, on WIRE_DONE, the bytes that
- * followed the body (the next request), moved up behind the content. On WIRE_MORE the next bytes are to be put at
- * body + *size. On WIRE_BAD `err` has status 400 or 413 (more content than the limit, known from the chunk's size), and
- * what `body` holds is undefined. Must not be fed again after DONE or BAD. */
+/* `body` has `*size` bytes: the content decoded before (chunked->size bytes), then what has arrived since. Afterwards
+ * the first chunked->size bytes of `body` are content, and `*size` counts these plus, on WIRE_DONE, the bytes after the
+ * body (the next request), which were moved up to the end of the content. On WIRE_MORE put the next bytes at body +
+ * *size. On WIRE_BAD `err` has status 400, or 413 if a chunk's size exceeds the limit, and the bytes of `body` are
+ * undefined. Do not feed it again after DONE or BAD. */
 enum wire_step http1_chunked_feed(struct http1_chunked *chunked, unsigned char *body, size_t *size,
                                   struct http1_error *err);
 

@@ -1,5 +1,5 @@
-/* Why an HTTP request is refused: the status of the reply, and a text for a person. Whoever gets one closes after the
- * reply, since where the next request would begin is not known. */
+/* Why an HTTP request is refused: the status of the reply, and a text for people. The connection must be closed after
+ * that reply, since it is not known where the next request would begin. */
 #ifndef ASYA_WIRE_HTTP1_ERROR_H
 #define ASYA_WIRE_HTTP1_ERROR_H
 

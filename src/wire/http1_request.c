@@ -36,7 +36,7 @@ static const struct view field_names[FIELD_COUNT] = {
     [FIELD_TRACEPARENT] = NAME("traceparent"),
 };
 
-/* A piece of the message being read, and where in it: offsets for the error, bytes for the rest. */
+/* A piece of the message by its offsets, which errors need as well. */
 struct piece {
     const unsigned char *message;
     size_t at;
@@ -54,7 +54,7 @@ static struct http1_span piece_span(struct piece piece)
     return (struct http1_span){(uint16_t)piece.at, (uint16_t)piece_size(piece)};
 }
 
-/* Where the first byte outside `class` stands, or the end. */
+/* The offset of the first byte that is not in `class`, or the end. */
 static size_t piece_skip(struct piece piece, unsigned char class)
 {
     while (piece.at < piece.end && http1_byte_is(piece.message[piece.at], class)) {
@@ -76,14 +76,16 @@ static struct piece piece_trim(struct piece piece)
     return piece;
 }
 
-/* Compares without regard to case; `lower` has small letters, and of other bytes only digits and '-'. */
+/* Compares without regard to case. `lower` may have small letters, digits and '-' only, which are all that `| 0x20`
+ * leaves as they are. */
 static bool piece_equals_view(struct piece piece, struct view lower)
 {
     if (piece_size(piece) != lower.size) {
         return false;
     }
     for (size_t i = 0; i < lower.size; i++) {
-        if ((piece.message[piece.at + i] | 0x20) != lower.data[i]) { /* a line holds no control character */
+        if ((piece.message[piece.at + i] | 0x20) !=
+            lower.data[i]) { /* a line has no control characters, which would become one of these, too */
             return false;
         }
     }
@@ -130,7 +132,7 @@ static enum wire_step take_version(struct http1_request *request, struct piece v
     return WIRE_DONE;
 }
 
-/* RFC 9112, section 3.2: "/path?query", "http://authority/path?query", or "*". No CONNECT, whose form is another. */
+/* RFC 9112, section 3.2: "/path?query", "http://authority/path?query", or "*". The form for CONNECT is refused. */
 static enum wire_step take_target(struct http1_request *request, struct piece target, struct http1_error *err)
 {
     struct piece path = target;
@@ -220,7 +222,7 @@ static enum wire_step take_content_length(struct http1_request *request, struct 
             return http1_refuse(err, 400, at, "Content-Length is not digits alone");
         }
         if (__builtin_mul_overflow(length, 10, &length) || __builtin_add_overflow(length, byte - '0', &length)) {
-            length = UINT64_MAX; /* over every limit; the digits to come cannot bring it back: they overflow too */
+            length = UINT64_MAX; /* exceeds every limit; further digits overflow again, so it stays so */
         }
     }
     if (piece_size(value) == 0) {
@@ -231,8 +233,8 @@ static enum wire_step take_content_length(struct http1_request *request, struct 
     return WIRE_DONE;
 }
 
-/* Codings other than chunked are refused like nonsense, with 400: a client that means them has been told by nobody that
- * it may. */
+/* Other codings than chunked are refused with 400, not 501: we never said that we understand any, so no client has a
+ * reason to use one. */
 static enum wire_step take_transfer_encoding(struct http1_request *request, struct piece value, struct http1_error *err)
 {
     if (request->has_encoding) {
@@ -245,7 +247,7 @@ static enum wire_step take_transfer_encoding(struct http1_request *request, stru
     return WIRE_DONE;
 }
 
-/* A list of options (RFC 9110, section 7.6.1); unknown ones do not concern us. */
+/* A list of options (RFC 9110, section 7.6.1). Unknown ones are ignored. */
 static void take_connection(struct http1_request *request, struct piece value)
 {
     while (value.at < value.end) {
@@ -337,7 +339,7 @@ static enum wire_step take_field(struct http1_request *request, struct piece lin
 
 /* ---- the head --------------------------------------------------------------------------------------------------- */
 
-/* The fields are complete: do they make sense together? What is malformed comes before what is only too much. */
+/* All fields are read: checks them together. Malformed requests are refused before those that are only too large. */
 static enum wire_step request_finish(struct http1_request *request, size_t end, struct http1_error *err)
 {
     if (request->has_encoding && request->has_length) {
@@ -364,11 +366,13 @@ static enum wire_step request_finish(struct http1_request *request, size_t end, 
     return WIRE_DONE;
 }
 
-/* Looks on for the end of the line, in bytes not looked at before. WIRE_DONE: `*ret_end` is where its CR stands. */
+/* Goes on looking for the end of the line in the bytes not checked before. WIRE_DONE: `*ret_end` is the offset of its
+ * CR. */
 static enum wire_step find_line_end(struct http1_request *request, const unsigned char *message, uint32_t size,
                                     uint32_t *ret_end, struct http1_error *err)
 {
-    uint32_t at = request->checked; /* in a register: through the pointer each byte waits for the last */
+    uint32_t at =
+        request->checked; /* a local copy: through the pointer each step would wait for the store of the one before */
     while (at < size && http1_byte_is(message[at], HTTP1_TEXT)) {
         at++;
     }
@@ -390,7 +394,7 @@ static enum wire_step find_line_end(struct http1_request *request, const unsigne
     return WIRE_DONE;
 }
 
-/* WIRE_MORE: the head goes on behind this line. */
+/* WIRE_MORE: the head goes on after this line. */
 static enum wire_step take_line(struct http1_request *request, struct piece line, struct http1_error *err)
 {
     bool is_empty = line.at == line.end;

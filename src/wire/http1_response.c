@@ -12,7 +12,7 @@ static const struct {
     unsigned status;
     const char *line;
 } status_lines[] = {
-    {500, "HTTP/1.1 500 Internal Server Error\r\n"}, /* the first stands for what is not in the table */
+    {500, "HTTP/1.1 500 Internal Server Error\r\n"}, /* the first is used for a status that is not in the table */
     {200, "HTTP/1.1 200 OK\r\n"},
     {204, "HTTP/1.1 204 No Content\r\n"},
     {400, "HTTP/1.1 400 Bad Request\r\n"},
@@ -26,7 +26,7 @@ static const struct {
     {505, "HTTP/1.1 505 HTTP Version Not Supported\r\n"},
 };
 
-/* Text that grows in an array of `room` bytes; what does not fit is left out. */
+/* Text in an array of `room` bytes; what does not fit is cut. */
 struct text {
     char *bytes;
     size_t size;
@@ -58,7 +58,7 @@ size_t http1_response_head(const struct http1_response *response, char target[HT
 {
     struct text text = {target, 0, HTTP1_RESPONSE_SIZE};
     response_append(&text, status_line(response->status));
-    if (response->status != 204) { /* which has neither (RFC 9110, section 8.6) */
+    if (response->status != 204) { /* 204 has neither (RFC 9110, section 8.6) */
         unsigned char digits[ITOA_SIZE];
         response_append(&text, "Content-Type: application/json\r\nContent-Length: ");
         const unsigned char *end = itoa_u64(digits, response->content_length);

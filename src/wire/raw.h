@@ -13,9 +13,10 @@
 
 struct raw {
     struct scan scan;
-    size_t seen;   /* bytes fed so far */
-    bool done;     /* the value is complete; whatever else arrives with it belongs to the request, to be refused */
-    bool bad;      /* no JSON value can start like this: only the end of the input is awaited */
+    size_t seen; /* bytes fed so far */
+    bool done; /* the value is complete; other bytes that arrived with it count as part of the request, which is refused
+                  for them */
+    bool bad;  /* no JSON value can start like this: wait for the end of the input, then refuse */
     size_t bad_at; /* offset of the offending byte */
     size_t limit;  /* ASYA_MAX_MESSAGE_SIZE */
 };
@@ -24,12 +25,12 @@ struct raw {
 struct raw raw_make(size_t limit);
 
 /* `message` is all that has arrived, of which the first raw->seen bytes were fed before. On WIRE_BAD `err` is
- * ERR_TOO_LARGE. On WIRE_DONE the whole of `message` is the request: what follows the value has arrived too and is for
- * the decoder to judge. A message that starts no JSON value gives WIRE_MORE with raw->bad set, so that its category
- * does not depend on how its bytes were cut: bad UTF-8 further on takes precedence. */
+ * ERR_TOO_LARGE. On WIRE_DONE all of `message` is the request: the decoder judges what follows the value. A message
+ * that cannot be JSON gives WIRE_MORE with raw->bad set, not WIRE_BAD: bad UTF-8 further on takes precedence, so the
+ * error must not depend on how many bytes have arrived yet. */
 enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t size, struct error *err);
 
-/* The peer sends no more, or waiting for more is over. WIRE_DONE with something to decode, or WIRE_BAD with ERR_EMPTY,
+/* The client sends no more, or we no longer wait for it. WIRE_DONE: there is something to decode. WIRE_BAD: ERR_EMPTY,
  * ERR_ENCODING or ERR_JSON. */
 enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size_t size, struct error *err);
 

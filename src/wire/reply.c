@@ -42,18 +42,19 @@ enum buffer_status reply_error(struct buffer *out, enum error_category category,
     return status == BUFFER_OK ? reply_append(out, "}") : status;
 }
 
-/* What a category is called where errors of the message and of the function are all that is told apart. */
+/* What a category is called in the length prefix and HTTP, which tell apart only errors of the message and of the
+ * function. */
 struct failure_form {
     const char *code;
-    const char *name; /* class of the exception a Python runtime would have met; NULL: the error's own */
-    struct view mro;  /* its ancestors, each with its NUL */
+    const char *name; /* class of the exception that a runtime in Python would have met; NULL: the error's type */
+    struct view mro;  /* names of its ancestors, each ended by a NUL */
     unsigned status;  /* of HTTP */
 };
 
 #define MRO(names)                                                                                                     \
     {                                                                                                                  \
         names, sizeof names                                                                                            \
-    } /* the NUL that ends the literal ends the last name */
+    } /* the literal's own NUL ends the last name */
 
 static const struct failure_form forms[ERR_CATEGORIES] = {
     [ERR_NONE] = {"processing_error", "RuntimeError", MRO("Exception"), 500},
@@ -82,7 +83,7 @@ struct reply_details reply_details_of(const struct error *err)
                                   .mro = form->mro};
 }
 
-/* The class alone, as the length prefix has it; HTTP has the qualified name. */
+/* The class without its module, for the length prefix; HTTP has the qualified name. */
 static struct view reply_class_of(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -135,7 +136,7 @@ static enum buffer_status reply_write_error(struct buffer *out, enum protocol pr
     return reply_error_details(out, protocol, &details);
 }
 
-/* The size of what follows is known only afterwards: room for the longest head is left, and closed up. */
+/* Writes the body after room for the longest head, since its size is known only then, and moves it up to the head. */
 static enum buffer_status reply_write_framed(struct buffer *out, enum protocol protocol, unsigned status,
                                              const struct error *err)
 {
@@ -182,7 +183,7 @@ enum buffer_status reply_failure(struct buffer *out, enum protocol protocol, con
     return reply_failure_http(out, protocol, 0, err);
 }
 
-/* Puts what stands before the data of an event, which is out->data[at..out->size), there, and what stands behind it. */
+/* Makes an event of its data, which is out->data[at..out->size): puts the beginning before it and the end after it. */
 static enum buffer_status close_event(struct buffer *out, size_t at, const char *name, bool chunked)
 {
     char begin[HTTP1_EVENT_BEGIN_SIZE];

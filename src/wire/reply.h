@@ -6,9 +6,8 @@
  *   length prefix   [{"error":CODE,"details":{"message":TEXT,"type":CLASS,"traceback":TEXT}}]
  *   HTTP            {"error":CODE,"details":{"message":TEXT,"type":CLASS,"mro":[CLASS...],"traceback":TEXT}}
  *
- * In the latter two CODE says no more than whose fault it is: msg_parsing_error before the call of the function,
- * processing_error from then on. What succeeds under them is the Python binding's. Pure but for the growth of the
- * buffer, whose limit bounds it.
+ * In the latter two CODE only tells when it failed: msg_parsing_error before the function was called, processing_error
+ * from then on. Their success replies are written in python/. Pure, except that the buffer grows, up to its limit.
  */
 #ifndef ASYA_WIRE_REPLY_H
 #define ASYA_WIRE_REPLY_H
@@ -26,11 +25,11 @@ enum { REPLY_TEXT_MAX = 8192 }; /* bytes of TEXT before escaping */
 enum buffer_status reply_success_begin(struct buffer *out);
 enum buffer_status reply_success_end(struct buffer *out);
 
-/* Replaces the content of `out` by an error reply. `text` is cut to REPLY_TEXT_MAX at a character's border, and what is
- * not UTF-8 in it is replaced. `type` is used for ERR_PROCESSING alone. */
+/* Replaces the content of `out` by an error reply. `text` is cut to REPLY_TEXT_MAX at a character's border, and bytes
+ * that are not UTF-8 are replaced. `type` is used only for ERR_PROCESSING. */
 enum buffer_status reply_error(struct buffer *out, enum error_category category, struct view text, struct view type);
 
-/* What the length prefix and HTTP say of a failure. Bytes that are not UTF-8 are replaced. */
+/* What the length prefix and HTTP tell about a failure. Bytes that are not UTF-8 are replaced. */
 struct reply_details {
     const char *code;
     struct view text;
@@ -43,28 +42,28 @@ struct reply_details {
 /* Appends such an error reply, without length prefix or head. */
 enum buffer_status reply_error_details(struct buffer *out, enum protocol protocol, const struct reply_details *details);
 
-/* An error of the runtime's own in these words: as the exception that a runtime in Python would have met. Borrows from
- * `err`, whose category is a category; traceback is empty. */
+/* An error of the runtime itself, described as the exception that a runtime in Python would have met. Borrows from
+ * `err`, whose category must be a valid one; the traceback is empty. */
 struct reply_details reply_details_of(const struct error *err);
 
 /* Replaces the content of `out` by a whole error reply, with its length prefix or HTTP head (which says that the
  * connection closes). PROTOCOL_AUTO is bare JSON. */
 enum buffer_status reply_failure(struct buffer *out, enum protocol protocol, const struct error *err);
 
-/* Likewise, with an HTTP status that the category does not tell; 0: the category's. */
+/* The same with an HTTP status other than the category's; 0: the category's. */
 enum buffer_status reply_failure_http(struct buffer *out, enum protocol protocol, unsigned status,
                                       const struct error *err);
 
-/* What ends a stream of events in the place of whoever began it: the event `error` with `err`, the event `done`, and
- * the end. Replaces the content of `out`. */
+/* Ends a stream of events that another process began: the event `error` with `err`, the event `done`, and the end of
+ * the stream. Replaces the content of `out`. */
 struct reply_stream_end {
-    bool error;   /* with that event; without, it was sent before */
+    bool error;   /* write the event `error`; false if it was sent already */
     bool done;    /* likewise */
     bool chunked; /* as http1_event_begin has it */
 };
 enum buffer_status reply_stream_end(struct buffer *out, struct reply_stream_end lacks, const struct error *err);
 
-/* A whole reply that needs no memory, for when there is none: static storage. */
+/* A complete reply for when no memory is left. Static storage. */
 struct view reply_out_of_memory(enum protocol protocol);
 
 #endif
