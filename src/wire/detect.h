@@ -1,6 +1,6 @@
 /*
- * Which protocol does a client speak? Its first byte says (docs/protocol.md): a capital letter begins an
- * HTTP method, 0x00 to 0x08 the length of a frame, and everything else is bare JSON or nothing. Pure.
+ * Tells the protocol of a client by its first byte (docs/protocol.md): a capital letter begins an HTTP method, 0x00 to
+ * 0x08 a length prefix; everything else is taken as bare JSON. Pure.
  */
 #ifndef ASYA_WIRE_DETECT_H
 #define ASYA_WIRE_DETECT_H
@@ -9,8 +9,8 @@
 
 #include <stddef.h>
 
-/* The largest ASYA_MAX_MESSAGE_SIZE; base/options.c refuses more. The length prefix of a larger message would begin
- * with 0x09, which is a tab and so looks like JSON. */
+/* The largest length that begins with 0x08. A larger one would begin with 0x09, which is a tab and so looks like JSON;
+ * base/options.c allows no ASYA_MAX_MESSAGE_SIZE above it. */
 #define DETECT_AUTO_LIMIT ((size_t)0x08FFFFFF)
 
 /* The protocol of a connection whose first byte is `first`; `choice` (ASYA_PROTOCOL) unless that is PROTOCOL_AUTO. */

@@ -1,6 +1,6 @@
 /*
- * Length prefix (docs/protocol.md): four bytes, big-endian, then as many bytes of JSON; one exchange per
- * connection. Pure, no allocation, and no state: what has arrived says it all.
+ * Length prefix (docs/protocol.md): four bytes, big-endian, then that many bytes of JSON; one exchange per connection.
+ * Pure, no allocation, no state: it is given all that has arrived.
  */
 #ifndef ASYA_WIRE_FRAMED_H
 #define ASYA_WIRE_FRAMED_H

@@ -1,6 +1,6 @@
 /*
- * Heads of HTTP/1.1 responses and the framing of streamed events (RFC 9112; docs/protocol.md). Pure; everything
- * is written into small arrays of the caller's or is static, so that body and events are sent from where they lie.
+ * Heads of HTTP/1.1 responses and the framing of streamed events (RFC 9112; docs/protocol.md). Pure. Everything is
+ * written into small arrays of the caller or is static, so bodies and events need not be copied to be sent.
  */
 #ifndef ASYA_WIRE_HTTP1_RESPONSE_H
 #define ASYA_WIRE_HTTP1_RESPONSE_H

@@ -1,7 +1,8 @@
 /*
  * Bare JSON, one request per connection (docs/protocol.md): where does the request end?
  *
- * Pure: no sockets, no allocation. The request's bytes stay with the caller; this keeps only the state between reads.
+ * Pure: no sockets, no allocation. The caller keeps the bytes of the request; struct raw has only the state between
+ * reads.
  */
 #ifndef ASYA_WIRE_RAW_H
 #define ASYA_WIRE_RAW_H
