@@ -50,41 +50,41 @@ static inline unsigned char *array_write_bool(unsigned char *at, uint8_t value)
 
 INTEGER_RUN(run_bool, uint8_t, array_write_bool)
 
-static inline double array_widen(uint16_t half)
+static inline float array_widen(uint16_t half)
 {
     int exponent = half >> 10 & 0x1F;
-    uint64_t fraction = half & 0x3FF, sign = (uint64_t)(half >> 15) << 63, bits;
+    uint32_t fraction = half & 0x3FF, sign = (uint32_t)(half >> 15) << 31, bits;
     if (exponent == 0) { /* zero and subnormals: a multiple of 2^-24 */
-        double value = (double)fraction * 0x1p-24;
+        float value = (float)fraction * 0x1p-24F;
         return sign ? -value : value;
     }
-    bits = sign | (uint64_t)(exponent == 0x1F ? 0x7FF : exponent - 15 + 1023) << 52 | fraction << 42;
-    double value;
+    bits = sign | (uint32_t)(exponent == 0x1F ? 0xFF : exponent - 15 + 127) << 23 | fraction << 13;
+    float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-#define FLOAT_RUN(name, type, convert)                                                                                 \
+#define FLOAT_RUN(name, type, number, convert, print)                                                                  \
     static unsigned char *name(unsigned char *at, const char *data, Py_ssize_t stride, Py_ssize_t count,               \
                                Py_ssize_t *ret_bad)                                                                    \
     {                                                                                                                  \
         for (Py_ssize_t i = 0; i < count; i++, data += stride) {                                                       \
             type stored;                                                                                               \
             memcpy(&stored, data, sizeof stored);                                                                      \
-            double value = convert(stored);                                                                            \
+            number value = convert(stored);                                                                            \
             if (__builtin_expect(!__builtin_isfinite(value), 0)) {                                                     \
                 *ret_bad = i;                                                                                          \
                 return NULL;                                                                                           \
             }                                                                                                          \
-            at = dtoa(at, value);                                                                                      \
+            at = print(at, value);                                                                                     \
             *at++ = ',';                                                                                               \
         }                                                                                                              \
         return at;                                                                                                     \
     }
 
-FLOAT_RUN(run_float16, uint16_t, array_widen)
-FLOAT_RUN(run_float32, float, (double))
-FLOAT_RUN(run_float64, double, )
+FLOAT_RUN(run_float16, uint16_t, float, array_widen, dtoa_float)
+FLOAT_RUN(run_float32, float, float, , dtoa_float)
+FLOAT_RUN(run_float64, double, double, , dtoa)
 
 /* The run for a format of the struct module with one element of native byte order, or NULL. */
 static run *array_run_for(const char *format, Py_ssize_t item_size)

@@ -1,9 +1,10 @@
 /*
  * Arrays of numbers as nested JSON lists, straight from their memory through the buffer protocol: what
- * json.dumps(array.tolist()) gives, without the list.
+ * json.dumps(array.tolist()) gives, without the list, but for floats of less than 64 bits: these have the shortest
+ * digits that read back as the same float32, as numpy prints them, not those of the double they convert to.
  *
- * Integers and bool of any width, float16, float32 and float64 (printed as the double they convert to), 0 to any number
- * of dimensions, any strides, native byte order.
+ * Integers and bool of any width, float16, float32 and float64, 0 to any number of dimensions, any strides, native byte
+ * order.
  *
  * Needs the GIL; runs no code of others but the exporter's.
  */

@@ -15,16 +15,19 @@
 enum {
     FRACTION_BITS = 52,
     EXPONENT_BIAS = 1075, /* of the significand as an integer */
-    DIGITS = 17,          /* digits a significand is brought to */
+    FLOAT_FRACTION_BITS = 23,
+    FLOAT_EXPONENT_BIAS = 150,
+    DIGITS = 17, /* digits a significand is brought to */
     EIGHT_DIGITS = 100000000,
     POINT_FIRST = -3, /* float.__repr__ leaves out the exponent while the point stands here ... */
     POINT_LAST = 16,  /* ... to here, counted from before the first digit */
     POINT_NEAR = 8,   /* up to here the digits are put around it by whole words */
 };
 
-#define HIDDEN_BIT  (UINT64_C(1) << FRACTION_BITS)
-#define FULL_DIGITS UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
-#define NOINLINE    __attribute__((noinline))
+#define HIDDEN_BIT       (UINT64_C(1) << FRACTION_BITS)
+#define FLOAT_HIDDEN_BIT (UINT64_C(1) << FLOAT_FRACTION_BITS)
+#define FULL_DIGITS      UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
+#define NOINLINE         __attribute__((noinline))
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -237,10 +240,8 @@ static inline unsigned char *write_decimal(unsigned char *out, struct decimal de
 }
 
 /* Positive numbers that shortest_clear does not decide, or that are whole, zero, or subnormal. */
-static NOINLINE unsigned char *write_rare(unsigned char *out, uint64_t fraction, int biased)
+static NOINLINE unsigned char *write_rare(unsigned char *out, uint64_t significand, int exponent, bool narrow)
 {
-    uint64_t significand = biased > 0 ? fraction | HIDDEN_BIT : fraction;
-    int exponent = (biased > 0 ? biased : 1) - EXPONENT_BIAS;
     if (significand == 0) {
         memcpy(out, "0.0", 3);
         return out + 3;
@@ -250,7 +251,7 @@ static NOINLINE unsigned char *write_rare(unsigned char *out, uint64_t fraction,
         memcpy(out, ".0", 2);
         return out + 2;
     }
-    struct decimal decimal = shortest(significand, exponent, fraction == 0 && biased > 1);
+    struct decimal decimal = shortest(significand, exponent, narrow);
     while (decimal.digits < FULL_DIGITS / 10) {
         decimal.digits *= 10;
         decimal.exponent--;
@@ -270,7 +271,28 @@ unsigned char *dtoa(unsigned char *out, double value)
     /* both calls below are the last thing done, so the common path need not save any register */
     bool is_plain = biased > 0 && fraction != 0 && !is_whole(fraction | HIDDEN_BIT, exponent);
     if (!is_plain || !shortest_clear(fraction | HIDDEN_BIT, exponent, &decimal)) {
-        return write_rare(out, fraction, biased);
+        return biased > 0 ? write_rare(out, fraction | HIDDEN_BIT, exponent, fraction == 0 && biased > 1)
+                          : write_rare(out, fraction, 1 - EXPONENT_BIAS, false);
     }
+    return write_decimal(out, decimal);
+}
+
+unsigned char *dtoa_float(unsigned char *out, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    *out = '-';
+    out += bits >> 31;
+    int biased = (int)(bits >> FLOAT_FRACTION_BITS & 0xFF), exponent = biased - FLOAT_EXPONENT_BIAS;
+    uint64_t fraction = bits & (FLOAT_HIDDEN_BIT - 1);
+    struct decimal decimal;
+    bool is_plain = biased > 0 && fraction != 0 && !is_whole(fraction | FLOAT_HIDDEN_BIT, exponent);
+    if (!is_plain || !shortest_clear(fraction | FLOAT_HIDDEN_BIT, exponent, &decimal)) {
+        return biased > 0 ? write_rare(out, fraction | FLOAT_HIDDEN_BIT, exponent, fraction == 0 && biased > 1)
+                          : write_rare(out, fraction, 1 - FLOAT_EXPONENT_BIAS, false);
+    }
+    bool has_seven = decimal.digits < 10 * EIGHT_DIGITS / 100; /* it has seven to nine digits: 2^23 to 10 * 2^24 */
+    decimal.digits *= has_seven ? 10 * (uint64_t)EIGHT_DIGITS : EIGHT_DIGITS;
+    decimal.exponent -= 8 + has_seven;
     return write_decimal(out, decimal);
 }
