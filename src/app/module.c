@@ -9,8 +9,10 @@
 #include "base/log.h"
 #include "codec/decode.h"
 #include "codec/encode.h"
+#include "codec/types.h"
 #include "python/active.h"
 #include "python/context.h"
+#include "python/results.h"
 
 #include <Python.h>
 
@@ -124,6 +126,7 @@ static PyMethodDef methods[] = {
 
 static int module_exec(PyObject *module)
 {
+    types_ask(results_answer);
     if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0) {
         return -1;
     }

@@ -15,6 +15,7 @@
 #include "python/log.h"
 #include "python/loop.h"
 #include "python/pool.h"
+#include "python/results.h"
 #include "python/shape.h"
 #include "python/stdio.h"
 #include "python/typed.h"
@@ -92,6 +93,9 @@ static int serve_load_function(const struct options *options, struct binding *bi
     }
     if (code < 0) {
         code = handler_fail("resolving the annotations of", options->process_module);
+    }
+    if (code == EXIT_OK && results_use_default(binding->function) != 0) {
+        code = handler_fail("looking at", options->process_module);
     }
     return code == EXIT_OK ? lifespan_begin(binding, *ret_owner) : code;
 }

@@ -11,7 +11,7 @@
  * for error texts while all goes well: the path to a culprit is read from the stack.
  *
  * Whatever is not of an exact json type may run code that changes every container around it: before that the stack is
- * pinned (codec/frames.h).
+ * pinned, and open dicts are copied (codec/frames.h).
  */
 #include "codec/encode.h"
 
@@ -39,7 +39,10 @@ static inline enum form encode_form_of(PyTypeObject *type)
  * a key. Writes a scalar; opens a container. */
 static NOINLINE unsigned char *encode_write_owned(struct encoder *e, unsigned char *at, PyObject *object)
 {
-    frames_pin(e->work);
+    if (!frames_secure(e->work)) {
+        Py_DECREF(object);
+        return encoder_fail_raised(e);
+    }
     for (int stand_ins = 0; stand_ins < STAND_INS_MAX; stand_ins++) {
         PyTypeObject *type = Py_TYPE(object);
         if (type == &PyDict_Type || type == &PyList_Type || type == &PyTuple_Type) {
@@ -61,7 +64,7 @@ static NOINLINE unsigned char *encode_write_owned(struct encoder *e, unsigned ch
     return encoder_fail(e, "ValueError", "an object stands for another, and that for another, without end");
 }
 
-/* Any object that is held by a container on the stack or by the caller. Otherwise as encode_write_owned. */
+/* Any object that is held by a container on the stack or by the caller. Otherwise as write_owned. */
 static inline unsigned char *encode_write_borrowed(struct encoder *e, unsigned char *at, PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
@@ -70,6 +73,22 @@ static inline unsigned char *encode_write_borrowed(struct encoder *e, unsigned c
     }
     Py_INCREF(object);
     return encode_write_owned(e, at, object);
+}
+
+/* Writes the key of a pair that a list of our own holds. The value as a new reference, or NULL, and so `*at`. */
+static PyObject *encode_next_member(struct encoder *e, unsigned char **at, struct frame *frame, PyObject *key,
+                                    PyObject *value)
+{
+    *at = scalar_key(e, *at, key);
+    if (*at == NULL && e->odd_key != NULL) {
+        *at = known_key(e, key);
+    }
+    if (*at == NULL) {
+        return NULL;
+    }
+    frames_set_key(frame, key);
+    Py_INCREF(value);
+    return value;
 }
 
 /* The next pair of a dict subclass: writes the key; the value is a new reference. NULL at the end, and on failure,
@@ -86,14 +105,20 @@ static PyObject *encode_next_pair(struct encoder *e, unsigned char **at, struct 
         *at = encoder_fail(e, "ValueError", "items() of a dict subclass must give pairs");
         return NULL;
     }
-    PyObject *key = PyTuple_GetItem(pair, 0), *value = PyTuple_GetItem(pair, 1);
-    *at = scalar_key(e, *at, key);
-    if (*at == NULL) {
+    return encode_next_member(e, at, frame, PyTuple_GetItem(pair, 0), PyTuple_GetItem(pair, 1));
+}
+
+/* The same for the next pair of a dict that was copied. */
+static PyObject *encode_next_copied(struct encoder *e, unsigned char **at, struct frame *frame)
+{
+    Py_ssize_t index = frame->at;
+    if (index == PyList_Size(frame->items)) {
         return NULL;
     }
-    frames_set_key(frame, key);
-    Py_INCREF(value);
-    return value;
+    frame->at += 2;
+    frames_set_key(frame, NULL);
+    return encode_next_member(e, at, frame, PyList_GetItem(frame->items, index),
+                              PyList_GetItem(frame->items, index + 1));
 }
 
 /* The same for the next attribute of an object of fields. */
@@ -116,15 +141,27 @@ static PyObject *encode_next_field(struct encoder *e, unsigned char **at, struct
 static NOINLINE unsigned char *encode_write_next(struct encoder *e, unsigned char *at, struct frame *frame,
                                                  bool *ret_end)
 {
-    PyObject *value = frame->form == FORM_PAIRS ? encode_next_pair(e, &at, frame) : encode_next_field(e, &at, frame);
+    PyObject *value = frame->form == FORM_COPY    ? encode_next_copied(e, &at, frame)
+                      : frame->form == FORM_PAIRS ? encode_next_pair(e, &at, frame)
+                                                  : encode_next_field(e, &at, frame);
     *ret_end = value == NULL && at != NULL;
     return value != NULL ? encode_write_owned(e, at, value) : at;
 }
 
+/* The key of this pair has failed, or runs code: then the walk goes on in a copy that begins with the pair. */
+static NOINLINE void encode_set_aside(struct encoder *e, struct frame *frame, PyObject *key, PyObject *value)
+{
+    frames_set_key(frame, NULL);
+    if (e->odd_key != NULL && !frames_copy_from(e->work, key, value)) {
+        e->odd_key = NULL;
+        encoder_fail_raised(e);
+    }
+}
+
 /* Finds the next value of an exact dict, list or tuple, and writes its key: the value, borrowed; NULL at the end, and
- * on failure, where `*at` is NULL as well. (A list may have changed since the last time, and PyDict_Next copes with a
- * dict that has: it may miss items, no more.) `form` and `items` are those of the frame: read there, they would be read
- * again for each value, since bytes written at `*at` could be them for all the compiler knows. */
+ * on failure, where `*at` is NULL as well. (A list may have changed since the last time; a dict is copied before that,
+ * codec/frames.h.) `form` and `items` are those of the frame: read there, they would be read again for each value,
+ * since bytes written at `*at` could be them for all the compiler knows. */
 static ALWAYS_INLINE PyObject *encode_next_borrowed(struct encoder *e, unsigned char **at, struct frame *frame,
                                                     enum form form, PyObject *items)
 {
@@ -142,7 +179,7 @@ static ALWAYS_INLINE PyObject *encode_next_borrowed(struct encoder *e, unsigned 
     }
     *at = scalar_key(e, *at, key); /* runs no code of others unless it fails */
     if (__builtin_expect(*at == NULL, 0)) {
-        frames_set_key(frame, NULL);
+        encode_set_aside(e, frame, key, value);
         return NULL;
     }
     frames_set_key(frame, key);
@@ -183,7 +220,12 @@ static unsigned char *encode_write_open(struct encoder *e, unsigned char *at)
         bool end;
         at = frame->form <= FORM_DICT ? encode_walk(e, at, frame, &end) : encode_write_next(e, at, frame, &end);
         if (__builtin_expect(at == NULL, 0)) {
-            return NULL;
+            if (e->odd_key == NULL) {
+                return NULL;
+            }
+            at = e->odd_key; /* once more, in the copy */
+            e->odd_key = NULL;
+            continue;
         }
         if (end) {
             at = frames_close(work, at);
@@ -212,7 +254,7 @@ static struct workspace *encode_workspace_take(void)
     struct workspace *work = spare;
     spare = NULL;
     if (work == NULL && (work = malloc(sizeof *work)) != NULL) {
-        work->depth = work->pinned = 0;
+        work->depth = work->pinned = work->secure = 0;
     }
     return work;
 }

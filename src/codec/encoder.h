@@ -20,6 +20,7 @@ enum form {
     FORM_LIST,
     FORM_TUPLE,
     FORM_DICT,
+    FORM_COPY,   /* a list of the keys and values a dict had, one after the other */
     FORM_PAIRS,  /* a list of the items of a dict subclass */
     FORM_FIELDS, /* a tuple of the names of attributes */
 };
@@ -37,6 +38,7 @@ struct frame {
 struct workspace {
     size_t depth;  /* open frames */
     size_t pinned; /* of these, how many are owned */
+    size_t secure; /* of these, how many are no dict that others may change */
     struct frame frames[ENCODER_DEPTH_MAX];
     struct array_position position; /* of the number that failed */
 };
@@ -44,8 +46,9 @@ struct workspace {
 struct encoder {
     struct output out;
     struct workspace *work;
-    struct error *err; /* category, type and text; the path is put before the text at the end */
-    bool in_array;     /* the error is about the number at work->position in an array */
+    struct error *err;      /* category, type and text; the path is put before the text at the end */
+    bool in_array;          /* the error is about the number at work->position in an array */
+    unsigned char *odd_key; /* where a key belongs that JSON has not; nothing is written there yet */
 };
 
 static inline unsigned char *encoder_room(struct encoder *e, unsigned char *at) { return output_room(&e->out, at); }

@@ -6,6 +6,11 @@
  * that may run code the whole stack is pinned: from then on it owns what is on it, since that code may change every
  * container. Frames below `pinned` are owned, those from there on are borrowed.
  *
+ * While code runs another thread may change a dict that is open: a walk by PyDict_Next would give some members twice
+ * and leave others out. So before that what is left of each open dict is copied, all at one moment: the reply says what
+ * the dict held then. Frames below `secure` have been looked at. (A list that changes is walked by index, as json
+ * does.)
+ *
  * Internal to the encoder.
  */
 #ifndef ASYA_CODEC_FRAMES_H
@@ -15,6 +20,13 @@
 
 /* Takes references to all that is on the stack. Cheap if that has happened before. */
 void frames_pin(struct workspace *work);
+
+/* The same, and copies what is left of the dicts among them. False with a Python exception if there is no memory. */
+bool frames_secure(struct workspace *work);
+
+/* Makes the dict of the innermost frame a copy that begins with this pair (borrowed), which the walk has passed. False
+ * with a Python exception if there is no memory. */
+bool frames_copy_from(struct workspace *work, PyObject *key, PyObject *value);
 
 /* Leaves frames until `depth` are open. May run code if they are pinned. */
 void frames_leave(struct workspace *work, size_t depth);

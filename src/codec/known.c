@@ -22,36 +22,22 @@ static unsigned char *known_open_same(struct encoder *e, unsigned char *at, PyOb
     return known_open_made(e, at, object, object, form);
 }
 
-/* A subclass decides by its items(), as with `json`: OrderedDict keeps another order than its base. */
+/* A subclass decides by the items() of its class, as with `json`: OrderedDict keeps another order than its base. (Not
+ * the instance's: a dict that is its own __dict__ may have a key of that name.) */
 static unsigned char *known_open_mapping(struct encoder *e, unsigned char *at, PyObject *dict)
 {
-    PyObject *items = PyObject_CallMethod(dict, "items", NULL);
+    PyObject *method = PyObject_GetAttrString((PyObject *)Py_TYPE(dict), "items");
+    PyObject *items = method != NULL ? PyObject_CallFunctionObjArgs(method, dict, NULL) : NULL;
     PyObject *list = items != NULL ? PySequence_List(items) : NULL;
     Py_XDECREF(items);
-    return known_open_made(e, at, dict, list, FORM_PAIRS);
-}
-
-/* pydantic 2; mode="json" lets the model's own serialisers decide. */
-static PyObject *known_dump_model(PyObject *model)
-{
-    PyObject *method = PyObject_GetAttrString(model, "model_dump");
-    PyObject *none = method != NULL ? PyTuple_New(0) : NULL;
-    PyObject *how = none != NULL ? Py_BuildValue("{s:s}", "mode", "json") : NULL;
-    PyObject *dump = how != NULL ? PyObject_Call(method, none, how) : NULL;
-    Py_XDECREF(how);
-    Py_XDECREF(none);
     Py_XDECREF(method);
-    return dump;
+    return known_open_made(e, at, dict, list, FORM_PAIRS);
 }
 
 /* What stands for an object of one of these kinds. New reference, or NULL with an exception. */
 static PyObject *known_stand_in(PyObject *object, enum type_kind kind)
 {
     switch (kind) {
-    case TYPE_MODEL:
-        return known_dump_model(object);
-    case TYPE_MODEL_1:
-        return PyObject_CallMethod(object, "dict", NULL);
     case TYPE_ENUM:
         return PyObject_GetAttrString(object, "value");
     case TYPE_ISOFORMAT:
@@ -61,13 +47,21 @@ static PyObject *known_stand_in(PyObject *object, enum type_kind kind)
     case TYPE_BYTES: /* a memoryview in more than one piece */
         return PyObject_CallMethod(object, "tobytes", NULL);
     default:
-        return PyObject_CallMethod(object, "tolist", NULL);
+        return types_answer_to("listed", object);
     }
 }
 
-static void *known_replace(struct encoder *e, PyObject *object, enum type_kind kind, PyObject **ret_stand_in)
+/* Calls the function that gives what stands for an object, and gives up the reference to it. */
+static PyObject *known_give(PyObject *function, PyObject *object)
 {
-    PyObject *found = known_stand_in(object, kind);
+    PyObject *found = PyObject_CallFunctionObjArgs(function, object, NULL);
+    Py_DECREF(function);
+    return found;
+}
+
+/* Takes the reference to what stands for an object; NULL: an exception is set. */
+static void *known_take(struct encoder *e, PyObject *object, PyObject *found, PyObject **ret_stand_in)
+{
     if (found == NULL) {
         return encoder_fail_raised(e);
     }
@@ -95,7 +89,7 @@ static unsigned char *known_write_array(struct encoder *e, unsigned char *at, Py
     case ARRAY_FOREIGN:
         break;
     }
-    return known_replace(e, object, TYPE_TOLIST, ret_stand_in);
+    return known_take(e, object, known_stand_in(object, TYPE_TOLIST), ret_stand_in);
 }
 
 static unsigned char *known_write_bytes(struct encoder *e, unsigned char *at, PyObject *object, PyObject **ret_stand_in)
@@ -103,7 +97,7 @@ static unsigned char *known_write_bytes(struct encoder *e, unsigned char *at, Py
     unsigned char *next = scalar_bytes(e, at, object);
     if (next == NULL && PyErr_Occurred() != NULL) {
         PyErr_Clear();
-        return known_replace(e, object, TYPE_BYTES, ret_stand_in);
+        return known_take(e, object, known_stand_in(object, TYPE_BYTES), ret_stand_in);
     }
     return next;
 }
@@ -131,14 +125,34 @@ unsigned char *known_write(struct encoder *e, unsigned char *at, PyObject *objec
     case TYPE_TUPLE:
         return known_open_same(e, at, object, FORM_TUPLE);
     case TYPE_FIELDS:
-        return known_open_made(e, at, object, type.names, FORM_FIELDS);
+        return known_open_made(e, at, object, type.about, FORM_FIELDS);
     case TYPE_SET:
         return known_open_made(e, at, object, PySequence_List(object), FORM_LIST);
     case TYPE_ARRAY:
         return known_write_array(e, at, object, ret_stand_in);
     case TYPE_BYTES:
         return known_write_bytes(e, at, object, ret_stand_in);
+    case TYPE_STAND_IN:
+        return known_take(e, object, known_give(type.about, object), ret_stand_in);
     default:
-        return known_replace(e, object, type.kind, ret_stand_in);
+        return known_take(e, object, known_stand_in(object, type.kind), ret_stand_in);
     }
+}
+
+unsigned char *known_key(struct encoder *e, PyObject *key)
+{
+    unsigned char *at = e->odd_key;
+    e->odd_key = NULL;
+    PyObject *found = frames_secure(e->work) ? types_answer_to("key_of", key) : NULL;
+    if (found == NULL) {
+        return encoder_fail_raised(e);
+    }
+    PyObject *plain = PyTuple_Check(found) && PyTuple_Size(found) == 1 ? PyTuple_GetItem(found, 0) : NULL;
+    at = plain != NULL ? scalar_key(e, at, plain) : encoder_fail_key(e, key);
+    if (e->odd_key != NULL) {
+        e->odd_key = NULL;
+        at = encoder_fail_key(e, key);
+    }
+    Py_DECREF(found);
+    return at;
 }

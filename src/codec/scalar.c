@@ -119,9 +119,11 @@ static unsigned char *scalar_write_other_key(struct encoder *e, unsigned char *a
     *at++ = '"';
     unsigned char *next = scalar_constant(at, key);
     if (next == NULL) {
-        next = PyLong_Check(key)    ? scalar_integer(e, at, key)
-               : PyFloat_Check(key) ? scalar_float(e, at, key)
-                                    : encoder_fail_key(e, key);
+        if (!PyLong_Check(key) && !PyFloat_Check(key)) {
+            e->odd_key = at - 1;
+            return NULL;
+        }
+        next = PyLong_Check(key) ? scalar_integer(e, at, key) : scalar_float(e, at, key);
     }
     if (next != NULL) {
         *next++ = '"';

@@ -33,7 +33,8 @@ unsigned char *scalar_long_integer(struct encoder *e, unsigned char *at, PyObjec
 /* bytes, bytearray or memoryview as base64. NULL with a Python exception if it does not lie in one piece. */
 unsigned char *scalar_bytes(struct encoder *e, unsigned char *at, PyObject *object);
 
-/* A key and its colon, whatever it is. */
+/* A key and its colon. NULL without an error, and `e->odd_key` set, where code has to run to write it: known_key() does
+ * once the dict is a copy. */
 __attribute__((noinline)) unsigned char *scalar_any_key(struct encoder *e, unsigned char *at, PyObject *key);
 
 /* An exact str. */

@@ -5,7 +5,7 @@
 struct entry {
     PyTypeObject *type; /* owned, so its address belongs to nobody else; NULL: free */
     enum type_kind kind;
-    PyObject *names; /* owned */
+    PyObject *about; /* owned */
 };
 
 static struct entry entries[TYPES_KEPT];
@@ -65,6 +65,17 @@ static bool types_is_subclass(PyTypeObject *type, const char *module, const char
     return is;
 }
 
+/* json asks a list or tuple that has an __iter__ of its own: it may be a proxy, with nothing in its storage. */
+static bool types_iterates(PyTypeObject *type, PyTypeObject *base)
+{
+    PyObject *own = types_class_attribute(type, "__iter__");
+    PyObject *known = types_class_attribute(base, "__iter__");
+    bool differs = own != known;
+    Py_XDECREF(known);
+    Py_XDECREF(own);
+    return differs;
+}
+
 /* json's own types and their subclasses: told by flags that every type carries. */
 static enum type_kind types_kind_by_flags(PyTypeObject *type)
 {
@@ -79,7 +90,10 @@ static enum type_kind types_kind_by_flags(PyTypeObject *type)
     unsigned long has = PyType_GetFlags(type);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if ((has & flags[i].flag) != 0) {
-            return flags[i].kind;
+            enum type_kind kind = flags[i].kind;
+            bool own = (kind == TYPE_LIST && types_iterates(type, &PyList_Type)) ||
+                       (kind == TYPE_TUPLE && types_iterates(type, &PyTuple_Type));
+            return own ? TYPE_SET : kind;
         }
     }
     return TYPE_UNKNOWN;
@@ -96,18 +110,42 @@ static enum type_kind types_kind_by_base(PyTypeObject *type)
     return PyType_IsSubtype(type, &PyByteArray_Type) || type == &PyMemoryView_Type ? TYPE_BYTES : TYPE_UNKNOWN;
 }
 
-/* Classes without a base that tells, by the attributes their makers give them. */
-static enum type_kind types_kind_by_attributes(PyTypeObject *type)
+/* What libraries write by their own rules, from JSON's keys to what they leave out. */
+static bool types_writes_itself(PyTypeObject *type)
 {
-    if (types_class_has(type, "__pydantic_serializer__") && types_class_has(type, "model_dump")) {
-        return TYPE_MODEL;
+    return types_class_has(type, "__pydantic_serializer__") || types_class_has(type, "__struct_fields__") ||
+           (types_class_has(type, "__fields_set__") && types_class_has(type, "__config__"));
+}
+
+static bool types_has_fields(PyTypeObject *type)
+{
+    return types_class_has(type, "__dataclass_fields__") || types_class_has(type, "__attrs_attrs__");
+}
+
+static types_answer *answerer;
+
+void types_ask(types_answer *answer) { answerer = answer; }
+
+PyObject *types_answer_to(const char *question, PyObject *about)
+{
+    if (answerer != NULL) {
+        return answerer(question, about);
     }
-    if (types_class_has(type, "__fields_set__") && types_class_has(type, "__config__") &&
-        types_class_has(type, "dict")) {
-        return TYPE_MODEL_1;
+    PyErr_SetString(PyExc_TypeError, "not a part of this build");
+    return NULL;
+}
+
+/* Whether there is a function that gives what stands for objects of the class. -1 with an exception. */
+static int types_find_writer(PyTypeObject *type, PyObject **ret_writer)
+{
+    PyObject *writer = answerer != NULL ? answerer("writer_of", (PyObject *)type) : NULL;
+    if (writer == NULL || writer == Py_None) {
+        bool failed = answerer != NULL && writer == NULL;
+        Py_XDECREF(writer);
+        return failed ? -1 : 0;
     }
-    return types_class_has(type, "__dataclass_fields__") || types_class_has(type, "__struct_fields__") ? TYPE_FIELDS
-                                                                                                       : TYPE_UNKNOWN;
+    *ret_writer = writer;
+    return 1;
 }
 
 static enum type_kind types_kind_by_class(PyTypeObject *type)
@@ -156,23 +194,55 @@ static enum type_kind types_kind_of_array(PyTypeObject *type)
     return kind;
 }
 
-static enum type_kind types_kind_of(PyTypeObject *type)
+/* Date's and time's own classes; what is made of them may be no time at all, like pandas' NaT. */
+static bool types_is_derived_time(PyTypeObject *type, enum type_kind kind)
+{
+    PyObject *module = kind == TYPE_ISOFORMAT ? types_class_attribute(type, "__module__") : NULL;
+    bool own = module != NULL && PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "datetime") == 0;
+    Py_XDECREF(module);
+    return kind == TYPE_ISOFORMAT && !own;
+}
+
+/* False with an exception. `*ret_about` is a new reference. */
+static bool types_decide(PyTypeObject *type, enum type_kind *ret_kind, PyObject **ret_about)
 {
     enum type_kind kind = types_kind_by_flags(type);
     kind = kind != TYPE_UNKNOWN ? kind : types_kind_by_base(type);
-    kind = kind != TYPE_UNKNOWN ? kind : types_kind_by_attributes(type);
-    kind = kind != TYPE_UNKNOWN ? kind : types_kind_by_class(type);
-    return kind != TYPE_UNKNOWN ? kind : types_kind_of_array(type);
+    bool itself = kind == TYPE_UNKNOWN && types_writes_itself(type);
+    if (kind == TYPE_UNKNOWN && !itself) {
+        kind = types_has_fields(type) ? TYPE_FIELDS : types_kind_by_class(type);
+    }
+    if (itself || types_is_derived_time(type, kind)) {
+        int found = types_find_writer(type, ret_about);
+        *ret_kind = found > 0 ? TYPE_STAND_IN : kind;
+        if (found != 0) {
+            return found > 0;
+        }
+        kind = kind == TYPE_UNKNOWN && types_has_fields(type) ? TYPE_FIELDS : kind;
+    }
+    kind = kind != TYPE_UNKNOWN ? kind : types_kind_of_array(type);
+    int found = kind == TYPE_UNKNOWN ? types_find_writer(type, ret_about) : 0;
+    *ret_kind = found > 0 ? TYPE_STAND_IN : kind;
+    return found >= 0;
 }
 
-/* The names of a dataclass's fields: dataclasses.fields() leaves out ClassVar and InitVar. New reference. */
-static PyObject *types_dataclass_names(PyTypeObject *type)
+/* Descriptions of the fields: dataclasses.fields() leaves out ClassVar and InitVar. New reference. */
+static PyObject *types_fields_of(PyTypeObject *type)
 {
+    if (!types_class_has(type, "__dataclass_fields__")) {
+        return PyObject_GetAttrString((PyObject *)type, "__attrs_attrs__");
+    }
     PyObject *module = PyImport_ImportModule("dataclasses"); /* loaded already: the class was made with it */
     PyObject *fields = module != NULL ? PyObject_CallMethod(module, "fields", "O", type) : NULL;
+    Py_XDECREF(module);
+    return fields;
+}
+
+static PyObject *types_names_of(PyTypeObject *type)
+{
+    PyObject *fields = types_fields_of(type);
     PyObject *list = fields != NULL ? PySequence_List(fields) : NULL;
     Py_XDECREF(fields);
-    Py_XDECREF(module);
     for (Py_ssize_t i = 0; list != NULL && i < PyList_Size(list); i++) {
         PyObject *name = PyObject_GetAttrString(PyList_GetItem(list, i), "name");
         if (name == NULL || PyList_SetItem(list, i, name) < 0) {
@@ -184,26 +254,15 @@ static PyObject *types_dataclass_names(PyTypeObject *type)
     return names;
 }
 
-static PyObject *types_names_of(PyTypeObject *type)
-{
-    if (types_class_has(type, "__dataclass_fields__")) {
-        return types_dataclass_names(type);
-    }
-    PyObject *fields = PyObject_GetAttrString((PyObject *)type, "__struct_fields__");
-    PyObject *names = fields != NULL ? PySequence_Tuple(fields) : NULL;
-    Py_XDECREF(fields);
-    return names;
-}
-
 /* Keeps the decision, and gives up the one it displaces. Takes no references. */
-static void types_keep(struct entry *place, PyTypeObject *type, enum type_kind kind, PyObject *names)
+static void types_keep(struct entry *place, PyTypeObject *type, enum type_kind kind, PyObject *about)
 {
     struct entry displaced = *place;
     Py_INCREF(type);
-    Py_XINCREF(names);
-    *place = (struct entry){.type = type, .kind = kind, .names = names};
+    Py_XINCREF(about);
+    *place = (struct entry){.type = type, .kind = kind, .about = about};
     Py_XDECREF(displaced.type);
-    Py_XDECREF(displaced.names);
+    Py_XDECREF(displaced.about);
 }
 
 bool types_find(PyObject *object, struct type *ret_type)
@@ -211,24 +270,30 @@ bool types_find(PyObject *object, struct type *ret_type)
     PyTypeObject *type = Py_TYPE(object);
     struct entry *place = types_place_of(type);
     if (place->type == type) {
-        Py_XINCREF(place->names);
-        *ret_type = (struct type){.kind = place->kind, .names = place->names};
+        Py_XINCREF(place->about);
+        *ret_type = (struct type){.kind = place->kind, .about = place->about};
         return true;
     }
     starved = false;
-    enum type_kind kind = types_kind_of(type);
-    PyObject *names = kind == TYPE_FIELDS && !starved ? types_names_of(type) : NULL;
+    enum type_kind kind = TYPE_UNKNOWN;
+    PyObject *about = NULL;
+    if (!types_decide(type, &kind, &about)) {
+        return false;
+    }
+    if (kind == TYPE_FIELDS && !starved) {
+        about = types_names_of(type);
+    }
     if (starved) {
-        Py_XDECREF(names);
+        Py_XDECREF(about);
         (void)PyErr_NoMemory();
         return false;
     }
-    if (kind == TYPE_FIELDS && names == NULL) {
+    if (kind == TYPE_FIELDS && about == NULL) {
         return false;
     }
     if (kind != TYPE_UNKNOWN) { /* what is unknown may come to be known: dataclass() can be called late */
-        types_keep(place, type, kind, names);
+        types_keep(place, type, kind, about);
     }
-    *ret_type = (struct type){.kind = kind, .names = names};
+    *ret_type = (struct type){.kind = kind, .about = about};
     return true;
 }

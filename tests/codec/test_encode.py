@@ -12,6 +12,7 @@ import os
 import pathlib
 import random
 import sys
+import threading
 import typing
 import uuid
 
@@ -95,8 +96,20 @@ class Float(float):
 
 
 class List(list):
-    def __iter__(self):
+    def __getitem__(self, index):
         raise AssertionError("json does not ask either")
+
+
+class Lazy(list):
+    """A proxy: its storage is empty, as json finds out too."""
+
+    def __iter__(self):
+        return iter(["loaded"])
+
+
+class LazyTuple(tuple):
+    def __iter__(self):
+        return iter(["loaded"])
 
 
 class Tuple(tuple):
@@ -106,6 +119,12 @@ class Tuple(tuple):
 class Dict(dict):
     def items(self):
         return [(key, value * 2) for key, value in super().items()]
+
+
+class AttrDict(dict):
+    def __init__(self, **members):
+        super().__init__(**members)
+        self.__dict__ = self
 
 
 Point = collections.namedtuple("Point", "x y")
@@ -146,6 +165,7 @@ WRITTEN = {
     "a large int subclass": (Int(-2**70), b"-1180591620717411303424"),
     "a float subclass is its number": (Float(1.5), b"1.5"),
     "a list subclass is its storage": (List([1, [2]]), b"[1,[2]]"),
+    "a list or tuple with an __iter__ of its own is asked": ([Lazy(), LazyTuple()], b'[["loaded"],["loaded"]]'),
     "a tuple": ((1, (), ("a",)), b'[1,[],["a"]]'),
     "a tuple subclass": (Tuple([1]), b"[1]"),
     "a named tuple is a list": (Point(1, None), b"[1,null]"),
@@ -157,6 +177,10 @@ WRITTEN = {
                              b'{"1":1,"2.5":2,"null":3,"false":6,"1180591620717411303424":5}'),
     "keys of subclasses": ({Str("k"): 1, Int(7): 2, Float(0.5): 3, Level.LOW: 4, Word.YES: 5},
                            b'{"k":1,"7":2,"0.5":3,"1":4,"yes":5}'),
+    "keys that stand for others": ({"a": 1, Colour.GREEN: 2, uuid.UUID(int=1): {decimal.Decimal("1.5"): [3]}, datetime.date(2024, 1, 2): 4, "z": 5},
+                                   b'{"a":1,"green":2,"00000000-0000-0000-0000-000000000001":{"1.5":[3]},"2024-01-02":4,"z":5}'),
+    "such keys in a dict subclass": (collections.defaultdict(int, {Colour.RED: 1, "b": {Colour.RED: 2}}), b'{"1":1,"b":{"1":2}}'),
+    "a dict that is its own __dict__": (AttrDict(items=[1, 2]), b'{"items":[1,2]}'),
     "an Enum is its value": ([Colour.RED, Colour.GREEN, Colour.BOTH], b'[1,"green",[1,"green"]]'),
     "an IntEnum is its number": ([Level.LOW, Flags.A | Flags.B], b"[1,3]"),
     "a str Enum is its text": (Word.YES, b'"yes"'),
@@ -226,7 +250,8 @@ def test_pydantic_models_of_version_1():
         when: datetime.date = datetime.date(2024, 1, 2)
         inner: dict = {"a": (1, 2)}
 
-    assert dumps([Item()]) == b'[{"price":"1.50","when":"2024-01-02","inner":{"a":[1,2]}}]'
+    assert dumps([Item()]) == b'[{"price":1.5,"when":"2024-01-02","inner":{"a":[1,2]}}]'  # as json() has it
+    assert json.loads(dumps(Item())) == json.loads(Item().json())
 
 
 def test_msgspec_structs():
@@ -306,7 +331,8 @@ REFUSED = {
     "NaN as a key": ({"a": {NAN: 1}}, ValueError, "obj.a: NaN is no JSON number"),
     "a tuple as a key": ([{(1, 2): 3}], TypeError, "obj[0]: a key must be str, int, float, bool or None, not tuple"),
     "bytes as a key": ({b"x": 1}, TypeError, "obj: a key must be str, int, float, bool or None, not bytes"),
-    "an Enum as a key": ({Colour.RED: 1}, TypeError, "obj: a key must be str, int, float, bool or None, not Colour"),
+    "an Enum as a key whose value is none": ({"a": {Colour.BOTH: 1}}, TypeError, "obj.a: a key must be str, int, float, bool or None, not Colour"),
+    "an object as a key behind others": ({Level.LOW: 1, Colour.RED: 2, "x": 3, None: [{object(): 1}]}, TypeError, "obj.None[0]: a key must be str, int, float, bool or None, not object"),
     "an object of no known type": ({"a b": [object()]}, TypeError, 'obj["a b"][0]: ' + JSONLESS % "object"),
     "a key with quotes on the way": ({'"\n': {"\xe9": 1j}}, TypeError, 'obj["\\"\\n"]["\xe9"]: ' + JSONLESS % "complex"),
     "a number as a key on the way": ({1: {None: 1j}}, TypeError, 'obj["1"].None: ' + JSONLESS % "complex"),
@@ -436,7 +462,7 @@ def test_a_container_that_is_emptied_on_the_way():
         outer = {"a" * 40: inner, "b": 2}
         top = [outer, 3]
         inner[1] = Clearing(inner, outer, top)
-        assert json.loads(dumps(top)) == [{"a" * 40: [1, [1, "x" * 100]]}]
+        assert json.loads(dumps(top)) == [{"a" * 40: [1, [1, "x" * 100]], "b": 2}]  # a dict as it was, lists as they are
 
 
 class Growing:
@@ -543,6 +569,73 @@ def test_a_large_tree(dice):
 def test_many_brackets():
     value = [[], {}, [[]], ()] * 20000
     assert dumps(value) == compact(value)
+
+
+# What changes while it is written
+
+
+class Changes:
+    """Written by code of its own, which changes the dict that it is in."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def tolist(self):
+        self.change()
+        return "changed"
+
+
+CHANGES = {
+    "a member that goes to the end": lambda d: d.__setitem__("a", d.pop("a")),
+    "members that go": lambda d: [d.pop(key) for key in "bcd"],
+    "members that come": lambda d: d.update({str(i): i for i in range(100)}),
+    "all of it": lambda d: d.clear(),
+    "its key": lambda d: d.pop("x"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("kind", [dict, collections.OrderedDict])
+def test_a_dict_is_written_as_it_was(change, kind):
+    value = kind(a=1, x=None, b=2, c=[3], d={"e": 4})
+    value["x"] = Changes(lambda: change(value))
+    assert dumps([value, 5]) == b'[{"a":1,"x":"changed","b":2,"c":[3],"d":{"e":4}},5]'
+
+
+def test_a_key_that_changes_its_dict():
+    class Key(enum.Enum):
+        ONE = 1
+
+        @property
+        def value(self):
+            there.clear()
+            return "one"
+
+    there = {"a": 1, Key.ONE: [2], "b": {"c": 3}}
+    assert dumps(there) == b'{"a":1,"one":[2],"b":{"c":3}}'
+
+
+def test_a_dict_that_another_thread_changes_has_each_member_once():
+    shared = {"k%03d" % i: uuid.UUID(int=i) for i in range(500)}
+    over = threading.Event()
+
+    def touch():
+        while not over.is_set():
+            for key in list(shared)[::7]:
+                shared[key] = shared.pop(key)
+
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=touch)
+    thread.start()
+    try:
+        for _ in range(100):
+            keys = [key for key, _ in json.loads(dumps(shared), object_pairs_hook=list)]
+            assert len(keys) == len(set(keys)) and len(keys) >= 499  # one may be out between pop and store
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(switching)
 
 
 # What it leaves behind

@@ -141,6 +141,11 @@ class Plain:
     pass
 
 
+class Lazy(list):
+    def __iter__(self):
+        return iter(["loaded"])
+
+
 def names():
     """In which the expressions of the table are evaluated."""
     known = {**vars(typing), **vars(typing_extensions), **globals()} if typing_extensions else {**vars(typing), **globals()}
@@ -160,6 +165,32 @@ def names():
         exec("type Ints = list[int]\ntype Two[A] = tuple[A, A]\ntype Json = dict[str, Json] | list[Json] | str | int | None\n"
              "@dataclasses.dataclass\nclass New[A]:\n    v: A\n", extension.__dict__)
     return extension.__dict__
+
+
+def libraries():
+    """What the rows about libraries need, as far as it is there."""
+    found = {}
+    for name in ("attr", "msgspec", "numpy", "pandas", "pydantic"):
+        try:
+            found[name] = __import__(name)
+        except ImportError:
+            pass
+    if "attr" in found:
+        found["attrs"] = found["attr"]
+        exec("@attr.s(auto_attribs=True)\nclass Priced:\n    x: int = 1\n    _y: str = 'b'\n", found)
+    if "msgspec" in found:
+        exec("class Renamed(msgspec.Struct, rename='camel', tag='renamed', omit_defaults=True):\n    first_name: str\n    n: int = 1\n\n"
+             "class Array(msgspec.Struct, array_like=True):\n    a: int\n    b: int\n", found)
+    if "pydantic" in found and hasattr(found["pydantic"], "RootModel"):
+        exec("import typing\nclass Model(pydantic.BaseModel):\n"
+             "    model_config = pydantic.ConfigDict(populate_by_name=True, serialize_by_alias=True, arbitrary_types_allowed=True)\n"
+             "    first_name: str = pydantic.Field(alias='firstName')\n    score: float = float('nan')\n"
+             "    secret: str = pydantic.Field(default='s', exclude=True)\n    extra: typing.Any = pydantic.Field(default=None)\n"
+             "    @pydantic.field_serializer('first_name')\n    def loud(self, value):\n        return value.upper()\n"
+             "    @pydantic.model_serializer(mode='wrap')\n    def short(self, handler):\n"
+             "        return {k: v for k, v in handler(self).items() if k != 'extra' or v is not None}\n\n"
+             "@pydantic.dataclasses.dataclass\nclass ModelDataclass:\n    name: str\n    secret: str = pydantic.Field(default='s', exclude=True)\n", found)
+    return found
 
 
 def read(known, annotation, payload):
@@ -185,6 +216,7 @@ def write(known, expression):
 
 def main():
     known, outcomes = names(), []
+    known.update(libraries(), types=types)
     for what, expression, payload in json.load(sys.stdin):
         outcomes.append(read(known, expression, payload) if what == "read" else write(known, expression))
     json.dump(outcomes, sys.stdout)

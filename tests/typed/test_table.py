@@ -9,6 +9,8 @@ import pytest
 from harness import interpreters
 from harness.runtime import REPOSITORY, RUNTIME
 
+from . import reading
+
 FIT = {one.name: one for one in interpreters.found() if one.fit and not one.name.endswith((" on musl", " on arm64"))}
 READING = os.path.join(os.path.dirname(__file__), "reading.py")
 
@@ -53,3 +55,26 @@ def test_what_a_payload_is_read_into(interpreter):
     assert len(rows) > 60
     found = outcomes(interpreter, [["read", annotation, payload] for annotation, payload, _ in rows])
     assert [(*row[:2], got) for row, got in zip(rows, found)] == [tuple(row) for row in rows]
+
+
+RESULTS = table("| result | what is written | needs |")
+
+
+def written(interpreter, rows):
+    found = outcomes(interpreter, [["write", result, ""] for result, _ in rows])
+    return [(result, got) for (result, _), got in zip(rows, found)]
+
+
+@pytest.mark.parametrize("interpreter", FIT.values(), ids=FIT)
+def test_what_a_result_is_written_as(interpreter):
+    rows = [(plain(result), plain(text)) for result, text, needs in RESULTS if not needs]
+    assert len(rows) > 15
+    assert written(interpreter, rows) == rows
+
+
+@pytest.mark.parametrize("row", [row for row in RESULTS if row[-1]], ids=lambda row: row[0])
+def test_what_is_written_for_libraries(row):
+    for module in row[-1].split(", "):
+        pytest.importorskip(module)
+    known = {**reading.names(), **reading.libraries()}
+    assert reading.write(known, plain(row[0])) == plain(row[1])
