@@ -4,20 +4,6 @@
 
 enum { SMALLEST_CAPACITY = 512 };
 
-void buffer_done(struct buffer *buffer)
-{
-    free(buffer->data);
-    *buffer = buffer_make(buffer->limit);
-}
-
-void buffer_reset(struct buffer *buffer, size_t keep)
-{
-    if (buffer->capacity > keep) {
-        buffer_done(buffer);
-    }
-    buffer->size = 0;
-}
-
 enum buffer_status buffer_grow(struct buffer *buffer, size_t more)
 {
     size_t need;

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct buffer {
@@ -24,10 +25,22 @@ enum buffer_status { BUFFER_OK, BUFFER_LIMIT, BUFFER_NO_MEMORY };
 static inline struct buffer buffer_make(size_t limit) { return (struct buffer){.limit = limit}; }
 
 /* Frees the bytes and leaves an empty buffer with the same limit. */
-void buffer_done(struct buffer *buffer);
+static inline void buffer_done(struct buffer *buffer)
+{
+    if (buffer->data != NULL) {
+        free(buffer->data);
+    }
+    *buffer = buffer_make(buffer->limit);
+}
 
 /* Forgets the content; keeps the memory if it is at most `keep` bytes, else frees it. */
-void buffer_reset(struct buffer *buffer, size_t keep);
+static inline void buffer_reset(struct buffer *buffer, size_t keep)
+{
+    if (buffer->capacity > keep) {
+        buffer_done(buffer);
+    }
+    buffer->size = 0;
+}
 
 /* The slow path of buffer_reserve: grows the allocation. On failure nothing changes. */
 enum buffer_status buffer_grow(struct buffer *buffer, size_t more) __attribute__((warn_unused_result));

@@ -11,12 +11,6 @@ uint64_t clock_now(void)
     return (uint64_t)now.tv_sec * CLOCK_SECOND + (uint64_t)now.tv_nsec;
 }
 
-uint64_t clock_after(uint64_t now, uint64_t span)
-{
-    uint64_t deadline;
-    return __builtin_add_overflow(now, span, &deadline) ? CLOCK_NEVER : deadline;
-}
-
 int clock_timeout(uint64_t now, uint64_t deadline)
 {
     if (deadline == CLOCK_NEVER) {

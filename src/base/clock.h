@@ -14,7 +14,11 @@
 uint64_t clock_now(void);
 
 /* `now + span`, or CLOCK_NEVER where that overflows or `span` is CLOCK_NEVER. */
-uint64_t clock_after(uint64_t now, uint64_t span);
+static inline uint64_t clock_after(uint64_t now, uint64_t span)
+{
+    uint64_t deadline;
+    return __builtin_add_overflow(now, span, &deadline) ? CLOCK_NEVER : deadline;
+}
 
 /* The earlier of two deadlines. */
 static inline uint64_t clock_earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }

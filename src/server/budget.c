@@ -4,8 +4,7 @@
 
 #include <sys/epoll.h>
 
-#define STALL_TIME    (1 * CLOCK_SECOND)
-#define TEND_INTERVAL (250 * CLOCK_MS)
+#define STALL_TIME (1 * CLOCK_SECOND)
 
 enum {
     PROGRESS_LEAST = SCRATCH_SIZE, /* bytes in STALL_TIME, of who is not stalled */
@@ -113,9 +112,4 @@ struct conn *budget_find_stalled(const struct conn_host *host, uint64_t now, str
               "memory it takes (ASYA_MAX_BUFFERED); %zu bytes arrived",
               (unsigned long long)(STALL_TIME / CLOCK_MS), stalled->seen);
     return stalled;
-}
-
-uint64_t budget_next(const struct conn_host *host, uint64_t now)
-{
-    return host->paused == 0 ? CLOCK_NEVER : clock_after(now, TEND_INTERVAL);
 }

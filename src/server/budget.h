@@ -16,7 +16,10 @@
 #ifndef ASYA_SERVER_BUDGET_H
 #define ASYA_SERVER_BUDGET_H
 
+#include "base/clock.h"
 #include "server/conn.h"
+
+#define BUDGET_INTERVAL (250 * CLOCK_MS)
 
 enum { BUDGET_FREE = 16384 }; /* bytes of a request that may arrive whatever the others hold */
 
@@ -44,6 +47,9 @@ void budget_read_on(struct conn_host *host);
 struct conn *budget_find_stalled(const struct conn_host *host, uint64_t now, struct error *ret_err);
 
 /* When the two are to be called again; CLOCK_NEVER while nobody is paused. */
-uint64_t budget_next(const struct conn_host *host, uint64_t now);
+static inline uint64_t budget_next(const struct conn_host *host, uint64_t now)
+{
+    return host->paused == 0 ? CLOCK_NEVER : clock_after(now, BUDGET_INTERVAL);
+}
 
 #endif

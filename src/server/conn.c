@@ -136,8 +136,7 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     conn_list_insert(&host->lists[CONN_READING], conn);
     host->count++;
     rights_keep_in_line(fd);
-    conn->slot = slot_enter(&host->slots, fd, conn->protocol, kept);
-    *ret_stored = slot_store(&host->slots, conn->slot, fd);
+    *ret_stored = slot_enter(&host->slots, fd, conn->protocol, kept, &conn->slot);
     return conn;
 }
 
@@ -248,8 +247,6 @@ bool conn_is_hung_up(const struct conn *conn)
     }
     return found && (look.revents & POLLHUP) != 0;
 }
-
-bool conn_is_kept(const struct conn *conn) { return conn->keep_alive && !conn->refused && !conn->peer_done; }
 
 uint32_t conn_count_begun(const struct conn_host *host)
 {

@@ -152,6 +152,12 @@ struct conn_host {
 /* No connection is kept alive any more: the worker ends, or the supervisor will tell it to. */
 bool conn_host_is_closing(const struct conn_host *host);
 
+/* The service can take one more request. */
+static inline bool conn_host_has_capacity(const struct conn_host *host)
+{
+    return host->running < (host->config->concurrency > 0 ? host->config->concurrency : 1);
+}
+
 /* Takes over `fd`, a non-blocking CLOEXEC stream socket: a place, a list, and a duplicate in the fdstore, which lacks
  * if *ret_stored is -errno. NULL if there is no memory: then `fd` is still the caller's. `kept`: another worker has
  * answered a request on it, and it is between two. There must be a slot. */
@@ -174,7 +180,10 @@ bool conn_is_in_service(const struct conn *conn);
 bool conn_is_hung_up(const struct conn *conn);
 
 /* It stays open behind the reply, for a next request. */
-bool conn_is_kept(const struct conn *conn);
+static inline bool conn_is_kept(const struct conn *conn)
+{
+    return conn->keep_alive && !conn->refused && !conn->peer_done;
+}
 
 /* The slow path of conn_count_buffers. */
 void conn_recount_buffers(struct conn *conn);

@@ -318,16 +318,11 @@ static void dispatch_run(struct conn *conn, const unsigned char *message)
     host->reply = reply.body;
 }
 
-bool dispatch_has_capacity(const struct conn_host *host)
-{
-    return host->running < (host->config->concurrency > 0 ? host->config->concurrency : 1);
-}
-
 /* A whole request is there: to the service, or into the queue. */
 static void dispatch_submit(struct conn *conn, const struct verdict_details *details)
 {
     struct conn_host *host = conn->host;
-    if (dispatch_has_capacity(host) && host->lists[CONN_QUEUED].first == NULL) { /* keep first in, first out */
+    if (conn_host_has_capacity(host) && host->lists[CONN_QUEUED].first == NULL) { /* keep first in, first out */
         intake_keep_rest(conn, details);
         dispatch_run(conn, details->message);
     } else if (conn->in.size == 0 && buffer_append(&conn->in, details->message, details->size) != BUFFER_OK) {
@@ -403,7 +398,7 @@ static void dispatch_drive(struct conn *conn)
 static void dispatch_settle(struct conn_host *host)
 {
     struct conn *conn;
-    while (dispatch_has_capacity(host) && (conn = host->lists[CONN_QUEUED].first) != NULL) {
+    while (conn_host_has_capacity(host) && (conn = host->lists[CONN_QUEUED].first) != NULL) {
         dispatch_run(conn, conn->in.data);
         dispatch_drive(conn);
     }
@@ -689,6 +684,9 @@ static void dispatch_tend_budget(struct conn_host *host, uint64_t now)
 {
     struct error err;
     struct conn *stalled;
+    if (host->paused == 0) {
+        return;
+    }
     budget_read_on(host);
     while ((stalled = budget_find_stalled(host, now, &err)) != NULL) {
         dispatch_refuse(stalled, 408, &err);

@@ -17,9 +17,6 @@ struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept);
  * that what has arrived asks for. Closes `fd`. */
 void dispatch_turn_away(const struct conn_host *host, int fd);
 
-/* The service can take one more request. */
-bool dispatch_has_capacity(const struct conn_host *host);
-
 /* Serves an accepted connection as far as it goes without waiting. */
 void dispatch_begin(struct conn *conn);
 

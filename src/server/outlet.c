@@ -6,8 +6,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void outlet_begin(struct scoreboard_slot *slot) { atomic_store_explicit(&slot->left, LEFT_ALL, memory_order_relaxed); }
-
 static void outlet_note(struct scoreboard_slot *slot, uint32_t left, enum slot_then then)
 {
     atomic_store_explicit(&slot->left, left, memory_order_relaxed);

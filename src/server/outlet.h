@@ -23,7 +23,10 @@
 #include <sys/uio.h>
 
 /* Before the first send of a reply: not one byte of it is out. */
-void outlet_begin(struct scoreboard_slot *slot);
+static inline void outlet_begin(struct scoreboard_slot *slot)
+{
+    atomic_store_explicit(&slot->left, LEFT_ALL, memory_order_relaxed);
+}
 
 /* Sends parts[0..count), which is all that is to go out by now, on `fd` as far as it goes without waiting, and notes in
  * `slot`, whose state is REPLYING or PUSHING, how much is left; if nothing is, the connection is `then`. A slot beyond

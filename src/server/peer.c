@@ -33,7 +33,7 @@ bool peer_is_allowed(int fd, const struct option_uids *allowed)
     return allowed == NULL || allowed->count == 0 || peer_is_listed(peer_uid(fd), allowed);
 }
 
-bool peer_admit(int *fd, const struct option_uids *allowed)
+bool peer_admit_listed(int *fd, const struct option_uids *allowed)
 {
     static uint32_t last_refused = UINT32_MAX;
     if (peer_is_allowed(*fd, allowed)) {

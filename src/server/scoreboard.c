@@ -5,26 +5,9 @@
 #include <stddef.h>
 #include <string.h>
 
-/* In four places, four values: a copy of one part over another is seen too. */
-enum { GUARD_HEAD, GUARD_SLOTS, GUARD_IDS, GUARD_END };
-
-static uint64_t scoreboard_guard_word(int place) { return UINT64_C(0xA57A6A5D3C96E100) + (uint64_t)place; }
-
-static void scoreboard_set_guard(struct scoreboard_guard *guard, int place)
+static void scoreboard_set_guard(struct scoreboard_guard *guard, enum scoreboard_place place)
 {
-    atomic_store_explicit(&guard->word, scoreboard_guard_word(place), memory_order_relaxed);
-}
-
-static bool scoreboard_is_guarded(const struct scoreboard_guard *guard, int place)
-{
-    return atomic_load_explicit(&guard->word, memory_order_relaxed) == scoreboard_guard_word(place);
-}
-
-bool scoreboard_is_intact(const struct scoreboard *board)
-{
-    return scoreboard_is_guarded(&board->guard_head, GUARD_HEAD) &&
-           scoreboard_is_guarded(&board->guard_slots, GUARD_SLOTS) &&
-           scoreboard_is_guarded(&board->guard_ids, GUARD_IDS) && scoreboard_is_guarded(&board->guard_end, GUARD_END);
+    atomic_store_explicit(&guard->word, SCOREBOARD_GUARD(place), memory_order_relaxed);
 }
 
 bool scoreboard_is_plausible(const struct scoreboard *board)

@@ -119,6 +119,10 @@ struct scoreboard_guard {
     _Atomic uint64_t word;
 };
 
+/* In four places, four values: a copy of one part over another is seen too. */
+enum scoreboard_place { GUARD_HEAD, GUARD_SLOTS, GUARD_IDS, GUARD_END };
+#define SCOREBOARD_GUARD(place) (UINT64_C(0xA57A6A5D3C96E100) + (uint64_t)(place))
+
 struct scoreboard {
     struct scoreboard_guard guard_head;
     _Atomic uint64_t requests; /* requests the function was called for */
@@ -156,7 +160,13 @@ uint8_t scoreboard_first(const struct scoreboard *board, uint32_t slot);
 void scoreboard_reset(struct scoreboard *board);
 
 /* Nobody has written over the scoreboard, as far as its guards tell. */
-bool scoreboard_is_intact(const struct scoreboard *board);
+static inline bool scoreboard_is_intact(const struct scoreboard *board)
+{
+    return atomic_load_explicit(&board->guard_head.word, memory_order_relaxed) == SCOREBOARD_GUARD(GUARD_HEAD) &&
+           atomic_load_explicit(&board->guard_slots.word, memory_order_relaxed) == SCOREBOARD_GUARD(GUARD_SLOTS) &&
+           atomic_load_explicit(&board->guard_ids.word, memory_order_relaxed) == SCOREBOARD_GUARD(GUARD_IDS) &&
+           atomic_load_explicit(&board->guard_end.word, memory_order_relaxed) == SCOREBOARD_GUARD(GUARD_END);
+}
 
 /* Likewise, and as far as its places tell. */
 bool scoreboard_is_plausible(const struct scoreboard *board);

@@ -119,7 +119,7 @@ static bool server_has_place(const struct conn_host *host)
  * connections in spite of that: it can tell who is to wait from who asks for its health. */
 static bool server_is_busy(const struct server *server)
 {
-    return !dispatch_has_capacity(&server->host) && !server->config->alone;
+    return !conn_host_has_capacity(&server->host) && !server->config->alone;
 }
 
 /* Whether the supervisor should accept in its place, for what reason. */
@@ -425,7 +425,6 @@ static bool server_begin(struct server *server)
 {
     struct conn *conn = server->fresh;
     server->fresh = NULL;
-    server_look_at_board(server);
     if (conn == NULL || (server_is_retiring(server) && slot_is_stored(&server->host.slots, conn->slot))) {
         return true; /* it stays unread, for the next worker; unstored it would be lost: nobody looks at it again */
     }

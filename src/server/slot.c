@@ -35,29 +35,6 @@ static bool slot_has_entry(const struct slots *slots, uint32_t slot)
     return slots->fdstore != NULL && slot < slots->fdstore->count;
 }
 
-bool slots_are_short(const struct slots *slots)
-{
-    return slots->fdstore != NULL && slots->fdstore->count < SLOTS_MAX &&
-           (slots->free_count == 0 || !slot_has_entry(slots, slots->free[slots->free_count - 1]));
-}
-
-/* From here to fdstore_put() the connection is in the table and on the scoreboard: the fdholder has it. */
-uint32_t slot_enter(struct slots *slots, int fd, enum protocol protocol, bool kept)
-{
-    if (slots->board == NULL) {
-        return NO_SLOT;
-    }
-    uint32_t slot = slots->free[--slots->free_count];
-    struct scoreboard_slot *place = slot_find(slots, slot);
-    uint32_t count = atomic_load_explicit(&place->state, memory_order_relaxed) >> SLOT_STATE_BITS;
-    atomic_store_explicit(&place->fd, fd, memory_order_relaxed);
-    atomic_store_explicit(&place->protocol, (uint16_t)protocol, memory_order_relaxed);
-    atomic_store_explicit(&place->kept, kept, memory_order_relaxed);
-    place->first = FIRST_NONE;
-    atomic_store_explicit(&place->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
-    return slot;
-}
-
 int slot_store(const struct slots *slots, uint32_t slot, int fd)
 {
     if (slot == NO_SLOT || !slot_has_entry(slots, slot)) {
@@ -70,6 +47,24 @@ int slot_store(const struct slots *slots, uint32_t slot, int fd)
         tampered_check(slots->tampered, -status);
     }
     return status;
+}
+
+/* From where it stands on the scoreboard to fdstore_put() the connection is in the table: the fdholder has it. */
+int slot_enter(struct slots *slots, int fd, enum protocol protocol, bool kept, uint32_t *ret_slot)
+{
+    *ret_slot = NO_SLOT;
+    if (slots->board == NULL) {
+        return 0;
+    }
+    uint32_t slot = *ret_slot = slots->free[--slots->free_count];
+    struct scoreboard_slot *place = slot_find(slots, slot);
+    uint32_t count = atomic_load_explicit(&place->state, memory_order_relaxed) >> SLOT_STATE_BITS;
+    atomic_store_explicit(&place->fd, fd, memory_order_relaxed);
+    atomic_store_explicit(&place->protocol, (uint16_t)protocol, memory_order_relaxed);
+    atomic_store_explicit(&place->kept, kept, memory_order_relaxed);
+    place->first = FIRST_NONE;
+    atomic_store_explicit(&place->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
+    return slot_store(slots, slot, fd);
 }
 
 bool slot_is_stored(const struct slots *slots, uint32_t slot)
@@ -110,6 +105,11 @@ bool slot_claim(const struct slots *slots, uint32_t slot)
 {
     struct scoreboard_slot *place = slot_find(slots, slot);
     return place == NULL || slot_move(place, SLOT_WAITING, SLOT_READING) || slot_state(place) != SLOT_TAKEN;
+}
+
+bool slot_end(const struct slots *slots, uint32_t slot)
+{
+    return !slot_is_answered(slots, slot) && slot_claim(slots, slot);
 }
 
 void slot_set(const struct slots *slots, uint32_t slot, enum slot_state state)

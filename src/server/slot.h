@@ -45,10 +45,15 @@ void slots_reset(struct slots *slots);
 static inline bool slots_have_room(const struct slots *slots) { return slots->board == NULL || slots->free_count > 0; }
 
 /* The next connection would have a slot, but no entry in the fdstore: more should be made. */
-bool slots_are_short(const struct slots *slots);
+static inline bool slots_are_short(const struct slots *slots)
+{
+    return slots->fdstore != NULL && slots->fdstore->count < SLOTS_MAX &&
+           (slots->free_count == 0 || slots->free[slots->free_count - 1] >= slots->fdstore->count);
+}
 
-/* Takes a free slot for the connection with number `fd`; state WAITING. `kept`: a request was answered on it before. */
-uint32_t slot_enter(struct slots *slots, int fd, enum protocol protocol, bool kept);
+/* Takes a free slot for the connection with number `fd`; state WAITING, and a duplicate in the fdstore. `kept`: a
+ * request was answered on it before. Returns as slot_store(). */
+int slot_enter(struct slots *slots, int fd, enum protocol protocol, bool kept, uint32_t *ret_slot);
 
 /* Puts a duplicate into the fdstore, if there is an entry for it. Returns 0, or -errno: then the connection is served
  * all the same, and survives the worker with the fdholder's help, but not the function closing its descriptor. */
@@ -60,9 +65,13 @@ bool slot_is_stored(const struct slots *slots, uint32_t slot);
  * one nobody has read from. */
 void slot_vacate(struct slots *slots, uint32_t slot);
 
-/* Before the first byte of a request is read, and before an unread connection is answered or closed: false if the
- * supervisor has taken it back meanwhile. */
+/* Before the first byte of a request is read, and before an unread connection is answered: false if the supervisor has
+ * taken it back meanwhile. */
 bool slot_claim(const struct slots *slots, uint32_t slot);
+
+/* Before the connection is closed: false if that is not the end for its client, since the supervisor has taken it back,
+ * or has answered. */
+bool slot_end(const struct slots *slots, uint32_t slot);
 
 void slot_set(const struct slots *slots, uint32_t slot, enum slot_state state);
 
