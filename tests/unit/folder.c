@@ -1,5 +1,7 @@
 #include "folder.h"
 
+#include "descriptors.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -7,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+char own_folder[FOLDER_SIZE];
 
 static void die(const char *what)
 {
@@ -31,6 +35,27 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 }
 
 void folder_remove(const char *folder) { (void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS); }
+
+int folder_begin(void **state)
+{
+    folder_make(own_folder);
+    return descriptors_note(state);
+}
+
+int folder_end(void **state)
+{
+    int status = descriptors_check(state);
+    folder_remove(own_folder);
+    return status;
+}
+
+void path_in(char path[PATH_SIZE], const char *name)
+{
+    int size = snprintf(path, PATH_SIZE, "%s/%s", own_folder, name);
+    if (size < 0 || size >= PATH_SIZE) {
+        die("folder: the path is too long");
+    }
+}
 
 size_t folder_count(const char *folder)
 {

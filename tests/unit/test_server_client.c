@@ -18,29 +18,21 @@
 
 #include <cmocka.h>
 
-enum { PATH_SIZE = 256, ANSWER_MAX = 64 };
+enum { ANSWER_MAX = 64 };
 
 #define SOON (100 * CLOCK_MS)
 #define LATE (15 * CLOCK_SECOND)
 
-static char folder[FOLDER_SIZE];
 static char path[PATH_SIZE];
 
 static int begin(void **state)
 {
-    folder_make(folder);
-    assert_in_range(snprintf(path, sizeof path, "%s/s", folder), 1, (int)sizeof path - 1);
-    return descriptors_note(state);
-}
-
-static int end(void **state)
-{
-    int status = descriptors_check(state);
-    folder_remove(folder);
+    int status = folder_begin(state);
+    path_in(path, "s");
     return status;
 }
 
-#define CLIENT_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
+#define CLIENT_TEST(function) cmocka_unit_test_setup_teardown(function, begin, folder_end)
 
 static int listen_at_path(int backlog)
 {

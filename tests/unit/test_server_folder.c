@@ -16,29 +16,7 @@
 
 #include <cmocka.h>
 
-enum { PATH_SIZE = 256, STRANGER = 12345 };
-
-static char folder[FOLDER_SIZE];
-
-static int folder_begin(void **state)
-{
-    folder_make(folder);
-    return descriptors_note(state);
-}
-
-static int folder_end(void **state)
-{
-    int status = descriptors_check(state);
-    folder_remove(folder);
-    return status;
-}
-
-#define FOLDER_TEST(function) cmocka_unit_test_setup_teardown(function, folder_begin, folder_end)
-
-static void path_in(char path[PATH_SIZE], const char *name)
-{
-    assert_in_range(snprintf(path, PATH_SIZE, "%s/%s", folder, name), 1, PATH_SIZE - 1);
-}
+enum { STRANGER = 12345 };
 
 static void make_folder(const char *name, mode_t mode, uid_t owner)
 {

@@ -21,30 +21,6 @@
 
 #include <cmocka.h>
 
-static char folder[FOLDER_SIZE];
-
-static int folder_begin(void **state)
-{
-    folder_make(folder);
-    return descriptors_note(state);
-}
-
-static int folder_end(void **state)
-{
-    int status = descriptors_check(state);
-    folder_remove(folder);
-    return status;
-}
-
-#define LISTENER_TEST(function) cmocka_unit_test_setup_teardown(function, folder_begin, folder_end)
-
-enum { PATH_SIZE = 256 };
-
-static void path_in(char path[PATH_SIZE], const char *name)
-{
-    assert_in_range(snprintf(path, PATH_SIZE, "%s/%s", folder, name), 1, PATH_SIZE - 1);
-}
-
 static unsigned mode_of(const char *path)
 {
     struct stat status;
@@ -121,11 +97,11 @@ static void nothing_stands_at_the_path_before_it_is_published(void **state)
     assert_true(S_ISSOCK(mode_of(path)));
     assert_int_equal(listener_check(&listener), LISTENER_OURS);
     assert_true(is_served(&listener, path));
-    assert_int_equal(folder_count(folder), 2); /* the socket and its lock, no temporary name */
+    assert_int_equal(folder_count(own_folder), 2); /* the socket and its lock, no temporary name */
     listener_hide(&listener);
     assert_int_equal(mode_of(path), 0);
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
     listener_close(&listener); /* once more does no harm */
 }
 
@@ -136,7 +112,7 @@ static void a_start_that_is_given_up_leaves_nothing(void **state)
     path_in(path, "app.sock");
     struct listener listener = open_or_fail(path, 0600);
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
     struct listener none = LISTENER_NONE;
     listener_close(&none);
 }
@@ -246,7 +222,7 @@ static void the_mode_is_never_wider_not_even_for_a_moment(void **state)
         char byte;
         int wide = 0;
         while (read(stop[0], &byte, 1) < 0) {
-            DIR *directory = opendir(folder);
+            DIR *directory = opendir(own_folder);
             const struct dirent *entry;
             while (directory != NULL && (entry = readdir(directory)) != NULL) {
                 struct stat status;
@@ -307,7 +283,7 @@ static void a_stale_socket_is_replaced(void **state)
     assert_int_not_equal(inode_of(path), stale);
     assert_true(is_served(&listener, path));
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void what_a_killed_start_left_is_replaced(void **state)
@@ -324,7 +300,7 @@ static void what_a_killed_start_left_is_replaced(void **state)
     assert_int_equal(listener_publish(&listener), 0);
     assert_true(is_served(&listener, path));
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void a_second_start_is_refused_and_touches_nothing(void **state)
@@ -366,7 +342,7 @@ static void a_server_of_another_kind_is_left_alone(void **state)
     assert_true(client >= 0);
     close(client);
     close(other);
-    assert_int_equal(folder_count(folder), 1); /* no lock is left behind */
+    assert_int_equal(folder_count(own_folder), 1); /* no lock is left behind */
 }
 
 /* As if its process had been killed: no file is touched. The listening socket stays open, as with a child the function
@@ -396,7 +372,7 @@ static void a_socket_is_replaced_whose_maker_was_killed_though_it_is_held_open(v
     listener_close(&next);
     close(client);
     close(held);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void a_lock_that_others_could_write_to_says_nothing_of_a_socket(void **state)
@@ -480,7 +456,7 @@ static void what_is_no_socket_is_refused_and_left_alone(void **state)
         path_in(path, "app.sock");
         path_in(victim, "victim");
         obstacle_rows[i].make(path);
-        size_t entries = folder_count(folder);
+        size_t entries = folder_count(own_folder);
         unsigned mode = mode_of(path);
         ino_t inode = inode_of(path);
         unsigned victim_mode = mode_of(victim);
@@ -489,13 +465,13 @@ static void what_is_no_socket_is_refused_and_left_alone(void **state)
         struct error err = {0};
         int code = listener_open(&listener, path, 0666, &err);
         if (code != EXIT_SOCKET || strstr(err.text, path) == NULL || mode_of(path) != mode || inode_of(path) != inode ||
-            mode_of(victim) != victim_mode || inode_of(victim) != victim_inode || folder_count(folder) != entries) {
+            mode_of(victim) != victim_mode || inode_of(victim) != victim_inode || folder_count(own_folder) != entries) {
             fail_msg("%s: %d: %s", obstacle_rows[i].name, code, err.text);
         }
         assert_true(!S_ISREG(mode) || file_is(path, "precious\n"));
         assert_true(!S_ISREG(victim_mode) || file_is(victim, "precious\n"));
-        folder_remove(folder);
-        assert_int_equal(mkdir(folder, 0700), 0);
+        folder_remove(own_folder);
+        assert_int_equal(mkdir(own_folder, 0700), 0);
     }
 }
 
@@ -509,7 +485,7 @@ static void what_appears_before_the_socket_is_published_is_left_alone(void **sta
     assert_int_equal(listener_publish(&listener), -EEXIST);
     listener_close(&listener);
     assert_true(file_is(path, "precious\n"));
-    assert_int_equal(folder_count(folder), 1);
+    assert_int_equal(folder_count(own_folder), 1);
 }
 
 static void a_lock_that_is_a_link_is_not_followed(void **state)
@@ -541,7 +517,7 @@ static void a_temporary_name_that_is_taken_is_refused(void **state)
     struct error err = {0};
     assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_SOCKET);
     assert_true(file_is(temporary, "precious\n"));
-    assert_int_equal(folder_count(folder), 1);
+    assert_int_equal(folder_count(own_folder), 1);
 }
 
 static void of_many_starts_at_once_exactly_one_serves(void **state)
@@ -668,7 +644,7 @@ static void a_relative_path_is_one_in_the_working_directory(void **state)
 {
     (void)state;
     int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(chdir(own_folder), 0);
     static const char *const paths[] = {"app.sock", "./app.sock", "sub/app.sock"};
     for (size_t i = 0; i < 3; i++) {
         struct listener listener = open_or_fail(paths[i], 0600);
@@ -738,7 +714,7 @@ static void a_removed_file_is_noticed_and_renewed(void **state)
     struct listener second = LISTENER_NONE;
     assert_int_equal(listener_open(&second, path, 0600, &err), EXIT_RUNNING); /* the lock was kept */
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void a_socket_of_ours_that_comes_back_is_replaced_and_no_other_is(void **state)
@@ -783,9 +759,9 @@ static void a_folder_that_may_not_be_searched_is_no_removed_file(void **state)
     path_in(path, "app.sock");
     struct listener listener = open_or_fail(path, 0600);
     assert_int_equal(listener_publish(&listener), 0);
-    assert_int_equal(chmod(folder, 0), 0);
+    assert_int_equal(chmod(own_folder, 0), 0);
     assert_int_equal(listener_check(&listener), LISTENER_UNKNOWN);
-    assert_int_equal(chmod(folder, 0700), 0);
+    assert_int_equal(chmod(own_folder, 0700), 0);
     assert_int_equal(listener_check(&listener), LISTENER_OURS);
     listener_close(&listener);
 }
@@ -839,7 +815,7 @@ static void a_renewal_that_fails_changes_nothing(void **state)
     close(old);
     assert_true(is_served(&listener, path));
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void a_lock_that_somebody_else_holds_by_now_ends_it(void **state)
@@ -865,7 +841,7 @@ static void a_lock_that_somebody_else_holds_by_now_ends_it(void **state)
     struct listener third = LISTENER_NONE;
     assert_int_equal(listener_open(&third, path, 0600, &err), EXIT_RUNNING);
     listener_close(&second);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void a_file_that_took_its_place_stays_at_the_end(void **state)
@@ -887,7 +863,7 @@ static void a_file_that_took_its_place_stays_at_the_end(void **state)
         assert_int_equal(listener_check(&listener), LISTENER_TAKEN);
         listener_close(&listener);
         assert_int_equal(inode_of(path), inode);
-        assert_int_equal(folder_count(folder), 1);
+        assert_int_equal(folder_count(own_folder), 1);
         assert_int_equal(unlink(path), 0);
         if (other >= 0) {
             close(other);
@@ -914,7 +890,7 @@ static void hiding_leaves_queued_clients_their_connection(void **state)
     close(accepted);
     close(client);
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void a_child_that_forgets_touches_no_file(void **state)
@@ -940,7 +916,7 @@ static void a_child_that_forgets_touches_no_file(void **state)
     struct error err = {0};
     assert_int_equal(listener_open(&second, path, 0600, &err), EXIT_RUNNING);
     listener_close(&listener);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
 }
 
 static void the_path_never_refuses_while_starts_follow_each_other(void **state)
@@ -964,41 +940,41 @@ static void the_path_never_refuses_while_starts_follow_each_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LISTENER_TEST(nothing_stands_at_the_path_before_it_is_published),
-        LISTENER_TEST(a_start_that_is_given_up_leaves_nothing),
-        LISTENER_TEST(the_socket_is_nonblocking_and_closed_on_exec),
-        LISTENER_TEST(what_others_made_of_the_socket_is_mended),
-        LISTENER_TEST(accepted_connections_are_nonblocking_and_closed_on_exec),
-        LISTENER_TEST(two_hundred_clients_may_queue),
-        LISTENER_TEST(the_mode_is_exactly_what_was_asked_for),
-        LISTENER_TEST(the_mode_is_never_wider_not_even_for_a_moment),
-        LISTENER_TEST(working_directory_and_umask_are_as_before),
-        LISTENER_TEST(a_stale_socket_is_replaced),
-        LISTENER_TEST(what_a_killed_start_left_is_replaced),
-        LISTENER_TEST(a_second_start_is_refused_and_touches_nothing),
-        LISTENER_TEST(a_server_of_another_kind_is_left_alone),
-        LISTENER_TEST(a_socket_is_replaced_whose_maker_was_killed_though_it_is_held_open),
-        LISTENER_TEST(a_lock_that_others_could_write_to_says_nothing_of_a_socket),
-        LISTENER_TEST(a_file_with_the_name_of_the_lock_keeps_its_content),
-        LISTENER_TEST(what_is_no_socket_is_refused_and_left_alone),
-        LISTENER_TEST(what_appears_before_the_socket_is_published_is_left_alone),
-        LISTENER_TEST(a_lock_that_is_a_link_is_not_followed),
-        LISTENER_TEST(a_temporary_name_that_is_taken_is_refused),
-        LISTENER_TEST(of_many_starts_at_once_exactly_one_serves),
-        LISTENER_TEST(a_path_of_107_bytes_works_and_of_108_is_refused),
-        LISTENER_TEST(missing_folders_are_made),
-        LISTENER_TEST(a_relative_path_is_one_in_the_working_directory),
-        LISTENER_TEST(paths_that_cannot_be_are_refused_by_name),
-        LISTENER_TEST(a_removed_file_is_noticed_and_renewed),
-        LISTENER_TEST(a_removed_folder_is_made_again),
-        LISTENER_TEST(a_socket_of_ours_that_comes_back_is_replaced_and_no_other_is),
-        LISTENER_TEST(a_folder_that_may_not_be_searched_is_no_removed_file),
-        LISTENER_TEST(a_renewal_that_fails_changes_nothing),
-        LISTENER_TEST(a_lock_that_somebody_else_holds_by_now_ends_it),
-        LISTENER_TEST(a_file_that_took_its_place_stays_at_the_end),
-        LISTENER_TEST(hiding_leaves_queued_clients_their_connection),
-        LISTENER_TEST(a_child_that_forgets_touches_no_file),
-        LISTENER_TEST(the_path_never_refuses_while_starts_follow_each_other),
+        FOLDER_TEST(nothing_stands_at_the_path_before_it_is_published),
+        FOLDER_TEST(a_start_that_is_given_up_leaves_nothing),
+        FOLDER_TEST(the_socket_is_nonblocking_and_closed_on_exec),
+        FOLDER_TEST(what_others_made_of_the_socket_is_mended),
+        FOLDER_TEST(accepted_connections_are_nonblocking_and_closed_on_exec),
+        FOLDER_TEST(two_hundred_clients_may_queue),
+        FOLDER_TEST(the_mode_is_exactly_what_was_asked_for),
+        FOLDER_TEST(the_mode_is_never_wider_not_even_for_a_moment),
+        FOLDER_TEST(working_directory_and_umask_are_as_before),
+        FOLDER_TEST(a_stale_socket_is_replaced),
+        FOLDER_TEST(what_a_killed_start_left_is_replaced),
+        FOLDER_TEST(a_second_start_is_refused_and_touches_nothing),
+        FOLDER_TEST(a_server_of_another_kind_is_left_alone),
+        FOLDER_TEST(a_socket_is_replaced_whose_maker_was_killed_though_it_is_held_open),
+        FOLDER_TEST(a_lock_that_others_could_write_to_says_nothing_of_a_socket),
+        FOLDER_TEST(a_file_with_the_name_of_the_lock_keeps_its_content),
+        FOLDER_TEST(what_is_no_socket_is_refused_and_left_alone),
+        FOLDER_TEST(what_appears_before_the_socket_is_published_is_left_alone),
+        FOLDER_TEST(a_lock_that_is_a_link_is_not_followed),
+        FOLDER_TEST(a_temporary_name_that_is_taken_is_refused),
+        FOLDER_TEST(of_many_starts_at_once_exactly_one_serves),
+        FOLDER_TEST(a_path_of_107_bytes_works_and_of_108_is_refused),
+        FOLDER_TEST(missing_folders_are_made),
+        FOLDER_TEST(a_relative_path_is_one_in_the_working_directory),
+        FOLDER_TEST(paths_that_cannot_be_are_refused_by_name),
+        FOLDER_TEST(a_removed_file_is_noticed_and_renewed),
+        FOLDER_TEST(a_removed_folder_is_made_again),
+        FOLDER_TEST(a_socket_of_ours_that_comes_back_is_replaced_and_no_other_is),
+        FOLDER_TEST(a_folder_that_may_not_be_searched_is_no_removed_file),
+        FOLDER_TEST(a_renewal_that_fails_changes_nothing),
+        FOLDER_TEST(a_lock_that_somebody_else_holds_by_now_ends_it),
+        FOLDER_TEST(a_file_that_took_its_place_stays_at_the_end),
+        FOLDER_TEST(hiding_leaves_queued_clients_their_connection),
+        FOLDER_TEST(a_child_that_forgets_touches_no_file),
+        FOLDER_TEST(the_path_never_refuses_while_starts_follow_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,17 +21,15 @@
 
 enum { STRANGER = 12345, OTHER = 23456 };
 
-static char folder[FOLDER_SIZE];
-static char path[FOLDER_SIZE + 8];
+static char path[PATH_SIZE];
 static struct listener listener;
 
 static int begin(void **state)
 {
     struct error err;
-    folder_make(folder);
-    int status = descriptors_note(state);
-    assert_int_equal(chmod(folder, 0755), 0);
-    assert_in_range(snprintf(path, sizeof path, "%s/s", folder), 1, (int)sizeof path - 1);
+    int status = folder_begin(state);
+    assert_int_equal(chmod(own_folder, 0755), 0);
+    path_in(path, "s");
     assert_int_equal(listener_open(&listener, path, 0666, &err), 0);
     assert_int_equal(listener_publish(&listener), 0);
     return status;
@@ -41,9 +39,7 @@ static int end(void **state)
 {
     capture_give_up();
     listener_close(&listener);
-    int status = descriptors_check(state);
-    folder_remove(folder);
-    return status;
+    return folder_end(state);
 }
 
 #define PEER_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)

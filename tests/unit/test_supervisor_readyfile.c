@@ -19,34 +19,27 @@
 
 #include <cmocka.h>
 
-static char folder[FOLDER_SIZE];
-static char path[FOLDER_SIZE + 32];
+static char path[PATH_SIZE];
 
-static int folder_begin(void **state)
+static int begin(void **state)
 {
-    folder_make(folder);
-    (void)snprintf(path, sizeof path, "%s/runtime-ready", folder);
-    return descriptors_note(state);
+    int status = folder_begin(state);
+    path_in(path, "runtime-ready");
+    return status;
 }
 
-static int folder_end(void **state)
-{
-    folder_remove(folder);
-    return descriptors_check(state);
-}
-
-#define READY_TEST(function) cmocka_unit_test_setup_teardown(function, folder_begin, folder_end)
+#define READY_TEST(function) cmocka_unit_test_setup_teardown(function, begin, folder_end)
 
 static void it_appears_with_its_content_and_goes(void **state)
 {
     (void)state;
     assert_int_equal(readyfile_write(path), 0);
     assert_true(file_is(path, "ready\n"));
-    assert_int_equal(folder_count(folder), 1);
+    assert_int_equal(folder_count(own_folder), 1);
     assert_int_equal(readyfile_write(path), 0); /* again does no harm */
     assert_true(file_is(path, "ready\n"));
     readyfile_remove(path);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
     readyfile_remove(path); /* nor does once more */
 }
 
@@ -77,7 +70,7 @@ static void what_a_killed_start_left_is_overwritten(void **state)
     file_write(path, "");
     assert_int_equal(readyfile_write(path), 0);
     assert_true(file_is(path, "ready\n"));
-    assert_int_equal(folder_count(folder), 1);
+    assert_int_equal(folder_count(own_folder), 1);
 }
 
 static void a_link_in_the_way_is_not_followed(void **state)
@@ -86,7 +79,7 @@ static void a_link_in_the_way_is_not_followed(void **state)
     char temporary[sizeof path + 8];
     char victim[sizeof path + 8];
     (void)snprintf(temporary, sizeof temporary, "%s.new", path);
-    (void)snprintf(victim, sizeof victim, "%s/victim", folder);
+    (void)snprintf(victim, sizeof victim, "%s/victim", own_folder);
     file_write(victim, "precious\n");
     assert_int_equal(symlink(victim, temporary), 0);
     assert_true(readyfile_write(path) < 0);
@@ -107,9 +100,9 @@ static void where_it_cannot_be_the_error_is_returned(void **state)
     assert_int_equal(readyfile_write(long_path), -ENAMETOOLONG);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_true(readyfile_write(path) < 0);
-    assert_int_equal(folder_count(folder), 1); /* no temporary file is left */
+    assert_int_equal(folder_count(own_folder), 1); /* no temporary file is left */
     readyfile_remove(path);
-    assert_int_equal(folder_count(folder), 1); /* a folder is not ours */
+    assert_int_equal(folder_count(own_folder), 1); /* a folder is not ours */
 }
 
 /* A file may grow to `bytes`: 0 is a full disk that still makes files, as real ones do. */
@@ -131,9 +124,9 @@ static void a_full_disk_leaves_no_empty_file_for_a_probe_to_believe(void **state
 {
     (void)state;
     assert_int_equal(write_with_room_for(0), -EFBIG);
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
     assert_int_equal(write_with_room_for(3), -ENOSPC); /* a part was written */
-    assert_int_equal(folder_count(folder), 0);
+    assert_int_equal(folder_count(own_folder), 0);
     assert_int_equal(write_with_room_for(6), 0);
     assert_true(file_is(path, "ready\n"));
 }
@@ -144,7 +137,7 @@ static void a_full_disk_does_not_spoil_the_file_that_is_there(void **state)
     assert_int_equal(readyfile_write(path), 0);
     assert_int_equal(write_with_room_for(0), -EFBIG);
     assert_true(file_is(path, "ready\n"));
-    assert_int_equal(folder_count(folder), 1);
+    assert_int_equal(folder_count(own_folder), 1);
 }
 
 int main(void)
