@@ -2,8 +2,8 @@
  * The moments around a system call made long: one call in SHIM_DELAYS of those that touch a connection sleeps
  * before or behind it, so that a death falls into moments that are otherwise too short to be hit.
  */
-#include <dlfcn.h>
-#include <stdarg.h>
+#include "next.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -51,29 +51,16 @@ static void perhaps_sleep(void)
     perhaps_sleep();                                                                                                   \
     return result
 
-static long (*next_syscall(void))(long, ...)
-{
-    static long (*found)(long, ...);
-    if (found == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "syscall");
-        __builtin_memcpy(&found, &symbol, sizeof found);
-    }
-    return found;
-}
-
 long syscall(long number, ...)
 {
-    long given[6];
     va_list list;
     va_start(list, number);
-    for (int i = 0; i < 6; i++) {
-        given[i] = va_arg(list, long);
-    }
+    struct arguments arguments = arguments_take(list);
     va_end(list);
     if (number != SYS_sendmmsg) {
-        return next_syscall()(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+        return next_call(number, &arguments);
     }
-    AROUND(long, next_syscall()(number, given[0], given[1], given[2], given[3], given[4], given[5]));
+    AROUND(long, next_call(number, &arguments));
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)

@@ -4,15 +4,14 @@
  * kind, and, written here, the process that stands still until that is 0 again. Connections alone are looked at, not
  * the runtime's channels.
  */
-#include <dlfcn.h>
+#include "next.h"
+
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -38,16 +37,6 @@ __attribute__((constructor)) static void map(void)
     (void)close(fd);
 }
 
-static long (*next_syscall(void))(long, ...)
-{
-    static long (*found)(long, ...);
-    if (found == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "syscall");
-        memcpy(&found, &symbol, sizeof found);
-    }
-    return found;
-}
-
 static void moment(enum kind kind)
 {
     if (wanted->kind == (int64_t)kind && wanted->count > 0 && atomic_fetch_sub(&wanted->count, 1) == 1) {
@@ -67,17 +56,14 @@ static bool is_stream(int fd)
 
 long syscall(long number, ...)
 {
-    long given[6];
     va_list list;
     va_start(list, number);
-    for (int i = 0; i < 6; i++) {
-        given[i] = va_arg(list, long);
-    }
+    struct arguments arguments = arguments_take(list);
     va_end(list);
     if (number == SYS_sendmmsg) {
         moment(BEFORE_SEND);
     }
-    long result = next_syscall()(number, given[0], given[1], given[2], given[3], given[4], given[5]);
+    long result = next_call(number, &arguments);
     if (number == SYS_sendmmsg) {
         moment(BEHIND_SEND);
     }
