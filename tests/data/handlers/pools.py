@@ -3,6 +3,8 @@ import concurrent.futures
 import multiprocessing
 import os
 
+from descriptors import seen
+
 KEPT = []
 
 
@@ -24,13 +26,3 @@ def pid_of(number):
 def descriptors(payload):
     """What one of the pool's processes has open."""
     return pool().submit(seen).result()
-
-
-def seen():
-    found = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            found[number] = os.readlink("/proc/self/fd/" + number)
-        except OSError:
-            pass
-    return found
