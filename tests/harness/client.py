@@ -136,3 +136,16 @@ def call(path, message, half_close=True, chunk=None, timeout=PATIENCE):
             if error.errno != 107:  # ENOTCONN: answered and closed before the half-close
                 raise
         return connection.reply()
+
+
+def calls_together(path, messages):
+    """The checked replies to messages that are sent at the same time, each on its own connection, in order."""
+    connections = []
+    try:
+        for message in messages:
+            connections.append(Connection(path))
+            connections[-1].send(encode(message) + b" ")  # a bare number ends with white space
+        return [connection.reply() for connection in connections]
+    finally:
+        for connection in connections:
+            connection.close()

@@ -22,19 +22,6 @@ def tasks(runtime):
     return start
 
 
-def all_at_once(server, payloads):
-    """The replies to requests that are sent at the same time, in order."""
-    connections = []
-    try:
-        for payload in payloads:
-            connections.append(server.connect())
-            connections[-1].send(client.encode(payload) + b" ")  # a bare number ends with white space
-        return [connection.reply() for connection in connections]
-    finally:
-        for connection in connections:
-            connection.close()
-
-
 def noted(server):
     path = pathlib.Path(server.env["TMPDIR"], "noted")
     return path.read_text().split() if path.exists() else []
@@ -49,7 +36,7 @@ def test_a_hundred_requests_of_a_tenth_of_a_second_run_at_once(tasks):
         taken = []
         while len(taken) < 3 and min(taken, default=1) >= 0.4:  # other programs may hold up one
             started = time.monotonic()
-            replies = all_at_once(server, [0.1] * 100)
+            replies = client.calls_together(server.path, [0.1] * 100)
             taken.append(time.monotonic() - started)
             assert all(reply == {"status": "ok", "result": 0.1} for reply in replies)
         assert min(taken) < 1, "%.2f s; ten at a time would take 1" % min(taken)
@@ -58,7 +45,7 @@ def test_a_hundred_requests_of_a_tenth_of_a_second_run_at_once(tasks):
 @pytest.mark.parametrize("concurrency", [1, 3, 20])
 def test_no_more_requests_overlap_than_allowed(tasks, concurrency):
     with tasks("overlap", concurrency=concurrency) as server:
-        most = max(reply["result"] for reply in all_at_once(server, [0.05] * 20))
+        most = max(reply["result"] for reply in client.calls_together(server.path, [0.05] * 20))
         assert most == min(concurrency, 20)
 
 
@@ -124,7 +111,7 @@ def test_current_task_is_the_requests_own(tasks, way):
 
 def test_time_limits_of_asyncio_work(tasks):
     with tasks("timed", concurrency=2) as server:
-        assert [reply["result"] for reply in all_at_once(server, [30, 0.001])] == ["timed out", "slept"]
+        assert [reply["result"] for reply in client.calls_together(server.path, [30, 0.001])] == ["timed out", "slept"]
 
 
 def test_variables_of_one_request_are_not_seen_by_the_next(tasks):
@@ -132,7 +119,7 @@ def test_variables_of_one_request_are_not_seen_by_the_next(tasks):
             "seen = v.get()\nv.set(seen + 1)\n%s\nreturn [seen, v.get()]")
     with tasks("run", concurrency=4) as server:
         for pause in ("", "await asyncio.sleep(0.01)"):
-            for reply in all_at_once(server, [code % pause] * 20):
+            for reply in client.calls_together(server.path, [code % pause] * 20):
                 assert reply["result"] == [0, 1]
 
 
@@ -181,7 +168,7 @@ def test_uvloop_is_used_if_its_policy_is_installed(runtime, tmp_path):
         assert server.result(1) == [1, True, "uvloop", True]
     with runtime("uv:nap", env=env, worker_descriptors=True) as server:
         started = time.monotonic()
-        assert all(reply["result"] == 0.1 for reply in all_at_once(server, [0.1] * 50))
+        assert all(reply["result"] == 0.1 for reply in client.calls_together(server.path, [0.1] * 50))
         assert time.monotonic() - started < 2
 
 

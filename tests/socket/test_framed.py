@@ -23,19 +23,6 @@ def read_reply(connection):
     return parsed
 
 
-@pytest.fixture(scope="module")
-def echoing(runtime):
-    with runtime("answers:echo") as server:
-        yield server
-
-
-@pytest.fixture
-def echo(echoing):
-    """For tests in which nothing may be logged."""
-    with echoing.watched() as server:
-        yield server
-
-
 def test_an_exchange_as_the_sidecar_of_v0_1_makes_it(echo):
     """Four bytes, the message, read four bytes, read as many as they say."""
     data = json.dumps({"route": {"actors": ["a", "b"], "current": 0}, "headers": {"trace_id": "t"},

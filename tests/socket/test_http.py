@@ -90,19 +90,6 @@ def test_malformed(counting, status, data):
 # -- connections that are kept --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def echoing(runtime):
-    with runtime("answers:echo") as server:
-        yield server
-
-
-@pytest.fixture
-def echo(echoing):
-    """For tests in which nothing may be logged."""
-    with echoing.watched() as server:
-        yield server
-
-
 def test_one_connection_takes_many_requests(echo):
     connection = HttpConnection(echo.path)
     for number in range(200):

@@ -19,18 +19,6 @@ def snippets(serving):
         yield server
 
 
-@pytest.fixture(scope="module")
-def echoing(runtime):
-    with runtime("answers:echo") as server:
-        yield server
-
-
-@pytest.fixture
-def echo(echoing):
-    with echoing.watched() as server:
-        yield server
-
-
 RESULTS = {
     "a dict is passed as it is": ("return {'a': 1, 'b': [True, None]}", {"a": 1, "b": [True, None]}),
     "a list is a fan-out and passed as it is": ("return [{'id': 1}, {'id': 2}]", [{"id": 1}, {"id": 2}]),

@@ -16,23 +16,10 @@ def threads(runtime):
     return start
 
 
-def all_at_once(server, payloads):
-    """The replies to requests that are sent at the same time, in order."""
-    connections = []
-    try:
-        for payload in payloads:
-            connections.append(server.connect())
-            connections[-1].send(client.encode(payload) + b" ")
-        return [connection.reply() for connection in connections]
-    finally:
-        for connection in connections:
-            connection.close()
-
-
 def test_functions_that_sleep_overlap(threads):
     with threads("answers:nap", concurrency=20) as server:
         started = time.monotonic()
-        assert all(reply["result"] == 0.2 for reply in all_at_once(server, [0.2] * 20))
+        assert all(reply["result"] == 0.2 for reply in client.calls_together(server.path, [0.2] * 20))
         assert time.monotonic() - started < 20 * 0.2 / 2, "they ran one after the other"
 
 
@@ -43,7 +30,7 @@ def test_no_more_run_at_once_than_allowed(threads, concurrency):
             "time.sleep(0.05)\n"
             "with lock:\n    KEPT['now'] -= 1\nreturn KEPT['most']")
     with threads("snippets:run", concurrency=concurrency) as server:
-        assert max(reply["result"] for reply in all_at_once(server, [code] * 20)) == concurrency
+        assert max(reply["result"] for reply in client.calls_together(server.path, [code] * 20)) == concurrency
 
 
 def test_a_quick_request_passes_a_slow_one(threads):
@@ -58,7 +45,7 @@ def test_a_quick_request_passes_a_slow_one(threads):
 
 def test_the_threads_are_pythons_own(threads):
     with threads("shapes:thread_name") as server:
-        for reply in all_at_once(server, [0] * 12):
+        for reply in client.calls_together(server.path, [0] * 12):
             seen = reply["result"]
             assert not seen["main"] and seen["known"] and seen["name"].startswith("asya-")
 
@@ -72,7 +59,7 @@ def test_each_client_gets_its_own_answer(threads):
 def test_a_large_message_and_a_large_reply(threads):
     with threads("answers:echo") as server:
         payload = {"text": "x" * (4 << 20), "list": list(range(10_000))}
-        assert all(reply["result"] == payload for reply in all_at_once(server, [payload] * 4))
+        assert all(reply["result"] == payload for reply in client.calls_together(server.path, [payload] * 4))
 
 
 RAISED = {
@@ -172,7 +159,7 @@ def test_requests_that_run_are_answered_before_the_end(threads):
 
 def test_a_thread_may_return_a_coroutine(threads):
     with threads("shapes:returns_coroutine", worker_descriptors=True) as server:
-        for reply in all_at_once(server, [{"n": n} for n in range(40)]):
+        for reply in client.calls_together(server.path, [{"n": n} for n in range(40)]):
             assert reply["status"] == "ok"
         for n in range(40):
             assert server.result(n) == {"got": n}
