@@ -2,7 +2,7 @@
  * digits. */
 #include "json/dtoa.h"
 #include "json/itoa.h"
-#include "json/number.h"
+#include "json/number_inline.h"
 
 #include <inttypes.h>
 #include <stdbool.h>

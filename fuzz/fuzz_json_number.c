@@ -1,5 +1,5 @@
 /* number: what is accepted ends where the grammar of RFC 8259 says, and has the value of strtod or strtoll. */
-#include "json/number.h"
+#include "json/number_inline.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -377,7 +377,7 @@ static PyObject *decode_undecided_double(const unsigned char *at, const unsigned
 static const unsigned char *decode_read_number(struct decoder *d, const unsigned char *at, PyObject **ret_object)
 {
     struct number number;
-    const unsigned char *end = number_parse_inline(at, d->end, &number);
+    const unsigned char *end = number_parse(at, d->end, &number);
     PyObject *object = NULL;
     switch (number.kind) {
     case NUMBER_BAD:

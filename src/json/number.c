@@ -8,11 +8,6 @@ enum {
     EXPONENT_INFINITE = 0x7FF,
 };
 
-const unsigned char *number_parse(const unsigned char *at, const unsigned char *end, struct number *ret_number)
-{
-    return number_parse_inline(at, end, ret_number);
-}
-
 static uint64_t infinite_bits(void) { return (uint64_t)EXPONENT_INFINITE << FRACTION_BITS; }
 
 uint64_t number_scale(uint64_t w, int64_t q)

@@ -7,7 +7,6 @@
 #ifndef ASYA_JSON_NUMBER_H
 #define ASYA_JSON_NUMBER_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 enum number_kind {
@@ -28,15 +27,12 @@ struct number {
     };
 };
 
-/* Reads the number that starts at `at`; nothing at or behind `end` is read. Returns the place behind it; with
- * NUMBER_BAD that of the byte that does not fit, or `end`. */
-const unsigned char *number_parse(const unsigned char *at, const unsigned char *end, struct number *ret_number);
-
 /* Digits beyond these cannot move a double but for being zero or not (the longest midpoint has 767). */
 enum { NUMBER_DIGITS_MAX = 770, NUMBER_CONDENSED_SIZE = NUMBER_DIGITS_MAX + 32 };
 
-/* Rewrites a number that number_parse called UNDECIDED, [at, end), as a text that rounds to the same double whatever
- * the original's length: "-digitsEexponent" with a NUL, at most NUMBER_CONDENSED_SIZE bytes with it. */
+/* Rewrites a number that number_parse (json/number_inline.h) called UNDECIDED, [at, end), as a text that rounds to the
+ * same double whatever the original's length: "-digitsEexponent" with a NUL, at most NUMBER_CONDENSED_SIZE bytes with
+ * it. */
 void number_condense(const unsigned char *at, const unsigned char *end, char *ret_text);
 
 #endif

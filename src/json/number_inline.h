@@ -1,6 +1,6 @@
 /*
- * The reader of numbers itself, for the one caller that reads millions of them: a call for each would cost a tenth of
- * the time of decoding an array of numbers. Everybody else includes json/number.h. Pure.
+ * The reader of numbers, inline: its one caller reads millions of them, and a call for each would cost a tenth of the
+ * time of decoding an array of numbers. Pure.
  */
 #ifndef ASYA_JSON_NUMBER_INLINE_H
 #define ASYA_JSON_NUMBER_INLINE_H
@@ -180,8 +180,10 @@ __attribute__((always_inline)) static inline const unsigned char *number_split(c
     return at;
 }
 
-static inline const unsigned char *number_parse_inline(const unsigned char *at, const unsigned char *end,
-                                                       struct number *ret_number)
+/* Reads the number that starts at `at`; nothing at or behind `end` is read. Returns the place behind it; with
+ * NUMBER_BAD that of the byte that does not fit, or `end`. */
+static inline const unsigned char *number_parse(const unsigned char *at, const unsigned char *end,
+                                                struct number *ret_number)
 {
     struct number_parts parts;
     const unsigned char *culprit;

@@ -2,7 +2,6 @@
 
 #include "base/text.h"
 #include "json/escape.h"
-#include "json/itoa.h"
 
 enum { PORTION = 1024 }; /* bytes of a text for which the worst case is reserved at once */
 
@@ -64,17 +63,4 @@ void writer_text(struct writer *writer, struct view text)
     if (writer->status == BUFFER_OK) {
         writer->status = writer_string(writer->out, text);
     }
-}
-
-void writer_number(struct writer *writer, int64_t number)
-{
-    unsigned char text[ITOA_SIZE];
-    writer_begin(writer);
-    writer_put(writer, text, (size_t)(itoa_i64(text, number) - text));
-}
-
-void writer_json(struct writer *writer, const char *json)
-{
-    writer_begin(writer);
-    writer_put(writer, json, strlen(json));
 }

@@ -4,8 +4,8 @@
  *
  *     struct writer writer = writer_make(&buffer);
  *     writer_open(&writer, '{');
- *     writer_key(&writer, "workers");
- *     writer_number(&writer, 2);
+ *     writer_key(&writer, "error");
+ *     writer_text(&writer, view_of("server_error"));
  *     writer_close(&writer, '}');
  *     return writer.status;
  *
@@ -17,8 +17,6 @@
 
 #include "base/buffer.h"
 #include "base/view.h"
-
-#include <stdint.h>
 
 struct writer {
     struct buffer *out; /* borrowed */
@@ -35,10 +33,8 @@ void writer_close(struct writer *writer, char bracket);
 /* The key of the next value. `key` is written as it is: it must be ASCII that needs no escape. */
 void writer_key(struct writer *writer, const char *key);
 
-/* Values. Bytes of a text that are not well-formed UTF-8 become U+FFFD; `json` is written as it is. */
+/* A value. Bytes of a text that are not well-formed UTF-8 become U+FFFD. */
 void writer_text(struct writer *writer, struct view text);
-void writer_number(struct writer *writer, int64_t number);
-void writer_json(struct writer *writer, const char *json);
 
 /* Appends `text` as a JSON string with its quotes; bytes that are not well-formed UTF-8 become U+FFFD. On failure the
  * buffer may hold part of it. */

@@ -2,7 +2,7 @@
  */
 #include "guard.h"
 
-#include "json/number.h"
+#include "json/number_inline.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
