@@ -26,9 +26,15 @@ bool result_write_item(struct call *call, PyObject *item, const char *root, Py_s
 static bool result_write_raw(struct call *call, PyObject *result, struct error *err)
 {
     struct buffer *out = &call->reply->body;
-    error_set(err, ERR_MEMORY, 0, "no memory for the reply");
-    return reply_success_begin(out) == BUFFER_OK && encode(result, "result", out, err) &&
-           reply_success_end(out) == BUFFER_OK;
+    if (reply_success_begin(out) == BUFFER_OK) {
+        if (!encode(result, "result", out, err)) {
+            return false;
+        }
+        if (reply_success_end(out) == BUFFER_OK) {
+            return true;
+        }
+    }
+    return error_set(err, ERR_MEMORY, 0, "no memory for the reply");
 }
 
 static bool result_write_all(struct call *call, PyObject *items, struct error *err)

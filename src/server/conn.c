@@ -163,9 +163,7 @@ void conn_close(struct conn *conn)
         (void)conn_change_events(conn, 0);
     }
     conn_list_remove(&host->lists[conn->state], conn);
-    bool is_ours =
-        !conn->handed_on && !slot_is_answered(&host->slots, conn->slot) && slot_claim(&host->slots, conn->slot);
-    if (is_ours) {
+    if (!conn->handed_on && slot_end(&host->slots, conn->slot)) {
         tampered_check(&host->tampered, -hangup(&conn->fd));
     } else {
         fd_close(&conn->fd);

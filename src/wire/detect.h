@@ -14,6 +14,15 @@
 #define DETECT_AUTO_LIMIT ((size_t)0x08FFFFFF)
 
 /* The protocol of a connection whose first byte is `first`; `choice` (ASYA_PROTOCOL) unless that is PROTOCOL_AUTO. */
-enum protocol detect(enum protocol choice, unsigned char first);
+static inline enum protocol detect(enum protocol choice, unsigned char first)
+{
+    if (choice != PROTOCOL_AUTO) {
+        return choice;
+    }
+    if (first >= 'A' && first <= 'Z') {
+        return PROTOCOL_HTTP;
+    }
+    return first <= DETECT_AUTO_LIMIT >> 24 ? PROTOCOL_FRAMED : PROTOCOL_RAW;
+}
 
 #endif

@@ -3,8 +3,6 @@
 #include "json/hint.h"
 #include "json/utf8.h"
 
-struct raw raw_make(size_t limit) { return (struct raw){.scan = scan_make(), .limit = limit}; }
-
 enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t size, struct error *err)
 {
     if (size > raw->limit) {

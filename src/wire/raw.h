@@ -23,7 +23,7 @@ struct raw {
 };
 
 /* The state before the first byte of a request of at most `limit` bytes. */
-struct raw raw_make(size_t limit);
+static inline struct raw raw_make(size_t limit) { return (struct raw){.scan = scan_make(), .limit = limit}; }
 
 /* `message` is all that has arrived, of which the first raw->seen bytes were fed before. On WIRE_BAD `err` is
  * ERR_TOO_LARGE. On WIRE_DONE all of `message` is the request: the decoder judges what follows the value. A message
