@@ -153,6 +153,14 @@ def test_comments_cite_documents_that_are_here():
     assert not elsewhere
 
 
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if not name.startswith("docs/decisions") and name != "CHANGELOG.md"])
+def test_files_that_are_named_exist(name):
+    named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:c|h|def|py|sh|txt))`", (REPOSITORY / name).read_text(encoding="utf-8")))
+    places = [REPOSITORY, REPOSITORY / "src", REPOSITORY / "tests", (REPOSITORY / name).parent]
+    built = {"dist/asya_runtime.py", "/opt/asya/asya_runtime.py"}
+    assert not [file for file in sorted(named - built) if not any((place / file).exists() for place in places)]
+
+
 def test_the_map_of_the_tests_names_every_folder():
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     folders = {path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir() and any(path.glob("*.*"))}
