@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs C unit tests of server/ and supervisor/ under memcheck. Left out are those that make a fdholder, since valgrind knows no
+# Runs C unit tests of server/ and supervisor/ under memcheck. Left out are those that make an fdholder, since valgrind knows no
 # clone() that shares descriptors alone, and those that lower the limit of descriptors, of which it keeps some for itself.
 set -eu
 cd "$(dirname "$0")/.."
