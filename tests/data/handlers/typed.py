@@ -159,3 +159,10 @@ class Whole:
 
 def plain_class(payload: Whole):
     return payload
+
+
+def depth(shape: Shape):
+    levels = 0
+    while shape.inner is not None:
+        shape, levels = shape.inner, levels + 1
+    return levels
