@@ -10,10 +10,6 @@ import sys
 import c_source
 
 LEAST = 6
-# What is still said twice, as the two files; a pair that is gone must leave the list.
-KNOWN_LINES = []
-# Static names that still stand in more than one file; a name that is gone must leave the list.
-KNOWN_NAMES = []
 
 
 def code_lines(name, text):
@@ -61,30 +57,22 @@ def static_names(files):
     return {name: where for name, where in found.items() if len(where) > 1}
 
 
-def problems(files, known_lines, known_names):
-    runs = equal_runs(files)
-    for run in runs:
-        if (run[0], run[3]) not in known_lines:
-            yield "the same lines in %s:%d-%d and %s:%d-%d" % run
-    for pair in sorted(set(known_lines) - {(run[0], run[3]) for run in runs}):
-        yield "%s and %s have no lines in common any more: take them from the list in tools/check_duplicates.py" % pair
+def problems(files):
+    for run in equal_runs(files):
+        yield "the same lines in %s:%d-%d and %s:%d-%d" % run
     names = static_names(files)
-    for name in sorted(set(names) - set(known_names)):
+    for name in sorted(names):
         yield "the static function %s stands in %s" % (name, " and ".join(names[name]))
-    for name in sorted(set(known_names) - set(names)):
-        yield "%s stands in one file at most: take it from the list in tools/check_duplicates.py" % name
 
 
 def main():
     files = c_source.files()
-    found = list(problems(files, KNOWN_LINES, KNOWN_NAMES))
+    found = list(problems(files))
     for problem in found:
         print("check_duplicates: " + problem, file=sys.stderr)
-    if found:
+    if found or not files:
         sys.exit(1)
-    left = len(KNOWN_LINES) + len(KNOWN_NAMES)
-    print("check_duplicates: no %d lines and no static name twice in %d files%s" % (
-        LEAST, len(files), ", but %d known ones" % left if left else ""))
+    print("check_duplicates: no %d lines and no static name twice in %d files" % (LEAST, len(files)))
 
 
 if __name__ == "__main__":

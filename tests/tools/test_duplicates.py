@@ -16,7 +16,7 @@ def function(name, lines):
 
 def found_in(**files):
     files = {name + ".c": text for name, text in files.items()}
-    return list(check_duplicates.problems(files, known_lines=[], known_names=[]))
+    return list(check_duplicates.problems(files))
 
 
 def test_six_equal_lines_are_found():
@@ -42,8 +42,3 @@ def test_a_static_name_in_two_files_is_found():
     static = "static int twice(void)\n{\n    return 1;\n}\n"
     assert found_in(one=static, two=static) == ["the static function twice stands in one.c and two.c"]
     assert not found_in(one=static, two="static int once(void);\nint other(void) { return twice; }\n")
-
-
-def test_the_lists_of_known_duplicates_only_shrink():
-    gone = list(check_duplicates.problems({}, known_lines=[("one.c", "two.c")], known_names=["twice"]))
-    assert len(gone) == 2 and all("in tools/check_duplicates.py" in problem for problem in gone)
