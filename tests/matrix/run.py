@@ -112,16 +112,18 @@ def table(done, tests):
     data = RUNTIME.read_bytes()
     lines = [
         "# Compatibility", "",
-        "The tests %s with the same bytes everywhere, sha256 `%s`, %d bytes. `tests/matrix/run.py` with these names repeats it;"
-        % (", ".join("`%s`" % name for name in tests), hashlib.sha256(data).hexdigest(), len(data)),
-        "`make matrix` runs all of `tests/socket` and `tests/faults` and writes this page. This run was on %s, Linux %s, 2 cores." % (platform.machine(), platform.release().split("-")[0]),
-        "The test program itself runs on CPython %s outside; only the runtime is where the row says." % platform.python_version(),
+        "Where the runtime was tested, and with what result. Each row ran the same bytes of `asya_runtime.py`: sha256 `%s`, %d bytes."
+        % (hashlib.sha256(data).hexdigest(), len(data)),
+        "The runtime ran where the row says, the tests on CPython %s outside, on %s with Linux %s."
+        % (platform.python_version(), platform.machine(), platform.release().split("-")[0]), "",
+        "The tests were %s; `tests/matrix/run.py` with these names repeats this." % ", ".join("`%s`" % name for name in tests),
+        "`make matrix` runs all of `tests/socket` and `tests/faults` and writes this page.",
         "", "| where | passed | skipped | failed |", "| --- | --- | --- | --- |"]
     lines += ["| %s | %d | %d | %d |" % (e.name, e.counts["passed"], e.counts["skipped"], len(e.failed)) for e in done]
     reasons = sorted({skip.split(": ", 1)[1] for e in done for skip in e.skips})
     if reasons:
-        lines += ["", "Skipped, with the reasons the tests gave: " + "; ".join(reasons) + "."]
-    for where, names in (("on arm64, since qemu-user is no kernel", QEMU), ("in places", WRAPPED), ("in places with processes of their own", NUMBERED)):
+        lines += ["", "Tests were skipped for these reasons: " + "; ".join(reasons) + "."]
+    for where, names in (("on arm64, because qemu-user is not a kernel", QEMU), ("in places", WRAPPED), ("in places with processes of their own", NUMBERED)):
         lines += ["", "Left out %s: %s." % (where, "; ".join("`%s` (%s)" % pair for pair in names.items()))]
     failed = [(e.name, name) for e in done for name in e.failed]
     if failed:
