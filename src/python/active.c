@@ -11,6 +11,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/*
+ * The way of a cancellation, from the supervisor to the function:
+ *
+ *   supervisor     writes the reason and the request's number into the request's slot, then sends CANCEL_SIGNAL
+ *   any thread     active_on_signal: passes the signal on to the main thread if it has hit another one; has CPython
+ *                  make a note of it, and wakes the server if the main thread waits there
+ *   main thread    the interpreter, between two bytecodes, or the server's loop (active_take_news) calls
+ *                  active_on_cancel, which tells each call whose slot names it
+ *   the function   sees the exception where its runner has it raised
+ *
+ * `told` is set once and stays: a call is told at most once, whether by a cancellation or because its client is gone.
+ * The list holds calls of all threads, and it and the calls' marks are changed with the GIL held only. A call leaves it
+ * when its function has ended, and what it was told then but has not come to is taken back.
+ */
+
 static PyObject *timeout_class;
 static PyObject *gone_class;
 static PyObject *stopping_class;

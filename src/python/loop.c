@@ -133,7 +133,8 @@ static PyObject *loop_ready(PyObject *self, PyObject *arguments)
     return object_none();
 }
 
-/* Calls what was put off. Whether the descriptor is watched as before: a function may run the loop itself. */
+/* Makes the calls that were put off. Returns whether the loop still watches the descriptor: it does not if a
+ * function has run the loop itself, since loop_ready() stops that meanwhile. */
 static PyObject *loop_rest(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -145,7 +146,7 @@ static PyObject *loop_rest(PyObject *self, PyObject *arguments)
     return object_own(watched);
 }
 
-/* arm(afresh): the loop goes on; `afresh`, it is another one, and has no timer yet. */
+/* arm(afresh): the loop goes on. With `afresh` it is a new one, which has no timer yet. */
 static PyObject *loop_arm(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -157,7 +158,7 @@ static PyObject *loop_arm(PyObject *self, PyObject *arguments)
     return object_none();
 }
 
-/* The timer has rung: for a deadline, or, with a clock that counts milliseconds, a little before. */
+/* The timer has rung: at a deadline, or, where the clock counts milliseconds, a little before it. */
 static PyObject *loop_rang(PyObject *self, PyObject *arguments)
 {
     Py_CLEAR(timer);
@@ -168,18 +169,19 @@ static PyObject *loop_rang(PyObject *self, PyObject *arguments)
 /* ---- what becomes of a request ------------------------------------------------------------------------------------
  */
 
-/* The task `arguments` begin with. NULL, without an exception, if it has ended, or if the server has without it. */
+/* The task whose request is the first of `arguments`. NULL, without an exception, if it has ended or the server is
+ * closed. */
 static struct loop_task *loop_task_of(PyObject *arguments)
 {
     struct call *call = owner->server != NULL ? context_call(PyTuple_GetItem(arguments, 0)) : NULL;
     if (call != NULL) {
-        fork_end_child(); /* before anything is logged of what asyncio says to a child's loop */
+        fork_end_child(); /* in a forked child asyncio's errors about its loop must not be logged */
     }
     return (struct loop_task *)call;
 }
 
-/* The request is through, within its task. Sending its reply may let the next one in, whose function runs then, in a
- * context of its own. */
+/* The reply is complete. Runs within the task; sending the reply may let the server call the function for the next
+ * request, which has a context of its own. */
 static void loop_end(struct loop_task *task)
 {
     outcome_close(&task->call);
@@ -255,7 +257,7 @@ static PyObject *loop_take_item(PyObject *self, PyObject *arguments)
     case TAKEN_WAIT:
         answer = wait_mark;
         break;
-    case TAKEN_STOP: /* closing the generator may take a while: the reply need not wait for it */
+    case TAKEN_STOP: /* the reply does not wait for the generator to be closed, which may take a while */
         yields_settle(&task->call, NULL, &err);
         loop_end(task);
         break;
@@ -292,7 +294,7 @@ static void loop_go_on(struct loop_task *task)
         loop_unraisable(PyObject_CallFunctionObjArgs(glue.wake, waiter, NULL), glue.wake);
         Py_DECREF(waiter);
     } else if (call->gone) {
-        active_tell_gone(call); /* it waits for something else */
+        active_tell_gone(call); /* it waits for something else than its client */
     }
 }
 

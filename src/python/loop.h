@@ -16,21 +16,20 @@
 int loop_open(struct binding *binding);
 bool loop_is_open(void);
 
-/* Runs the server in the loop until the server's work is over. Whenever loop_pause() was called the loop stands still
- * for `work`: a plain function is never called within a running loop, where asyncio.run() would fail and
- * get_event_loop().run_until_complete() as well. */
+/* Runs the server in the loop until the server's work is over. After each loop_pause() the loop stops for `work`,
+ * which calls plain functions: within a running loop asyncio.run() and run_until_complete() would fail in them. */
 void loop_run(void (*work)(struct binding *binding));
 void loop_pause(void);
 
-/* Whether code that is called now is called by the loop. */
+/* Whether the caller is called by the loop. */
 bool loop_is_running(void);
 
 /* Ends the tasks that are left, and closes the loop. */
 void loop_close(void);
 
-/* In the main thread: a call whose function has returned `thing` (taken over), a coroutine or an asynchronous
- * generator. True: it goes on as a task, and its reply follows; `call` is empty. False: it is through and closed as if
- * a plain function had been called, since it never had to wait, or could not begin. */
+/* Takes over a call whose function has returned `thing` (taken over), a coroutine or an asynchronous generator; in
+ * the main thread. True: it goes on as a task, which will send the reply; `call` is empty. False: the call is closed
+ * and its reply complete, as after a plain function: it never had to wait, or could not begin. */
 bool loop_take(struct call *call, PyObject *thing);
 
 /* Runs an awaitable (borrowed) to its end, while the server does not run. New reference to its result, or NULL. */

@@ -42,7 +42,8 @@ bool outcome_take(struct call *call, PyObject *result, const struct error *err, 
 {
     uint32_t reason = active_remove(call);
     bool is_stopped = reason == CANCEL_STOPPING && call->told && result == NULL;
-    if (reason == CANCEL_TIMEOUT || is_stopped) { /* whatever it raised, or returned too late: it was asked to stop */
+    if (reason == CANCEL_TIMEOUT ||
+        is_stopped) { /* whatever it raised, or returned too late, the reply says that it was cancelled */
         struct error asked;
         PyErr_Clear();
         Py_XDECREF(result);

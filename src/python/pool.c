@@ -19,6 +19,8 @@
  *                     NEWS_EVENT). The job goes through the outbox as well, and the thread sleeps on its `wakeup`
  *                     until pool_answer: at once, or, if the client is slow, from pool_resume
  *
+ * `unread` is the server's at all times: it says whether a thread waits for a slow client.
+ *
  * The server is woken only for a job put into an empty outbox: until it has emptied that, it is awake for all of them.
  */
 
@@ -41,14 +43,14 @@ struct pool_job {
     struct call call;
     struct pool_member *member;
     struct pool_job *queued; /* the next in a queue */
-    /* What the thread has to say to the server. With an event it waits for the answer. */
+    /* What the thread has to say to the server; of a stream and an event it waits for the answer. */
     enum pool_news { NEWS_DONE, NEWS_COROUTINE, NEWS_STREAM, NEWS_EVENT } news;
     PyObject *returned; /* NEWS_COROUTINE: owned; what the function has returned for the loop to run */
     PyObject *context;  /* likewise: in which it has returned that, or NULL */
     struct view name;   /* NEWS_EVENT */
     struct view json;
     bool unread; /* the event is sent, and the client has not taken it yet */
-    bool lost;   /* the answer: nobody reads it */
+    bool lost;   /* the answer to that: the client is gone */
 };
 
 struct pool_queue {
@@ -97,8 +99,7 @@ static void pool_enter(void) { (void)PyThread_acquire_lock(pool.lock, WAIT_LOCK)
 
 static void pool_leave(void) { PyThread_release_lock(pool.lock); }
 
-/* Puts a job into the outbox. Returns whether the server must be woken for it: one that has not looked since the last
- * time is awake. Needs the lock. */
+/* Puts a job into the outbox. Returns whether the server must be woken for it. Needs the lock. */
 static bool pool_post(struct pool_job *job)
 {
     bool was_empty = pool.outbox.first == NULL;
@@ -136,7 +137,7 @@ static enum sent pool_send(struct call *call, struct view name, struct view json
     return pool_tell(job, NEWS_EVENT) ? SENT : SENT_GONE;
 }
 
-/* Asynchronously: the thread comes to it between two bytecodes, and it may be after the function's end. */
+/* Asynchronously: the thread comes to it between two bytecodes, which may be after the function's end. */
 static bool pool_cancel(const struct call *call, PyObject *class)
 {
     (void)PyThreadState_SetAsyncExc(call->thread, class);
@@ -152,7 +153,8 @@ static void pool_answer(struct pool_job *job, bool lost)
     PyThread_release_lock(job->member->wakeup);
 }
 
-/* A thread that waits for its client is answered; one that computes is told if the client is gone. */
+/* A thread that waits for its client gets its answer. The function of one that does not is told if the client is
+ * gone. */
 static void pool_resume(struct call *call)
 {
     struct pool_job *job = pool_job_of(call);
@@ -172,7 +174,7 @@ static const struct runner pool_runner = {
 /* ---- a thread: its life -------------------------------------------------------------------------------------------
  */
 
-/* The next job for `member`, after the one it is through with (may be NULL). NULL at the end. Needs no GIL. */
+/* Hands in the job that `member` has done (NULL for none) and waits for the next one. NULL at the end. Needs no GIL. */
 static struct pool_job *pool_next_job(struct pool_member *member, struct pool_job *done)
 {
     pool_enter();
@@ -227,8 +229,8 @@ static void pool_serve(struct pool_member *member)
     }
 }
 
-/* What a thread of Python's runs. `self` is a capsule of its member. Where gevent or eventlet has put itself in the
- * place of threads it is a greenlet of the main thread, which would stand still in here. */
+/* What a thread of Python's runs. `self` is a capsule of its member. With threads patched by gevent or eventlet this
+ * is a greenlet in the main thread, which must not wait here. */
 static PyObject *pool_run_thread(PyObject *self, PyObject *arguments)
 {
     (void)arguments;
@@ -329,7 +331,7 @@ struct call *pool_take_coroutine(PyObject **ret_thing, PyObject **ret_context)
 
 enum { BEGIN_LOOKS = 500, BEGIN_MS = 10 };
 
-/* Until it is known what kind of thread has begun: join() lets it run, whichever it is. */
+/* Waits until the thread has said of which kind it is. By join(), which lets greenlets run as well. */
 static int pool_await_begin(struct pool_member *member)
 {
     for (int i = 0; member->begun == NOT_BEGUN && i < BEGIN_LOOKS; i++) {

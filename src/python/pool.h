@@ -20,14 +20,14 @@
 int pool_start(struct binding *binding);
 bool pool_is_started(void);
 
-/* The work is over: ends the threads. Needs the GIL, and releases it while it waits. */
+/* Ends the threads, after what they run. Needs the GIL, and releases it while it waits. */
 void pool_stop(void);
 
-/* A request for the threads. False if there is no memory for it. */
+/* Gives a request to the threads. False if there is no memory for it. Needs no GIL. */
 bool pool_submit(struct binding *binding, const struct request *request, size_t limit);
 
-/* service->collect(). True if functions have returned what the loop is to run: pool_take_coroutine gives their calls.
- */
+/* Sends what waits in the outbox. True if functions have returned something that the loop has to run: then
+ * pool_take_coroutine gives their calls, one at a time. */
 bool pool_collect(void);
 
 /* A kept call, or NULL if there is none left. `*ret_thing` and `*ret_context`, both new references, are what its

@@ -15,7 +15,7 @@ bool result_write_item(struct call *call, PyObject *item, const char *root, Py_s
     }
     PyObject *message = envelope_check_output(envelope, item, call->binding->validate, index, count);
     if (message == NULL) {
-        err->category = ERR_NONE; /* the exception that is set says it */
+        err->category = ERR_NONE; /* the exception that is set says why */
         return false;
     }
     bool written = encode(message, root, out, err);

@@ -48,7 +48,7 @@ enum sent stream_send_here(struct call *call, struct view name, struct view json
     return exchange_pending(call->conn) == 0 ? SENT : SENT_PENDING;
 }
 
-/* The function is below us on this stack, between two bytecodes. */
+/* The function is what this thread runs: the handler that calls this interrupts it between two bytecodes. */
 static bool stream_cancel_inline(const struct call *call, PyObject *class)
 {
     (void)call;
@@ -56,7 +56,7 @@ static bool stream_cancel_inline(const struct call *call, PyObject *class)
     return false;
 }
 
-/* Nothing else happens in this worker meanwhile, so it waits for the client right here. */
+/* The main thread has nothing else to do: it runs one function at a time. */
 static enum sent stream_send_inline(struct call *call, struct view name, struct view json)
 {
     enum sent sent = stream_send_here(call, name, json);
@@ -75,7 +75,7 @@ static enum sent stream_send_inline(struct call *call, struct view name, struct 
     return sent;
 }
 
-/* Only a call that waits for its turn comes here: one that runs waits in stream_send_inline. */
+/* Comes only for a call that is put off (python/answer.c): one that runs waits in stream_send_inline. */
 static void stream_resume_inline(struct call *call) { call->gone = call->gone || exchange_is_gone(call->conn); }
 
 const struct runner stream_inline = {.cancel = stream_cancel_inline,
