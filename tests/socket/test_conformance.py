@@ -6,26 +6,14 @@ import pytest
 from harness.conformance import json_suite, utf8_cases
 
 
-@pytest.fixture(scope="module")
-def serving(runtime):
-    with runtime("answers:described", env={"ASYA_PROTOCOL": "raw"}) as server:
-        yield server
-
-
-@pytest.fixture
-def server(serving):
-    with serving.watched(allow_log=["WARNING .*(invalid_json|invalid_encoding)"]):
-        yield serving
-
-
 @pytest.mark.parametrize("half_close", [True, False], ids=["with half-close", "without half-close where complete"])
 @pytest.mark.parametrize("label", ["y", "n", "i"])
-def test_jsontestsuite(server, label, half_close):
+def test_jsontestsuite(described, label, half_close):
     wrong = []
     for case in json_suite():
         if case.label != label or not half_close and not (label == "y" and case.data.strip()[-1:] in b'}]"el'):
             continue
-        reply = server.call(case.data, half_close=half_close)
+        reply = described.call(case.data, half_close=half_close)
         answer = reply.get("error", "ok")
         if answer not in case.allowed:
             wrong.append((case.name, answer, case.allowed))
@@ -56,23 +44,23 @@ WRAPPINGS = {"alone": (b"", b""), "in a string": (b'"', b'"'), "in a key": (b'{"
 
 
 @pytest.mark.parametrize("before, after", WRAPPINGS.values(), ids=WRAPPINGS)
-def test_utf8_table(server, before, after):
+def test_utf8_table(described, before, after):
     wrong = []
     for data, valid, what in utf8_cases():
         message = before + data + after
         expected = expected_category(message)
         assert (expected == "invalid_encoding") == (not valid)
-        answer = server.call(message).get("error", "ok")
+        answer = described.call(message).get("error", "ok")
         if answer != expected:
             wrong.append((what, message, answer, expected))
     assert not wrong
 
 
-def test_utf8_table_split_at_every_byte(server):
+def test_utf8_table_split_at_every_byte(described):
     wrong = []
     for data, _, what in utf8_cases():
         message = b'"' + data + b'"'
-        answer = server.call(message, chunk=1).get("error", "ok")
+        answer = described.call(message, chunk=1).get("error", "ok")
         if answer != expected_category(message):
             wrong.append((what, message, answer))
     assert not wrong
