@@ -2,8 +2,8 @@
  * The floor of the socket path: an echo on the runtime's own server layer, without JSON objects and without Python.
  *
  *   asya-echo SOCKET            serves until SIGTERM
- *   asya-echo --fdstore SOCKET     the same with fdstore entries, a scoreboard and an fdholder, as a worker has them, to
- * measure what these cost
+ *   asya-echo --fdstore SOCKET     the same with fdstore entries, a scoreboard and an fdholder, as a worker has them,
+ * to measure what these cost
  */
 #include "base/clock.h"
 #include "base/exits.h"
