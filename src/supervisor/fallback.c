@@ -103,7 +103,7 @@ static bool has_request(const struct orphans *orphans)
 
 /* A request that cannot be passed to a worker waits here already. New clients are better off in the backlog, from which
  * the workers accept. */
-static bool is_stopped_up(const struct supervisor *supervisor)
+static bool is_stuck_with_request(const struct supervisor *supervisor)
 {
     return is_handing_on_broken(supervisor) && is_anybody_ready(supervisor) && has_request(&supervisor->orphans);
 }
@@ -128,7 +128,7 @@ static bool fallback_look(struct supervisor *supervisor, uint32_t index)
 
 /* The connection that gives way to a new one: the oldest that has sent nothing, or else the oldest whose request is
  * slow to arrive. orphans->count if there is none. */
-static uint32_t fallback_find_in_the_way(const struct supervisor *supervisor, uint64_t now)
+static uint32_t fallback_find_incomplete(const struct supervisor *supervisor, uint64_t now)
 {
     const struct orphans *orphans = &supervisor->orphans;
     uint32_t slow = orphans->count;
@@ -160,7 +160,7 @@ static bool fallback_make_room(struct supervisor *supervisor, uint64_t now, uint
 {
     struct orphans *orphans = &supervisor->orphans;
     while (!orphans_have_room(orphans)) {
-        uint32_t index = fallback_find_in_the_way(supervisor, now);
+        uint32_t index = fallback_find_incomplete(supervisor, now);
         if (index == orphans->count || !listener_is_waiting(&supervisor->listener)) {
             return false;
         }
@@ -190,7 +190,7 @@ static uint64_t accept_all(struct supervisor *supervisor, uint64_t now)
     uint64_t later = clock_after(now, SHORT_INTERVAL);
     uint32_t sent_away = 0;
     int connection = 0;
-    while (!is_stopped_up(supervisor) && fallback_make_room(supervisor, now, &sent_away) &&
+    while (!is_stuck_with_request(supervisor) && fallback_make_room(supervisor, now, &sent_away) &&
            (connection = listener_accept(&supervisor->listener)) >= 0) {
         (void)orphans_add(&supervisor->orphans, connection, false, now);
         take_on(supervisor, supervisor->orphans.count - 1, now);
@@ -223,7 +223,7 @@ void fallback_accept(struct supervisor *supervisor)
 
 /* Looks at all who wait: answers health checks, drops those who left, passes requests on. A new client is looked at
  * immediately, those without a whole request again every LOOK_INTERVAL. Returns when to call it again. */
-static uint64_t fallback_attend(struct supervisor *supervisor, uint64_t now)
+static uint64_t fallback_look_at_all(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
     bool is_ready = state_is_serving(supervisor); /* what health says */
@@ -326,7 +326,7 @@ static void dismiss_incomplete(struct supervisor *supervisor, uint32_t index)
     orphans_dismiss(orphans, index, 408, &err); /* RFC 9110, section 15.5.9 */
 }
 
-static uint64_t fallback_expire(struct supervisor *supervisor, uint64_t now)
+static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
     uint64_t read_timeout = supervisor->options->read_timeout;
@@ -390,6 +390,6 @@ uint64_t fallback_tend(struct supervisor *supervisor, uint64_t now)
     if (!is_wanted(supervisor)) {
         fallback_close(supervisor);
     }
-    next = clock_earlier(next, fallback_attend(supervisor, now));
-    return clock_earlier(next, fallback_expire(supervisor, now));
+    next = clock_earlier(next, fallback_look_at_all(supervisor, now));
+    return clock_earlier(next, fallback_dismiss_overdue(supervisor, now));
 }

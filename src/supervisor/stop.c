@@ -92,7 +92,7 @@ static struct running stop_running(const struct supervisor *supervisor)
 
 /* Asks running functions to stop. A worker that runs nothing and has not ended is asked to write its stacks, for the
  * log line that says what holds it up. */
-static void soften(struct supervisor *supervisor, uint64_t left)
+static void stop_ask_functions(struct supervisor *supervisor, uint64_t left)
 {
     struct running running = stop_running(supervisor);
     if (!supervisor->is_softened && running.count > 0) {
@@ -116,7 +116,7 @@ static void soften(struct supervisor *supervisor, uint64_t left)
 }
 
 /* SIGTERM to workers that have not ended and to the processes that the functions have started. */
-static void terminate(struct supervisor *supervisor)
+static void stop_terminate(struct supervisor *supervisor)
 {
     supervisor->is_over_time = true;
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
@@ -152,13 +152,13 @@ uint64_t stop_tend(struct supervisor *supervisor, uint64_t now)
     if (now < end - soft) {
         return end - soft;
     }
-    soften(supervisor, end - now);
+    stop_ask_functions(supervisor, end - now);
     uint64_t terminate_at = end - soft / 4;
     if (now < terminate_at) {
         return clock_earlier(clock_after(now, LOOK_INTERVAL), terminate_at);
     }
     if (!supervisor->is_over_time) {
-        terminate(supervisor);
+        stop_terminate(supervisor);
     }
     return clock_earlier(clock_after(now, LOOK_INTERVAL), end);
 }

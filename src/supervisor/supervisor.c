@@ -17,7 +17,7 @@
 
 enum { EVENTS_MAX = 16 };
 
-static void supervisor_tell(const struct supervisor *supervisor)
+static void supervisor_log_workers(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
@@ -35,7 +35,7 @@ static void supervisor_obey(struct supervisor *supervisor, int number)
         reap(supervisor);
         return;
     case SIGUSR1:
-        supervisor_tell(supervisor);
+        supervisor_log_workers(supervisor);
         return;
     case SIGTERM:
     case SIGINT:
