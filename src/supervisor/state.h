@@ -1,18 +1,18 @@
 /*
  * The supervisor's own state, shared by the files that make it up. Private to this folder.
  *
- * A file calls only files below it in this list, so whoever changes one knows whom that can reach. Where a lower one
- * finds that something is to happen further up, it returns that as its result (restart_after_death: an exit code;
- * signals_take: which signals came).
+ * A file calls only files below it in this list (tools/check_circles.py fails on a circle). If a lower file finds that
+ * something has to be done further up, it returns that: restart_after_death() an exit code to stop with, signals_take()
+ * the signals that came.
  *
  *   supervisor            the loop
  *   tend                  what is due for a worker
- *   spawn, reap           a worker begins, a worker has ended
- *   channel, restart      what a worker says, what follows its death
- *   socket_file, replace  the socket's file, the successor of a worker that lives
+ *   spawn, reap           starting a worker; noticing that one has ended
+ *   channel, restart      what a worker reports; what follows its death
+ *   socket_file, replace  the socket's file; replacing a worker that lives
  *   stop                  the end of the runtime
- *   fallback              clients nobody else takes
- *   tick                  who gets on
+ *   fallback              accepting while no worker does
+ *   tick                  which workers make progress
  *   queue, deadline, descriptors, signals
  *   state, and what has a header of its own: recover, running, remains, worker, cause, cgroup, readyfile
  */
@@ -48,10 +48,10 @@ struct supervisor {
     bool all_busy;      /* no worker made progress at the last tick, and none has since */
     struct listener listener;
     int epoll;
-    int signals; /* an eventfd: readable when one has come */
+    int signals; /* an eventfd: readable when a signal has come */
     sigset_t inherited_mask;
     uint64_t reaped_at;    /* when dead children were last looked for without a SIGCHLD */
-    uint64_t next_check;   /* of the socket's file and the workers' memory */
+    uint64_t next_check;   /* when supervisor_check() is due */
     uint64_t give_up_at;   /* stop then, if the socket's file still cannot be put back; 0: it is there */
     uint64_t kill_at;      /* end of the grace period; CLOCK_NEVER before a stop and after that end */
     uint64_t max_rss;      /* bytes; 0 is off */
@@ -61,18 +61,17 @@ struct supervisor {
     struct remains remains;     /* processes that dead workers left behind */
     int queue_send;             /* connections for whichever worker takes them first */
     int queue_receive;          /* shared with the workers */
-    uint64_t fallback_opens_at; /* not before */
-    uint64_t fallback_looks_at; /* when to look again at clients that have not sent enough to tell what they want */
-    int hand_error;       /* -errno of the last failed attempt to pass a connection to the workers; 0: it worked */
-    uint64_t stuck_since; /* if hand_error is set */
-    uint64_t tick_at;     /* next look at what runs; CLOCK_NEVER while nothing runs */
-    uint64_t alone_since; /* when the last worker went down; CLOCK_NEVER while one is up */
-    uint32_t deaths;      /* in a row, of workers that had answered no request */
-    char last_death[LAST_DEATH_SIZE]; /* how the last worker ended, as a verb phrase */
+    uint64_t fallback_opens_at; /* do not begin to accept before this */
+    uint64_t fallback_looks_at; /* next look at clients without a whole request */
+    int hand_error;             /* why the last connection could not be passed to the workers, -errno; 0: it could */
+    uint64_t stuck_since;       /* since when hand_error is set */
+    uint64_t tick_at;           /* next look at what runs; CLOCK_NEVER while nothing runs */
+    uint64_t alone_since;       /* when the last worker went down; CLOCK_NEVER while one is up */
+    uint32_t deaths;            /* in a row, of workers that had answered no request */
+    char last_death[LAST_DEATH_SIZE]; /* how the last worker ended, a verb phrase */
     /* descriptors.c */
     uint64_t inherited_numbers; /* soft limit of descriptors (RLIMIT_NOFILE) at the start */
-    int numbers_end; /* descriptors from this number on are reserved for restarting workers when all others are in use
-                      */
+    int numbers_end;            /* descriptors from this number on are kept for restarting workers */
     /* set in a worker's process, so that the loop returns there */
     bool is_worker;
     int worker_exit;

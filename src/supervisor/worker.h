@@ -42,19 +42,18 @@ struct worker {
     pid_t pid;   /* 0 while DOWN */
     int control; /* our end; -1 while DOWN */
     uint64_t started_at;
-    uint64_t spawn_at; /* while DOWN */
-    uint64_t kill_at;  /* while STARTING: set when ASYA_STARTUP_TIMEOUT has passed; while it retires: set when it has no
-                          request any more */
-    uint32_t failures; /* deaths in a row without a request answered or 30 s of life */
-    bool vacant;       /* this entry is kept free for a replacement: no worker is started in it */
-    bool grown;        /* it is to be replaced because of its memory */
-    bool for_grown;    /* it replaces one that was to be replaced because of its memory */
-    bool looked_at;    /* its memory was checked after its first request */
-    bool large;        /* it exceeded ASYA_MAX_RSS from the beginning, so it is not replaced for that */
-    bool terminated;   /* it retires, did not end by itself and got SIGTERM */
-    bool due;          /* the process is to be replaced */
-    uint32_t replaces; /* index of the worker it replaces, or WORKER_NONE */
-    bool oom_known;    /* oom_kills was readable when it started */
+    uint64_t spawn_at;          /* while DOWN */
+    uint64_t kill_at;           /* if it takes too long to start, or to end; or CLOCK_NEVER */
+    uint32_t failures;          /* deaths in a row without a request answered or 30 s of life */
+    bool vacant;                /* this entry is kept free for a replacement: no worker is started in it */
+    bool grown;                 /* it is to be replaced because of its memory */
+    bool for_grown;             /* it replaces one that was to be replaced because of its memory */
+    bool looked_at;             /* its memory was checked after its first request */
+    bool large;                 /* it exceeded ASYA_MAX_RSS from the beginning, so it is not replaced for that */
+    bool terminated;            /* it retires, did not end by itself and got SIGTERM */
+    bool due;                   /* the process is to be replaced */
+    uint32_t replaces;          /* index of the worker it replaces, or WORKER_NONE */
+    bool oom_known;             /* oom_kills was readable when it started */
     uint64_t oom_kills;         /* OOM kills of its cgroup when it started */
     uint64_t progress;          /* loop turns plus requests, at the last tick */
     uint64_t nudged;            /* its progress when it was last told to look at the queue */
