@@ -1,6 +1,6 @@
 #include "wire/dotpath.h"
 
-/* The text that is left to read. */
+/* The part of the path that is still to be read. */
 struct rest {
     const char *at;
     const char *end;
