@@ -146,6 +146,41 @@ class Lazy(list):
         return iter(["loaded"])
 
 
+# Annotations that are text when the class is made.
+POSTPONED = """from __future__ import annotations
+
+@dataclasses.dataclass
+class Late:
+    raw: dataclasses.InitVar[str]
+    shop: ClassVar[Plain] = None
+    date: Optional[date] = None
+    kids: List[Late] = dataclasses.field(default_factory=list)
+    by: Dict[int, Later] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self, raw):
+        self.length = len(raw)
+
+@dataclasses.dataclass
+class Later(Box[T]):
+    late: Optional[Late] = None
+
+class LatePoint(NamedTuple):
+    x: date
+    y: Optional[LatePoint] = None
+"""
+POSTPONED_KEYS = """from __future__ import annotations
+
+class LateKeys(TypedDict):
+    a: int
+    note: NotRequired[str]
+    deep: NotRequired[Annotated[LateKeys, "x"]]
+
+class LooseLateKeys(LateKeys, total=False):
+    b: Required[date]
+    c: date
+"""
+
+
 def names():
     """In which the expressions of the table are evaluated."""
     known = {**vars(typing), **vars(typing_extensions), **globals()} if typing_extensions else {**vars(typing), **globals()}
@@ -155,12 +190,15 @@ def names():
     known.update({name: getattr(ipaddress, name) for name in vars(ipaddress) if name.startswith("IP")})
     extension = types.ModuleType("rows")
     sys.modules["rows"] = extension
-    extension.__dict__.update(known)
+    extension.__dict__.update(known, __name__="rows")
     if "TypedDict" in known:
         exec("class Stock(TypedDict):\n    key: str\n    count: int\n", extension.__dict__)
     if "NotRequired" in known:
         exec("class Entry(TypedDict):\n    key: str\n    count: NotRequired[int]\n\n"
              "class Loose(TypedDict, total=False):\n    key: Required[str]\n    inner: Entry\n", extension.__dict__)
+    exec(POSTPONED, extension.__dict__)
+    if "NotRequired" in known:
+        exec(POSTPONED_KEYS, extension.__dict__)
     if sys.version_info >= (3, 12):
         exec("type Ints = list[int]\ntype Two[A] = tuple[A, A]\ntype Json = dict[str, Json] | list[Json] | str | int | None\n"
              "@dataclasses.dataclass\nclass New[A]:\n    v: A\n", extension.__dict__)
