@@ -166,3 +166,23 @@ def depth(shape: Shape):
     while shape.inner is not None:
         shape, levels = shape.inner, levels + 1
     return levels
+
+
+class Money:
+    def __init__(self, cents):
+        self.cents = cents
+
+
+def defaulted(payload):
+    if payload == "nothing":
+        return {"price": object()}
+    return {"price": Money(payload), "again": {"1.50": [Money(1)]}}
+
+
+def _write_money(money):
+    if not isinstance(money, Money):
+        raise TypeError("no money: %s" % type(money).__name__)
+    return "%d.%02d" % divmod(money.cents, 100)
+
+
+defaulted.default = _write_money
