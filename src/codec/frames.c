@@ -38,7 +38,7 @@ static void frames_walk_copy(struct frame *frame, PyObject *list)
     Py_DECREF(former); /* the dict, which `object` holds as well */
 }
 
-bool frames_secure(struct workspace *work)
+bool frames_secure_rest(struct workspace *work)
 {
     frames_pin(work);
     for (; work->secure < work->depth; work->secure++) {
@@ -148,5 +148,8 @@ unsigned char *frames_open_owned(struct encoder *e, unsigned char *at, PyObject 
     frame->items = items;
     frame->owned = true;
     e->work->pinned = e->work->depth;
+    if (e->work->secure == e->work->depth - 1 && form != FORM_DICT) {
+        e->work->secure = e->work->depth;
+    }
     return at;
 }

@@ -22,7 +22,12 @@
 void frames_pin(struct workspace *work);
 
 /* The same, and copies what is left of the dicts among them. False with a Python exception if there is no memory. */
-bool frames_secure(struct workspace *work);
+bool frames_secure_rest(struct workspace *work);
+
+static inline bool frames_secure(struct workspace *work)
+{
+    return __builtin_expect(work->secure == work->depth, 1) || frames_secure_rest(work);
+}
 
 /* Makes the dict of the innermost frame a copy that begins with this pair (borrowed), which the walk has passed. False
  * with a Python exception if there is no memory. */

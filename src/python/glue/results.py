@@ -36,7 +36,7 @@ def writer_of(cls):
     if hasattr(cls, "__fields_set__") and hasattr(cls, "__config__") and hasattr(cls, "json"):
         return _model_1
     if hasattr(cls, "__struct_fields__"):
-        return _struct
+        return _struct()
     if cls.__name__ in ("NaTType", "NAType") and cls.__module__.startswith("pandas."):
         return lambda value: None
     if issubclass(cls, _loaded("datetime", "timedelta")):
@@ -80,10 +80,11 @@ def _model_1(value):
         return value.dict()
 
 
-def _struct(value):
+def _struct():
     import msgspec
 
-    return _codec().loads(msgspec.json.encode(value, enc_hook=simplified))
+    encode, loads = msgspec.json.Encoder(enc_hook=simplified).encode, _codec().loads
+    return lambda value: loads(encode(value))
 
 
 def _of_atto(total):
