@@ -515,7 +515,7 @@ static PyObject *decode_read_text(struct decoder *d)
     return object;
 }
 
-/* A text that is no JSON may also not be UTF-8, which is the graver fault. */
+/* A text that is not JSON may also not be UTF-8, and then that is reported. */
 static void decode_prefer_encoding(const struct decoder *d)
 {
     size_t size = (size_t)(d->end - d->text);

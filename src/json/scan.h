@@ -14,7 +14,7 @@
 enum scan_step {
     SCAN_MORE, /* the value is not complete; feed what comes next */
     SCAN_DONE, /* complete */
-    SCAN_BAD,  /* what came can be the beginning of no JSON value */
+    SCAN_BAD,  /* no JSON value can begin with what came */
 };
 
 struct scan {
