@@ -1,6 +1,7 @@
 #include "codec/encoder.h"
 
 #include "codec/path.h"
+#include "codec/types.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,15 +71,18 @@ void *encoder_fail_key(struct encoder *e, PyObject *key)
 
 void *encoder_fail_unknown_type(struct encoder *e, PyObject *object)
 {
-    static const char *const hints[][2] = {
-        {"coroutine", ": await it"}, {"generator", ": make it a list"}, {"async_generator", ": make it a list"}};
-    char name[ERROR_TYPE_SIZE];
-    const char *hint = "";
-    encoder_name_of_type(Py_TYPE(object), name, sizeof name);
-    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
-        hint = strcmp(name, hints[i][0]) == 0 ? hints[i][1] : hint;
+    char name[ERROR_TYPE_SIZE], hint[ERROR_TEXT_SIZE - PATH_SIZE] = "";
+    PyObject *said = types_answer_to("hint_about", (PyObject *)Py_TYPE(object));
+    if (said != NULL) {
+        path_text_of(said, hint, sizeof hint);
+        Py_DECREF(said);
     }
-    return encoder_fail(e, "TypeError", "an object of type %s cannot be written as JSON%s", name, hint);
+    PyErr_Clear();
+    if (hint[0] != '\0') {
+        return encoder_fail(e, "TypeError", "an object of type %s", hint);
+    }
+    encoder_name_of_type(Py_TYPE(object), name, sizeof name);
+    return encoder_fail(e, "TypeError", "an object of type %s cannot be written as JSON", name);
 }
 
 void *encoder_fail_deep(struct encoder *e)

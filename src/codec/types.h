@@ -42,7 +42,9 @@ struct type {
 
 /* Answers questions about what Python code can tell better (python/results.h): "writer_of", of a class: a function that
  * gives what stands for an object of it, or None; "listed", of an array: the same as lists, or as a plain array;
- * "key_of": a tuple of the key that is written for one, or an empty one. New reference, or NULL with an exception. */
+ * "hint_about", of a class: its name and what is to be said of it where nothing
+ * stands for its objects; "key_of": a tuple of the key that is written for one, or an empty one. New reference, or NULL
+ * with an exception. */
 typedef PyObject *types_answer(const char *question, PyObject *about);
 
 void types_ask(types_answer *answer);

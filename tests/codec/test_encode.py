@@ -121,6 +121,10 @@ class Dict(dict):
         return [(key, value * 2) for key, value in super().items()]
 
 
+class DataFrame:
+    pass
+
+
 class AttrDict(dict):
     def __init__(self, **members):
         super().__init__(**members)
@@ -338,6 +342,9 @@ REFUSED = {
     "a number as a key on the way": ({1: {None: 1j}}, TypeError, 'obj["1"].None: ' + JSONLESS % "complex"),
     "a complex number in a set": ([{1j}], TypeError, "obj[0][0]: " + JSONLESS % "complex"),
     "a coroutine that was forgotten": ((x for x in ()), TypeError, "obj: " + JSONLESS % "generator" + ": make it a list"),
+    "a map": ({"a": map(str, [1])}, TypeError, "obj.a: " + JSONLESS % "map" + ": make it a list"),
+    "an object of a class in a module": ([pathlib], TypeError, "obj[0]: " + JSONLESS % "module"),
+    "a table": (DataFrame(), TypeError, "obj: " + JSONLESS % (__name__ + ".DataFrame") + ": return its .to_dict('records')"),
     "a class instead of an instance": ([Order], TypeError, "obj[0]: " + JSONLESS % "type"),
     "a field of a dataclass": (Order(lines=[1, NAN]), ValueError, "obj.lines[1]: NaN is no JSON number"),
     "a field that is gone": ({"m": without_field()}, AttributeError, "'Missing' object has no attribute 'gone'"),

@@ -54,6 +54,25 @@ def writer_of(cls):
     return None if hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__attrs_attrs__") else default
 
 
+ITERATORS = ("generator", "async_generator", "map", "filter", "zip", "enumerate", "reversed", "dict_keys", "dict_values", "dict_items")
+
+
+def hint_about(cls):
+    """The class's full name, that it cannot be written, and the usual way where there is one."""
+    module, name = cls.__module__, cls.__qualname__
+    said = ""
+    if module == "builtins":
+        said = ": await it" if name == "coroutine" else ": make it a list" if name in ITERATORS or name.endswith("iterator") else ""
+    elif name == "DataFrame":
+        said = ": return its .to_dicts()" if hasattr(cls, "to_dicts") else ": return its .to_dict('records')"
+    elif any(base.__module__.split(".")[0] == "PIL" for base in cls.__mro__):
+        said = ": save it to an io.BytesIO and return the bytes, which are written as base64"
+    elif hasattr(cls, "state_dict"):
+        said = ": return what it gives for an input, not the module"
+    full = name if module == "builtins" else "%s.%s" % (module, name)
+    return "%s cannot be written as JSON%s" % (full, said)
+
+
 def _model(cls):
     """pydantic 2: by its method for JSON where the class has one of its own, else by what that method calls."""
     base = _loaded("pydantic", "BaseModel")
