@@ -101,6 +101,17 @@ struct call {
     char *names;
 };
 
+/* When the supervisor stops the function, by clock_now(). */
+static inline struct scoreboard_limit call_limit(const struct call *call)
+{
+    struct scoreboard_slot *slot = call->slot;
+    if (slot == NULL) {
+        return (struct scoreboard_limit){.at = CLOCK_NEVER};
+    }
+    return scoreboard_limit(atomic_load_explicit(&slot->since, memory_order_relaxed), call->binding->timeout,
+                            atomic_load_explicit(&slot->deadline, memory_order_relaxed));
+}
+
 /* A call of `request`, not yet opened. Borrows all of it. Needs no GIL. */
 void call_make(struct call *call, const struct runner *runner, struct binding *binding, const struct request *request,
                struct reply *reply);

@@ -85,11 +85,8 @@ static PyObject *context_get_traceparent(PyObject *self, void *closure)
 /* When the supervisor cancels; 0: never. */
 static double context_deadline_of(const struct call *call)
 {
-    uint64_t limit = call->binding->timeout;
-    if (limit == 0 || call->slot == NULL) {
-        return 0;
-    }
-    return (double)(atomic_load_explicit(&call->slot->since, memory_order_relaxed) + limit) / 1e9;
+    uint64_t limit = call_limit(call).at;
+    return limit != CLOCK_NEVER ? (double)limit / 1e9 : 0;
 }
 
 static PyObject *context_get_deadline(PyObject *self, void *closure)

@@ -1,5 +1,7 @@
 #include "python/envelope.h"
 
+#include "base/timestamp.h"
+
 #include "codec/encode.h"
 #include "codec/pyabi.h"
 #include "python/object.h"
@@ -257,4 +259,29 @@ PyObject *envelope_check_output(const struct envelope *envelope, PyObject *messa
         envelope_name_output(form, index, count);
     }
     return reduced;
+}
+
+uint64_t envelope_deadline(const struct envelope *envelope)
+{
+    static bool is_warned;
+    uint64_t deadline = 0;
+    PyObject *at = envelope->status != NULL && PyDict_Check(envelope->status)
+                       ? PyDict_GetItemString(envelope->status, "deadline_at")
+                       : NULL; /* borrowed */
+    if (at == NULL || at == Py_None) {
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *bytes = PyUnicode_Check(at) ? PyUnicode_AsEncodedString(at, "utf-8", "strict") : NULL;
+    char *data = NULL;
+    Py_ssize_t size = 0;
+    bool is_read = bytes != NULL && PyBytes_AsStringAndSize(bytes, &data, &size) == 0 &&
+                   timestamp_parse((struct view){data, (size_t)size}, &deadline);
+    PyErr_Clear();
+    Py_XDECREF(bytes);
+    if (!is_read && !is_warned) {
+        is_warned = true;
+        log_warning("status.deadline_at of a message is no time as RFC 3339 writes it, and is ignored");
+    }
+    return is_read ? deadline : 0;
 }

@@ -44,6 +44,10 @@ PyObject *envelope_fields(struct envelope *envelope);
  * Borrows from both. Clears an exception that is set. */
 struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport);
 
+/* When the caller gives the message up (status.deadline_at, docs/protocol.md), in nanoseconds since 1970; 0: it does
+ * not say. What cannot be understood is ignored, with one warning. Clears an exception that is set. */
+uint64_t envelope_deadline(const struct envelope *envelope);
+
 /* Appends a text to the reply. False with `err` if there is no memory. */
 bool envelope_append(struct buffer *out, const char *text, struct error *err);
 

@@ -5,6 +5,11 @@
 #include "python/fork.h"
 #include "python/generator.h"
 #include "python/outcome.h"
+#include "server/cancel.h"
+
+#include <time.h>
+
+#define MARGIN (250 * CLOCK_MS) /* for the reply, before the caller gives up; of a short time a tenth */
 
 static bool invoke_convert(struct call *call)
 {
@@ -32,6 +37,25 @@ static void invoke_note_id(const struct call *call)
     }
 }
 
+/* The caller's deadline is a limit of this request, so much earlier that the reply still arrives. False if it has
+ * passed. */
+static bool invoke_note_deadline(const struct call *call)
+{
+    struct timespec now;
+    uint64_t at = envelope_deadline(&call->envelope);
+    if (at == 0 || call->slot == NULL || clock_gettime(CLOCK_REALTIME, &now) != 0) {
+        return true;
+    }
+    uint64_t today = (uint64_t)now.tv_sec * CLOCK_SECOND + (uint64_t)now.tv_nsec;
+    if (at <= today) {
+        return false;
+    }
+    uint64_t left = at - today;
+    uint64_t margin = left / 10 < MARGIN ? left / 10 : MARGIN;
+    atomic_store_explicit(&call->slot->deadline, clock_after(clock_now(), left - margin), memory_order_relaxed);
+    return true;
+}
+
 /* Decodes and validates. False: the reply is the refusal. */
 static bool invoke_open(struct call *call)
 {
@@ -48,6 +72,11 @@ static bool invoke_open(struct call *call)
         return false;
     }
     invoke_note_id(call);
+    if (!invoke_note_deadline(call)) {
+        cancel_expired_error(&err);
+        outcome_fail_error(call, &err, false);
+        return false;
+    }
     return invoke_convert(call);
 }
 

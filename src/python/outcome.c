@@ -50,7 +50,7 @@ bool outcome_take(struct call *call, PyObject *result, const struct error *err, 
         if (is_stopped) {
             cancel_stopping_error(&asked);
         } else {
-            cancel_timeout_error(&asked, call->binding->timeout);
+            cancel_late_error(&asked, call->binding->timeout, call_limit(call).is_callers);
         }
         outcome_fail_error(call, &asked, false);
         return false;

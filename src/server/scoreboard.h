@@ -8,6 +8,7 @@
 #ifndef ASYA_SERVER_SCOREBOARD_H
 #define ASYA_SERVER_SCOREBOARD_H
 
+#include "base/clock.h"
 #include "base/exits.h"
 #include "base/view.h"
 
@@ -84,6 +85,8 @@ struct scoreboard_slot {
     _Atomic uint64_t since;    /* clock_now() when the function was called */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
     _Atomic uint64_t cancel;   /* written by the supervisor: the sequence to cancel */
+    _Atomic uint64_t deadline; /* clock_now() when the caller's deadline makes the function stop; 0: it has none, or it
+                                * is not known yet */
 };
 
 enum { SCOREBOARD_ID_MAX = 64, SCOREBOARD_TEXT_SIZE = 128 };
@@ -151,6 +154,20 @@ struct scoreboard {
     struct scoreboard_guard guard_end;
     unsigned char scratch[SCRATCH_SIZE]; /* where the worker reads into; of it the supervisor looks at the first byte */
 };
+
+/* When the function that was called at `since` is to stop: the earlier of ASYA_HANDLER_TIMEOUT (`timeout` ns; 0: off)
+ * and the caller's deadline. */
+struct scoreboard_limit {
+    uint64_t at; /* CLOCK_NEVER: no limit */
+    bool is_callers;
+};
+
+static inline struct scoreboard_limit scoreboard_limit(uint64_t since, uint64_t timeout, uint64_t deadline)
+{
+    uint64_t own = timeout > 0 ? clock_after(since, timeout) : CLOCK_NEVER;
+    bool is_callers = deadline != 0 && deadline < own;
+    return (struct scoreboard_limit){.at = is_callers ? deadline : own, .is_callers = is_callers};
+}
 
 /* The first byte that was taken of the request in this slot, or FIRST_NONE. For the supervisor, once the worker is
  * dead: exact at whatever moment that was. Of a living one it may be late by a moment. */

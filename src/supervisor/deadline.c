@@ -34,6 +34,11 @@ static void cancel(const struct worker *worker, struct scoreboard_slot *slot, ui
     (void)kill(worker->pid, CANCEL_SIGNAL);
 }
 
+static struct scoreboard_limit limit_of(const struct run *run, const struct options *options)
+{
+    return scoreboard_limit(run->since, options->handler_timeout, run->deadline);
+}
+
 /* Answers in place of the worker, or ends its stream. Worker and supervisor both try to change the slot's state with a
  * compare-and-swap, and only the one that succeeds may write. We take the duplicate of the connection before we change
  * the state. The compared word also counts the connections of the slot, so after a successful change the duplicate is
@@ -56,7 +61,7 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
         return slot_state(slot) != SLOT_PUSHING;
     }
     struct error err = {0};
-    cancel_timeout_error(&err, options->handler_timeout);
+    cancel_late_error(&err, options->handler_timeout, limit_of(run, options).is_callers);
     if (state == SLOT_STREAMING) {
         (void)recover_end_stream(fd_take(&connection), worker->board, index, &err);
     } else if (run->streams && state != SLOT_RUNNING) {
@@ -72,7 +77,7 @@ static void log_overrun(struct worker *worker, uint32_t index, const struct opti
     char stack[LOG_LINE_SIZE] = "";
     worker_read_stack(worker, stack, sizeof stack);
     struct error err = {0};
-    cancel_timeout_error(&err, options->handler_timeout);
+    cancel_late_error(&err, options->handler_timeout, limit_of(&worker->runs[index], options).is_callers);
     char line[ERROR_TEXT_SIZE + 64];
     (void)snprintf(line, sizeof line, "worker %u, pid %d: %s; it is asked to stop", worker->index, (int)worker->pid,
                    err.text);
@@ -102,7 +107,9 @@ static bool is_shared(const struct worker *worker, uint32_t index, const struct 
         const struct scoreboard_slot *slot = &worker->board->slots[i];
         enum slot_state state = slot_state(slot);
         uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
-        if (i != index && is_open(state) && since <= now && now - since < options->handler_timeout) {
+        uint64_t deadline = atomic_load_explicit(&slot->deadline, memory_order_relaxed);
+        if (i != index && is_open(state) && since <= now &&
+            now < scoreboard_limit(since, options->handler_timeout, deadline).at) {
             return true;
         }
     }
@@ -178,11 +185,12 @@ static void note_run(struct worker *worker, uint32_t index, uint64_t now)
                                        .since = since >= worker->started_at && since <= now ? since : now};
 }
 
-/* Notes the protocol and whether it streams, while the slot is still intact. */
+/* Notes the protocol, whether it streams, and the caller's deadline, while the slot is still intact. */
 static void note_form(struct run *run, const struct scoreboard_slot *slot, enum slot_state state)
 {
     uint16_t protocol = atomic_load_explicit(&slot->protocol, memory_order_relaxed);
     run->streams = state == SLOT_STREAMING || state == SLOT_PUSHING;
+    run->deadline = atomic_load_explicit(&slot->deadline, memory_order_relaxed);
     run->protocol = protocol <= PROTOCOL_HTTP ? (enum protocol)protocol : PROTOCOL_AUTO;
 }
 
@@ -224,8 +232,9 @@ static uint64_t deadline_tend_request(struct worker *worker, uint32_t index, con
         return CLOCK_NEVER;
     }
     uint64_t next = CLOCK_NEVER;
-    if (options->handler_timeout > 0) {
-        next = deadline_advance(worker, index, options, clock_after(run->since, options->handler_timeout), now);
+    uint64_t limit = limit_of(run, options).at;
+    if (limit != CLOCK_NEVER) {
+        next = deadline_advance(worker, index, options, limit, now);
     }
     if (options->cancel_on_disconnect && state != SLOT_ANSWERED) {
         next = clock_earlier(next, deadline_tend_client(worker, index, now));

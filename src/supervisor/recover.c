@@ -193,11 +193,25 @@ static void answer_overwritten(struct recovery *recovery, int connection, uint32
     recovery->done.answered++;
 }
 
+/* What the request that ran in this slot is told. */
+static const struct error *recover_error_for(const struct recovery *recovery, uint32_t index)
+{
+    if (!has_bit(recovery->overdue, index)) {
+        return recovery->died;
+    }
+    if (recovery->expired == NULL || recovery->runs == NULL) {
+        return recovery->late;
+    }
+    const struct run *run = &recovery->runs[index];
+    return scoreboard_limit(run->since, recovery->timeout, run->deadline).is_callers ? recovery->expired
+                                                                                     : recovery->late;
+}
+
 /* Answers, ends or hands on the connection that had this slot, by the slot's state. */
 static void deal_with(struct recovery *recovery, int connection, uint32_t index)
 {
     const struct scoreboard_slot *slot = &recovery->board->slots[index];
-    const struct error *err = has_bit(recovery->overdue, index) ? recovery->late : recovery->died;
+    const struct error *err = recover_error_for(recovery, index);
     bool kept = atomic_load_explicit(&slot->kept, memory_order_relaxed) != 0;
     recovery->done.found[index / 64] |= UINT64_C(1) << index % 64;
     switch (slot_state(slot)) {

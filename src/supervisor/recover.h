@@ -64,7 +64,9 @@ struct recovery {
     const struct run *runs;         /* what the supervisor remembers of it, by slot */
     struct orphans *orphans;        /* where unread ones go */
     const struct error *died;       /* the reply to a request that was running */
-    const struct error *late; /* the reply to a request over its time limit, whose slot has its bit in `overdue` */
+    const struct error *late;    /* the reply to a request over its time limit, whose slot has its bit in `overdue` */
+    const struct error *expired; /* likewise where that was its caller's deadline; may be NULL */
+    uint64_t timeout;            /* ASYA_HANDLER_TIMEOUT in ns, which tells the two apart */
     uint64_t overdue[SLOTS_MAX / 64];
     struct recovered done;
 };

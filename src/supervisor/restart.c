@@ -44,13 +44,17 @@ static struct recovered answer_stored(struct supervisor *supervisor, struct work
         cancel_stopping_error(&err);
     }
     struct error late;
+    struct error expired;
     cancel_timeout_error(&late, supervisor->options->handler_timeout);
+    cancel_late_error(&expired, 0, true);
     struct recovery recovery = {.board = worker->board,
                                 .is_overwritten = cause->overwrote,
                                 .runs = worker->runs,
                                 .orphans = &supervisor->orphans,
                                 .died = &err,
-                                .late = cause->out_of_memory ? &err : &late};
+                                .late = cause->out_of_memory ? &err : &late,
+                                .expired = cause->out_of_memory ? &err : &expired,
+                                .timeout = supervisor->options->handler_timeout};
     deadline_list_overdue(worker, recovery.overdue);
     recover_slots(&recovery, worker->fdstore.receive, worker->fdstore.count);
     fdstore_done(&worker->fdstore); /* first: descriptors may be scarce, and the fdholder sends us some */

@@ -34,6 +34,7 @@ struct run {
     uint32_t step;          /* what to do next if it is over its time limit, an enum deadline_step */
     uint64_t sequence;
     uint64_t since;
+    uint64_t deadline; /* its caller's, as the scoreboard has it; 0: none */
 };
 
 struct worker {
