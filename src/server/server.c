@@ -708,9 +708,9 @@ static bool server_start(struct server *server, struct error *err)
     if (host->epoll < 0 || server->wake < 0) {
         return error_set(err, ERR_SERVER, 0, "epoll_create1 or eventfd: %s", strerror(errno));
     }
-    if (fd_stat(config->listener, &server->listener) < 0 ||
-        tampered_begin(&host->tampered, config->board, config->listener, config->fdholder > 0 ? config->fdholder : -1,
-                       config->protocol) < 0) {
+    tampered_begin(&host->tampered, config->board, config->listener, config->fdholder > 0 ? config->fdholder : -1,
+                   config->protocol);
+    if (fd_stat(config->listener, &server->listener) < 0) {
         return error_set(err, ERR_SERVER, 0, "the function has closed the listening socket as it was loaded");
     }
     spare_keep(&server->spare);

@@ -14,14 +14,16 @@ enum {
     GAP_MAX = 1 << 12, /* numbers without a file, after which no connection is expected any more */
 };
 
-int tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
-                   enum protocol protocol)
+void tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
+                    enum protocol protocol)
 {
     *tampered = (struct tampered){.board = board, .fdholder = fdholder, .protocol = protocol};
     if (fdholder >= 0 && fd_stat(fdholder, &tampered->identity) < 0) {
         tampered->fdholder = -1; /* the function has closed it as it was loaded */
     }
-    return table_name_of(listener, &tampered->listener);
+    if (table_name_of(listener, &tampered->listener) < 0) {
+        tampered->listener.size = 0; /* no connection has such a name */
+    }
 }
 
 /* It is asked for the worker's connections once that is dead. */

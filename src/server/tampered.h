@@ -25,10 +25,10 @@ struct tampered {
     enum protocol protocol;        /* ASYA_PROTOCOL */
 };
 
-/* At the start of a worker's server. `fdholder`: the number of the fdholder's channel in this table, or -1. Returns 0,
- * or -errno if the function has closed the listener as it was loaded. */
-int tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
-                   enum protocol protocol);
+/* At the start of a worker's server. `fdholder`: the number of the fdholder's channel in this table, or -1. Where the
+ * listener's name cannot be had, connections that are not stored are not found later. */
+void tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
+                    enum protocol protocol);
 
 /* Ends the worker. */
 _Noreturn void tampered_end(const struct tampered *tampered);
