@@ -5,6 +5,7 @@ import enum
 import json
 import random
 import resource
+import sys
 import time
 import typing
 import uuid
@@ -217,6 +218,29 @@ def test_a_missing_of_the_users_may_find_the_member():
     assert read(Soft, "A") is Soft.A
 
 
+if sys.version_info >= (3, 11):
+    class Keyed(typing.TypedDict, typing.Generic[reading.T]):
+        v: reading.T
+        more: typing.NotRequired[typing.List[reading.T]]
+
+    class Twin(typing.NamedTuple, typing.Generic[reading.T]):
+        left: reading.T
+        right: "typing.Optional[Twin[reading.T]]" = None
+
+    @dataclasses.dataclass
+    class Linked:
+        next: typing.Optional[typing.Self] = None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="this CPython has no generic TypedDict")
+def test_generic_typed_dicts_and_named_tuples():
+    day = datetime.date(2024, 2, 29)
+    assert read(Keyed[datetime.date], {"v": "2024-02-29", "more": ["2024-02-29"]}) == {"v": day, "more": [day]}
+    assert "more[0]: date expected" in refusal(Keyed[datetime.date], {"v": "2024-02-29", "more": [1]})
+    assert read(Twin[datetime.date], ["2024-02-29", ["2024-02-29"]]) == Twin(day, Twin(day))
+    assert read(Linked, {"next": {"next": {}}}) == Linked(Linked(Linked()))
+
+
 # What libraries decide
 
 pydantic = pytest.importorskip("pydantic", minversion="2")
@@ -331,6 +355,8 @@ SECRETS = {
     "pydantic": (Strict, {**STRICT, "when": "secret-1"}, "when: Input should be a valid date"),
     "pydantic: a tag": (Owner, {"pet": {"kind": "secret-1"}}, "pet: Input tag does not match any of the expected tags: 'cat', 'dog'"),
     "pydantic within": (Mixed, {"model": {**STRICT, "tags": "secret-1"}, "struct": {}}, "model: 1 validation error for Strict: tags: "),
+    "pydantic: a key": (Strict, {**STRICT, "by": {"secret-1": 5}}, "by.[...]"),
+    "a key": (typing.Dict[str, reading.Line], {"secret-1": {"name": 5}}, "[...].name: str expected"),
     "msgspec: an Enum": (Loose, {"colour": "secret-1"}, "Invalid enum value - at `$.colour`"),
     "msgspec: a Literal": (Loose, {"colour": "red", "kind": "secret-1"}, "Invalid enum value - at `$.kind`"),
     "msgspec: a tag": (Reading, {"type": "secret-1"}, "Invalid value - at `$.type`"),

@@ -41,6 +41,11 @@ def _shown(key):
     return key if isinstance(key, str) and key else "[%r]" % (key,)
 
 
+def _key_shown(key):
+    """The key of a dict is the sender's, and may be a person's number or address; what looks like a name helps to find it."""
+    return key if re.match(r"[A-Za-z_]\w{0,39}\Z", key, re.ASCII) else "[...]"
+
+
 def _short(text):
     return text if len(text) <= REASON_SIZE else text[:REASON_SIZE] + "..."
 
@@ -406,7 +411,8 @@ def _pydantic_text(error):
         text = one["msg"]
         if one.get("type") == "union_tag_invalid":  # it quotes the tag
             text = "Input tag does not match any of the expected tags: %s" % one.get("ctx", {}).get("expected_tags")
-        said.append(": ".join(filter(None, (".".join(map(str, one["loc"])), text))))
+        where = ".".join(_key_shown(part) if isinstance(part, str) else str(part) for part in one["loc"])
+        said.append(": ".join(filter(None, (where, text))))
     title = getattr(error, "title", None) or getattr(getattr(error, "model", None), "__name__", "the payload")
     return "%d validation error%s for %s: %s%s" % (
         len(found), "s" * (len(found) > 1), title, "; ".join(said), ", ..." * (len(found) > len(said)))
@@ -554,7 +560,7 @@ def _mapping(key, item, make, name):
             for at, one in value.items():
                 members[read_key(at)] = leaf(one) if leaf is not None else (yield item.node(one, memo))
         except ValidationError as error:
-            error.path.append(at)
+            error.path.append(_key_shown(at))
             raise
         return members if make is dict else make(members)
 

@@ -109,6 +109,9 @@ class Builder:
     def variable(self, variable, where):
         if variable in where.bound:
             return where.bound[variable]
+        default = getattr(variable, "__default__", None)
+        if default is not None and _word(default) not in ("NoDefault", "NoDefaultType"):
+            return self.build(default, where)
         if variable.__constraints__:
             return _union([self.build(part, where) for part in variable.__constraints__])
         return self.build(variable.__bound__, where) if variable.__bound__ is not None else self.any
