@@ -108,16 +108,7 @@ static void *decode_fail_unexpected(struct decoder *d, const unsigned char *at)
     if (at == d->end) {
         return decode_fail(d, at, "unexpected end");
     }
-    if (offset == 0 && d->end - at >= 3 && memcmp(at, "\xEF\xBB\xBF", 3) == 0) {
-        return decode_fail(d, at, "unexpected byte order mark");
-    }
-    const char *hint = hint_for(d->text, (size_t)(d->end - d->text), offset);
-    if (*at >= 0x20 && *at < 0x7F) {
-        error_set(d->err, ERR_JSON, offset, "unexpected '%c' at byte %zu%s%s", *at, offset, hint != NULL ? ": " : "",
-                  hint != NULL ? hint : "");
-    } else {
-        error_set(d->err, ERR_JSON, offset, "unexpected byte 0x%02x at byte %zu", *at, offset);
-    }
+    hint_unexpected(d->err, d->text, (size_t)(d->end - d->text), offset);
     return NULL;
 }
 

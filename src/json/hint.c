@@ -91,3 +91,18 @@ const char *hint_for(const unsigned char *text, size_t size, size_t at)
                    : hint_for_word(text, size, at);
     }
 }
+
+void hint_unexpected(struct error *err, const unsigned char *text, size_t size, size_t at)
+{
+    if (at == 0 && size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+        error_set(err, ERR_JSON, at, "unexpected byte order mark at byte %zu", at);
+        return;
+    }
+    if (text[at] < 0x20 || text[at] >= 0x7F) {
+        error_set(err, ERR_JSON, at, "unexpected byte 0x%02x at byte %zu", text[at], at);
+        return;
+    }
+    const char *hint = hint_for(text, size, at);
+    error_set(err, ERR_JSON, at, "unexpected '%c' at byte %zu%s%s", text[at], at, hint != NULL ? ": " : "",
+              hint != NULL ? hint : "");
+}

@@ -40,9 +40,7 @@ enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size
         if (valid < size) {
             error_set(err, ERR_ENCODING, valid, "the message is not UTF-8 at byte %zu", valid);
         } else {
-            const char *hint = hint_for(message, size, raw->bad_at);
-            error_set(err, ERR_JSON, raw->bad_at, "no JSON value: unexpected byte 0x%02x at byte %zu%s%s",
-                      message[raw->bad_at], raw->bad_at, hint != NULL ? ": " : "", hint != NULL ? hint : "");
+            hint_unexpected(err, message, size, raw->bad_at);
         }
         return WIRE_BAD;
     }

@@ -3,6 +3,7 @@ import json
 import re
 import sys
 
+import asya_runtime
 import pytest
 
 
@@ -260,3 +261,12 @@ ODD_NUMBERS = [b"-0", b"-0.0", b"0.0", b"9007199254740993", b"1E5", b"1e-400", b
 @pytest.mark.parametrize("number", ODD_NUMBERS, ids=[n.decode() for n in ODD_NUMBERS])
 def test_numbers_arrive_and_return_as_python_reads_them(echo, number):
     assert repr(echo.result(b"[" + number + b"]")) == repr(json.loads(b"[" + number + b"]"))
+
+
+@pytest.mark.parametrize("message", [b'\xef\xbb\xbf{"a": 1}', b"abc", b"'a'", b"+1"])
+def test_what_cannot_be_json_is_refused_in_the_words_of_loads(serving, message):
+    with pytest.raises(ValueError) as caught:
+        asya_runtime.loads(message)
+    with serving.watched(expect_log=["WARNING .*invalid_json"]):
+        reply = serving.call(message)
+    assert "%(error)s: %(message)s" % reply == str(caught.value)

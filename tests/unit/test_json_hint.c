@@ -80,11 +80,34 @@ static void no_byte_beside_the_text_is_read(void **state)
     }
 }
 
+static void the_unexpected_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t at;
+        const char *says;
+    } unexpected[] = {
+        {"abc", 0, "unexpected 'a' at byte 0: strings"},
+        {"[1;", 2, "unexpected ';' at byte 2"},
+        {"[\x01", 1, "unexpected byte 0x01 at byte 1"},
+        {"\xEF\xBB\xBF{}", 0, "unexpected byte order mark at byte 0"},
+        {"\xEF\xBB", 0, "unexpected byte 0xef at byte 0"},
+    };
+    for (size_t i = 0; i < sizeof unexpected / sizeof unexpected[0]; i++) {
+        struct error err;
+        hint_unexpected(&err, (const unsigned char *)unexpected[i].text, strlen(unexpected[i].text), unexpected[i].at);
+        assert_int_equal(err.category, ERR_JSON);
+        assert_int_equal(strncmp(err.text, unexpected[i].says, strlen(unexpected[i].says)), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_mistake_has_its_hint),
         cmocka_unit_test(no_byte_beside_the_text_is_read),
+        cmocka_unit_test(the_unexpected_is_named),
     };
     return cmocka_run_group_tests_name("hint", tests, NULL, NULL);
 }
