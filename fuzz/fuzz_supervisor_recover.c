@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "fdstore.h"
+#include "server/fdstore.h"
 #include "supervisor/deadline.h"
 #include "supervisor/recover.h"
 
@@ -75,38 +75,11 @@ static void put(const struct fdstore *fdstore, uint32_t slot, int fd)
     fd_close(&fd);
 }
 
-/* Connections stored together, with places that `kind` says. Returns the first one's client; the others' are gone. */
-static int put_group(const struct fdstore *fdstore, uint32_t slot, unsigned char kind)
-{
-    struct fdstore_group group = {.count = 1 + kind % FDSTORE_GROUP};
-    int client = -1;
-    for (uint32_t i = 0; i < group.count; i++) {
-        int pair[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
-            abort();
-        }
-        group.slots[i] = (uint16_t)(i * kind * 7);
-        group.fds[i] = pair[1];
-        if (i == 0) {
-            client = pair[0];
-        } else {
-            fd_close(&pair[0]);
-        }
-    }
-    if (fdstore_put(fdstore, slot, &group) != 0) {
-        abort();
-    }
-    for (uint32_t i = 0; i < group.count; i++) {
-        fd_close(&group.fds[i]);
-    }
-    return client;
-}
-
 /* Fills a slot with what `kind` says. Returns the client whose connection lies there alone, or -1. */
 static int fill(const struct fdstore *fdstore, uint32_t slot, unsigned char kind)
 {
     int pair[2];
-    switch (kind % 9) {
+    switch (kind % 8) {
     case 0:
         return -1;
     case 1:
@@ -121,17 +94,15 @@ static int fill(const struct fdstore *fdstore, uint32_t slot, unsigned char kind
     case 4:
         put(fdstore, slot, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         return -1;
-    case 8:
-        return put_group(fdstore, slot, kind);
     default:
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
             abort();
         }
-        if (kind % 9 == 6) {
+        if (kind % 8 == 6) {
             (void)!write(pair[0], "unread", 6);
         }
         put(fdstore, slot, pair[1]);
-        if (kind % 9 == 7) {
+        if (kind % 8 == 7) {
             fd_close(&pair[0]); /* gone already */
             return -1;
         }
@@ -197,15 +168,14 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     memset(&board, 0, sizeof board);
     memcpy((unsigned char *)&board + slots_at, data, size < sizeof board - slots_at ? size : sizeof board - slots_at);
     for (uint64_t now = CLOCK_SECOND; now < 8 * CLOCK_SECOND; now += CLOCK_SECOND / 2) {
-        (void)deadline_check(&worker, &options, now);
+        (void)deadline_tend(&worker, &options, now);
     }
     struct error err;
     error_set_processing(&err, "WorkerCrashed", "the worker process was killed");
     struct recovery recovery = {.board = &board, .orphans = &orphans, .died = &err, .late = &err};
     recover_slots(&recovery, worker.fdstore.receive, worker.fdstore.count);
     struct recovered recovered = recovery.done;
-    if (recovered.answered + recovered.handed_on + recovered.partial > SLOTS * FDSTORE_GROUP ||
-        orphans.count != recovered.handed_on) {
+    if (recovered.answered + recovered.handed_on + recovered.partial > SLOTS || orphans.count != recovered.handed_on) {
         abort();
     }
     recover_dismiss(&orphans, &(struct listener){.fd = -1}, &err);
