@@ -351,7 +351,28 @@ def test_what_jiter_does_not_take_is_validated_as_it_is():
     assert read(Anything, {"value": "\ud800"}).value == "\ud800"
 
 
+@dataclasses.dataclass
+class Checks:
+    """A model of its own behind it."""
+
+    raw: typing.Dict[str, typing.Any]
+
+    def __post_init__(self):
+        Strict.model_validate(self.raw)
+
+
+class Half(enum.Enum):
+    WHOLE = 1.0
+    HALF = 0.5
+
+
+def test_numbers_that_others_write_in_another_way():
+    assert read(typing.List[Half], [1, 1.0, 0.5]) == [Half.WHOLE, Half.WHOLE, Half.HALF]
+    assert read(Anything, {"value": float("inf")}).value == float("inf")  # as 1e999 is read
+
+
 SECRETS = {
+    "pydantic in a __post_init__": (Checks, {"raw": {"when": "secret-1"}}, "for Strict: when: Input should be a valid date"),
     "pydantic": (Strict, {**STRICT, "when": "secret-1"}, "when: Input should be a valid date"),
     "pydantic: a tag": (Owner, {"pet": {"kind": "secret-1"}}, "pet: Input tag does not match any of the expected tags: 'cat', 'dog'"),
     "pydantic within": (Mixed, {"model": {**STRICT, "tags": "secret-1"}, "struct": {}}, "model: 1 validation error for Strict: tags: "),

@@ -311,6 +311,8 @@ def _chosen(name, pairs, otherwise=None):
             long.append((written, one))
         else:
             known.setdefault((type(written), written), one)
+            if type(written) is float and written.is_integer():  # others write 1 for 1.0
+                known.setdefault((int, int(written)), one)
             keys.setdefault(_key_of(written), one)
     kinds = {kind for kind, _ in known} | {type(written) for written, _ in long}
     text = "one of %s expected" % _short(", ".join(repr(written) for written, _ in pairs))
@@ -368,7 +370,10 @@ def _enum(kind):
     reader = _chosen(kind.__name__, pairs, None if is_plain else missing)
     if issubclass(kind, enum.Flag):
         def flag(value):
-            return missing(value, "a combination of %s expected" % kind.__name__) if type(value) is int else _refuse_type(kind.__name__, value)
+            if type(value) is not int:
+                _refuse_type(kind.__name__, value)
+            return missing(value, "a combination of %s expected" % kind.__name__)
+
         reader.takes, reader.leaf, reader.key = (int,), flag, lambda text: flag(KEYS[int](text))
     elif not is_plain:
         reader.takes = tuple(KINDS)
@@ -432,7 +437,11 @@ def _by_pydantic(name, validator):
 
     def validate(value):
         try:
-            return validator().validate_json(dumps(value))
+            data = dumps(value)
+        except ValueError:  # a number too large for a double, which loads() takes
+            return validator().validate_python(value)
+        try:
+            return validator().validate_json(data)
         except ValueError as error:
             if not hasattr(error, "errors") or not _is_invalid_json(error):
                 raise
@@ -616,7 +625,7 @@ def _constructor(kind, names):
         except ValidationError:
             raise
         except ValueError as error:
-            raise ValidationError(_short(str(error)) or type(error).__name__) from None
+            raise ValidationError(_told(error) or type(error).__name__) from None
 
     try:
         inspect.signature(kind).bind(**dict.fromkeys(names))
