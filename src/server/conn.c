@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* How long a refused client may go on sending before its connection is closed under it. */
+/* How long a refused client may go on sending before its connection is closed. */
 #define DRAIN_TIMEOUT  (2 * CLOCK_SECOND)
 #define REJECT_TIMEOUT (1 * CLOCK_SECOND) /* for the rest of a message that cannot be JSON */
 
@@ -33,7 +33,7 @@ static void conn_list_remove(struct conn_list *list, struct conn *conn)
     conn->previous = conn->next = NULL;
 }
 
-/* By the deadline: nearly always last. */
+/* Sorted by deadline. A new deadline is nearly always the latest, so the search starts at the end. */
 static void conn_list_insert(struct conn_list *list, struct conn *conn)
 {
     struct conn *before = list->last;
@@ -62,7 +62,7 @@ static uint64_t conn_span(const struct conn *conn, enum conn_state state)
         return DRAIN_TIMEOUT;
     case CONN_YIELDING:
         return 0;
-    default: /* the service's time is the supervisor's to watch */
+    default: /* the supervisor watches the time of the function */
         return CLOCK_NEVER;
     }
 }
@@ -109,7 +109,7 @@ void conn_recount_buffers(struct conn *conn)
     size_t holds = conn->in.capacity + conn->out.capacity;
     host->held += holds - conn->counted;
     conn->counted = holds;
-    host->given_back = true; /* or it may be: a turn in which somebody is paused looks */
+    host->given_back = true; /* maybe: while a connection is paused, the next turn checks it */
     if (conn->fd < 0 || conn->state != CONN_READING) {
         conn_set_paused(conn, false);
     }
@@ -129,7 +129,7 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     conn->host = host;
     conn->fd = fd;
     conn->served = kept ? 1 : 0;
-    conn->protocol = kept ? PROTOCOL_HTTP : host->config->protocol; /* the only one with a next request */
+    conn->protocol = kept ? PROTOCOL_HTTP : host->config->protocol; /* only HTTP has a next request */
     conn->in = buffer_make(INTAKE_LIMIT(host->config->max_message));
     conn->out = buffer_make(REPLY_LIMIT);
     conn->deadline = clock_after(clock_now(), host->config->read_timeout);
@@ -140,8 +140,8 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     return conn;
 }
 
-/* False with errno where there is no memory to watch it. What else may be said is of descriptors that are not ours any
- * more. */
+/* Returns false with errno if there is no memory to watch it. Any other error means that the function has closed or
+ * replaced our descriptors. */
 static bool conn_change_events(struct conn *conn, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = conn};
@@ -159,7 +159,7 @@ static bool conn_change_events(struct conn *conn, uint32_t events)
 void conn_close(struct conn *conn)
 {
     struct conn_host *host = conn->host;
-    if (conn->events != 0) { /* not left to close(): a copy of the descriptor would keep it there */
+    if (conn->events != 0) { /* close() would not remove it if another copy of the descriptor is open */
         (void)conn_change_events(conn, 0);
     }
     conn_list_remove(&host->lists[conn->state], conn);
@@ -193,7 +193,7 @@ void conn_host_done(struct conn_host *host)
 {
     for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
         if (conn_is_unread(conn)) {
-            conn->slot = NO_SLOT; /* stays stored: it is for the next worker */
+            conn->slot = NO_SLOT; /* stays stored, for the next worker */
             conn->handed_on = true;
         }
     }

@@ -3,13 +3,14 @@
  *
  *   dispatch_begin, _event, _expire, _release  ->  dispatch_drive(conn)  ->  dispatch_settle(host)
  *
- * dispatch_drive() asks intake for what has come on one connection and acts on it, until that has to wait for its
- * client, for the service, or for others. dispatch_settle() gives those who wait for the service their turn, first in,
- * first out.
+ * dispatch_drive() works on one connection: it asks intake.c what has arrived and acts on the verdict, again and again,
+ * until the connection has to wait for its client, for the service or for other connections. dispatch_settle() then
+ * gives the service the requests that wait for it (QUEUED), first in, first out.
  *
- * The service may answer other requests, or stream, while it is in answer() (exchange.h). The message it was given may
- * lie in the scratch buffer then, which the next read overwrites: so nothing is read before it returns. A connection
- * whose turn it would be is YIELDING until then.
+ * While the service runs in answer() it may finish other requests and send events of streams (exchange.h). Nothing may
+ * be read during that time: the message that answer() was given may lie in the scratch buffer, which the next read of
+ * any connection overwrites. A connection that could read on then becomes YIELDING instead, and the next
+ * dispatch_expire() reads on.
  */
 #include "server/dispatch.h"
 
@@ -30,17 +31,17 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define DRAIN_BYTES ((size_t)256 << 20) /* a refused client may send before its connection is closed under it */
+#define DRAIN_BYTES ((size_t)256 << 20) /* bytes a refused client may still send before its connection is closed */
 
 enum {
     KEEP_REPLY = 1 << 20, /* bytes of reply buffer kept between requests */
-    REQUESTS_A_TURN = 16, /* of one connection, before others get theirs */
-    FIXED_BODY_MAX = 96,  /* bytes of a fixed body */
+    REQUESTS_A_TURN = 16, /* requests of one connection in a row, before other connections are served */
+    FIXED_BODY_MAX = 96,  /* bytes of the body of a fixed reply */
 };
 
 /* ---- the end of a reply ----------------------------------------------------------------------------------------- */
 
-/* Discards what a client still sends, so that it gets to read its refusal. */
+/* Reads and discards what the client still sends, so that the close does not destroy its refusal (hangup.h). */
 static void dispatch_drain(struct conn *conn)
 {
     for (;;) {
@@ -63,7 +64,7 @@ static void dispatch_drain(struct conn *conn)
     }
 }
 
-/* The request is not needed any more: what has come of the next one stays. */
+/* Frees the request's bytes; what has arrived of the next request stays. */
 static void dispatch_drop_message(struct conn *conn)
 {
     size_t rest = conn->in.size - conn->request_end;
@@ -77,7 +78,7 @@ static void dispatch_drop_message(struct conn *conn)
     conn_count_buffers(conn);
 }
 
-/* The connection stays open: begins with what of the next request is there already. */
+/* The connection stays open: starts the next request, with what has arrived of it. */
 static void dispatch_next_request(struct conn *conn)
 {
     dispatch_drop_message(conn);
@@ -116,7 +117,7 @@ static void dispatch_client_gone(struct conn *conn)
     conn_close(conn);
 }
 
-/* As dispatch_finish() will have it. */
+/* What the supervisor does with the connection once the reply is out. Must agree with dispatch_finish(). */
 static enum slot_then dispatch_after_reply(const struct conn *conn)
 {
     if (!conn_is_kept(conn)) {
@@ -125,14 +126,14 @@ static enum slot_then dispatch_after_reply(const struct conn *conn)
     return conn->in.size > conn->request_end ? THEN_TAKEN : THEN_UNREAD;
 }
 
-/* Sends conn->head and `body` as the whole reply. What the client does not take now is kept: then the bytes are moved
- * out of `body`. */
+/* Sends conn->head and `body` as the whole reply. What the client does not take now is kept in conn->out: then the
+ * bytes are moved out of `body`. */
 static void dispatch_send_reply(struct conn *conn, struct buffer *body)
 {
     conn->sent = 0;
     conn->then = dispatch_after_reply(conn);
     switch (output_push(conn, (struct view){(const char *)body->data, body->size})) {
-    case OUTPUT_SENT: /* the common case: the buffer stays where it is */
+    case OUTPUT_SENT: /* the common case: `body` keeps its buffer, for reuse */
         dispatch_finish(conn);
         return;
     case OUTPUT_FAILED:
@@ -148,7 +149,7 @@ static void dispatch_send_reply(struct conn *conn, struct buffer *body)
     conn_watch(conn, EPOLLOUT);
 }
 
-/* Likewise for a few bytes, behind conn->head, that a client takes at once or never. */
+/* Likewise for conn->head and a few bytes. They fit into the send buffer; if they do not, the client counts as gone. */
 static void dispatch_send_small(struct conn *conn, struct view bytes)
 {
     conn->sent = 0;
@@ -169,7 +170,7 @@ static void dispatch_send_out_of_memory(struct conn *conn)
 
 static void dispatch_count_refusal(const struct conn_host *host, const struct error *err)
 {
-    if (err->category == ERR_EMPTY) { /* how a prober looks whether somebody is there */
+    if (err->category == ERR_EMPTY) { /* probes connect without a message to see whether the runtime listens */
         log_debug("empty_message: %s", err->text);
     } else {
         log_client(error_code(err->category), "%s", err->text);
@@ -179,12 +180,13 @@ static void dispatch_count_refusal(const struct conn_host *host, const struct er
     }
 }
 
-/* A reply of our own: the request never reached the function. `status`: in HTTP, or 0 for that of the category. */
+/* Answers with an error of our own: the request does not reach the function. `status`: the HTTP status, or 0 for that
+ * of the error's category. */
 static void dispatch_refuse(struct conn *conn, unsigned status, const struct error *err)
 {
     const struct slots *slots = &conn->host->slots;
     if (!slot_claim(slots, conn->slot)) {
-        conn_close(conn); /* it is another's to answer now */
+        conn_close(conn); /* the supervisor has taken the connection and answers it */
         return;
     }
     struct buffer out = buffer_make(REPLY_LIMIT);
@@ -192,7 +194,7 @@ static void dispatch_refuse(struct conn *conn, unsigned status, const struct err
     buffer_done(&conn->in);
     conn->keep_alive = false;
     conn->head_size = 0;
-    conn->refused = err->category != ERR_CONNECTION; /* who is late has had its time */
+    conn->refused = err->category != ERR_CONNECTION; /* a client that was too slow is not drained as well */
     slot_reply(slots, conn->slot);
     conn_enter(conn, CONN_WRITING);
     if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
@@ -243,7 +245,7 @@ void dispatch_deliver(struct conn *conn, struct reply *reply)
         return;
     }
     dispatch_write_reply_head(conn, reply);
-    conn->refused = !reply->succeeded && !conn->keep_alive; /* an error may come while it still sends */
+    conn->refused = !reply->succeeded && !conn->keep_alive; /* the client may still be sending when it gets an error */
     dispatch_send_reply(conn, &reply->body);
 }
 
@@ -263,7 +265,7 @@ static void dispatch_count_busy(const struct conn_host *host, uint32_t busy)
     }
 }
 
-/* Describes the request to the service and on the scoreboard. */
+/* Fills in the request for the service, and notes on the scoreboard that it runs. */
 static struct request dispatch_begin_request(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
@@ -290,7 +292,7 @@ static struct request dispatch_begin_request(struct conn *conn, const unsigned c
     return request;
 }
 
-/* Calls the service. `message` is the request with all that stands before its body. */
+/* Calls the service. `message` is the whole request with its HTTP head or length prefix. */
 static void dispatch_run(struct conn *conn, const unsigned char *message)
 {
     struct conn_host *host = conn->host;
@@ -311,14 +313,14 @@ static void dispatch_run(struct conn *conn, const unsigned char *message)
         dispatch_deliver(conn, &reply);
     } else if (conn->fd >= 0 && conn->sequence == request.sequence && conn_is_in_service(conn)) {
         if (conn->state == CONN_RUNNING) {
-            conn_watch(conn, 0); /* not before it is known that the reply comes later: two calls a request */
+            conn_watch(conn, 0); /* only now, since a reply at once needs no change: saves two system calls a request */
         }
-        dispatch_drop_message(conn); /* a long one is not kept while the service works */
+        dispatch_drop_message(conn); /* frees the memory of a long request while the service works */
     }
     host->reply = reply.body;
 }
 
-/* A whole request is there: to the service, or into the queue. */
+/* A whole request has arrived: gives it to the service, or puts it into QUEUED. */
 static void dispatch_submit(struct conn *conn, const struct verdict_details *details)
 {
     struct conn_host *host = conn->host;
@@ -372,7 +374,7 @@ static void dispatch_act(struct conn *conn, enum verdict verdict, const struct v
     }
 }
 
-/* Everything that has come on this connection. */
+/* Reads and handles what has arrived on this connection. */
 static void dispatch_drive(struct conn *conn)
 {
     uint32_t before = conn->served;
@@ -383,7 +385,7 @@ static void dispatch_drive(struct conn *conn)
         if (verdict == VERDICT_WAIT || verdict == VERDICT_PAUSE || !dispatch_is_reading(conn)) {
             return;
         }
-        if (conn->in.size == 0) { /* a client that has just been answered has hardly sent the next one yet */
+        if (conn->in.size == 0) { /* answered a moment ago: the next request is rarely there yet, so save the read */
             conn_watch(conn, EPOLLIN);
             return;
         }
@@ -394,7 +396,7 @@ static void dispatch_drive(struct conn *conn)
     }
 }
 
-/* Whoever waits for the service has a turn. */
+/* Gives the service the requests in QUEUED, as long as it has capacity. */
 static void dispatch_settle(struct conn_host *host)
 {
     struct conn *conn;
@@ -416,7 +418,7 @@ void dispatch_release(struct conn *conn)
     struct conn_host *host = conn->host;
     host->running--;
     dispatch_count_running(host);
-    if (host->answering) { /* further up the turn of all others comes */
+    if (host->answering) { /* dispatch_run(), further up the stack, calls dispatch_settle() later */
         if (dispatch_is_reading(conn)) {
             dispatch_yield(conn);
         }
@@ -431,7 +433,7 @@ void dispatch_release(struct conn *conn)
 
 /* ---- accepting, and giving way ---------------------------------------------------------------------------------- */
 
-/* The line comes last: the connection may have the log's number. */
+/* The log line comes last: the connection may have the number of the log's descriptor. */
 void dispatch_turn_away(const struct conn_host *host, int fd)
 {
     struct view last = reply_out_of_memory(peek_protocol(fd, host->config->protocol));
@@ -440,10 +442,10 @@ void dispatch_turn_away(const struct conn_host *host, int fd)
     log_error("out_of_memory: no memory or no descriptor for a connection");
 }
 
-/* Closes the oldest that is idle. False if there is none. */
+/* Closes the oldest idle connection, but not `but`. False if there is none. */
 static bool dispatch_vacate_idle(const struct conn_host *host, const struct conn *but)
 {
-    struct conn *conn = room_find(host, 0); /* at that time all others have just come */
+    struct conn *conn = room_find(host, 0); /* time 0: no connection seems old, so only an idle one is found */
     if (conn == NULL || conn == but) {
         return false;
     }
@@ -460,7 +462,7 @@ struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept)
         return NULL;
     }
     intake_begin(conn);
-    while (stored < 0 && dispatch_vacate_idle(host, conn)) { /* there may be room as soon as an idle one gives way */
+    while (stored < 0 && dispatch_vacate_idle(host, conn)) { /* which frees a descriptor and memory */
         stored = slot_store(&host->slots, conn->slot, fd);
     }
     if (stored < 0) {
@@ -470,15 +472,16 @@ struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept)
     return conn;
 }
 
-/* The next request may arrive at any moment. On a Unix socket there is one behind which nothing can, while what came
- * before it is still there to be read: no client has sent a request in vain. It is read when its turn comes: who needs
- * the place of this one may be about to run a message that lies in the scratch buffer. */
+/* The next request may arrive at any moment, and must not be lost unanswered. shutdown(SHUT_RD) on a Unix socket makes
+ * later sends of the client fail, while what it sent before can still be read: so no request is taken and then dropped.
+ * A request that is there is read in a later round and not here, since the caller may be about to run a message that
+ * lies in the scratch buffer. */
 void dispatch_part(struct conn *conn)
 {
     const struct slots *slots = &conn->host->slots;
     char byte;
     if (!slot_claim(slots, conn->slot)) {
-        conn_close(conn); /* the supervisor has taken it over */
+        conn_close(conn); /* the supervisor has taken the connection */
         return;
     }
     if (shutdown(conn->fd, SHUT_RD) != 0) {
@@ -489,8 +492,8 @@ void dispatch_part(struct conn *conn)
         return;
     }
     conn->parting = true;
-    slot_set(slots, conn->slot, SLOT_WAITING); /* not one byte was taken */
-    conn_enter(conn, CONN_READING);            /* it is not late */
+    slot_set(slots, conn->slot, SLOT_WAITING); /* no byte of a request was read */
+    conn_enter(conn, CONN_READING);            /* gives the request that is there a new ASYA_READ_TIMEOUT */
     conn_watch(conn, EPOLLIN);
 }
 
@@ -503,7 +506,7 @@ void dispatch_vacate(struct conn *conn)
     }
     room_describe(conn, &err);
     dispatch_refuse(conn, 408, &err); /* RFC 9110, section 15.5.9 */
-    if (conn->fd >= 0) {              /* a reply that cannot be sent at once would keep the place */
+    if (conn->fd >= 0) {              /* the reply cannot be sent at once: do not let it keep the slot */
         conn_close(conn);
     }
 }
@@ -522,7 +525,7 @@ void dispatch_dismiss_silent(struct conn_host *host)
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the runtime is shutting down");
     struct conn *conn;
-    while ((conn = dispatch_find_silent(host)) != NULL) { /* neither leaves it in that list, silent */
+    while ((conn = dispatch_find_silent(host)) != NULL) { /* both calls end the silent state, so the loop ends */
         if (conn_is_idle(conn)) {
             dispatch_part(conn);
         } else {
@@ -541,7 +544,7 @@ static void dispatch_resume_service(struct conn *conn)
     }
 }
 
-/* The client of a stream has closed, while nothing waited to be sent. */
+/* The client of a stream has closed the connection while nothing waited to be sent. */
 static void dispatch_stream_event(struct conn *conn, uint32_t events)
 {
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
@@ -550,7 +553,7 @@ static void dispatch_stream_event(struct conn *conn, uint32_t events)
     }
 }
 
-/* Nobody waits for a reply to what has come. */
+/* A paused connection is watched only for its end: the client has closed it. */
 static void dispatch_paused_event(struct conn *conn, uint32_t events)
 {
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
@@ -560,7 +563,7 @@ static void dispatch_paused_event(struct conn *conn, uint32_t events)
     }
 }
 
-/* All that waited of a stream is out, or nobody takes it. */
+/* All that was pending of a stream was sent, or its client is gone. */
 static void dispatch_go_on_streaming(struct conn *conn, enum output_step step)
 {
     conn->gone = conn->gone || step == OUTPUT_FAILED;
@@ -571,7 +574,7 @@ static void dispatch_go_on_streaming(struct conn *conn, enum output_step step)
     dispatch_resume_service(conn);
 }
 
-/* The client can take more of a reply or stream that waits. */
+/* The client can take more of a pending reply or stream. */
 static void dispatch_writable_event(struct conn *conn)
 {
     enum output_step step = output_resume(conn);
@@ -609,7 +612,7 @@ void dispatch_event(struct conn *conn, uint32_t events)
     case CONN_DRAINING:
         dispatch_drain(conn);
         return;
-    default: /* closed earlier in this round, or nothing is watched */
+    default: /* closed earlier in this round, or in a state that is not watched */
         return;
     }
     dispatch_drive(conn);
@@ -679,7 +682,7 @@ static void dispatch_expire_one(struct conn *conn)
     }
 }
 
-/* Reads on who was paused for want of memory, and makes those give way who keep others from it. */
+/* Lets paused connections read on as far as the budget allows, and ends stalled ones that hold its bytes. */
 static void dispatch_tend_budget(struct conn_host *host, uint64_t now)
 {
     struct error err;
@@ -699,7 +702,7 @@ uint64_t dispatch_expire(struct conn_host *host, uint64_t now)
     for (int state = 0; state < CONN_STATES; state++) {
         struct conn_list *list = &host->lists[state];
         while (list->first != NULL && list->first->deadline <= now) {
-            dispatch_expire_one(list->first); /* leaves this list: to another state with a later deadline, or closed */
+            dispatch_expire_one(list->first); /* leaves this list: closed, or in another state with a later deadline */
         }
     }
     dispatch_tend_budget(host, now);
