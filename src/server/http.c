@@ -18,7 +18,7 @@ void http_head(struct conn *conn, unsigned status, size_t size, const char *allo
     conn->head_size = (uint32_t)http1_response_head(&response, conn->head);
 }
 
-/* A request whose body is still to come ends the connection. */
+/* The connection ends after the reply if the request has a body, since that is not read. */
 static enum verdict http_fixed(struct conn *conn, struct verdict_details *details, unsigned status, const char *allow,
                                const char *body)
 {
@@ -54,7 +54,7 @@ static enum verdict http_refuse_no_body(const struct conn *conn, struct verdict_
     return http_refuse(conn, details, &err);
 }
 
-/* RFC 9110, section 15.5.16. Nothing is unpacked here: a small body could become a large message. */
+/* RFC 9110, section 15.5.16. Nothing is decompressed here, since a small body could become a very large message. */
 static enum verdict http_refuse_encoding(struct verdict_details *details, struct view encoding)
 {
     details->status = 415;
@@ -63,7 +63,7 @@ static enum verdict http_refuse_encoding(struct verdict_details *details, struct
     return VERDICT_REFUSED;
 }
 
-/* Sends "100 Continue" where the client waits for it. A client that takes no 25 bytes gets no reply either. */
+/* Sends "100 Continue" if the client waits for it. If the client does not even take these 25 bytes, it is gone. */
 static bool http_invite_body(const struct conn *conn)
 {
     struct view interim = http1_continue();
@@ -82,7 +82,7 @@ static enum verdict http_health(struct conn *conn, struct verdict_details *detai
     return http_fixed(conn, details, 200, NULL, "{\"status\":\"ready\"}");
 }
 
-/* The head is complete: MORE if its body is for the service. */
+/* The head is complete. Returns MORE if the request is for the service, and so its body is to be read. */
 static enum verdict http_route(struct conn *conn, const unsigned char *message, size_t size,
                                struct verdict_details *details)
 {

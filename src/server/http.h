@@ -12,14 +12,16 @@
 #include "server/conn.h"
 #include "server/verdict.h"
 
-/* The state before the first byte of a request. */
+/* Prepares for the first byte of a request. */
 void http_begin(struct conn *conn);
 
-/* What has arrived of the request is `*size` bytes at `message`; chunks are decoded in place. REQUEST: it is for the
- * service, and body_at, body_size and request_end are set. MORE, FIXED, REFUSED, GONE: likewise as they say. */
+/* `*size` bytes of the request have arrived at `message`; chunks are decoded in place, which makes `*size` smaller.
+ * Returns REQUEST if it is for the service: then conn->body_at, body_size and request_end are set. Otherwise returns
+ * MORE, FIXED, REFUSED or GONE, with what server/verdict.h says of them in `ret_details`. */
 enum verdict http_feed(struct conn *conn, unsigned char *message, size_t *size, struct verdict_details *ret_details);
 
-/* Writes the head of a reply with `size` bytes of JSON into conn->head. `allow`: for 405, else NULL. */
+/* Writes the head of a reply with `size` bytes of JSON into conn->head. `allow`: value of the header Allow for 405,
+ * else NULL. */
 void http_head(struct conn *conn, unsigned status, size_t size, const char *allow);
 
 #endif

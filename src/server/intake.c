@@ -13,7 +13,7 @@ void intake_begin(struct conn *conn)
 {
     conn->protocol = conn->host->config->protocol;
     if (conn->served > 0) {
-        conn->protocol = PROTOCOL_HTTP; /* the only one with a next request */
+        conn->protocol = PROTOCOL_HTTP; /* only HTTP has a next request */
     }
     if (conn->protocol == PROTOCOL_HTTP) {
         http_begin(conn);
@@ -31,7 +31,7 @@ static enum verdict intake_refuse_no_memory(const struct conn *conn, struct verd
     return VERDICT_REFUSED;
 }
 
-/* A request without a head: `size` bytes of JSON behind `body_at`. */
+/* A request without a head: `size` bytes of JSON at offset `body_at`. */
 static enum verdict intake_complete(struct conn *conn, size_t body_at, size_t size)
 {
     conn->body_at = body_at;
@@ -57,7 +57,8 @@ static enum verdict intake_feed_framed(struct conn *conn, const unsigned char *m
     }
 }
 
-/* A value that is complete counts once nothing more has arrived behind it: that shall be seen too. */
+/* A complete JSON value counts as a request only once nothing more has arrived: anything behind the value makes it
+ * invalid, and must be seen. */
 static enum verdict intake_feed_raw(struct conn *conn, const unsigned char *message, size_t size, bool drained,
                                     struct verdict_details *details)
 {
@@ -71,7 +72,7 @@ static enum verdict intake_feed_raw(struct conn *conn, const unsigned char *mess
     }
 }
 
-/* `*size` bytes of the request have arrived at `message`; `drained`: no more of them. */
+/* `*size` bytes of the request have arrived at `message`. `drained`: there is nothing more to read now. */
 static enum verdict intake_feed(struct conn *conn, unsigned char *message, size_t *size, bool drained,
                                 struct verdict_details *details)
 {
@@ -89,7 +90,7 @@ static enum verdict intake_feed(struct conn *conn, unsigned char *message, size_
     case PROTOCOL_HTTP:
         verdict = http_feed(conn, message, size, details);
         if (message == conn->in.data) {
-            conn->in.size = *size; /* decoded in place it takes less */
+            conn->in.size = *size; /* chunks are decoded in place, which takes less room */
         }
         break;
     case PROTOCOL_FRAMED:
@@ -116,7 +117,7 @@ static enum verdict intake_note_gone(const struct conn *conn, size_t size)
     return VERDICT_GONE;
 }
 
-/* The client closed or half-closed. `message` is all it sent of this request. */
+/* The client closed or half-closed the connection. `message` is all that it sent of this request. */
 static enum verdict intake_end(struct conn *conn, unsigned char *message, size_t size, struct verdict_details *details)
 {
     struct error *err = &details->err;
@@ -157,8 +158,8 @@ static enum verdict intake_receive_failed(const struct conn *conn, int error)
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
-/* Room for the next read into conn->in: as much again as has arrived, a whole read of a large request, never more than
- * the limit needs. MORE if there is. */
+/* Makes room for the next read in conn->in: as much as has arrived so far, at most one read of SCRATCH_SIZE, and never
+ * more than the limit allows. Returns MORE if there is room. */
 static enum verdict intake_make_room(struct conn *conn, struct verdict_details *details)
 {
     size_t size = conn->in.size;
@@ -175,7 +176,7 @@ static enum verdict intake_make_room(struct conn *conn, struct verdict_details *
     return VERDICT_MORE;
 }
 
-/* `message` is in the scratch buffer, and not complete: kept for the next read. */
+/* The request in the scratch buffer is not complete: copies it to conn->in for the next read. */
 static bool intake_keep(struct conn *conn, const unsigned char *message, size_t size)
 {
     if (buffer_append(&conn->in, message, size) != BUFFER_OK) {
@@ -185,7 +186,7 @@ static bool intake_keep(struct conn *conn, const unsigned char *message, size_t 
     return true;
 }
 
-/* `got` bytes were read into `message`, where some were before. */
+/* `got` bytes were read, behind those of the request that had arrived before. */
 static enum verdict intake_take(struct conn *conn, unsigned char *message, size_t got, bool drained,
                                 struct verdict_details *details)
 {
@@ -208,7 +209,7 @@ static enum verdict intake_read(struct conn *conn, struct verdict_details *detai
     const struct conn_host *host = conn->host;
     bool first = conn->in.size == 0;
     if (conn->seen == 0 && !slot_claim(&host->slots, conn->slot)) {
-        return VERDICT_GONE; /* the supervisor has taken it */
+        return VERDICT_GONE; /* the supervisor has taken the connection */
     }
     enum verdict room_made = first ? VERDICT_MORE : intake_make_room(conn, details);
     if (room_made != VERDICT_MORE) {
@@ -235,10 +236,10 @@ static enum verdict intake_read(struct conn *conn, struct verdict_details *detai
     return VERDICT_WAIT;
 }
 
-/* Nothing more has arrived behind what is there of bare JSON. */
+/* All that has arrived of bare JSON was read, and nothing more is there. */
 static enum verdict intake_look_at_raw(struct conn *conn, struct verdict_details *details)
 {
-    if (conn->raw.done) { /* complete before, and nothing more has arrived with it */
+    if (conn->raw.done) { /* it was complete before the last read, which found nothing behind it */
         details->message = conn->in.data;
         details->size = conn->in.size;
         return intake_complete(conn, 0, conn->in.size);
@@ -253,7 +254,7 @@ enum verdict intake_next(struct conn *conn, struct verdict_details *ret_details)
 {
     enum verdict verdict;
     do {
-        size_t rest = conn->seen == 0 ? conn->in.size : 0; /* it came together with the request before */
+        size_t rest = conn->seen == 0 ? conn->in.size : 0; /* it arrived together with the request before */
         verdict =
             rest > 0 ? intake_feed(conn, conn->in.data, &rest, false, ret_details) : intake_read(conn, ret_details);
     } while (verdict == VERDICT_MORE);
@@ -271,7 +272,7 @@ enum verdict intake_judge(struct conn *conn, struct verdict_details *ret_details
 void intake_keep_rest(struct conn *conn, const struct verdict_details *details)
 {
     if (conn->in.size > 0) {
-        return; /* it is in place */
+        return; /* conn->in holds it already */
     }
     if (details->size > conn->request_end && conn->protocol == PROTOCOL_HTTP &&
         buffer_append(&conn->in, details->message + conn->request_end, details->size - conn->request_end) !=

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* One call for both parts. */
+/* Sends head and body with one system call. */
 static ssize_t output_send(struct conn *conn, struct view body)
 {
     struct iovec parts[2];
@@ -23,7 +23,7 @@ static ssize_t output_send(struct conn *conn, struct view body)
     if (body.size > skip) {
         const char *from = body.data + skip;
         parts[count].iov_len = body.size - skip;
-        memcpy(&parts[count++].iov_base, &from, sizeof from); /* the interface knows no const */
+        memcpy(&parts[count++].iov_base, &from, sizeof from); /* struct iovec has no const */
     }
     return outlet_send(conn->host->config->board, conn->slot, conn->then, conn->fd, parts, count);
 }
@@ -39,7 +39,7 @@ enum output_step output_push(struct conn *conn, struct view body)
             return OUTPUT_WAITING;
         } else {
             tampered_check(&conn->host->tampered,
-                           errno); /* not one byte of this is out: the supervisor sees that, and answers */
+                           errno); /* no byte of this call was sent: the supervisor sees that, and answers */
             return OUTPUT_FAILED;
         }
     }
@@ -49,7 +49,7 @@ enum output_step output_push(struct conn *conn, struct view body)
 enum output_step output_resume(struct conn *conn)
 {
     const struct slots *slots = &conn->host->slots;
-    bool is_shared = conn_is_in_service(conn); /* the supervisor may end the stream, between two sends alone */
+    bool is_shared = conn_is_in_service(conn); /* the supervisor may end a stream, but only between two sends */
     if (is_shared && !slot_leave(slots, conn->slot, SLOT_PUSHING)) {
         return OUTPUT_FAILED;
     }

@@ -1,4 +1,4 @@
-/* What has come of a connection's bytes, for dispatch.c, which acts on it. */
+/* The result of reading from a connection: intake.c and http.c return it, and dispatch.c acts on it. */
 #ifndef ASYA_SERVER_VERDICT_H
 #define ASYA_SERVER_VERDICT_H
 
@@ -8,23 +8,23 @@
 
 enum verdict {
     VERDICT_MORE,    /* the request is not complete, and there may be more to read */
-    VERDICT_WAIT,    /* all that has arrived is read */
-    VERDICT_PAUSE,   /* there is no memory to read more */
+    VERDICT_WAIT,    /* not complete, and nothing more to read now */
+    VERDICT_PAUSE,   /* not complete, and there is no memory to read more now */
     VERDICT_REQUEST, /* a whole request for the service */
-    VERDICT_FIXED,   /* a request that is answered with a fixed body */
-    VERDICT_REFUSED, /* no request can come of it */
-    VERDICT_GONE,    /* nobody waits for an answer: the connection is to be closed */
+    VERDICT_FIXED,   /* a request with a fixed reply, such as GET /healthz */
+    VERDICT_REFUSED, /* not a valid request: the client gets the error */
+    VERDICT_GONE,    /* the client is gone: close the connection */
 };
 
 struct verdict_details {
-    /* REQUEST, FIXED: the request with all that stands before its body and all that has come behind it, in the scratch
-     * buffer or in conn->in. Valid until the next read of any connection; conn->body_at, body_size and request_end say
-     * what of it is what. */
+    /* REQUEST, FIXED: the request with its HTTP head or length prefix, and all that has arrived behind it, in the
+     * scratch buffer or in conn->in. Valid until the next read of any connection. conn->body_at, body_size and
+     * request_end say where its parts are. */
     unsigned char *message;
     size_t size;
-    unsigned status;   /* FIXED; REFUSED: HTTP status, 0 for that of the error's category */
-    const char *allow; /* FIXED: the header of that name, or NULL */
-    const char *body;  /* FIXED: JSON */
+    unsigned status;   /* FIXED, REFUSED: the HTTP status; 0: that of the error's category */
+    const char *allow; /* FIXED: value of the header Allow, or NULL */
+    const char *body;  /* FIXED: the JSON text of the reply */
     struct error err;  /* REFUSED */
 };
 
