@@ -12,7 +12,7 @@ static void outlet_note(struct scoreboard_slot *slot, uint32_t left, enum slot_t
     atomic_store_explicit(&slot->then, (uint8_t)then, memory_order_relaxed);
 }
 
-/* Not through libc: musl's sendmmsg() is a loop of sendmsg(). */
+/* A raw system call, since musl's sendmmsg() is a loop of sendmsg(). */
 static long outlet_send_marked(struct scoreboard_outlet *outlet, int fd)
 {
     long sent;
@@ -31,7 +31,8 @@ static ssize_t outlet_send_plainly(int fd, const struct msghdr *message)
     return sent;
 }
 
-/* Without the system call a reply counts as begun, and not whole, before it is. */
+/* For sandboxes without sendmmsg(): the reply counts as begun, but not complete, before each send, so a worker that is
+ * killed in between leaves its client without a reply. */
 static ssize_t outlet_send_unmarked(struct scoreboard_slot *slot, uint32_t left, enum slot_then then, int fd,
                                     const struct msghdr *message)
 {

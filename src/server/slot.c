@@ -10,7 +10,7 @@ static struct scoreboard_slot *slot_find(const struct slots *slots, uint32_t slo
     return slot != NO_SLOT ? &slots->board->slots[slot] : NULL;
 }
 
-/* The state under the same count. The worker alone writes the count. */
+/* The word for another state of the same connection. Only the worker changes the count in it. */
 static uint32_t slot_word(const struct scoreboard_slot *place, enum slot_state state)
 {
     uint32_t word = atomic_load_explicit(&place->state, memory_order_relaxed);
@@ -49,7 +49,8 @@ int slot_store(const struct slots *slots, uint32_t slot, int fd)
     return status;
 }
 
-/* From where it stands on the scoreboard to fdstore_put() the connection is in the table: the fdholder has it. */
+/* From the store of WAITING to fdstore_put() the connection is only in the worker's table, where the fdholder finds
+ * it. */
 int slot_enter(struct slots *slots, int fd, enum protocol protocol, bool kept, uint32_t *ret_slot)
 {
     *ret_slot = NO_SLOT;
@@ -73,7 +74,7 @@ bool slot_is_stored(const struct slots *slots, uint32_t slot)
     return place != NULL && atomic_load_explicit(&place->stored, memory_order_relaxed) != 0;
 }
 
-/* One without an entry is taken last. */
+/* Slots without an entry in the fdstore are taken last. */
 static void slot_give_back(struct slots *slots, uint32_t slot)
 {
     slots->free[slots->free_count++] = slot;
@@ -89,9 +90,9 @@ void slot_vacate(struct slots *slots, uint32_t slot)
     if (place == NULL) {
         return;
     }
-    atomic_store_explicit(&place->fd, -1, memory_order_relaxed); /* the number may be another's soon */
+    atomic_store_explicit(&place->fd, -1, memory_order_relaxed); /* the number may soon be another file's */
     if (slot_is_stored(slots, slot)) {
-        if (slot_state(place) != SLOT_TAKEN) { /* that is what matters of a duplicate that lies here still */
+        if (slot_state(place) != SLOT_TAKEN) { /* TAKEN until it is dropped: recover.c must not end it */
             slot_store_state(place, SLOT_FREE);
         }
         fdstore_drop(slots->fdstore, slot);
@@ -120,7 +121,8 @@ void slot_set(const struct slots *slots, uint32_t slot, enum slot_state state)
     }
 }
 
-/* A byte was taken, also where it is the one that says that none was: no message begins with either. */
+/* Notes that a byte was taken. If it is equal to FIRST_NONE, another value stands for it: no message begins with
+ * either. */
 static void slot_note_first(struct scoreboard_slot *place, unsigned char first)
 {
     place->first = first == FIRST_NONE ? FIRST_NONE - 1 : first;
@@ -173,8 +175,9 @@ void slot_reply(const struct slots *slots, uint32_t slot)
     }
 }
 
-/* The supervisor looks at the scoreboard every tick while something runs; asleep, it is woken once. What was stored
- * before and this load cannot pass each other, nor can its clearing of `watched` and its last look at `running`. */
+/* While something runs the supervisor looks at the scoreboard every tick; when it sleeps, it is woken by one message.
+ * The fence makes the state that was stored before visible before `watched` is read. The supervisor uses the same
+ * order: it clears `watched` and then checks once more whether something runs. So one of the two always notices. */
 static void slots_ask_to_watch(const struct slots *slots)
 {
     struct scoreboard *board = slots->board;
@@ -186,7 +189,7 @@ static void slots_ask_to_watch(const struct slots *slots)
     if (status == 0) {
         atomic_store_explicit(&board->watched, SCOREBOARD_WATCHED, memory_order_relaxed);
     }
-    tampered_check(slots->tampered, -status); /* nobody would ever look at it */
+    tampered_check(slots->tampered, -status); /* without the channel nobody would ever look at this request */
 }
 
 struct scoreboard_slot *slot_run(const struct slots *slots, uint32_t slot, uint64_t sequence)
@@ -211,7 +214,8 @@ bool slot_leave(const struct slots *slots, uint32_t slot, enum slot_state state)
         return true;
     }
     uint32_t word = atomic_load_explicit(&place->state, memory_order_acquire);
-    /* any other value is not the supervisor's: the function wrote over the scoreboard, and still wants its reply */
+    /* Any state that is not defined was not written by the supervisor: the function wrote over the scoreboard. Its
+     * client still gets the reply. */
     if (SLOT_STATE(word) != SLOT_RUNNING && !slot_is_state((enum slot_state)SLOT_STATE(word))) {
         scoreboard_note_overwritten(slots->board);
     }
