@@ -19,13 +19,13 @@
 #include <unistd.h>
 
 enum {
-    GAP_MAX = 1 << 12, /* numbers without a file, after which no connection is expected any more */
+    GAP_MAX = 1 << 12, /* after so many numbers without a file, no further connection is expected */
     ROUNDS_MAX = 250,  /* attempts to send while the channel is full, 1 ms apart */
 };
 
 #define COLLECT_TIMEOUT (250 * CLOCK_MS)
-#define LIFE_ALONE      (1 * CLOCK_SECOND) /* of an fdholder whose worker is dead: it is asked long before */
-#define DEATH_SIGNAL    SIGALRM            /* the worker is dead; nobody else sends it to an fdholder */
+#define LIFE_ALONE      (1 * CLOCK_SECOND) /* of an fdholder whose worker is dead; the supervisor asks it long before */
+#define DEATH_SIGNAL    SIGALRM            /* sent by the kernel when the worker dies; nobody else sends it */
 
 /* ---- the fdholder's own process -----------------------------------------------------------------------------------
  */
@@ -38,7 +38,7 @@ static bool fdholder_give(int channel, const int *fds, uint32_t count)
         if (status != -EAGAIN && status != -ETOOMANYREFS) {
             return status == 0;
         }
-        (void)poll(NULL, 0, 1); /* the supervisor reads as fast as we send, and what it has read is in flight no more */
+        (void)poll(NULL, 0, 1); /* what the supervisor has received is no longer in flight: soon there is room */
     }
     return false;
 }
@@ -61,7 +61,7 @@ static bool fdholder_pack(void *context, int fd)
     return !parcel->failed;
 }
 
-/* Gives all of our connections in the table, then none. */
+/* Gives all connections in the table, then a message without any. */
 static void fdholder_give_all(int channel, const struct table_name *listener)
 {
     struct parcel parcel = {.channel = channel};
@@ -73,19 +73,19 @@ static void fdholder_give_all(int channel, const struct table_name *listener)
 
 static void fdholder_wake(int number) { (void)number; }
 
-/* Waits until the channel says something. The function may have closed its number and got it again for a file that
- * never does: so for no longer than LIFE_ALONE once the worker is dead. Not with poll(), in which the signal could be
- * missed. */
+/* Waits until something arrives on the channel. The function may have closed its number and opened a file there that
+ * never becomes readable, so the wait ends LIFE_ALONE after the worker's death. ppoll() instead of poll(): with poll()
+ * the signal could arrive just before the wait, and be missed. */
 static bool fdholder_await_channel(int channel, pid_t worker)
 {
     struct sigaction action = {.sa_handler = fdholder_wake};
     (void)sigaction(DEATH_SIGNAL, &action, NULL);
     (void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
-    uint64_t mask = ~(UINT64_C(1) << (DEATH_SIGNAL - 1)); /* as the kernel has it */
+    uint64_t mask = ~(UINT64_C(1) << (DEATH_SIGNAL - 1)); /* the kernel's own format of a signal set */
     struct pollfd look = {.fd = channel, .events = POLLIN};
     long status;
     do {
-        bool alone = getppid() != worker; /* also where it died before we could ask to be told */
+        bool alone = getppid() != worker; /* true also if it died before prctl() above */
         struct timespec life = {.tv_sec = (time_t)(LIFE_ALONE / CLOCK_SECOND)};
         status = syscall(SYS_ppoll, &look, 1L, alone ? &life : NULL, &mask, sizeof mask);
     } while (status < 0 && errno == EINTR);
@@ -94,7 +94,7 @@ static bool fdholder_await_channel(int channel, pid_t worker)
 
 struct fdholder {
     int channel;
-    struct file_identity identity; /* the channel's */
+    struct file_identity identity; /* of the channel */
     struct table_name listener;
     pid_t worker;
 };
@@ -103,12 +103,12 @@ static void fdholder_keep(const struct fdholder *fdholder) __attribute__((noretu
 
 static void fdholder_keep(const struct fdholder *fdholder)
 {
-    (void)setpgid(0, 0); /* a worker is killed with its group */
+    (void)setpgid(0, 0); /* own group: the worker's whole group is killed */
     (void)prctl(PR_SET_NAME, "asya-fdholder");
     struct control_message message;
     struct file_identity found;
     int fds[CONTROL_FDS_MAX];
-    /* the end of the channel: the supervisor needs no fdholder any more, or is gone */
+    /* the channel's end means that the supervisor needs no fdholder any more, or is gone */
     if (fdholder_await_channel(fdholder->channel, fdholder->worker) && fd_stat(fdholder->channel, &found) == 0 &&
         file_identity_equal(&found, &fdholder->identity) && control_receive(fdholder->channel, &message, fds) == 1 &&
         message.type == CONTROL_COLLECT) {
@@ -127,8 +127,8 @@ int fdholder_start(int channel, int listener)
     if (known < 0) {
         return known;
     }
-    /* No exit signal: the function's wait() sees no child of its own in it. All signals blocked, as the supervisor has
-     * those that matter: what is sent to a whole group or terminal is not for the fdholder. */
+    /* No exit signal, so that the function's wait() does not see this child. All signals are blocked (the supervisor
+     * has blocked those that matter), because signals to a whole group or terminal are not meant for the fdholder. */
     sigset_t all;
     sigset_t before;
     memset(&all, 0xFF, sizeof all);
@@ -146,7 +146,8 @@ int fdholder_start(int channel, int listener)
 
 /* ---- the supervisor's side -------------------------------------------------------------------------------------- */
 
-/* Of one message; closes what is no connection, and what no fdholder of ours would have sent. */
+/* Takes the connections out of one message; closes what is not a connection, and what is more than an fdholder
+ * sends. */
 static void fdholder_take_in(struct held *held, const struct control_message *message, int *fds)
 {
     for (uint32_t i = 0; i < message->count; i++) {

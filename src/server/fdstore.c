@@ -40,7 +40,7 @@ void fdstore_trim(struct fdstore *fdstore, uint32_t kept)
 
 int fdstore_put(const struct fdstore *fdstore, uint32_t entry, int connection)
 {
-    char mark = 0; /* a message needs a byte */
+    char mark = 0; /* a message must have at least one byte */
     return rights_send(fdstore->send[entry], &mark, sizeof mark, &connection, 1);
 }
 
@@ -48,7 +48,7 @@ void fdstore_drop(const struct fdstore *fdstore, uint32_t entry)
 {
     char mark;
     ssize_t got;
-    /* Without room for ancillary data the kernel closes the duplicate: one call instead of two. */
+    /* Given no room for ancillary data, the kernel itself closes the duplicate: one call instead of two. */
     do {
         got = recv(fdstore->receive[entry], &mark, sizeof mark, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
@@ -74,10 +74,10 @@ static int fdstore_receive(int fd, int flags)
         return (int)got;
     }
     if (got == 0 && message.count == 0) {
-        return -EAGAIN; /* every sending end is closed: nothing is stored */
+        return -EAGAIN; /* all sending ends are closed, so nothing is stored */
     }
     if (message.count != 1 || !fdstore_is_connection(message.fds[0]) || fd_raise(&message.fds[0]) < 0) {
-        rights_close(message.fds, message.count); /* no worker of ours has put that there */
+        rights_close(message.fds, message.count); /* the function wrote it: our workers send exactly one connection */
         return -EPROTO;
     }
     return message.fds[0];

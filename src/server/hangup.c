@@ -10,14 +10,14 @@ enum { DISCARD_SIZE = 16384 };
 
 ssize_t hangup_discard(int connection)
 {
-    static unsigned char waste[DISCARD_SIZE]; /* written only */
+    static unsigned char waste[DISCARD_SIZE]; /* never read */
     struct iovec part = {.iov_base = waste, .iov_len = sizeof waste};
     return rights_receive(connection, &part, 1);
 }
 
 int hangup(int *connection)
 {
-    /* ENOTCONN is all that may come here of a client: the socket is one that was never connected */
+    /* ENOTCONN (a socket that was never connected) is the only error that a client's connection can have here */
     int status = shutdown(*connection, SHUT_RDWR) == 0 || errno == ENOTCONN ? 0 : -errno;
     ssize_t got = 0;
     do {

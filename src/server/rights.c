@@ -11,14 +11,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PASSRIGHTS                                                                                                     \
-    83 /* SO_PASSRIGHTS of <asm-generic/socket.h>, which is newer than the headers this is built with                  \
-        */
+#define PASSRIGHTS 83 /* SO_PASSRIGHTS of <asm-generic/socket.h>; the headers of the build are older */
 
-static bool are_refused; /* by the kernel */
+static bool are_refused; /* the kernel refuses clients' descriptors */
 
-/* Whose child the process is that closes strays. In a worker the supervisor's, which takes children it does not know:
- * the function's wait() is not to see it. */
+/* The parent of the process that closes strays. In a worker it is the supervisor, which reaps children that it does not
+ * know: the function's wait() must not see this child. */
 static unsigned long parentage = SIGCHLD;
 
 void rights_refuse(int listener)
@@ -35,7 +33,7 @@ bool rights_may_come(void) { return !are_refused; }
 
 static void rights_wait_and_end(const int pipe[2]) __attribute__((noreturn));
 
-/* In the new process. */
+/* Runs in the child: waits until the pipe's other end is closed. */
 static void rights_wait_and_end(const int pipe[2])
 {
     char byte;
@@ -44,7 +42,8 @@ static void rights_wait_and_end(const int pipe[2])
     _exit(0);
 }
 
-/* A process with copies of all descriptors, which ends once *ret_ends is closed here. No signal reaches it. */
+/* Forks a process with copies of all descriptors. It exits once *ret_ends is closed here; all signals are blocked in
+ * it. */
 static int rights_start_undertaker(int *ret_ends)
 {
     int pipe[2];
@@ -72,7 +71,7 @@ static int rights_start_undertaker(int *ret_ends)
     return 0;
 }
 
-/* Without that process: what would linger since SO_LINGER says so does not. */
+/* Used when the process could not be made: switches SO_LINGER off before the close. */
 static void rights_calm(int fd)
 {
     static const struct linger off = {0};
@@ -96,13 +95,13 @@ void rights_close(int *fds, uint32_t count)
         }
         fd_close(&fds[i]);
     }
-    fd_close(&ends); /* last: its copies must be the last ones */
+    fd_close(&ends); /* last, so that the process still has its copies while ours are closed */
 }
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 
-/* Looks at the first part alone: without SO_PASSCRED and its like there is no other, and CMSG_NXTHDR may call a
- * function that musl lacks. */
+/* Looks only at the first control message: there is no other without SO_PASSCRED and its like, and CMSG_NXTHDR may call
+ * a function that musl does not have. */
 static uint32_t rights_take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
 {
     struct cmsghdr *part = CMSG_FIRSTHDR(header);
@@ -110,7 +109,7 @@ static uint32_t rights_take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
         return 0;
     }
     size_t size = part->cmsg_len - CMSG_LEN(0);
-    memcpy(ret_fds, CMSG_DATA(part), size); /* the kernel wrote no more than the ancillary space */
+    memcpy(ret_fds, CMSG_DATA(part), size); /* bounded by the ancillary space that the kernel was given */
     return (uint32_t)(size / sizeof(int));
 }
 
@@ -118,7 +117,7 @@ void rights_keep_in_line(int connection)
 {
     static const int on = 1;
     if (!are_refused) {
-        (void)setsockopt(connection, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* kernels before 5.15 have none */
+        (void)setsockopt(connection, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* no urgent data before Linux 5.15 */
     }
 }
 
@@ -126,7 +125,7 @@ ssize_t rights_receive(int connection, struct iovec *parts, size_t count)
 {
     struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
     if (are_refused && count == 1) {
-        return recv(connection, parts->iov_base, parts->iov_len, MSG_DONTWAIT); /* 70 ns less */
+        return recv(connection, parts->iov_base, parts->iov_len, MSG_DONTWAIT); /* 70 ns faster */
     }
     if (are_refused) {
         return recvmsg(connection, &header, MSG_DONTWAIT);
@@ -155,7 +154,7 @@ int rights_send(int socket, const void *bytes, size_t size, const int *fds, uint
         struct cmsghdr align;
     } ancillary;
     struct iovec part = {.iov_len = size};
-    memcpy(&part.iov_base, &bytes, sizeof bytes); /* the interface knows no const */
+    memcpy(&part.iov_base, &bytes, sizeof bytes); /* struct iovec has no const */
     struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
     if (count > RIGHTS_SENT_MAX) {
         return -EINVAL;

@@ -17,8 +17,8 @@
  *   reason, cancel    the supervisor writes them into the worker's slots
  *   closing           the supervisor writes it
  *
- * The kernel writes scratch[0] and outlet.message.msg_len during a read and a send:
- * these are right even if the worker is killed before its next instruction.
+ * The kernel writes scratch[0] and outlet.message.msg_len during a read and a send: these are right even if the worker
+ * is killed before its next instruction.
  */
 #ifndef ASYA_SERVER_SCOREBOARD_H
 #define ASYA_SERVER_SCOREBOARD_H
@@ -160,8 +160,7 @@ struct scoreboard {
     _Atomic uint32_t own_exit; /* see scoreboard_note_exit() */
     struct scoreboard_outlet outlet;
     struct scoreboard_inlet inlet;
-    char waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker running that has nothing more to serve, for a log line
-                                           */
+    char waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker running with nothing more to serve, for the log */
     struct scoreboard_guard guard_slots;
     struct scoreboard_slot slots[SLOTS_MAX];
     struct scoreboard_guard guard_ids;

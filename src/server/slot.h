@@ -13,9 +13,8 @@
  * system call: whether a byte was read (scoreboard_first) and how much was sent (outlet.h).
  *
  * The supervisor changes a state only from WAITING to TAKEN, and from RUNNING, STREAMING or an overwritten state to
- * ANSWERED. The worker
- * leaves them by compare-and-exchange (slot_claim, slot_leave), so that only one side reads, answers or
- * sends; it stores all other states.
+ * ANSWERED. The worker leaves them by compare-and-exchange (slot_claim, slot_leave), so that only one side reads,
+ * answers or sends; it stores all other states.
  *
  * `slot` may be NO_SLOT in all functions, as it always is without a scoreboard: then they note nothing and allow
  * everything.

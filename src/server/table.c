@@ -6,7 +6,7 @@
 
 enum {
     LOOK_AT_ONCE = 64,     /* numbers asked about in one poll() */
-    NUMBERS_MAX = 1 << 16, /* looked at; a connection above was accepted by a process with so many files open */
+    NUMBERS_MAX = 1 << 16, /* only so many are searched: a higher one needs a process with as many files open */
 };
 
 int table_name_of(int listener, struct table_name *ret_name)
@@ -15,7 +15,7 @@ int table_name_of(int listener, struct table_name *ret_name)
     return getsockname(listener, (struct sockaddr *)&ret_name->address, &ret_name->size) == 0 ? 0 : -errno;
 }
 
-/* Is it a connection that was accepted from the socket of this name? */
+/* Whether `fd` is a connection that was accepted from the socket of this name. */
 static bool table_is_ours(int fd, const struct table_name *name)
 {
     struct table_name found;
@@ -28,8 +28,8 @@ static bool table_is_ours(int fd, const struct table_name *name)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening == 0;
 }
 
-/* poll() tells of many numbers at once whether there is a file; /proc may be absent. Where poll() is refused
- * (RLIMIT_NOFILE is lower than that), each number is tried. */
+/* One poll() tells for many numbers whether they have a file, and works without /proc. If poll() fails (it does when
+ * RLIMIT_NOFILE is below the count), each number is tried. */
 void table_search(const struct table_name *name, int gap_max, bool (*found)(void *context, int fd), void *context)
 {
     int gap = 0;

@@ -1,7 +1,9 @@
 /*
- * This process's table of descriptors, searched for our connections: they are known by the name of the socket that has
- * accepted them, whatever state the memory is in that should know them. System calls alone, so that a child of a fork
- * in any thread may look as well as the fdholder.
+ * Finds our connections in this process's table of descriptors.
+ *
+ * A connection is known by the name of the socket that has accepted it, not by anything in memory: the memory of the
+ * process may be in the middle of a change. Only system calls are used, so that the fdholder and a child that was
+ * forked from any thread can search.
  */
 #ifndef ASYA_SERVER_TABLE_H
 #define ASYA_SERVER_TABLE_H
@@ -15,11 +17,11 @@ struct table_name {
     socklen_t size;
 };
 
-/* The name the connections of `listener` have. Returns 0 or -errno. */
+/* The name that connections accepted from `listener` have. Returns 0 or -errno. */
 int table_name_of(int listener, struct table_name *ret_name);
 
-/* Calls `found` with the number of each connection; it may close it. Ends when it returns false, or after so many
- * numbers without a file that no more are expected. 64 numbers are looked at in one system call. */
+/* Calls `found` with the number of each connection; `found` may close it. Ends when `found` returns false, or after
+ * `gap_max` numbers in a row without a file. One system call looks at 64 numbers. */
 void table_search(const struct table_name *name, int gap_max, bool (*found)(void *context, int fd), void *context);
 
 #endif

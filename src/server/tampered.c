@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 enum {
-    REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512, /* every byte escaped, and the frames around it */
-    GAP_MAX = 1 << 12, /* numbers without a file, after which no connection is expected any more */
+    REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512, /* every byte escaped, and room for what is around */
+    GAP_MAX = 1 << 12, /* after so many numbers without a file, no further connection is expected */
 };
 
 void tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
@@ -19,14 +19,14 @@ void tampered_begin(struct tampered *tampered, struct scoreboard *board, int lis
 {
     *tampered = (struct tampered){.board = board, .fdholder = fdholder, .protocol = protocol};
     if (fdholder >= 0 && fd_stat(fdholder, &tampered->identity) < 0) {
-        tampered->fdholder = -1; /* the function has closed it as it was loaded */
+        tampered->fdholder = -1; /* the module closed it while it was loaded */
     }
     if (table_name_of(listener, &tampered->listener) < 0) {
-        tampered->listener.size = 0; /* no connection has such a name */
+        tampered->listener.size = 0; /* matches no connection */
     }
 }
 
-/* It is asked for the worker's connections once that is dead. */
+/* Whether the fdholder can still be asked after our end: then it gives the connections to the supervisor. */
 static bool tampered_has_fdholder(const struct tampered *tampered)
 {
     struct file_identity found;
@@ -34,7 +34,7 @@ static bool tampered_has_fdholder(const struct tampered *tampered)
            file_identity_equal(&found, &tampered->identity);
 }
 
-/* The place on the scoreboard that says it is for this number, or NULL. */
+/* The slot that notes this descriptor as its connection, or NULL. */
 static const struct scoreboard_slot *tampered_find_slot(const struct scoreboard *board, int fd)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
@@ -52,7 +52,7 @@ static bool tampered_is_unread(const struct scoreboard *board, const struct scor
            (slot_state(slot) == SLOT_READING && scoreboard_first(board, (uint32_t)(slot - board->slots)) == FIRST_NONE);
 }
 
-/* Kept alive, and no next request has come: its client waits for nothing. */
+/* Kept alive, and the next request has not begun: its client expects no reply. */
 static bool tampered_is_idle(const struct scoreboard_slot *slot, int fd)
 {
     char byte;
@@ -61,7 +61,7 @@ static bool tampered_is_idle(const struct scoreboard_slot *slot, int fd)
            recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-/* What is to be said to whom this place belongs; false if a reply has begun, or another will answer. */
+/* What to tell the client of this slot; false if a reply has begun, or the supervisor has answered. */
 static bool tampered_describe(const struct scoreboard *board, const struct scoreboard_slot *slot, struct error *err)
 {
     if (tampered_is_unread(board, slot) || slot_state(slot) == SLOT_READING) {
@@ -76,7 +76,7 @@ static bool tampered_describe(const struct scoreboard *board, const struct score
     return slot_state(slot) == SLOT_RUNNING;
 }
 
-/* One that the supervisor has no copy of. */
+/* Answers a connection of which the supervisor has no duplicate. */
 static bool tampered_answer(void *context, int fd)
 {
     const struct tampered *tampered = context;
@@ -92,7 +92,7 @@ static bool tampered_answer(void *context, int fd)
                                      ? tampered->protocol
                                      : (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);
         if (reply_failure(&out, peek_protocol(fd, protocol), &err) == BUFFER_OK) {
-            (void)send(fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT); /* a fresh connection takes so much */
+            (void)send(fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT); /* fits into an empty send buffer */
         }
     }
     (void)hangup(&fd);

@@ -13,7 +13,7 @@ enum verdict {
     VERDICT_REQUEST, /* a whole request for the service */
     VERDICT_FIXED,   /* a request with a fixed reply, such as GET /healthz */
     VERDICT_REFUSED, /* not a valid request: the client gets the error */
-    VERDICT_GONE,    /* the client is gone: close the connection */
+    VERDICT_GONE,    /* close the connection: its client is gone, or the supervisor has taken it */
 };
 
 struct verdict_details {
