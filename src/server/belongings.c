@@ -5,8 +5,8 @@
 
 #include <unistd.h>
 
-/* Who forks waits for the search; with this it is lost in what a fork itself takes (1 ms). A connection beyond such a
- * gap is closed when the child ends. */
+/* After so many numbers without a file the search ends. The fork waits for the search, and with this limit it adds
+ * little to the 1 ms of a fork. A connection beyond such a gap is closed when the child ends. */
 enum { GAP_MAX = 1 << 9 };
 
 static bool belongings_close_connection(void *context, int fd)
@@ -16,8 +16,8 @@ static bool belongings_close_connection(void *context, int fd)
     return true;
 }
 
-/* The memory may be in the middle of a change, since another thread than the server's may have forked. A number that is
- * missed for that is one that was got or given back in this very moment. */
+/* The memory may be in the middle of a change if another thread than the server's has forked. At most a number is
+ * missed that was added or removed at this very moment. */
 static void belongings_drop_fdstore(const struct fdstore *fdstore)
 {
     for (uint32_t i = 0; i < fdstore->count && i < SLOTS_MAX; i++) {

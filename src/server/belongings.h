@@ -1,9 +1,10 @@
 /*
  * What a worker's process holds of the runtime, and how a child that the function forks lets go of it.
  *
- * A child without exec has a copy of every descriptor: of the listening socket, so that after the end of supervisor and
- * worker the kernel goes on to queue clients for nobody; of the connections, so that their clients wait for an end that
- * does not come. A child lives as long as it likes (a pool of multiprocessing, a daemon), so it lets go at once.
+ * A child that does not exec has a copy of every descriptor. With the listening socket, the kernel would go on queueing
+ * clients after supervisor and worker have ended, and nobody would answer them. With the connections, their clients
+ * would wait for an end that does not come. Such a child may live for long (a pool of multiprocessing, a daemon), so it
+ * closes its copies right after the fork.
  */
 #ifndef ASYA_SERVER_BELONGINGS_H
 #define ASYA_SERVER_BELONGINGS_H
@@ -12,16 +13,17 @@
 #include "server/server.h"
 
 struct belongings {
-    int listener; /* -1 for what there is not */
+    int listener; /* -1 for each that does not exist */
     int control;
     int queue;
-    int fdholder;                  /* the fdholder's end of its channel: the table is one */
-    const struct fdstore *fdstore; /* NULL: none */
+    int fdholder;                  /* the fdholder's end of its channel, in this table since both share one */
+    const struct fdstore *fdstore; /* NULL: there is none */
     struct server *server;         /* NULL: it does not serve yet */
 };
 
-/* In the child, whichever thread has forked: closes its copies of all that. The parent's stay as they are, those that
- * the shared epoll set watches included. The server must not be used any more, but for server_turn and server_wake. */
+/* To be called in the child, whichever thread has forked: closes the child's copies. The parent's descriptors stay as
+ * they are, and so does the epoll set that both share. Afterwards only server_turn() and server_wake() may be called on
+ * the server. */
 void belongings_drop(struct belongings *belongings);
 
 #endif

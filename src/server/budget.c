@@ -7,13 +7,13 @@
 #define STALL_TIME (1 * CLOCK_SECOND)
 
 enum {
-    PROGRESS_LEAST = SCRATCH_SIZE, /* bytes in STALL_TIME, of who is not stalled */
-    LARGE = 2 * BUDGET_FREE, /* a buffer beyond this can be in others' way: a small request's may be twice its size */
+    PROGRESS_LEAST = SCRATCH_SIZE, /* fewer bytes in STALL_TIME: the request is stalled */
+    LARGE = 2 * BUDGET_FREE,       /* a larger buffer counts as large; that of a small request may be twice its size */
 };
 
 static bool budget_is_large(const struct conn *conn) { return conn->paused || conn->in.capacity > LARGE; }
 
-/* The oldest of the large ones that are being read. */
+/* Whether it is the oldest of the large requests that are being read. */
 static bool budget_is_senior(const struct conn *conn)
 {
     const struct conn *other = conn->host->lists[CONN_READING].first;
@@ -23,7 +23,7 @@ static bool budget_is_senior(const struct conn *conn)
     return other == conn;
 }
 
-/* Bytes its buffer grows by for `more`. */
+/* By how many bytes its buffer would grow to take `more`. */
 static size_t budget_growth(const struct conn *conn, size_t more)
 {
     size_t capacity = conn->in.capacity;
@@ -51,7 +51,7 @@ void budget_pause(struct conn *conn)
 {
     conn_set_paused(conn, true);
     conn->paused_at = conn->paused_at != 0 ? conn->paused_at : conn->moved_at;
-    conn_watch(conn, EPOLLET); /* the end of the connection alone */
+    conn_watch(conn, EPOLLET); /* watch only for the end of the connection */
 }
 
 void budget_note_progress(struct conn *conn, size_t got)
@@ -66,7 +66,7 @@ void budget_note_progress(struct conn *conn, size_t got)
     }
 }
 
-/* Each that is let go is taken to grow once. */
+/* Assumes that each request that goes on will grow its buffer once. */
 void budget_read_on(struct conn_host *host)
 {
     size_t planned = 0;
@@ -92,8 +92,8 @@ static bool budget_is_long_ago(uint64_t then, uint64_t now) { return then < now 
 
 struct conn *budget_find_stalled(const struct conn_host *host, uint64_t now, struct error *ret_err)
 {
-    struct conn *stalled = NULL; /* the oldest that holds much and does not go on */
-    bool waits = false;          /* somebody was paused as long ago */
+    struct conn *stalled = NULL; /* the oldest that holds much and makes no progress */
+    bool waits = false;          /* some connection has been paused for as long */
     if (host->paused == 0) {
         return NULL;
     }

@@ -34,7 +34,7 @@ static bool client_wait_for(int fd, short events, uint64_t deadline)
     }
 }
 
-/* False with errno; EAGAIN when the deadline passed first. */
+/* False with errno; EAGAIN if the deadline passed first. */
 static bool client_send_all(int fd, struct view request, uint64_t deadline)
 {
     while (request.size > 0) {
@@ -90,14 +90,14 @@ enum client_outcome client_exchange(const char *path, struct view request, bool 
         return client_fail(err, "cannot make a socket to reach", path);
     }
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        /* a full backlog: somebody listens and has no time */
+        /* EAGAIN: the backlog is full, so a runtime listens, but has no time */
         return errno == EAGAIN ? CLIENT_SILENT : client_fail(err, "cannot connect to", path);
     }
     if (!client_send_all(fd, request, deadline)) {
         if (errno == EAGAIN) {
             return CLIENT_SILENT;
         }
-        if (errno != EPIPE) { /* EPIPE: answered before all was sent */
+        if (errno != EPIPE) { /* EPIPE: it answered before all was sent */
             return client_fail(err, "cannot send to", path);
         }
     }

@@ -1,7 +1,7 @@
 /*
- * The other side of the socket: one exchange with a serving runtime, before a deadline. For probes.
+ * A client of a running runtime, for probes: one exchange, before a deadline.
  *
- * Needs no Python and no signal setup; leaves no descriptor open.
+ * Needs no Python and sets up no signals; leaves no descriptor open.
  */
 #ifndef ASYA_SERVER_CLIENT_H
 #define ASYA_SERVER_CLIENT_H
@@ -14,10 +14,10 @@
 #include <stdint.h>
 
 enum client_outcome {
-    CLIENT_FAILED,   /* nobody accepts at this path, or the connection broke: the error says which */
-    CLIENT_SILENT,   /* connected, but no byte came before the deadline */
-    CLIENT_CLOSED,   /* closed by the other side without a byte */
-    CLIENT_ANSWERED, /* at least one byte came: what arrived until the end, the deadline or the buffer's limit */
+    CLIENT_FAILED,   /* nobody accepts at this path, or the connection broke: `err` says which */
+    CLIENT_SILENT,   /* connected, but nothing arrived before the deadline */
+    CLIENT_CLOSED,   /* the other side closed the connection without a byte */
+    CLIENT_ANSWERED, /* at least one byte arrived; `answer` has all until the end, the deadline or the limit */
 };
 
 /* Connects to `path`, sends `request` (may be empty), half-closes if told to, and reads into `answer` until the other

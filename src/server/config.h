@@ -1,4 +1,4 @@
-/* What one worker's server is given at its start. */
+/* What a worker's server is given when it starts. */
 #ifndef ASYA_SERVER_CONFIG_H
 #define ASYA_SERVER_CONFIG_H
 
@@ -15,16 +15,16 @@ struct server_config {
     int control;  /* the worker's end of its control channel, or -1; borrowed */
     int queue;    /* connections the supervisor hands on (CONTROL_CONNECTION, CONTROL_KEPT_ALIVE); 0 or less: none;
                      borrowed */
-    int fdholder; /* the number of the fdholder's channel; 0 or less: there is none */
-    size_t max_message;     /* bytes of a request */
-    size_t max_buffered;    /* bytes of all requests that arrive or wait (server/budget.h); 0: no limit */
+    int fdholder; /* number of the fdholder's channel; 0 or less: there is none */
+    size_t max_message;     /* the largest request, in bytes */
+    size_t max_buffered;    /* bytes in the buffers of all connections (server/budget.h); 0: no limit */
     uint64_t read_timeout;  /* ns for a whole request */
     uint64_t write_timeout; /* ns for a whole reply */
-    uint64_t max_requests;  /* ask to be replaced after so many; 0: never */
-    bool alone;             /* no other worker is there to take whom this one leaves waiting, but for the moments in
-                             * which its successor is ready and it has not heard so */
-    uint32_t concurrency;   /* requests the service may hold at once (ASYA_CONCURRENCY); 0 is 1 */
-    enum protocol protocol; /* PROTOCOL_AUTO: told by the first byte */
+    uint64_t max_requests;  /* requests after which the worker asks to be replaced; 0: never */
+    bool alone; /* no other worker can take the connections that this one leaves waiting. Briefly not true while its
+                   successor is ready and this worker has not been told yet */
+    uint32_t concurrency;                   /* requests the service may hold at once (ASYA_CONCURRENCY); 0 is 1 */
+    enum protocol protocol;                 /* PROTOCOL_AUTO: the first byte tells it */
     const struct option_uids *allowed_uids; /* who may connect; NULL: everybody; borrowed */
     struct service service;
     struct scoreboard *board; /* may be NULL */

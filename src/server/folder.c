@@ -13,18 +13,18 @@
 #include <unistd.h>
 
 enum {
-    REST_SIZE = 4096, /* of what is still to be walked; a link's target comes before it */
-    LINKS_MAX = 40,   /* as the kernel follows at most */
+    REST_SIZE = 4096, /* of the path that is still to be walked; a link's target is put before it */
+    LINKS_MAX = 40,   /* the kernel's limit */
 };
 
-/* A walk down a path. */
+/* The state of a walk down a path. */
 struct walk {
-    int at; /* the folder reached */
+    int at; /* the folder that has been reached */
     struct file_identity here;
     char rest[REST_SIZE];
-    char name[FOLDER_NAME_SIZE]; /* of `at`, as far as it can be shown */
-    uint32_t root;               /* who owns "/" */
-    uint32_t links;              /* followed so far */
+    char name[FOLDER_NAME_SIZE]; /* path of `at` for messages, cut if it is too long */
+    uint32_t root;               /* owner of "/" */
+    uint32_t links;              /* links followed so far */
     struct folder_danger danger;
 };
 
@@ -40,14 +40,14 @@ static int folder_fail(const struct walk *walk, const char *name, int error, str
     return -error;
 }
 
-/* Appends to the name that is shown. */
+/* Appends to the path for messages. */
 static void folder_show(struct walk *walk, const char *text)
 {
     size_t used = strlen(walk->name);
     text_copy(walk->name + used, sizeof walk->name - used, text);
 }
 
-/* The walk has come to the folder `fd`, which it takes over. */
+/* The walk has reached the folder `fd`, and takes it over. */
 static void folder_enter(struct walk *walk, int *fd, const struct file_identity *found)
 {
     bool mounted = walk->at >= 0 && found->device != walk->here.device;
@@ -66,7 +66,7 @@ static void folder_enter(struct walk *walk, int *fd, const struct file_identity 
     }
 }
 
-/* From the top, or the working directory. */
+/* Begins a walk at `from`: "/" or the working directory. */
 static int folder_begin(struct walk *walk, const char *from, struct error *err)
 {
     struct file_identity found = {0};
@@ -82,7 +82,7 @@ static int folder_begin(struct walk *walk, const char *from, struct error *err)
     return 0;
 }
 
-/* What the link `fd` points to comes before the rest. */
+/* Follows the link `fd`: its target is put before the rest of the path. */
 static int folder_follow(struct walk *walk, const char *name, int fd, const struct file_identity *link,
                          struct error *err)
 {
@@ -108,7 +108,7 @@ static int folder_follow(struct walk *walk, const char *name, int fd, const stru
     return walk->rest[0] == '/' ? folder_begin(walk, "/", err) : 0;
 }
 
-/* Goes on to `name`, making it if it is missing. */
+/* Walks on to `name`, and makes that folder if it is missing. */
 static int folder_step(struct walk *walk, const char *name, struct error *err)
 {
     const int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
@@ -133,7 +133,7 @@ static int folder_step(struct walk *walk, const char *name, struct error *err)
     return 0;
 }
 
-/* Takes the first name off the rest. False at the end. */
+/* Takes the first name off the rest of the path. False at the end. */
 static bool folder_next_name(struct walk *walk, char name[NAME_MAX + 1], bool *ret_fits)
 {
     const char *from = walk->rest + strspn(walk->rest, "/");

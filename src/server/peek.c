@@ -22,7 +22,7 @@ static ssize_t peek(int connection, char *bytes, size_t size)
     return got;
 }
 
-/* Does the head end in these bytes? */
+/* Whether the HTTP head ends in these bytes. */
 static bool peek_has_end(const char *bytes, size_t size)
 {
     for (size_t i = 0; i + 4 <= size; i++) {
@@ -33,7 +33,7 @@ static bool peek_has_end(const char *bytes, size_t size)
     return false;
 }
 
-/* Whether they begin like this, and the path ends there, or a query follows. */
+/* Whether the bytes begin with `wanted`, followed by the end of the path or a query. */
 static bool peek_begins_with(const char *bytes, size_t size, struct view wanted)
 {
     return size > wanted.size && memcmp(bytes, wanted.data, wanted.size) == 0 &&
@@ -47,7 +47,7 @@ static bool peek_asks_for_health(const char *bytes, size_t size)
            peek_has_end(bytes, size);
 }
 
-/* The bytes are decoded in place. */
+/* Decodes the bytes in place. */
 static bool peek_is_http_partial(unsigned char *bytes, size_t size, size_t limit)
 {
     struct http1_request request = http1_request_make(limit);
@@ -64,7 +64,7 @@ static bool peek_is_http_partial(unsigned char *bytes, size_t size, size_t limit
     return http1_chunked_feed(&chunked, bytes + request.head_size, &body, &err) == WIRE_MORE;
 }
 
-/* The rest is still to come, by the protocol's own rule. */
+/* Whether the request's rest is still to come, by the rules of its protocol. */
 static bool peek_is_partial(unsigned char *bytes, size_t size, enum protocol protocol, size_t limit)
 {
     struct error err;
@@ -81,14 +81,14 @@ static bool peek_is_partial(unsigned char *bytes, size_t size, enum protocol pro
     }
 }
 
-/* The client sends no more, or is gone. */
+/* Whether the client has closed or half-closed the connection. */
 static bool peek_has_ended(int connection)
 {
     struct pollfd look = {.fd = connection, .events = POLLRDHUP};
     return poll(&look, 1, 0) != 0;
 }
 
-/* It is gone; after a half-close it still reads. */
+/* Whether the client has closed the connection. After a half-close it still reads, so that does not count. */
 static bool peek_is_hung_up(int connection)
 {
     struct pollfd look = {.fd = connection};

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const uint32_t uid_unknown = UINT32_MAX; /* what the kernel, too, uses for no user */
+static const uint32_t uid_unknown = UINT32_MAX; /* the kernel's value for no user, too */
 
 static uint32_t peer_uid(int fd)
 {

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define SILENT_TIME (250 * CLOCK_MS)   /* for a client to say something, once others need its place */
-#define SLOW_TIME   (1 * CLOCK_SECOND) /* for a request to arrive, likewise; and once more if some of it is unread */
+#define SILENT_TIME (250 * CLOCK_MS)   /* for a client to send something, when others need its slot */
+#define SLOW_TIME   (1 * CLOCK_SECOND) /* for a request to arrive, likewise; twice that if some of it is unread */
 
-enum { LOOKS_MAX = 16 }; /* connections asked whether something is unread, in one search: the next round reads them */
+enum { LOOKS_MAX = 16 }; /* connections that one search checks for unread bytes; the next round reads those */
 
 /* In the order in which they give way. */
 enum room_class { ROOM_IDLE, ROOM_SILENT, ROOM_SLOW, ROOM_CLASSES };
@@ -21,14 +21,15 @@ static enum room_class room_class_of(const struct conn *conn)
     return conn->served > 0 ? ROOM_IDLE : ROOM_SILENT;
 }
 
-/* Since when it waits: its list is in this order. */
+/* How long it has been waiting; its list is in this order. */
 static uint64_t room_age(const struct conn *conn, uint64_t now)
 {
     uint64_t since = conn->deadline - conn->host->config->read_timeout;
     return now > since ? now - since : 0;
 }
 
-/* What it has sent, its end included, and nobody has read. Not poll(), which a function can forbid by RLIMIT_NOFILE. */
+/* Whether its client has sent something, or its end, that nobody has read. Not with poll(), which fails if the function
+ * has lowered RLIMIT_NOFILE. */
 static bool room_has_unread(const struct conn *conn)
 {
     char byte;

@@ -1,25 +1,26 @@
 /*
- * Room for one more connection: who gives way when a worker's places or descriptors have run out.
+ * Room for one more connection: which connection gives way when the worker has no free slot or descriptor left.
  *
- * A client that says nothing costs next to nothing, until there are as many as a worker can hold: then whoever comes
- * would wait for ASYA_READ_TIMEOUT, its request for health too. So the oldest gives way to who comes, in this order:
+ * A silent client costs next to nothing as long as the worker can hold more. When it cannot, a new client would have to
+ * wait up to ASYA_READ_TIMEOUT, even for /healthz. So the oldest connection gives way to the new one, in this order:
  *
- *   idle      kept alive after a reply, nothing has come since: closed, since its client may connect again
- *   silent    connected for 250 ms, and nothing has come
+ *   idle      kept alive after a reply, and nothing has arrived since: closed, since its client may connect again
+ *   silent    connected for 250 ms, and nothing has arrived
  *   slow      its request has been arriving for a second
  *
- * The latter two get connection_error with the reason (in HTTP 408). Nobody gives way whose request is complete, or who
- * has sent what was not read yet; but who sends a byte now and then gives way after another second.
+ * Silent and slow clients get connection_error with the reason (408 in HTTP). A connection whose request is complete
+ * does not give way, and neither does one that has sent bytes which were not read yet. But a slow one does after two
+ * seconds, whatever it has sent: otherwise a byte now and then would be enough to stay.
  */
 #ifndef ASYA_SERVER_ROOM_H
 #define ASYA_SERVER_ROOM_H
 
 #include "server/conn.h"
 
-/* Who would give way now; NULL: nobody. */
+/* The connection that would give way now; NULL: none. */
 struct conn *room_find(const struct conn_host *host, uint64_t now);
 
-/* What it is told unless it is idle (connection_error). */
+/* The error for its client (connection_error). Not for idle connections. */
 void room_describe(const struct conn *conn, struct error *ret_err);
 
 #endif

@@ -7,9 +7,9 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
-enum { KEPT = 8 }; /* as many threads of the function may take one in the same moment */
+enum { KEPT = 8 }; /* so many threads of the function may take a number at the same moment */
 
-/* To `soft`, below the hard limit as that is now: the function may have changed it. */
+/* Sets the soft limit. Reads the hard limit first, since the function may have changed it. */
 static bool move(uint64_t soft)
 {
     struct limit limit;
@@ -25,7 +25,7 @@ void spare_keep(struct spare *ret_spare)
     struct limit limit;
     *ret_spare = (struct spare){0};
     if (!limit_get(RLIMIT_NOFILE, &limit)) {
-        return; /* a sandbox that forbids it */
+        return; /* a sandbox forbids it */
     }
     ret_spare->limit = limit.soft;
     ret_spare->is_kept = limit.soft <= limit.hard - KEPT && limit.hard >= KEPT;
@@ -57,6 +57,6 @@ uint64_t spare_lend(const struct spare *spare, int number)
 void spare_take_back(uint64_t before)
 {
     if (before > 0 && !move(before)) {
-        return; /* the function has lowered the hard limit meanwhile: it is lower already */
+        return; /* the function has lowered the hard limit: the soft one is lower already */
     }
 }

@@ -1,10 +1,10 @@
 /*
- * Descriptors to spare, for the moment in which one is received.
+ * A few spare descriptors, for the moment in which a message with a descriptor is received.
  *
- * accept() without one leaves the client in the backlog. A message with a descriptor is taken all the same, and the
- * connection in it is lost; looking before whether there is one does not help, since a thread of the function may take
- * it in between. So a few numbers are kept above the soft limit (RLIMIT_NOFILE), out of the function's reach, and
- * where numbers are scarce the limit is raised for that moment.
+ * When accept() finds no free number, the client stays in the backlog. A message from the queue is different: it is
+ * taken all the same, and the connection in it is lost. To check for a free number first is not enough, since a thread
+ * of the function may take it in between. So a few numbers are kept above the soft limit (RLIMIT_NOFILE), where the
+ * function cannot get them, and when numbers are scarce the limit is raised for the time of the call.
  */
 #ifndef ASYA_SERVER_SPARE_H
 #define ASYA_SERVER_SPARE_H
@@ -13,18 +13,18 @@
 #include <stdint.h>
 
 struct spare {
-    uint64_t limit; /* descriptors, at most; 0: not known */
-    bool is_kept;   /* some above that can be lent */
+    uint64_t limit; /* soft limit of descriptors; 0: not known */
+    bool is_kept;   /* there are numbers above it that can be lent */
 };
 
-/* Lowers the soft limit by a few where the hard one leaves no room above. */
+/* Lowers the soft limit by a few if the hard limit leaves no room above it. */
 void spare_keep(struct spare *ret_spare);
 
-/* Looks for one more, above the standard ones. Returns its number, which is free again, or -errno. */
+/* Looks for a free number above the standard descriptors. Returns it (it stays free), or -errno. */
 int spare_find(void);
 
-/* Raises the limit if `number`, the lowest that is free, is one of the last. Returns what it was, for
- * spare_take_back(); 0: it stays. */
+/* Raises the soft limit if `number`, the lowest free one, is among the last. Returns the limit before, for
+ * spare_take_back(); 0: it was not raised. */
 uint64_t spare_lend(const struct spare *spare, int number);
 
 void spare_take_back(uint64_t before);
