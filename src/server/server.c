@@ -1,3 +1,20 @@
+/*
+ * A worker's loop. server_turn() waits in epoll, handles what it reports, then acts on deadlines. The epoll set has the
+ * control channel, the eventfd of server_wake(), the connections that wait for their clients, and, while the worker
+ * accepts, the listener and the queue (EPOLLEXCLUSIVE, so that not all workers wake for one connection).
+ *
+ * Whether it accepts is decided in server_may_accept() and server_resume(). It does not while it is
+ *
+ *   busy      the service has no capacity, and there are other workers: until a request ends
+ *   awaiting  a request has arrived in part: until its rest has, at most REST_OF_REQUEST
+ *   short     no slot, descriptor or memory, or the listener was shut down: tried again after PAUSE_ON_SHORTAGE. The
+ *             scoreboard says FULL_FOR_NOW, so that the supervisor accepts in the meantime
+ *   starved   short of descriptors for STARVED_AFTER because of the function: FULL_STARVED; asks to be replaced
+ *   retiring  the next worker is ready, or the scoreboard was overwritten: for good; ends once what has begun is done
+ *
+ * When the runtime stops the worker drains: it goes on accepting until listener and queue are empty, answers all that
+ * arrives, dismisses silent clients, and ends when it holds no connection any more.
+ */
 #include "server/server.h"
 
 #include "base/clock.h"
@@ -23,48 +40,46 @@
 
 enum {
     EVENTS_MAX = 64,
-    ACCEPT_BATCH = 16, /* connections taken before other events get their turn */
-    SLOTS_STEP = 32,   /* fdstore entries made at once when they run out */
+    ACCEPT_BATCH = 16, /* connections accepted in a row, before other events are handled */
+    SLOTS_STEP = 32,   /* fdstore entries that are made at once when there are too few */
 };
 
-#define PAUSE_ON_SHORTAGE                                                                                              \
-    (50 * CLOCK_MS) /* before accept is tried again when places, descriptors or memory ran out                         \
-                     */
+#define PAUSE_ON_SHORTAGE (50 * CLOCK_MS) /* before accepting again, if slots, descriptors or memory ran out */
 #define STARVED_AFTER                                                                                                  \
     (1 * CLOCK_SECOND) /* without descriptors because of the function, before it asks to be replaced */
-#define TRIM_AFTER      (500 * CLOCK_MS) /* idle, before spare slots are closed */
-#define REST_OF_REQUEST (25 * CLOCK_MS)  /* for the rest of a request that has begun to arrive */
-#define SILENT_LINGER   (250 * CLOCK_MS) /* at a stop, a client that has sent nothing may still begin */
+#define TRIM_AFTER      (500 * CLOCK_MS) /* idle, before extra fdstore entries are closed */
+#define REST_OF_REQUEST (25 * CLOCK_MS)  /* to wait for the rest of a request that has begun to arrive */
+#define SILENT_LINGER   (250 * CLOCK_MS) /* when stopping: time for a silent client to begin a request */
 
 struct server {
     const struct server_config *config;
     struct conn_host host;
     struct file_identity listener;
-    const struct conn *awaited; /* the rest of its request is about to come; accepting pauses until resume_at for it */
-    struct conn *fresh;         /* accepted, and not begun to read; or NULL */
-    uint64_t grow_at;           /* no new slots before; 0: the last could be made */
-    uint64_t trim_at;           /* when spare slots are closed; CLOCK_NEVER while busy */
+    const struct conn *awaited; /* its request has arrived in part; until resume_at, or its rest, we do not accept */
+    struct conn *fresh;         /* accepted, but not read yet; or NULL */
+    uint64_t grow_at;           /* no new fdstore entries before; 0: making them worked last time */
+    uint64_t trim_at;           /* when extra fdstore entries are closed; CLOCK_NEVER while busy */
     uint64_t resume_at;         /* when to accept again; CLOCK_NEVER while accepting or busy */
-    uint64_t starving_since;    /* since when no connection could be had, for what the function holds; CLOCK_NEVER */
-    uint64_t dismiss_at;        /* when silent clients are sent away; CLOCK_NEVER unless draining */
-    uint64_t deadline;          /* of the earliest thing that waits for a time */
-    uint64_t looked;            /* when the sockets were looked at last */
+    uint64_t starving_since;    /* since when the function leaves no descriptor for connections; CLOCK_NEVER */
+    uint64_t dismiss_at;        /* when silent clients are dismissed; CLOCK_NEVER unless draining */
+    uint64_t deadline;          /* when the next turn is due without an event */
+    uint64_t looked;            /* when epoll_wait() returned last */
     struct spare spare;         /* RLIMIT_NOFILE at the start */
-    uint64_t descriptors_begun; /* so many were open then */
-    enum fullness full;         /* as on the scoreboard */
-    uint32_t taken;             /* by the last server_take_batch() */
+    uint64_t descriptors_begun; /* how many descriptors were open then */
+    enum fullness full;         /* what the scoreboard says */
+    uint32_t taken;             /* connections taken by the last server_take_batch() */
     int wake;                   /* an eventfd */
-    bool accepting;             /* the listener is in the epoll set, and the queue */
-    bool has_queue;             /* the supervisor may hand on connections */
+    bool accepting;             /* listener and queue are in the epoll set */
+    bool has_queue;             /* the queue of connections that are handed on can be used */
     bool shortage_logged;
-    bool starved; /* STARVED_AFTER is over: the supervisor was told */
+    bool starved; /* STARVED_AFTER has passed, and the supervisor was told */
     bool asked_to_retire;
     bool overwritten; /* the function has written over the scoreboard */
     bool stopped;
-    bool left; /* this is a child's copy */
+    bool left; /* this is the copy in a forked child */
 };
 
-/* Tags in epoll_data that are not connections. */
+/* What epoll_data points to for descriptors that are not connections. */
 static char listener_tag;
 static char queue_tag;
 static char control_tag;
@@ -84,7 +99,7 @@ static void server_set_accepting(struct server *server, bool accepting)
         epoll_ctl(epoll, EPOLL_CTL_ADD, server->config->listener, &event) == 0) {
         return;
     }
-    if (accepting) { /* both or none: those handed on must not wait longer than those accepted */
+    if (accepting) { /* both or none, so that a handed-on connection waits no longer than an accepted one */
         tampered_check(&server->host.tampered, errno);
         log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
         server->accepting = false;
@@ -96,7 +111,7 @@ static void server_set_accepting(struct server *server, bool accepting)
     (void)epoll_ctl(epoll, EPOLL_CTL_DEL, server->config->listener, NULL);
 }
 
-/* A shortage of descriptors or memory may last and come back: it is logged once. */
+/* Logs a shortage of descriptors or memory. Only the first one, since it may last and come back often. */
 static void server_log_once(struct server *server, const char *what, int error)
 {
     if (!server->shortage_logged) {
@@ -109,20 +124,20 @@ static bool server_is_retiring(const struct server *server) { return server->hos
 
 static bool server_is_draining(const struct server *server) { return server->host.stage == STAGE_DRAINING; }
 
-/* A place on the scoreboard for one more connection. */
+/* A slot is free for one more connection. */
 static bool server_has_place(const struct conn_host *host)
 {
     return host->count < SLOTS_MAX && slots_have_room(&host->slots);
 }
 
-/* Where others could take them: the service has as many requests as it holds at once. A worker that is alone takes
- * connections in spite of that: it can tell who is to wait from who asks for its health. */
+/* The service has no capacity, and another worker could take new connections. A worker that is alone accepts anyway: it
+ * answers /healthz at once and lets only requests for the function wait. */
 static bool server_is_busy(const struct server *server)
 {
     return !conn_host_has_capacity(&server->host) && !server->config->alone;
 }
 
-/* Whether the supervisor should accept in its place, for what reason. */
+/* Notes on the scoreboard whether the supervisor should accept in place of this worker, and why. */
 static void server_set_full(struct server *server, enum fullness full)
 {
     struct scoreboard *board = server->config->board;
@@ -135,12 +150,12 @@ static void server_set_full(struct server *server, enum fullness full)
     }
     atomic_store_explicit(&board->full, full, memory_order_seq_cst);
     if (full != FULL_NOT && server->config->control >= 0) {
-        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* the channel is full: it wakes anyway */
+        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* a full channel wakes it too */
     }
 }
 
-/* Slots run out: make more and let the supervisor hold their receiving ends. Where that fails the descriptors are
- * better used for connections, which then are not stored. */
+/* More connections than fdstore entries: makes more entries and sends their receiving ends to the supervisor. If that
+ * fails, the descriptors are better used for connections, which are then not stored. */
 static void server_grow_slots(struct server *server)
 {
     struct fdstore *fdstore = server->config->fdstore;
@@ -164,7 +179,7 @@ static void server_grow_slots(struct server *server)
     }
 }
 
-/* Slots beyond the first few go when the worker has been idle for a while. Returns when to ask again. */
+/* Closes the extra fdstore entries when the worker has been idle for a while. Returns when to call it again. */
 static uint64_t server_trim_slots(struct server *server, uint64_t now)
 {
     struct fdstore *fdstore = server->config->fdstore;
@@ -187,7 +202,7 @@ static uint64_t server_trim_slots(struct server *server, uint64_t now)
     return CLOCK_NEVER;
 }
 
-/* Most of the descriptors there were for connections are the function's, or it has lowered RLIMIT_NOFILE. */
+/* Whether the function holds most of the descriptors that there were for connections, or has lowered RLIMIT_NOFILE. */
 static bool server_has_taken_descriptors(const struct server *server)
 {
     const struct fdstore *fdstore = server->config->fdstore;
@@ -197,8 +212,8 @@ static bool server_has_taken_descriptors(const struct server *server)
            server->descriptors_begun + 2 * own < server->spare.limit;
 }
 
-/* There is no descriptor, and nobody gives way. Where that is the function's doing and lasts, a fresh worker is needed:
- * nothing else brings back what it holds. */
+/* There is no descriptor for a new connection, and none gives way. If that is the function's doing and lasts, the
+ * worker asks to be replaced: nothing else gives back what the function holds. */
 static void server_note_starving(struct server *server, int error)
 {
     uint64_t now = clock_now();
@@ -207,16 +222,16 @@ static void server_note_starving(struct server *server, int error)
     } else if (server->starving_since == CLOCK_NEVER) {
         server->starving_since = now;
     } else if (!server->starved && now - server->starving_since >= STARVED_AFTER && server->config->control >= 0) {
-        server_set_full(server, FULL_STARVED); /* before it is told, for who hears it looks at the scoreboard */
+        server_set_full(server, FULL_STARVED); /* before the message, since its receiver looks at the scoreboard */
         server->starved = control_send(server->config->control, CONTROL_STARVED, NULL, 0) == 0;
     }
 }
 
-/* No place, no descriptor, no memory for one more: the backlog keeps the clients until there is, or the supervisor
- * takes them. `error` is 0 for a place, EPIPE for a listening socket that was shut down. */
+/* No slot, descriptor or memory for one more connection: new clients wait in the backlog for a while, unless the
+ * supervisor accepts them. `error` is 0 if slots ran out, EPIPE if the listening socket was shut down. */
 static void server_pause_accepting(struct server *server, int error)
 {
-    if (error != 0 && error != EPIPE) { /* of that the supervisor tells */
+    if (error != 0 && error != EPIPE) { /* the supervisor logs a shutdown */
         server_log_once(server, "accepting pauses", error);
     }
     server_set_accepting(server, false);
@@ -237,30 +252,31 @@ static bool server_make_place(struct server *server)
 
 enum accepted { ACCEPTED, ACCEPT_EMPTY, ACCEPT_PAUSED };
 
-/* Who gives way so that a connection can be had in spite of `error`, or NULL: under a limit that the function has
- * lowered, a number beyond it is of no use. */
+/* The connection that gives way so that a new one is possible in spite of `error`, or NULL. If the function has lowered
+ * the limit, closing a descriptor with a number above the limit does not help. */
 static struct conn *server_find_in_the_way(const struct server *server, int error)
 {
     struct conn *conn = room_find(&server->host, clock_now());
     return conn != NULL && error == EMFILE && conn->fd >= sysconf(_SC_OPEN_MAX) ? NULL : conn;
 }
 
-/* Whether a function has shut down what all who serve share. Such a socket says for ever that somebody is there, and
- * there is not, until the supervisor makes another. */
+/* Whether the function has shut down a socket that all workers share. epoll reports such a socket as readable all the
+ * time although no connection is there, until the supervisor has made a new one. */
 static bool server_is_shut(int fd)
 {
     struct pollfd look = {.fd = fd, .events = POLLRDHUP};
     return poll(&look, 1, 0) == 1 && (look.revents & (POLLRDHUP | POLLHUP)) != 0;
 }
 
-/* Somebody is there to be accepted or received. Not known where the function has forbidden to ask. */
+/* Whether a connection waits on `fd`. Assumed to be so if poll() fails because the function has lowered
+ * RLIMIT_NOFILE. */
 static bool server_is_waiting(int fd)
 {
     struct pollfd look = {.fd = fd, .events = POLLIN};
     return poll(&look, 1, 0) != 0 && !server_is_shut(fd);
 }
 
-/* Descriptors or memory ran out, which the kernel says before it looks whether somebody is there on `fd`. */
+/* Descriptors or memory ran out. The kernel says so before it checks whether a connection waits on `fd` at all. */
 static enum accepted server_give_way(struct server *server, int fd, int error)
 {
     if (!server_is_waiting(fd)) {
@@ -269,7 +285,7 @@ static enum accepted server_give_way(struct server *server, int fd, int error)
     struct conn *conn = server_find_in_the_way(server, error);
     if (conn != NULL) {
         dispatch_vacate(conn);
-        return ACCEPTED; /* nobody yet: it is tried again */
+        return ACCEPTED; /* none yet: the caller tries again */
     }
     server_pause_accepting(server, error);
     return ACCEPT_PAUSED;
@@ -277,7 +293,7 @@ static enum accepted server_give_way(struct server *server, int fd, int error)
 
 static void server_take_in(struct server *server, int fd, bool kept)
 {
-    if (fd_raise(&fd) < 0) { /* all numbers above are taken, and the function has closed this one */
+    if (fd_raise(&fd) < 0) { /* no number above is free, and the function has closed a standard one */
         dispatch_turn_away(&server->host, fd);
         fd_plug_standard();
         return;
@@ -285,7 +301,7 @@ static void server_take_in(struct server *server, int fd, bool kept)
     server->fresh = dispatch_accept(&server->host, fd, kept);
 }
 
-/* Whether the function has closed the listening socket or put another file at its number. */
+/* Whether the function has closed the listening socket, or put another file at its number. */
 static bool server_is_listener_gone(const struct server *server)
 {
     struct file_identity found;
@@ -322,7 +338,7 @@ static enum accepted server_accept_one(struct server *server)
     }
 }
 
-/* What lies in the queue, as control_receive(). */
+/* Receives a message from the queue, as control_receive() does. */
 static int server_receive_handed_on(const struct server *server, int spare, struct control_message *message, int *fds)
 {
     uint64_t before = spare_lend(&server->spare, spare);
@@ -331,7 +347,7 @@ static int server_receive_handed_on(const struct server *server, int spare, stru
     return status;
 }
 
-/* The same from the queue of those the supervisor hands on. */
+/* Takes a connection from the queue of those that the supervisor hands on. */
 static enum accepted server_take_one(struct server *server)
 {
     struct control_message message;
@@ -368,8 +384,8 @@ static void server_retire(struct server *server)
     server_set_accepting(server, false);
 }
 
-/* The function has written over the scoreboard: the supervisor ends this process for that, and nobody else is to come
- * to it until then. */
+/* Notices that the function has written over the scoreboard. The supervisor will end this process for that; until then
+ * the worker takes no more connections. */
 static void server_look_at_board(struct server *server)
 {
     const struct scoreboard *board = server->config->board;
@@ -379,12 +395,12 @@ static void server_look_at_board(struct server *server)
     server->overwritten = true;
     server_retire(server);
     if (server->config->control >= 0) {
-        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* else it looks in a second */
+        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* else it looks within a second */
     }
 }
 
-/* After so many requests the worker asks to be replaced, and serves on until its successor is ready; not at a stop,
- * where it has none. */
+/* After ASYA_MAX_REQUESTS the worker asks to be replaced, and goes on serving until its successor is ready. Not when
+ * the runtime stops: then there is no successor. */
 static void server_count_requests(struct server *server)
 {
     const struct server_config *config = server->config;
@@ -400,9 +416,10 @@ static bool server_is_partial(const struct conn *conn)
     return conn->fd >= 0 && conn->state == CONN_READING && conn->seen > 0;
 }
 
-/* A request that has been read in part is bound to this worker. Whoever else is taken now could keep it busy for
- * minutes; where there are other workers they are left to those until the rest has come, or does not. Not for more than
- * one at a time: many slow clients would keep this worker from everybody else. */
+/* A request that was read in part can be served only by this worker. If the worker took another request now, that could
+ * keep it busy for minutes while the first client waits. So where other workers exist, new connections are left to them
+ * until the rest has arrived or REST_OF_REQUEST is over. Only for one request at a time: otherwise many slow clients
+ * would keep this worker from accepting at all. */
 static bool server_await_rest(struct server *server, const struct conn *partial)
 {
     if (server->config->alone || server->config->concurrency > 1) {
@@ -420,20 +437,20 @@ static bool server_await_rest(struct server *server, const struct conn *partial)
     return true;
 }
 
-/* Serves who was accepted. False when those who still wait are left to others for a while. */
+/* Serves the connection that was just accepted. False if the others are left to other workers for a while. */
 static bool server_begin(struct server *server)
 {
     struct conn *conn = server->fresh;
     server->fresh = NULL;
     if (conn == NULL || (server_is_retiring(server) && slot_is_stored(&server->host.slots, conn->slot))) {
-        return true; /* it stays unread, for the next worker; unstored it would be lost: nobody looks at it again */
+        return true; /* A stored one stays unread, for the next worker. Otherwise it would be lost, so it is served. */
     }
     dispatch_begin(conn);
     server_count_requests(server);
     return !(server_is_partial(conn) && server_await_rest(server, conn));
 }
 
-/* Whether one more may be accepted now. Where not: EMPTY if nobody waits on `fd`. */
+/* Whether one more connection may be accepted now. If not: ACCEPT_EMPTY if none waits on `fd`, else ACCEPT_PAUSED. */
 static enum accepted server_may_accept(struct server *server, int fd)
 {
     server_look_at_board(server);
@@ -445,7 +462,7 @@ static enum accepted server_may_accept(struct server *server, int fd)
         return ACCEPTED;
     }
     if (!server_is_waiting(fd)) {
-        return ACCEPT_EMPTY; /* nobody gives way to nobody */
+        return ACCEPT_EMPTY; /* no connection needs to give way if none waits */
     }
     if (!server_make_place(server)) {
         server_pause_accepting(server, 0);
@@ -454,7 +471,7 @@ static enum accepted server_may_accept(struct server *server, int fd)
     return ACCEPTED;
 }
 
-/* Takes connections from the backlog or the queue and serves them. Returns true when that was found empty. */
+/* Takes connections from the backlog or the queue and serves them. True if it has taken all that were there. */
 static bool server_take_batch(struct server *server, enum accepted (*take)(struct server *server))
 {
     int fd = take == server_take_one ? server->config->queue : server->config->listener;
@@ -473,8 +490,8 @@ static bool server_take_batch(struct server *server, enum accepted (*take)(struc
     return false;
 }
 
-/* The listener's file was removed, or it was shut down, and `fd` takes its place. Nobody can connect to the old one any
- * more; who is queued on it is still served. */
+/* The listener's file was removed or the listener was shut down, and `fd` replaces it. No client can connect to the old
+ * one any more; those in its backlog are still served. */
 static void server_replace_listener(struct server *server, int fd)
 {
     while (server_has_place(&server->host) && server_accept_one(server) == ACCEPTED) {
@@ -483,26 +500,27 @@ static void server_replace_listener(struct server *server, int fd)
     server_set_accepting(server, false);
     if (dup3(fd, server->config->listener, O_CLOEXEC) < 0 || fd_stat(fd, &server->listener) < 0) {
         log_error("server_error: the new listening socket cannot be used: %s", strerror(errno));
-        server->stopped = true; /* a new worker inherits it */
+        server->stopped = true; /* the next worker inherits it */
     }
     fd_close(&fd);
     server->resume_at = CLOCK_NEVER;
 }
 
-/* The queue was shut down, and what lay in it is in this one too. */
+/* The queue was shut down, and `fd` replaces it. What lay in the old one is in the new one too. */
 static void server_replace_queue(struct server *server, int fd)
 {
     server_set_accepting(server, false);
     if (server->config->queue > 0 && dup3(fd, server->config->queue, O_CLOEXEC) < 0) {
         log_error("server_error: the new queue of connections cannot be used: %s", strerror(errno));
-        server->stopped = true; /* a new worker inherits it */
+        server->stopped = true; /* the next worker inherits it */
     }
     fd_close(&fd);
     server->has_queue = server->config->queue > 0;
     server->resume_at = CLOCK_NEVER;
 }
 
-/* One that is being replaced would leave who waits to its successor; there is none at a stop. */
+/* The runtime stops. Silent clients get SILENT_LINGER to begin a request. A worker that is replaced does not need that:
+ * it leaves them to its successor. */
 static void server_begin_drain(struct server *server)
 {
     if (!server_is_draining(server)) {
@@ -527,8 +545,7 @@ static void server_obey(struct server *server)
         } else if (message.type == CONTROL_QUEUE && message.count == 1) {
             server_replace_queue(server, fds[used++]);
         } else if (message.type == CONTROL_LOOK && server->accepting) {
-            (void)server_take_batch(server,
-                                    server_take_one); /* the epoll set was not told of them, and would not say it */
+            (void)server_take_batch(server, server_take_one); /* without epoll, whose event went to another process */
             (void)server_take_batch(server, server_accept_one);
         }
         for (; used < message.count; used++) {
@@ -540,11 +557,12 @@ static void server_obey(struct server *server)
     }
 }
 
-/* The function has shut down the listening socket or the queue, for all who share it: the supervisor makes another. */
+/* The function has shut down the listening socket or the queue, for all processes that share it: asks the supervisor
+ * for a new one. */
 static void server_tell_shut(const struct server *server)
 {
     if (server->config->control >= 0) {
-        (void)control_send(server->config->control, CONTROL_SHUT, NULL, 0); /* else it looks in a second */
+        (void)control_send(server->config->control, CONTROL_SHUT, NULL, 0); /* else it looks within a second */
     }
 }
 
@@ -561,7 +579,7 @@ static void server_obey_event(struct server *server, const struct epoll_event *e
     if (event->data.ptr == &queue_tag) {
         if (server_take_batch(server, server_take_one) && server->taken == 0 && server_is_shut(server->config->queue)) {
             (void)epoll_ctl(server->host.epoll, EPOLL_CTL_DEL, server->config->queue, NULL);
-            server->has_queue = false; /* nothing comes that way any more */
+            server->has_queue = false; /* no connection can come this way */
             server_tell_shut(server);
         }
         return;
@@ -581,7 +599,7 @@ static void server_obey_event(struct server *server, const struct epoll_event *e
     struct conn *conn = event->data.ptr;
     server_look_at_board(server);
     if ((server->awaited != NULL || server->overwritten) && conn_is_unread(conn)) {
-        conn_watch(conn, 0); /* likewise: unread, it can go to another worker */
+        conn_watch(conn, 0); /* it is unread, so another worker can take it */
         return;
     }
     bool was_partial = server_is_partial(conn);
@@ -591,8 +609,8 @@ static void server_obey_event(struct server *server, const struct epoll_event *e
     }
 }
 
-/* While draining: nothing more to accept, nothing more to answer? While retiring: nothing begun? Connections nobody has
- * read from are stored, and go on to the next worker. */
+/* Whether the worker may end. Draining: all connections were accepted and answered. Retiring: no request has begun;
+ * unread connections are stored, and go to the next worker. */
 static bool server_is_drained(struct server *server)
 {
     if (server_is_retiring(server)) {
@@ -615,7 +633,8 @@ static void server_end_wait(struct server *server)
     }
 }
 
-/* After a pause for want of something: is it there, or would somebody give way? Else the pause goes on. */
+/* After a pause: whether one more connection is possible now, or another would give way for it. If not, the pause goes
+ * on. */
 static bool server_can_take(struct server *server)
 {
     int spare = spare_find();
@@ -632,7 +651,7 @@ static void server_resume(struct server *server, uint64_t now)
 {
     const struct conn *awaited = server->awaited;
     if (awaited != NULL && (awaited->fd < 0 || awaited->state != CONN_READING || server->resume_at <= now)) {
-        server_end_wait(server); /* its rest has come, or takes its time */
+        server_end_wait(server); /* its rest has arrived, or takes too long */
     }
     if (server->accepting || server_is_retiring(server) || server_is_busy(server) ||
         (server->resume_at != CLOCK_NEVER && server->resume_at > now)) {
@@ -646,8 +665,8 @@ static void server_resume(struct server *server, uint64_t now)
     server_set_accepting(server, true);
 }
 
-/* Between turns, too, the service ends requests: then the listener is wanted again, and a deadline for a client that
- * does not read may be the first. */
+/* The service may end requests between turns, when the server is not running. Then accepting may have to go on, and a
+ * deadline may be due earlier than the one that server_deadline() gave: so the server is woken. */
 static void server_released(struct conn_host *host)
 {
     struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
@@ -655,7 +674,7 @@ static void server_released(struct conn_host *host)
     const struct fdstore *fdstore = server->config->fdstore;
     bool waits = host->lists[CONN_WRITING].first != NULL || host->lists[CONN_YIELDING].first != NULL ||
                  host->lists[CONN_FLUSHING].first != NULL;
-    /* server_expire() sets the time for it */
+    /* server_expire() sets trim_at */
     bool may_trim = host->count == 0 && fdstore != NULL && fdstore->count > FDSTORE_KEPT;
     bool may_read_on = host->paused > 0 && host->given_back;
     if (waits || may_trim || may_read_on || host->stage != STAGE_SERVING) {
@@ -663,8 +682,8 @@ static void server_released(struct conn_host *host)
     }
 }
 
-/* Its turns and the look at `awaited` cannot pass each other, nor can the supervisor's setting of that and its last
- * look at the turns. */
+/* Counts the turn, then checks `awaited`. The supervisor sets `awaited`, then checks `turns`. Both in sequentially
+ * consistent order, so at least one of them notices the other (scoreboard.h). */
 static void server_update_board(const struct server *server)
 {
     struct scoreboard *board = server->config->board;
@@ -675,11 +694,11 @@ static void server_update_board(const struct server *server)
     atomic_fetch_add_explicit(&board->turns, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&board->awaited, memory_order_seq_cst) != 0 && server->config->control >= 0) {
         atomic_store_explicit(&board->awaited, 0, memory_order_relaxed);
-        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* the channel is full: it wakes anyway */
+        (void)control_send(server->config->control, CONTROL_WATCH, NULL, 0); /* a full channel wakes it too */
     }
 }
 
-/* Acts on deadlines that had passed at `now`; returns when the loop must wake up without an event. */
+/* Acts on the deadlines that had passed at `now`. Returns when the loop must wake up without an event. */
 static uint64_t server_expire(struct server *server, uint64_t now)
 {
     uint64_t next = dispatch_expire(&server->host, now);
@@ -702,7 +721,7 @@ static bool server_start(struct server *server, struct error *err)
     if (host->scratch == NULL) {
         return error_set(err, ERR_MEMORY, 0, "no memory for the read buffer");
     }
-    fd_plug_standard(); /* the function's module may have closed one as it was loaded */
+    fd_plug_standard(); /* the module may have closed one while it was loaded */
     host->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (host->epoll < 0 || server->wake < 0) {
@@ -714,7 +733,7 @@ static bool server_start(struct server *server, struct error *err)
         return error_set(err, ERR_SERVER, 0, "the function has closed the listening socket as it was loaded");
     }
     spare_keep(&server->spare);
-    server->descriptors_begun = (uint64_t)server->wake + 1; /* the lowest number that was free, but for holes */
+    server->descriptors_begun = (uint64_t)server->wake + 1; /* the lowest free number: nearly the count */
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &wake_tag};
     if (epoll_ctl(host->epoll, EPOLL_CTL_ADD, server->wake, &event) != 0) {
         return error_set(err, ERR_SERVER, 0, "cannot watch the wake-up descriptor: %s", strerror(errno));
@@ -751,7 +770,7 @@ struct server *server_open(const struct server_config *config, struct error *err
         server_close(server);
         return NULL;
     }
-    server->deadline = server->resume_at; /* it could not listen yet */
+    server->deadline = server->resume_at; /* if the listener could not be watched */
     return server;
 }
 
@@ -763,12 +782,12 @@ void server_wake(struct server *server)
 {
     uint64_t one = 1;
     if (write(server->wake, &one, sizeof one) < 0) {
-        return; /* it is readable already */
+        return; /* EAGAIN: it is readable already */
     }
 }
 
-/* Deadlines are judged by the time of the last look at the sockets and after all that was found there is served: the
- * function may have run for minutes, and a request that arrived in time meanwhile is not late. */
+/* Deadlines are judged after everything that the sockets reported was handled, and by the time of that report. The
+ * function may have run for minutes since then: a request that arrived in the meantime is not late. */
 bool server_turn(struct server *server, bool wait)
 {
     struct conn_host *host = &server->host;
