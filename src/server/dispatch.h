@@ -38,7 +38,7 @@ void dispatch_part(struct conn *conn);
  * next request is closed. */
 void dispatch_dismiss_silent(struct conn_host *host);
 
-/* ---- for exchange.c, while the service has the request or in its name ---------------------------------------------
+/* ---- for exchange.c, on behalf of the service ---------------------------------------------------------------------
  */
 
 /* Sends the service's reply, unless the supervisor has answered already. The body is moved out of `reply` only if a

@@ -30,10 +30,10 @@ bool exchange_is_gone(struct conn *conn)
     return conn->gone;
 }
 
-/* HTTP/1.0 knows no chunks: there the end of the connection ends the stream. */
+/* HTTP/1.0 has no chunks: there the stream ends with the connection. */
 static bool exchange_is_chunked(const struct conn *conn) { return conn->http.request.minor >= 1; }
 
-/* Sends what conn->out holds as far as the client takes it; the rest waits for the client. False if it is gone. */
+/* Sends what conn->out holds, as far as the client takes it; the rest waits. False if the client is gone. */
 static bool exchange_push(struct conn *conn)
 {
     switch (output_resume(conn)) {
@@ -42,7 +42,7 @@ static bool exchange_push(struct conn *conn)
         conn->sent = 0;
         if (conn->state != CONN_STREAMING) {
             conn_enter(conn, CONN_STREAMING);
-            conn_watch(conn, EPOLLET); /* the end of the connection alone */
+            conn_watch(conn, EPOLLET); /* watch only for the end of the connection */
         }
         conn_count_buffers(conn);
         return !conn->gone;
@@ -82,11 +82,11 @@ bool exchange_stream(struct conn *conn)
     }
     slot_set_chunked(&conn->host->slots, conn->slot, exchange_is_chunked(conn));
     conn->then = THEN_EVENT;
-    conn_enter(conn, CONN_FLUSHING); /* exchange_push() moves it on */
+    conn_enter(conn, CONN_FLUSHING); /* exchange_push() changes it */
     return exchange_push(conn);
 }
 
-/* What a stream lacks behind this event. */
+/* What the stream lacks after this event. */
 static enum slot_then exchange_after_event(struct view name)
 {
     if (view_is(name, "done")) {
@@ -124,7 +124,7 @@ size_t exchange_pending(const struct conn *conn) { return conn->out.size - conn-
 
 bool exchange_flush(struct conn *conn)
 {
-    while (!conn->gone && exchange_pending(conn) > 0) { /* so it is FLUSHING, and has a deadline */
+    while (!conn->gone && exchange_pending(conn) > 0) { /* then its state is FLUSHING, which has a deadline */
         struct pollfd look = {.fd = conn->fd, .events = POLLOUT};
         int ready = poll(&look, 1, clock_timeout(clock_now(), conn->deadline));
         if (ready < 0 && errno == EINTR) {
@@ -150,7 +150,7 @@ void exchange_stream_end(struct conn *conn, bool complete)
     bool whole = slot_leave(&conn->host->slots, conn->slot, SLOT_REPLYING) && complete && !conn->gone &&
                  buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && exchange_push(conn);
     if (conn->fd >= 0 && !whole) {
-        conn_close(conn); /* without the last chunk the client knows that it was cut */
+        conn_close(conn); /* the missing last chunk tells the client that it was cut */
     } else if (conn->fd >= 0 && exchange_pending(conn) == 0) {
         dispatch_finish(conn);
     }

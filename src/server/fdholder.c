@@ -27,8 +27,7 @@ enum {
 #define LIFE_ALONE      (1 * CLOCK_SECOND) /* of an fdholder whose worker is dead; the supervisor asks it long before */
 #define DEATH_SIGNAL    SIGALRM            /* sent by the kernel when the worker dies; nobody else sends it */
 
-/* ---- the fdholder's own process -----------------------------------------------------------------------------------
- */
+/* ---- the fdholder's own process --------------------------------------------------------------------------------- */
 
 static bool fdholder_give(int channel, const int *fds, uint32_t count)
 {

@@ -1,3 +1,16 @@
+/*
+ * The steps in which the socket's file comes and goes. PATH.lock and the temporary socket PATH.new are beside PATH.
+ *
+ *   open     open the folder, lock PATH.lock, check that PATH is free or abandoned, make the socket with its mode, bind
+ *            it to PATH.new, listen, write into PATH.lock which socket file is ours
+ *   publish  rename PATH.new to PATH: from now on clients can connect
+ *   renew    open and publish again, with the lock that is held if its file is still there, after PATH was removed or
+ *            the socket shut down
+ *   close    remove PATH (or PATH.new) and PATH.lock if they are ours, then release the lock by closing it
+ *
+ * A process that is killed between two steps leaves nothing that hinders the next start: the kernel releases the lock,
+ * PATH.lock tells that the socket at PATH is abandoned, and whoever holds the lock may remove PATH.new.
+ */
 #include "server/listener.h"
 
 #include "base/exits.h"
@@ -18,12 +31,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* listen() is capped by net.core.somaxconn, so this asks for whatever that allows. */
+/* The kernel caps it at net.core.somaxconn, so this asks for as much as that allows. */
 enum { BACKLOG = 65535 };
 
 enum {
-    REFUSED_MAX = 256,      /* peers turned away in one call */
-    ACCEPT_PATIENCE = 1000, /* microseconds in accept(), where the socket is not what it was made */
+    REFUSED_MAX = 256,      /* refused peers in one call, before it returns to its caller */
+    ACCEPT_PATIENCE = 1000, /* microseconds in accept(), should the function have made it blocking */
 };
 
 static int listener_fail(struct error *err, int code, const char *what, const char *path)
@@ -34,13 +47,12 @@ static int listener_fail(struct error *err, int code, const char *what, const ch
     return code;
 }
 
-/* ---- what the lock's file says ----------------------------------------------------------------------------------
- */
+/* ---- what the lock's file says ---------------------------------------------------------------------------------- */
 
 #define RECORD_BEGIN "socket "
 #define RECORD_PID   "pid "
 
-enum { RECORD_SIZE = 96 }; /* both lines */
+enum { RECORD_SIZE = 96 }; /* of both lines together */
 
 static size_t listener_record_of(const struct file_identity *socket, char text[RECORD_SIZE])
 {
@@ -49,7 +61,7 @@ static size_t listener_record_of(const struct file_identity *socket, char text[R
                             (unsigned long long)socket->modified);
 }
 
-/* The process that holds the lock, by its own account and in its own namespace; 0: it has not said. */
+/* The pid of the lock's holder, as it wrote it, in its own pid namespace; 0: it wrote none. */
 static unsigned listener_holder(int lock)
 {
     char text[RECORD_SIZE + 1];
@@ -74,14 +86,14 @@ static int listener_fail_running(const struct listener *listener, int lock, stru
     return EXIT_RUNNING;
 }
 
-/* The lock's file cannot be opened, or made. */
+/* The lock's file could not be opened or made. */
 static int listener_fail_lock(const struct listener *listener, const char *name, struct error *err)
 {
     int reason = errno;
     struct file_identity found;
     bool is_absent = fd_stat_at(listener->folder, name, &found) == -ENOENT;
     if ((reason == EACCES || reason == EROFS) && is_absent) {
-        int size = (int)(strlen(listener->path) - strlen(listener->name)); /* 0: relative, the working directory */
+        int size = (int)(strlen(listener->path) - strlen(listener->name)); /* 0: a relative path without a folder */
         error_set(err, ERR_SERVER, 0, "cannot write in folder %.*s (uid %u): %s", size > 0 ? size : 1,
                   size > 0 ? listener->path : ".", (unsigned)geteuid(), strerror(reason));
         return EXIT_SOCKET;
@@ -117,7 +129,7 @@ static int listener_open_folder(struct listener *listener, struct folder_danger 
     return EXIT_OK;
 }
 
-/* Lock files and temporary sockets stand beside the socket. Names longer than a file name may be are cut. */
+/* The name of the lock's file or the temporary socket, beside the socket. Cut if it would be too long for a file. */
 static void listener_beside(char *target, size_t size, const struct listener *listener, const char *ending)
 {
     (void)snprintf(target, size, "%.100s%s", listener->name, ending);
@@ -125,7 +137,7 @@ static void listener_beside(char *target, size_t size, const struct listener *li
 
 enum { BESIDE_SIZE = 108 };
 
-/* Takes PATH.lock. The file may be removed by a runtime that ends at this moment: then the lock is on a file nobody
+/* Takes PATH.lock. A runtime that is ending may remove the file at this moment: then our lock is on a file that nobody
  * else will find, and we try again. */
 static int listener_take_lock(struct listener *listener, struct error *err)
 {
@@ -157,8 +169,9 @@ static int listener_take_lock(struct listener *listener, struct error *err)
     return EXIT_RUNNING;
 }
 
-/* Which socket's file is ours. A full disk costs no more than that the next start after a kill asks who listens; and
- * what is no lock of ours by its content, but was put or linked here under its name, is not written to. */
+/* Writes into the lock's file which socket file is ours. If the disk is full, the next start after a kill must connect
+ * to find out whether somebody listens; nothing else is lost. A file whose content is not that of a lock was put or
+ * linked here by somebody else, and is not written to. */
 static void listener_note_socket(const struct listener *listener)
 {
     char text[RECORD_SIZE];
@@ -173,9 +186,9 @@ static void listener_note_socket(const struct listener *listener)
     }
 }
 
-/* With the lock held: whether the socket's file `found` was made by the holder before us, which is dead then. Children
- * its function has forked may have the socket itself open still, and the kernel queues clients there that nobody will
- * answer. A file that others could write to says nothing. */
+/* To be called with the lock held. Whether the socket's file `found` was made by the former holder of the lock, which
+ * is dead then. Children that its function has forked may still have the socket open, and the kernel queues clients
+ * there whom nobody will answer. If others could write to the lock's file, it proves nothing. */
 static bool listener_is_abandoned(const struct listener *listener, const struct file_identity *found)
 {
     char expected[RECORD_SIZE];
@@ -186,7 +199,8 @@ static bool listener_is_abandoned(const struct listener *listener, const struct 
            pread(listener->lock, text, sizeof text, 0) >= (ssize_t)size && memcmp(text, expected, size) == 0;
 }
 
-/* With the lock held: whatever socket stands at the path is stale or belongs to another kind of server. */
+/* To be called with the lock held, so a socket at the path is either left from a dead runtime or belongs to another
+ * kind of server. */
 static int listener_check_path(const struct listener *listener, struct error *err)
 {
     struct file_identity found;
@@ -215,7 +229,7 @@ static int listener_check_path(const struct listener *listener, struct error *er
     return EXIT_OK;
 }
 
-/* bind() under the socket's own mode: the umask would take bits from it. */
+/* Binds so that the file gets the socket's own mode: the umask would take bits away. */
 static int listener_bind_with_mode(const struct listener *listener, int fd, const struct sockaddr_un *address)
 {
     mode_t mask = 0;
@@ -229,8 +243,8 @@ static int listener_bind_with_mode(const struct listener *listener, int fd, cons
     return status;
 }
 
-/* Binds `fd` to `name` beside the path. Where that makes too long a path the name alone is used, from within the
- * folder: then the working directory must be one that this user may open, which that of an image need not be. */
+/* Binds `fd` to `name` beside the path. If that path is too long for a socket, binds to the name alone from within the
+ * folder. That needs a working directory which this user may open, and the one of a container image may not be. */
 static int listener_bind_beside(const struct listener *listener, int fd, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -253,7 +267,7 @@ static int listener_bind_beside(const struct listener *listener, int fd, const c
     return status;
 }
 
-/* The function may make it blocking, for all who share it: then nobody sleeps in accept() for longer than this. */
+/* Limits the time of accept(): the function may make the socket blocking for all processes that share it. */
 static int listener_limit_patience(int fd)
 {
     struct timeval patience = {.tv_usec = ACCEPT_PATIENCE};
@@ -281,7 +295,7 @@ static int listener_open_socket(struct listener *listener, struct error *err)
         return listener_fail(err, EXIT_SOCKET, "cannot limit the time of accepting from", listener->path);
     }
     rights_refuse(fd);
-    /* bind() gives the file the socket's own mode less the umask: so the mode has no window */
+    /* bind() gives the file this mode less the umask, so it never has another one */
     if (listener->mode != SOCKET_MODE_UMASK && fchmod(fd, (mode_t)listener->mode) != 0) {
         return listener_fail(err, EXIT_SOCKET, "cannot set the mode of", listener->path);
     }
@@ -289,7 +303,7 @@ static int listener_open_socket(struct listener *listener, struct error *err)
     listener_beside(name, sizeof name, listener, ".new");
     struct file_identity stale;
     if (fd_stat_at(listener->folder, name, &stale) == 0 && S_ISSOCK(stale.mode)) {
-        unlinkat(listener->folder, name, 0); /* of a start that was killed; the lock is ours */
+        unlinkat(listener->folder, name, 0); /* left by a start that was killed: the lock is ours now */
     }
     int status = listener_bind_beside(listener, fd, name);
     if (status == 0) {
@@ -344,7 +358,7 @@ int listener_publish(struct listener *listener)
     listener_beside(name, sizeof name, listener, ".new");
     struct file_identity found;
     if (fd_stat_at(listener->folder, listener->name, &found) == 0 && !S_ISSOCK(found.mode)) {
-        return -EEXIST; /* appeared since the check at start */
+        return -EEXIST; /* it appeared after the check at the start */
     }
     if (renameat(listener->folder, name, listener->folder, listener->name) != 0) {
         return -errno;
@@ -374,7 +388,7 @@ int listener_accept(const struct listener *listener)
             refused++;
         }
     }
-    return -EAGAIN; /* whoever is refused and comes again does not hold the caller for ever */
+    return -EAGAIN; /* so that refused clients, who may connect again at once, do not keep the caller here for ever */
 }
 
 bool listener_is_waiting(const struct listener *listener)
@@ -385,7 +399,7 @@ bool listener_is_waiting(const struct listener *listener)
 
 enum listener_place listener_check(const struct listener *listener)
 {
-    /* by path and not through the open folder, which may have been removed and made again */
+    /* By path, and not in the folder that is open: that may have been removed and made again. */
     struct file_identity found;
     int status = fd_stat_at(AT_FDCWD, listener->path, &found);
     if (status == -ENOENT || status == -ENOTDIR || status == -ELOOP) {
@@ -397,12 +411,12 @@ enum listener_place listener_check(const struct listener *listener)
     if (file_identity_equal(&found, &listener->identity)) {
         return LISTENER_OURS;
     }
-    const struct file_identity *former = &listener->former; /* its number may be another file's by now */
+    const struct file_identity *former = &listener->former; /* another file may have its number by now */
     bool back = file_identity_equal(&found, former) && found.modified == former->modified;
     return back ? LISTENER_GONE : LISTENER_TAKEN;
 }
 
-/* Whether the lock we hold is still what stands beside the path; if so it moves to `fresh`. */
+/* Whether the lock that we hold is still on the file beside the path; if so, moves it to `fresh`. */
 static bool listener_keep_lock(struct listener *fresh, struct listener *listener)
 {
     char name[BESIDE_SIZE];
@@ -417,7 +431,7 @@ static bool listener_keep_lock(struct listener *fresh, struct listener *listener
     return true;
 }
 
-/* Somebody may make room, or give back a right. */
+/* Whether the error may go away by itself: room may be made, or a right given back. */
 static bool listener_may_pass(int error)
 {
     switch (error) {
