@@ -90,7 +90,9 @@ static void dispatch_next_request(struct conn *conn)
     conn->data = NULL;
     intake_begin(conn);
     conn_enter(conn, CONN_READING);
-    slot_renew(&conn->host->slots, conn->slot, conn->in.size > 0 ? conn->in.data : NULL);
+    if (!slot_renew(&conn->host->slots, conn->slot, conn->in.size > 0 ? conn->in.data : NULL)) {
+        conn_close(conn);
+    }
 }
 
 void dispatch_finish(struct conn *conn)

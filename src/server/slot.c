@@ -153,17 +153,25 @@ void slot_set_protocol(const struct slots *slots, uint32_t slot, enum protocol p
     }
 }
 
-void slot_renew(const struct slots *slots, uint32_t slot, const unsigned char *first)
+bool slot_renew(const struct slots *slots, uint32_t slot, const unsigned char *first)
 {
     struct scoreboard_slot *place = slot_find(slots, slot);
-    if (place != NULL) {
-        atomic_store_explicit(&place->kept, 1, memory_order_relaxed);
-        place->first = FIRST_NONE;
-        if (first != NULL) {
-            slot_note_first(place, *first);
-        }
-        slot_store_state(place, first != NULL ? SLOT_READING : SLOT_WAITING);
+    enum slot_state state = first != NULL ? SLOT_READING : SLOT_WAITING;
+    if (place == NULL) {
+        return true;
     }
+    atomic_store_explicit(&place->kept, 1, memory_order_relaxed);
+    place->first = FIRST_NONE;
+    if (first != NULL) {
+        slot_note_first(place, *first);
+    }
+    if (!slot_move(place, SLOT_REPLYING, state)) {
+        if (slot_state(place) == SLOT_TAKEN) {
+            return false;
+        }
+        slot_store_state(place, state); /* the function wrote over it */
+    }
+    return true;
 }
 
 void slot_reply(const struct slots *slots, uint32_t slot)

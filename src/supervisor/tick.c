@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/outlet.h"
 #include "supervisor/deadline.h"
 #include "supervisor/state.h"
 
@@ -70,6 +71,19 @@ static bool is_readable(int connection)
     return poll(&look, 1, 0) == 1;
 }
 
+/* Nothing of a request was read. `ret_kept`: one was answered on the connection before. A reply that is all out says
+ * so, too, where the worker was stopped before it could. */
+static bool is_unread(const struct worker *worker, uint32_t index, enum slot_state state, bool *ret_kept)
+{
+    if (state == SLOT_REPLYING && worker->stopped) {
+        struct outlet_progress progress = outlet_progress(worker->board, index);
+        *ret_kept = true;
+        return progress.left == 0 && progress.then == THEN_UNREAD;
+    }
+    *ret_kept = atomic_load_explicit(&worker->board->slots[index].kept, memory_order_relaxed) != 0;
+    return state == SLOT_WAITING;
+}
+
 /* Takes back connections that the worker has accepted and not read: all of them, or those with something to read. The
  * compared word also counts the connections of the slot, so the change succeeds only if the slot still has the
  * connection that was looked at. */
@@ -78,14 +92,14 @@ static void tick_take_back(struct supervisor *supervisor, struct worker *worker,
     for (uint32_t i = 0; i < worker->fdstore.count && orphans_have_room(&supervisor->orphans); i++) {
         struct scoreboard_slot *slot = &worker->board->slots[i];
         uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
-        if (SLOT_STATE(word) != SLOT_WAITING) {
+        bool kept;
+        if (!is_unread(worker, i, (enum slot_state)SLOT_STATE(word), &kept)) {
             continue;
         }
         FD_SCOPED int connection = worker_peek(worker, i);
         if (connection >= 0 && (all || is_readable(connection)) &&
-            atomic_compare_exchange_strong_explicit(&slot->state, &word, word - SLOT_WAITING + SLOT_TAKEN,
+            atomic_compare_exchange_strong_explicit(&slot->state, &word, word - SLOT_STATE(word) + SLOT_TAKEN,
                                                     memory_order_acq_rel, memory_order_acquire)) {
-            bool kept = atomic_load_explicit(&slot->kept, memory_order_relaxed) != 0;
             (void)orphans_add(&supervisor->orphans, fd_take(&connection), kept, clock_now());
         }
     }

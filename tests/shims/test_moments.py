@@ -289,3 +289,21 @@ def test_a_stream_that_stands_still_as_it_sends_is_ended_once_its_worker_is_kill
         connection.send(post("yield 'a'"))
         events, whole = parse_stream(connection.receive_all())
         assert (brief(events), whole) == ([("error", "HandlerTimeout"), ("done", "")], True)
+
+
+def test_a_stopped_worker_whose_reply_is_out_does_not_keep_the_connection(doomed):
+    """It was stopped before it could say that it waits for the next request."""
+    with doomed.server.connect() as connection:
+        [stopped] = doomed.server.worker_pids()
+        doomed.stop_at(BEHIND_SEND)
+        connection.send(post("return 1"))
+        assert payload(read_response(connection)[1]) == 1
+        doomed.wait()
+        os.kill(stopped, signal.SIGSTOP)
+        connection.send(post("return 2"))
+        status, body, _ = read_response(connection)
+        assert (status, payload(body)) == (200, 2)
+        doomed.go_on()
+        os.kill(stopped, signal.SIGCONT)
+        connection.send(post("return 3"))
+        assert payload(read_response(connection)[1]) == 3
