@@ -116,3 +116,8 @@ def test_an_echo_function_is_not_inspected(runtime):
     """Without annotations nothing is imported for them."""
     with runtime("snippets:run") as server:
         assert server.result("import sys\nreturn [m for m in ('typing', 'inspect') if m in sys.modules]") == []
+
+
+def test_nor_is_one_that_is_annotated_with_jsons_own_types(runtime):
+    with runtime("plainly:loaded") as server:
+        assert server.result({"of": ["typing", "inspect"]}) == []
