@@ -27,6 +27,21 @@ CONFIGURED = LOGS + '''
 logging.basicConfig(format="MINE %(levelname)s %(message)s")
 '''
 
+PLAIN = '''
+import logging
+logging.info("loaded")
+
+def process(payload):
+    logging.info("hello")
+    logging.getLogger("shop").warning("there")
+    logging.basicConfig()
+    return payload
+
+def chosen(payload):
+    logging.basicConfig(format="MINE %(message)s")
+    return process(payload)
+'''
+
 LATE = '''
 def process(payload):
     import logging
@@ -92,6 +107,20 @@ def test_what_the_function_configures_itself_counts(logging_in):
         server.result(1)
         server.wait_for_log("^MINE ERROR caught")
         assert "shop: " not in server.log_text()
+
+
+def test_the_functions_of_the_root_logger_configure_nothing(logging_in):
+    """logging.info() calls basicConfig() if there is no handler: at import, and in a request."""
+    with logging_in(PLAIN) as server:
+        assert invoke(server.path, hops(1, id="order-7"))[0] == 200
+        texts = [line.text.partition(" ")[2] for line in server.wait_for_log("root: |shop: ", count=3)]
+        assert texts == ["INFO root: loaded", "INFO [order-7] root: hello", "WARNING [order-7] shop: there"]
+
+
+def test_settings_given_to_basic_config_count_at_any_time(logging_in):
+    with logging_in(PLAIN, handler="function:chosen") as server:
+        assert server.result(1) == 1
+        assert [line.text for line in server.wait_for_log("^MINE", count=2)] == ["MINE hello", "MINE there"]
 
 
 def test_logging_that_is_first_imported_in_a_request_counts(logging_in):

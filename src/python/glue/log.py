@@ -37,6 +37,20 @@ def configure():
     if not logging.root.handlers:
         logging.root.setLevel(LEVEL)
     logging.lastResort = LastResort()
+    logging.basicConfig = leave_defaults(logging.root, logging.basicConfig)
+
+
+def leave_defaults(root, basic_config):
+    """basicConfig() without settings is what logging.info() and its like call when the root logger has no handler. That is no
+    wish of the function's, so it changes nothing."""
+    import functools
+
+    @functools.wraps(basic_config)
+    def basicConfig(**settings):
+        if settings or root.handlers:
+            basic_config(**settings)
+
+    return basicConfig
 
 
 def request_id():
