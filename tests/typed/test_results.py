@@ -86,6 +86,9 @@ WRITTEN = {
     "durations of every unit": (numpy.array([90, -1], "m8[m]"), b'["PT5400S","-PT60S"]'),
     "no durations": (numpy.array([[5]], "m8"), b"[[5]]"),
     "the longest durations": ([datetime.timedelta.max, datetime.timedelta.min], b'["P999999999DT86399.999999S","-P999999999D"]'),
+    "records with dates": (numpy.array([("2024-02-29", 1.5, "a")], [("when", "M8[ns]"), ("x", "f4"), ("s", "U1")]), b'[["2024-02-29T00:00:00",1.5,"a"]]'),
+    "a record with dates": (numpy.array([("NaT", ("2024-02-29", 7))], [("when", "M8[ns]"), ("in", [("day", "M8[D]"), ("n", "i4")])])[0], b'[null,["2024-02-29",7]]'),
+    "records": (numpy.array([(1, 1.5)], [("n", "i4"), ("x", "f8")]), b"[[1,1.5]]"),
     "a mapping in a mapping": (collections.ChainMap({"a": collections.UserDict(b=1)}), b'{"a":{"b":1}}'),
 }
 

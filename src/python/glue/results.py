@@ -155,8 +155,12 @@ def _times(numpy, array):
 def listed(value):
     """An array that is no plain buffer of numbers, or a tensor."""
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)) and value.dtype.kind in "mM":
-        return _times(numpy, value)
+    if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
+        if value.dtype.kind in "mM":
+            return _times(numpy, value)
+        if value.dtype.names and any(value.dtype[name].kind in "mMV" for name in value.dtype.names):
+            # tolist() makes integers of the times in it
+            return [value[name] for name in value.dtype.names] if value.ndim == 0 else list(value)
     if hasattr(value, "detach") and hasattr(value, "numpy"):
         try:
             return value.detach().numpy()  # the tensor's own memory
@@ -175,7 +179,7 @@ def key_of(key):
         elif isinstance(key, _loaded("numpy", "generic")):
             key = listed(key)
         elif isinstance(key, (_loaded("datetime", "date"), _loaded("datetime", "time"))):
-            return (key.isoformat(),)
+            return (None if type(key).__name__ == "NaTType" else key.isoformat(),)
         elif isinstance(key, _loaded("datetime", "timedelta")):
             return (duration(key),)
         elif any(base.__module__ == "ipaddress" for base in type(key).__mro__) or isinstance(
