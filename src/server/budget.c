@@ -108,8 +108,8 @@ struct conn *budget_find_stalled(const struct conn_host *host, uint64_t now, str
         return NULL;
     }
     error_set(ret_err, ERR_CONNECTION, 0,
-              "next to nothing of the request has come for %llu ms, and it gives way to others that wait for the "
-              "memory it takes (ASYA_MAX_BUFFERED); %zu bytes arrived",
+              "the request made next to no progress for %llu ms, while others waited for the memory that it holds "
+              "(ASYA_MAX_BUFFERED); %zu bytes arrived",
               (unsigned long long)(STALL_TIME / CLOCK_MS), stalled->seen);
     return stalled;
 }

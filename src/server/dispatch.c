@@ -632,8 +632,8 @@ static void dispatch_expire_request(struct conn *conn)
         dispatch_part(conn);
     } else if (conn->paused_at != 0) {
         error_set(&err, ERR_SERVER, 0,
-                  "the request was not read within %llu ms (ASYA_READ_TIMEOUT), since others filled %zu bytes "
-                  "(ASYA_MAX_BUFFERED) for a part of that; %zu bytes were read; send it again",
+                  "the request was not read within %llu ms (ASYA_READ_TIMEOUT): for a part of that time "
+                  "others had used up the %zu bytes of ASYA_MAX_BUFFERED; %zu bytes were read; send it again",
                   limit, config->max_buffered, conn->seen);
         dispatch_refuse(conn, 0, &err);
     } else {

@@ -86,7 +86,7 @@ void rights_close(int *fds, uint32_t count)
     int ends = -1;
     int status = rights_start_undertaker(&ends);
     if (status < 0 && log_pass(LOG_LEVEL_WARNING, "strays")) {
-        log_warning("descriptors that came with a message are closed without the help of a process: %s",
+        log_warning("no process could be made to close descriptors that came with a message; they are closed here: %s",
                     strerror(-status));
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -174,7 +174,7 @@ static void server_grow_slots(struct server *server)
         tampered_check(&host->tampered, -status);
         fdstore_trim(fdstore, before);
         server->grow_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
-        server_log_once(server, "no more fdstore entries: further connections are not safe from a dying worker",
+        server_log_once(server, "cannot make more fdstore entries: connections may be lost if this worker dies",
                         -status);
     }
 }
@@ -730,7 +730,7 @@ static bool server_start(struct server *server, struct error *err)
     tampered_begin(&host->tampered, config->board, config->listener, config->fdholder > 0 ? config->fdholder : -1,
                    config->protocol);
     if (fd_stat(config->listener, &server->listener) < 0) {
-        return error_set(err, ERR_SERVER, 0, "the function has closed the listening socket as it was loaded");
+        return error_set(err, ERR_SERVER, 0, "the module closed the listening socket while it was loaded");
     }
     spare_keep(&server->spare);
     server->descriptors_begun = (uint64_t)server->wake + 1; /* the lowest free number: nearly the count */
