@@ -11,8 +11,9 @@ extern char **environ;
 enum { NEAR = 3, WARNINGS_MAX = 20 };
 
 static const char *const foreign_prefixes[] = {
-    "ASYA_RABBITMQ_", "ASYA_SQS_",   "ASYA_PUBSUB_", "ASYA_AWS_",  "ASYA_RESILIENCY_", "ASYA_GATEWAY_",
-    "ASYA_METRICS_",  "ASYA_QUEUE_", "ASYA_RETRY_",  "ASYA_SINK_", "ASYA_PAUSE_",      "ASYA_RESUME_",
+    "ASYA_RABBITMQ_", "ASYA_SQS_",     "ASYA_PUBSUB_", "ASYA_AWS_",   "ASYA_RESILIENCY_",
+    "ASYA_GATEWAY_",  "ASYA_METRICS_", "ASYA_QUEUE_",  "ASYA_RETRY_", "ASYA_SINK_",
+    "ASYA_PAUSE_",    "ASYA_RESUME_",  "ASYA_S3_",
 };
 
 static const char *const foreign_names[] = {
@@ -28,6 +29,7 @@ static const char *const foreign_names[] = {
     "ASYA_DATABASE_URL",
     "ASYA_STATE_PROXY_MOUNTS",
     "ASYA_PERSISTENCE_MOUNT",
+    "ASYA_CHECKPOINT_MOUNT",
     "ASYA_MSG_ROOT",
     "ASYA_SOCKET_MESH_DIR",
     "ASYA_RUNTIME_TIMEOUT",
