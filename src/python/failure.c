@@ -139,6 +139,53 @@ static void failure_write_traceback(const struct raised *raised, char *target, s
     Py_XDECREF(whole);
 }
 
+/* str() of a KeyError is no more than the key's repr, and tells nothing where it stands alone: Python itself prints the
+ * class before it. Nobody else's text is touched, nor that of a subclass that writes its own. */
+static bool failure_is_bare_key(const struct raised *raised)
+{
+    if (raised->value == NULL || !raised_is(raised, PyExc_KeyError)) {
+        return false;
+    }
+    PyObject *arguments = PyObject_GetAttrString(raised->value, "args");
+    PyObject *own = PyObject_GetAttrString(raised->type, "__str__");
+    PyObject *plain = PyObject_GetAttrString(PyExc_KeyError, "__str__");
+    bool bare =
+        arguments != NULL && PyTuple_Check(arguments) && PyTuple_Size(arguments) == 1 && own != NULL && own == plain;
+    PyErr_Clear();
+    Py_XDECREF(plain);
+    Py_XDECREF(own);
+    Py_XDECREF(arguments);
+    return bare;
+}
+
+/* What the reply says: str(exception), "KeyError: 'missing'" for a bare key, and the class's name where there is no
+ * text. */
+static void failure_write_text(const struct raised *raised, struct failure *failure)
+{
+    static const char between[] = ": ";
+    size_t used = 0;
+    if (failure_is_bare_key(raised)) {
+        used = failure->type_size;
+        memcpy(failure->text, failure->type, used);
+        memcpy(failure->text + used, between, sizeof between);
+        used += sizeof between - 1;
+    }
+    size_t size =
+        raised->value != NULL ? failure_text_of(raised->value, failure->text + used, sizeof failure->text - used) : 0;
+    if (size == 0) { /* `raise ValueError` has no text: its name is better than nothing */
+        memcpy(failure->text, failure->type, failure->type_size + 1);
+        used = failure->type_size;
+    }
+    failure->text_size = used + size;
+}
+
+/* The text names its class already: a line of the log does not name it again. */
+static bool failure_names_type(const struct failure *failure)
+{
+    return failure->text_size >= failure->type_size && memcmp(failure->text, failure->type, failure->type_size) == 0 &&
+           (failure->text[failure->type_size] == '\0' || failure->text[failure->type_size] == ':');
+}
+
 /* The runtime's line, and, for a failure of the function's, a record of its own logging. */
 static void failure_log(const struct log_request *request, bool expected, const struct failure *failure,
                         const struct raised *raised)
@@ -147,7 +194,9 @@ static void failure_log(const struct log_request *request, bool expected, const 
                            : failure->category == ERR_VALIDATION ? LOG_LEVEL_WARNING
                                                                  : LOG_LEVEL_ERROR;
     char message[512];
-    (void)PyOS_snprintf(message, sizeof message, "%s: %.100s: %.*s", error_code(failure->category), failure->type,
+    bool named = failure_names_type(failure);
+    (void)PyOS_snprintf(message, sizeof message, "%s: %.100s%s%.*s", error_code(failure->category),
+                        named ? "" : failure->type, named ? "" : ": ",
                         failure->text_size < 300 ? (int)failure->text_size : 300, failure->text);
     text_trim_partial(message);
     log_about(level, request, message, failure->traceback);
@@ -176,11 +225,7 @@ void failure_take(const struct log_request *request, bool expected, struct failu
     failure->type_size = failure_class_name(raised.type, failure->type, sizeof failure->type);
     (void)failure_qualified_name(raised.type, failure->name, sizeof failure->name);
     failure_list_ancestors(raised.type, failure);
-    failure->text_size = raised.value != NULL ? failure_text_of(raised.value, failure->text, sizeof failure->text) : 0;
-    if (failure->text_size == 0) { /* `raise ValueError` has no text: its name is better than nothing */
-        memcpy(failure->text, failure->type, failure->type_size + 1);
-        failure->text_size = failure->type_size;
-    }
+    failure_write_text(&raised, failure);
     failure_judge(&raised, failure);
     failure_write_traceback(&raised, failure->traceback, sizeof failure->traceback);
     failure_log(request, expected, failure, &raised);

@@ -28,7 +28,8 @@ struct failure {
     enum error_category category;
     size_t text_size;
     size_t type_size;
-    char text[REPLY_TEXT_MAX];  /* what str(exception) says, cut; UTF-8, not NUL-terminated */
+    char text[REPLY_TEXT_MAX];  /* what str(exception) says, cut, a bare key with its class ("KeyError: 'missing'");
+                                 * UTF-8, NUL-terminated */
     char type[ERROR_TYPE_SIZE]; /* __name__ of its class */
     char name[ERROR_TYPE_SIZE]; /* qualified name of its class, without `builtins.` */
     char mro[FAILURE_MRO_SIZE]; /* the same of its ancestors but BaseException and object, each with its NUL */

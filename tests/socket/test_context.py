@@ -154,7 +154,7 @@ def test_in_a_json_log_the_names_are_members(runtime):
     with runtime("snippets:run", env={"ASYA_LOG_FORMAT": "json"}) as server:
         record = json.loads(line_of(server, "raise KeyError('marked')", **MEMBERS).text)
         assert (record["request_id"], record["traceparent"]) == ("m-7", TRACE)
-        assert record["message"].startswith("processing_error: KeyError")
+        assert record["message"].startswith("processing_error: KeyError: 'marked'")
 
 
 def test_no_name_can_forge_a_line(runtime):

@@ -90,9 +90,9 @@ def test_without_validation_the_payload_alone_counts(runtime):
         message = {"payload": 1, "route": {"actors": "none", "current": "x"}, "id": 5}
         assert framed(server.path, message) == [{"payload": 1, "route": {"actors": "none", "current": 1}}]
         assert framed(server.path, {"payload": 1, "route": [1]}) == [{"payload": 1, "route": [1]}]
-        check_error(framed(server.path, {"route": {}}), "processing_error", "'payload'", "KeyError")
-        check_error(framed(server.path, {"payload": 1}), "processing_error", "'route'", "KeyError")
-        check_error(framed(server.path, b"7 "), "processing_error", "'payload'", "KeyError")
+        check_error(framed(server.path, {"route": {}}), "processing_error", "KeyError: 'payload'", "KeyError")
+        check_error(framed(server.path, {"payload": 1}), "processing_error", "KeyError: 'route'", "KeyError")
+        check_error(framed(server.path, b"7 "), "processing_error", "KeyError: 'payload'", "KeyError")
 
 
 UNREADABLE = {
@@ -171,7 +171,7 @@ def test_a_generator_changes_headers_and_what_comes_next_for_the_frames_that_fol
 
 RAISED = {
     "ValueError is a processing error here": ("raise ValueError('no')", "no", "ValueError"),
-    "KeyError": ("{}['k']", "'k'", "KeyError"),
+    "KeyError": ("{}['k']", "KeyError: 'k'", "KeyError"),
     "SystemExit": ("raise SystemExit(3)", "3", "SystemExit"),
     "a class of the user's": ("class Mine(Exception): pass\nraise Mine('m')", "m", "Mine"),
     "MemoryError": ("raise MemoryError('full')", "full", "MemoryError"),

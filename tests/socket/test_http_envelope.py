@@ -137,7 +137,7 @@ RAISED = {
     "a subclass": ("raise UnicodeError('u')", "UnicodeError", ["ValueError", "Exception"], "u"),
     "json's own": ("import json\njson.loads('[')", "json.decoder.JSONDecodeError", ["ValueError", "Exception"],
                    "Expecting value: line 1 column 2 (char 1)"),
-    "a nested class": ("class Mine(KeyError): pass\nraise Mine('m')", "snippets.run.<locals>.Mine", None, "'m'"),
+    "a nested class": ("class Mine(KeyError): pass\nraise Mine('m')", "snippets.run.<locals>.Mine", None, "Mine: 'm'"),
     "OSError": ("open('/no/such/file')", "FileNotFoundError", ["OSError", "Exception"],
                 "[Errno 2] No such file or directory: '/no/such/file'"),
     "SystemExit": ("raise SystemExit(3)", "SystemExit", [], "3"),
@@ -167,4 +167,4 @@ def test_without_validation_the_payload_alone_counts(runtime):
         assert invoke(server.path, {"payload": 1, "route": {}, "id": 5}) == (
             200, {"frames": [{"payload": 1, "route": {"prev": [], "curr": "", "next": []}}]})
         check_error(invoke(server.path, {"payload": 1}), 500, "processing_error", "KeyError",
-                    ["LookupError", "Exception"], "'route'")
+                    ["LookupError", "Exception"], "KeyError: 'route'")

@@ -86,7 +86,15 @@ EXACT = {
         ("raise ValueError('\\u20ac \\U0001f600')", error("validation_error", "\u20ac \U0001f600")),
     "RuntimeError": ("raise RuntimeError('broken')", error("processing_error", "broken", "RuntimeError")),
     "ZeroDivisionError": ("1/0", error("processing_error", "division by zero", "ZeroDivisionError")),
-    "KeyError has its message as Python prints it": ("{}['k']", error("processing_error", "'k'", "KeyError")),
+    "KeyError has its message as Python prints it":
+        ("{}['k']", error("processing_error", "KeyError: 'k'", "KeyError")),
+    "a KeyError of two values is no bare key":
+        ("raise KeyError('a', 1)", error("processing_error", "('a', 1)", "KeyError")),
+    "a KeyError without a key": ("raise KeyError", error("processing_error", "KeyError", "KeyError")),
+    "a KeyError that writes its own text":
+        ("class Named(KeyError):\n    def __str__(self): return 'no column ' + self.args[0]\nraise Named('x')",
+         error("processing_error", "no column x", "Named")),
+    "a KeyError with an empty key": ("{}['']", error("processing_error", "KeyError: ''", "KeyError")),
     "a class of the user's": ("class Refund(Exception): pass\nraise Refund('no')",
                               error("processing_error", "no", "Refund")),
     "AssertionError": ("assert False, 'never'", error("processing_error", "never", "AssertionError")),
