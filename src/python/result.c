@@ -1,5 +1,6 @@
 #include "python/result.h"
 
+#include "base/log.h"
 #include "codec/encode.h"
 
 bool result_write_item(struct call *call, PyObject *item, const char *root, Py_ssize_t index, Py_ssize_t count,
@@ -70,10 +71,25 @@ static bool result_write_framed(struct call *call, PyObject *result, struct erro
     return written && envelope_append(out, "]", err);
 }
 
+/* Over HTTP, None ends the message's route: right for the last actor of a flow, and elsewhere a `return` that was
+ * forgotten. So it is said, once in the life of a worker. Under the GIL. */
+static void result_warn_of_none(const struct call *call)
+{
+    static bool is_said;
+    if (!is_said) {
+        is_said = true;
+        struct log_request about = envelope_about(&call->envelope, &call->transport);
+        log_about(LOG_LEVEL_WARNING, &about,
+                  "the function returned None: the message's route ends here (204); this worker does not say it again",
+                  NULL);
+    }
+}
+
 static bool result_write_http(struct call *call, PyObject *result, struct error *err)
 {
     struct buffer *out = &call->reply->body;
     if (result == Py_None) {
+        result_warn_of_none(call);
         call->reply->status = 204;
         return true;
     }

@@ -1,7 +1,13 @@
 """What wraps a payload over HTTP: validation, frames, statuses, errors (docs/protocol.md)."""
+import os
+import signal
+
 import pytest
 
 from harness.protocols import HttpConnection, hops, invoke
+
+
+ENDS = r"WARNING (\[.*\] )?the function returned None: the message's route ends here \(204\)"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +74,7 @@ def test_what_cannot_be_read(serving, body, kind, mro):
 
 def test_the_connection_goes_on_after_an_error(serving):
     connection = HttpConnection(serving.path)
-    with serving.watched(expect_log=["WARNING .*validation_error", "ERROR .*processing_error"]):
+    with serving.watched(expect_log=["WARNING .*validation_error", "ERROR .*processing_error"], allow_log=[ENDS]):
         for body, status in ((b"{}", 400), (b'{"payload":"1/0","route":{"prev":[],"curr":"a","next":[]}}', 500),
                              (b'{"payload":"pass","route":{"prev":[],"curr":"a","next":[]}}', 204)):
             connection.request("POST", "/invoke", body)
@@ -127,7 +133,27 @@ def test_payload(serving, code, payload):
 
 
 def test_none_is_204_without_a_body(serving):
-    assert invoke(serving.path, hops("return None")) == (204, None)
+    with serving.watched(allow_log=[ENDS]):  # the first one of this worker is warned of
+        assert invoke(serving.path, hops("return None")) == (204, None)
+
+
+@pytest.mark.parametrize("name, extra", [("run", {}), ("run", {"ASYA_CONCURRENCY": 2}), ("run_async", {})])
+def test_each_worker_warns_of_its_first_none(runtime, name, extra):
+    """Once in the life of a worker, and not over another protocol, where no route ends."""
+    with runtime("snippets:" + name, env=extra, worker_descriptors=True,
+                 allow_log=[ENDS, "ERROR .*worker 0.*SIGKILL"]) as server:
+        def warnings():
+            return sum("WARNING" in line.text and "returned None" in line.text for line in server.logs())
+        assert server.call("return None") == {"status": "ok", "result": None}
+        assert warnings() == 0
+        for _ in range(3):
+            assert invoke(server.path, hops("return None", id="first")) == (204, None)
+        server.wait_for_log(ENDS)
+        assert warnings() == 1
+        [worker] = server.worker_pids()
+        os.kill(worker, signal.SIGKILL)
+        assert invoke(server.path, hops("return None")) == (204, None)
+        server.wait_for_log(ENDS, count=2)
 
 
 # -- errors ---------------------------------------------------------------------------------------------------------------
