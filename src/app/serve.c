@@ -14,6 +14,7 @@
 #include "python/lifespan.h"
 #include "python/log.h"
 #include "python/loop.h"
+#include "python/memory.h"
 #include "python/pool.h"
 #include "python/results.h"
 #include "python/shape.h"
@@ -150,6 +151,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     PyObject *owner = NULL;
     resources_limit(options);
     active_install(seat->stack);
+    memory_watch_aborts(seat->board);
     belongings = (struct belongings){.listener = seat->listener,
                                      .control = seat->control,
                                      .queue = seat->queue,

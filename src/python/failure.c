@@ -94,15 +94,62 @@ static void failure_list_ancestors(PyObject *type, struct failure *failure)
     Py_XDECREF(mro);
 }
 
-/* Accelerator libraries raise errors of their own when their memory runs out (torch.cuda.OutOfMemoryError, or a
- * RuntimeError that says so). */
-static bool failure_is_accelerator_memory(const char *type, const char *text)
+/* How libraries say that memory ran out when they raise no MemoryError: the text, and whose classes it counts in. */
+struct memory_phrase {
+    const char *owner; /* the exception's class or an ancestor begins so; "": any class but ValueError's */
+    const char *text;
+};
+
+static const struct memory_phrase memory_phrases[] = {
+    {"", "CUDA out of memory"}, /* torch: before it had a class for that, and where its C++ code throws */
+    {"", "CUDA error: out of memory"},
+    {"", "HIP out of memory"},
+    {"", "cudaErrorMemoryAllocation"},
+    {"",
+     "DefaultCPUAllocator: "}, /* torch: "can't allocate memory: you tried to allocate ...", "not enough memory: ..." */
+    {"", "std::bad_alloc"},    /* C++'s own, in whatever class a binding makes of it */
+    {"xgboost.", "bad_alloc"}, /* XGBoostError is a ValueError */
+    {"xgboost.", "Out of memory"},
+    {"xgboost.", "out of memory"},
+    {"xgboost.", "cudaErrorMemoryAllocation"},
+    {"onnxruntime.", "Failed to allocate memory for requested buffer"},
+    {"onnxruntime.", "bad allocation"},
+    {"onnxruntime.", "bad_alloc"},
+    {"jax.", "RESOURCE_EXHAUSTED"},    /* JaxRuntimeError */
+    {"jaxlib.", "RESOURCE_EXHAUSTED"}, /* the same, XlaRuntimeError before 2025 */
+    {"cv2.", "Insufficient memory"},   /* OpenCV's StsNoMem */
+    {"tensorflow.", "OOM when allocating"},
+    {"tensorflow.", "failed to allocate memory"},
+};
+
+static bool failure_is_of(const struct failure *failure, const char *owner)
 {
-    if (strstr(type, "OutOfMemory") != NULL) {
+    size_t size = strlen(owner);
+    bool found = strncmp(failure->name, owner, size) == 0;
+    for (size_t at = 0; at < failure->mro_size && !found; at += strlen(failure->mro + at) + 1) {
+        found = strncmp(failure->mro + at, owner, size) == 0;
+    }
+    return found;
+}
+
+/* Libraries raise errors of their own when memory runs out: torch.OutOfMemoryError, a RuntimeError that says so, and
+ * worse a ValueError, which would blame the sender. A text alone proves nothing where users write their own texts: a
+ * ValueError, or a class derived from it, that quotes such words is what it is, unless the library that writes them so
+ * defines its class. */
+static bool failure_is_librarys_memory(const struct raised *raised, const struct failure *failure)
+{
+    if (strstr(failure->type, "OutOfMemory") != NULL) {
         return true;
     }
-    return strstr(text, "CUDA out of memory") != NULL || strstr(text, "CUDA error: out of memory") != NULL ||
-           strstr(text, "HIP out of memory") != NULL;
+    bool is_value = raised_is(raised, PyExc_ValueError);
+    for (size_t i = 0; i < sizeof memory_phrases / sizeof memory_phrases[0]; i++) {
+        const struct memory_phrase *phrase = &memory_phrases[i];
+        if (strstr(failure->text, phrase->text) != NULL &&
+            (phrase->owner[0] != '\0' ? failure_is_of(failure, phrase->owner) : !is_value)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Python does not say why a thread could not be started; here it may be because its stack did not fit into the
@@ -208,7 +255,7 @@ static void failure_log(const struct log_request *request, bool expected, const 
 /* Category, text and type of an exception, whose text may still be changed. */
 static void failure_judge(const struct raised *raised, struct failure *failure)
 {
-    if (raised_is(raised, PyExc_MemoryError) || failure_is_accelerator_memory(failure->type, failure->text)) {
+    if (raised_is(raised, PyExc_MemoryError) || failure_is_librarys_memory(raised, failure)) {
         failure->category = ERR_MEMORY;
     } else if (failure_is_stack_memory(raised->type, failure)) {
         failure->category = ERR_MEMORY;

@@ -1,7 +1,7 @@
 /*
  * A failed request as an error of docs/errors.md: the one place where exceptions become categories.
  *
- *   MemoryError, or an accelerator's out-of-memory error          out_of_memory
+ *   MemoryError, or a library's own error for it (memory_phrases)  out_of_memory
  *   ValueError or a subclass, raised by the function's call       validation_error
  *   anything else                                                 processing_error, with the class name as type
  *

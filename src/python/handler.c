@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "python/failure.h"
+#include "python/memory.h"
 #include "python/raised.h"
 #include "python/signature.h"
 
@@ -124,16 +125,29 @@ static bool handler_is_module_or_parent(const char *name, const char *module)
     return strncmp(name, module, size) == 0 && (module[size] == '\0' || module[size] == '.');
 }
 
+/* " (ASYA_MEMORY_LIMIT is N bytes for each worker)", where that may be why. */
+static void handler_name_memory_limit(const struct raised *raised, char *target, size_t size)
+{
+    uint64_t limit = raised_is(raised, PyExc_MemoryError) ? memory_limit() : 0;
+    target[0] = '\0';
+    if (limit > 0) {
+        (void)PyOS_snprintf(target, size, " (ASYA_MEMORY_LIMIT is %llu bytes for each worker)",
+                            (unsigned long long)limit);
+    }
+}
+
 static int handler_log_other(const struct raised *raised, const char *doing, const char *name)
 {
     char type[ERROR_TYPE_SIZE];
     char text[TEXT_SIZE];
+    char limit[96];
+    handler_name_memory_limit(raised, limit, sizeof limit);
     handler_attribute_text(raised->type, "__name__", type, sizeof type);
     (void)failure_text_of(raised->value, text, sizeof text);
     if (raised_is(raised, PyExc_SystemExit)) {
         log_error("%s '%s' called sys.exit(%s)", doing, name, text);
     } else {
-        log_error("%s '%s' raised %s: %s", doing, name, type, text);
+        log_error("%s '%s' raised %s%s%s%s", doing, name, type, text[0] != '\0' ? ": " : "", text, limit);
     }
     return EXIT_IMPORT;
 }

@@ -4,6 +4,7 @@
 #include "python/active.h"
 #include "python/fork.h"
 #include "python/generator.h"
+#include "python/memory.h"
 #include "python/outcome.h"
 #include "server/cancel.h"
 
@@ -88,6 +89,7 @@ static PyObject *invoke_function(struct call *call)
     bool whole = call->envelope.passed != NULL;
     PyObject *argument = whole ? call->envelope.message : call->envelope.payload;
     active_add(call);
+    memory_begin();
     if (function == NULL) {
         Py_INCREF(argument);
         return argument;

@@ -116,6 +116,8 @@ enum { SCOREBOARD_ID_MAX = 64, SCOREBOARD_TEXT_SIZE = 128 };
 
 #define OWN_EXIT UINT32_C(0x4F574E00) /* above the exit status; a stray write hardly looks like it */
 
+#define MEMORY_DENIED UINT32_C(0x4D454D21) /* likewise */
+
 /* What the worker is reading now. The kernel writes the first byte of the request into scratch[0] as it takes the byte
  * from the socket; after the read the worker copies it to the slot. */
 struct scoreboard_inlet {
@@ -158,6 +160,7 @@ struct scoreboard {
     _Atomic uint32_t full;     /* enum fullness: not FULL_NOT while the worker takes no more connections */
     _Atomic uint32_t closing;  /* the supervisor is about to end the worker: keep no connection alive */
     _Atomic uint32_t own_exit; /* see scoreboard_note_exit() */
+    _Atomic uint32_t memory_denied; /* MEMORY_DENIED: the process aborts because memory was refused (python/memory.h) */
     struct scoreboard_outlet outlet;
     struct scoreboard_inlet inlet;
     char waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker running with nothing more to serve, for the log */

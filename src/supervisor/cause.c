@@ -48,6 +48,10 @@ void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE])
     } else if (cause->overran && (cause->signal == SIGTERM || cause->signal == SIGKILL)) {
         (void)snprintf(text, CAUSE_TEXT_SIZE,
                        "was ended because a function did not stop at its time limit (ASYA_HANDLER_TIMEOUT)");
+    } else if (cause->memory_denied) {
+        (void)snprintf(text, CAUSE_TEXT_SIZE,
+                       "was aborted (SIGABRT) by a library that ASYA_MEMORY_LIMIT had refused memory%s",
+                       cause->core ? ", core dumped" : "");
     } else if (cause->signal != 0) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by signal %d (%s)%s", cause->signal,
                        signal_name(cause->signal), cause->core ? ", core dumped" : "");
@@ -62,7 +66,7 @@ void cause_error(const struct cause *cause, struct error *err)
 {
     char text[CAUSE_TEXT_SIZE];
     cause_describe(cause, text);
-    if (cause->out_of_memory) {
+    if (cause->out_of_memory || cause->memory_denied) {
         error_set(err, ERR_MEMORY, 0, "the worker process %s while it served this request", text);
         return;
     }

@@ -17,6 +17,7 @@ struct cause {
     bool overran;       /* the supervisor sent the signal, since a function did not stop at its time limit */
     bool overwrote;     /* the function wrote over the memory that it shares with the supervisor */
     bool out_of_memory; /* the kernel's OOM killer killed it, by the cgroup's counter */
+    bool memory_denied; /* it aborted because memory was refused (python/memory.h) */
     uint64_t peak_rss;  /* bytes; 0 if unknown */
 };
 

@@ -27,9 +27,11 @@ struct obituary {
 };
 
 /* The kernel's OOM killer sends SIGKILL and counts a kill in the cgroup. Only both together prove that it killed this
- * worker. */
+ * worker. A library's abort for want of memory is noted by the worker itself. */
 static void judge_memory(struct worker *worker, struct cause *cause)
 {
+    uint32_t memory_denied = atomic_load_explicit(&worker->board->memory_denied, memory_order_relaxed);
+    cause->memory_denied = cause->signal == SIGABRT && memory_denied == MEMORY_DENIED && !cause->overwrote;
     uint64_t kills;
     if (cause->signal == SIGKILL && !worker->overran && worker->oom_known && cgroup_oom_kills(&kills)) {
         cause->out_of_memory = kills > worker->oom_kills;
@@ -45,6 +47,7 @@ static struct recovered answer_stored(struct supervisor *supervisor, struct work
     }
     struct error late;
     struct error expired;
+    bool is_memory = cause->out_of_memory || cause->memory_denied;
     cancel_timeout_error(&late, supervisor->options->handler_timeout);
     cancel_late_error(&expired, 0, true);
     struct recovery recovery = {.board = worker->board,
@@ -52,8 +55,8 @@ static struct recovered answer_stored(struct supervisor *supervisor, struct work
                                 .runs = worker->runs,
                                 .orphans = &supervisor->orphans,
                                 .died = &err,
-                                .late = cause->out_of_memory ? &err : &late,
-                                .expired = cause->out_of_memory ? &err : &expired,
+                                .late = is_memory ? &err : &late,
+                                .expired = is_memory ? &err : &expired,
                                 .timeout = supervisor->options->handler_timeout};
     deadline_list_overdue(worker, recovery.overdue);
     recover_slots(&recovery, worker->fdstore.receive, worker->fdstore.count);

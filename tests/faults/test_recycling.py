@@ -1,7 +1,10 @@
 """Workers replaced between requests: ASYA_MAX_REQUESTS, ASYA_MAX_RSS; and memory limits (W4, W5)."""
+import re
+
 import pytest
 
 from harness import processes
+from harness.runtime import EXIT_IMPORT_RAISED
 
 pytestmark = pytest.mark.supervised
 
@@ -85,3 +88,69 @@ def test_threads_whose_stacks_do_not_fit_are_out_of_memory(runtime):
     with runtime("snippets:run", env={"ASYA_MEMORY_LIMIT": "256Mi"}, allow_log=["ERROR .*out_of_memory"]) as server:
         reply = server.call(code)
         assert reply["error"] == "out_of_memory" and "ASYA_MEMORY_LIMIT" in reply["message"]
+
+
+# -- libraries that abort where memory is refused -------------------------------------------------------------------------
+
+REFUSED = ("import ctypes, os, threading\nlibc = ctypes.CDLL(None)\nlibc.malloc.argtypes = [ctypes.c_size_t]\n"
+           "libc.malloc.restype = ctypes.c_void_p\n")
+ALLOCATE = "assert libc.malloc(1 << 40) is None\n"  # as a library does it, below Python
+ABORTED = r"ERROR .*was aborted \(SIGABRT\) by a library that ASYA_MEMORY_LIMIT had refused memory"
+KILLED = r"ERROR .*was killed by signal 6 \(SIGABRT\)"
+LIMITED = {"ASYA_MEMORY_LIMIT": "400Mi"}
+
+ABORTS = {
+    "in the main thread": ("run", ALLOCATE + "libc.abort()"),
+    "in a thread of its own":
+        ("run", "def work():\n    assert libc.malloc(1 << 40) is None\n    libc.abort()\n"
+                "thread = threading.Thread(target=work)\nthread.start()\nthread.join()"),
+    "in a task": ("run_async", ALLOCATE + "libc.abort()"),
+}
+
+
+@pytest.mark.parametrize("function, code", ABORTS.values(), ids=ABORTS)
+def test_an_abort_because_the_limit_refused_memory_is_out_of_memory(runtime, function, code):
+    with runtime("snippets:" + function, env=LIMITED, expect_log=[ABORTED], worker_descriptors=True) as server:
+        reply = server.call(REFUSED + code)
+        assert set(reply) == {"error", "message"} and reply["error"] == "out_of_memory"
+        assert "ASYA_MEMORY_LIMIT" in reply["message"]
+        assert server.result("return 1") == 1
+
+
+def test_the_stacks_are_shown_for_such_an_abort_too(runtime):
+    with runtime("snippets:run", env=LIMITED, expect_log=[ABORTED + ".*Fatal Python error: Aborted.*in body"]) as server:
+        server.call(REFUSED + ALLOCATE + "libc.abort()")
+
+
+OTHER_ABORTS = {  # requests in a row; the last one aborts
+    "nothing was refused": ["os.abort()"],
+    "it was refused to an earlier request": [ALLOCATE + "return 1", "os.abort()"],
+    "something else failed since": [ALLOCATE + "libc.open(b'/no/such/file', 0)\nlibc.abort()"],
+    "the signal came from elsewhere": [ALLOCATE + "libc.kill(os.getpid(), 6)"],
+    "it was refused to a forked child, which aborted":
+        ["child = os.fork()\nif child == 0:\n    libc.malloc(1 << 40)\n    libc.abort()\n"
+         "os.waitpid(child, 0)\nos.abort()"],
+}
+
+
+@pytest.mark.parametrize("codes", OTHER_ABORTS.values(), ids=OTHER_ABORTS)
+def test_any_other_abort_is_a_crash(runtime, codes):
+    with runtime("snippets:run", env=LIMITED, expect_log=[KILLED]) as server:
+        for code in codes[:-1]:
+            server.result(REFUSED + code)
+        assert server.call(REFUSED + codes[-1])["type"] == "WorkerCrashed"
+
+
+def test_without_a_limit_an_abort_is_a_crash(runtime):
+    with runtime("snippets:run", expect_log=[KILLED]) as server:
+        assert server.call(REFUSED + "libc.malloc(1 << 62)\nlibc.abort()")["type"] == "WorkerCrashed"
+
+
+@pytest.mark.parametrize("line, cause", [
+    ("x = bytearray(3 << 30)", r"importing 'hungry' raised MemoryError.*ASYA_MEMORY_LIMIT is 419430400 bytes"),
+    (REFUSED + ALLOCATE + "libc.abort()", r"refused memory while it loaded 'hungry'")])
+def test_a_load_that_needs_more_than_the_limit_names_it(refuse, tmp_path, line, cause):
+    (tmp_path / "hungry.py").write_text(line + "\ndef process(payload): return payload\n")
+    refusal = refuse("hungry", env={**LIMITED, "PYTHONPATH": str(tmp_path)})
+    assert refusal.code == EXIT_IMPORT_RAISED
+    assert re.search(cause, refusal.cause) and "ASYA_MEMORY_LIMIT" in refusal.cause, refusal.cause

@@ -129,7 +129,36 @@ OUT_OF_MEMORY = {
                        "raise OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')",
     "CUDA's text in a RuntimeError": "raise RuntimeError('CUDA error: out of memory')",
     "CUDA out of memory as older releases say it": "raise RuntimeError('CUDA out of memory. Tried to allocate 20 MiB')",
+    "PyTorch on the CPU":
+        'raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can\'t allocate memory: you "'
+        '"tried to allocate 4000000000 bytes. Error code 12 (Cannot allocate memory)")',
+    "PyTorch on the CPU, elsewhere": "raise RuntimeError('DefaultCPUAllocator: not enough memory: you tried to allocate 9')",
+    "C++'s own, in any class": "raise RuntimeError('std::bad_alloc')",
 }
+# the module and the name of its class, what that derives from, the text: as these libraries raise them
+LIBRARIES = {
+    "XGBoost": ("xgboost.core", "XGBoostError", "ValueError", "[12:00:00] /workspace/src/c_api.cc:12: std::bad_alloc"),
+    "XGBoost's arrays": ("xgboost.core", "XGBoostError", "ValueError", "bad_alloc: Failed to allocate 400000000 bytes."),
+    "XGBoost with CUDA": ("xgboost.core", "XGBoostError", "ValueError",
+                          "Memory allocation error on worker 0: cudaErrorMemoryAllocation: out of memory"),
+    "ONNX Runtime": ("onnxruntime.capi.onnxruntime_pybind11_state", "RuntimeException", "Exception",
+                     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 4"),
+    "ONNX Runtime, C++": ("onnxruntime.capi.onnxruntime_pybind11_state", "Fail", "Exception", "bad allocation"),
+    "JAX before 2025": ("jaxlib.xla_extension", "XlaRuntimeError", "RuntimeError",
+                        "RESOURCE_EXHAUSTED: Out of memory allocating 4000000000 bytes."),
+    "JAX": ("jax.errors", "JaxRuntimeError", "RuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 40 bytes."),
+    "OpenCV": ("cv2", "error", "Exception", "OpenCV(4.10.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to "
+                                            "allocate 4000000000 bytes in function 'OutOfMemoryError'"),
+    "TensorFlow": ("tensorflow.python.framework.errors_impl", "ResourceExhaustedError", "Exception",
+                   "{{function_node __wrapped__Fill}} OOM when allocating tensor with shape[1000000000]"),
+    "TensorFlow's device": ("tensorflow.python.framework.errors_impl", "ResourceExhaustedError", "Exception",
+                            "failed to allocate memory [Op:Mul]"),
+}
+RAISE = "error = type(%r, (%s,), {'__module__': %r})\n"
+OUT_OF_MEMORY.update({name: RAISE % (kind, base, module) + "raise error(%r)" % text
+                      for name, (module, kind, base, text) in LIBRARIES.items()})
+OUT_OF_MEMORY["a class derived from XGBoost's"] = (
+    RAISE % ("XGBoostError", "ValueError", "xgboost.core") + "class Mine(error): pass\nraise Mine('std::bad_alloc')")
 
 
 @pytest.mark.parametrize("code", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
@@ -144,6 +173,22 @@ def test_out_of_memory(serving, code):
 def test_other_errors_are_not_taken_for_out_of_memory(serving, code):
     with serving.watched(expect_log=["ERROR .*processing_error"]):
         assert serving.call(code)["error"] == "processing_error"
+
+
+@pytest.mark.parametrize("text", sorted({text for _, _, _, text in LIBRARIES.values()} | {"CUDA out of memory"}))
+@pytest.mark.parametrize("raising", ["raise ValueError(%r)", "class Mine(ValueError): pass\nraise Mine(%r)"])
+def test_a_value_error_that_quotes_such_words_stays_one(serving, raising, text):
+    with serving.watched(expect_log=["WARNING .*validation_error"]):
+        assert serving.call(raising % text) == error("validation_error", text)
+
+
+@pytest.mark.parametrize("module, kind, text", [
+    ("xgboost.core", "XGBoostError", "Check failed: preds.Size() == info.labels.Size()"),
+    ("cv2", "error", "OpenCV(4.10.0) (-215:Assertion failed) !_src.empty()"),
+    ("google.api_core.exceptions", "ResourceExhausted", "RESOURCE_EXHAUSTED: quota of requests")])
+def test_what_else_such_libraries_raise_is_no_shortage(serving, module, kind, text):
+    with serving.watched(expect_log=["ERROR .*processing_error"]):
+        assert serving.call(RAISE % (kind, "Exception", module) + "raise error(%r)" % text)["error"] == "processing_error"
 
 
 INVALID_JSON = {

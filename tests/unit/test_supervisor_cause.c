@@ -18,7 +18,7 @@
 struct cause_row {
     const char *name;
     int wait_status;
-    enum { NOTHING, OUT_OF_MEMORY, OWN_STATUS } known; /* besides the wait status */
+    enum { NOTHING, OUT_OF_MEMORY, DENIED, OWN_STATUS } known; /* besides the wait status */
     const char *text;
     enum error_category category;
     const char *type;
@@ -46,6 +46,9 @@ static const struct cause_row cause_rows[] = {
     {"SIGXCPU", KILLED(SIGXCPU), NOTHING, "was killed by signal 24 (SIGXCPU)", CRASHED},
     {"a signal without a name", KILLED(60), NOTHING, "was killed by signal 60 (unnamed)", CRASHED},
     {"the kernel for want of memory", KILLED(SIGKILL), OUT_OF_MEMORY, NULL, ERR_MEMORY, ""},
+    {"an abort for want of memory", KILLED(SIGABRT), DENIED,
+     "was aborted (SIGABRT) by a library that ASYA_MEMORY_LIMIT had refused memory", ERR_MEMORY, ""},
+    {"the same with a core dump", DUMPED(SIGABRT), DENIED, NULL, ERR_MEMORY, ""},
     {"descriptors that were tampered with", EXITED(EXIT_TAMPERED), OWN_STATUS, NULL, CRASHED},
     {"the same status, which the function chose", EXITED(EXIT_TAMPERED), NOTHING, "exited with status 76",
      WORKER_EXITED},
@@ -58,6 +61,7 @@ static void every_end_has_its_words_and_its_reply(void **state)
         const struct cause_row *row = &cause_rows[i];
         struct cause cause = cause_from_wait(row->wait_status);
         cause.out_of_memory = row->known == OUT_OF_MEMORY;
+        cause.memory_denied = row->known == DENIED;
         cause.own = row->known == OWN_STATUS;
         char text[CAUSE_TEXT_SIZE];
         struct error err;
