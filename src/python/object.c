@@ -10,7 +10,8 @@ bool object_set_new(PyObject *dict, const char *key, PyObject *value)
 PyObject *object_deep_copy(PyObject *object)
 {
     PyObject *module = PyImport_ImportModule("copy");
-    PyObject *copy = module != NULL ? PyObject_CallMethod(module, "deepcopy", "O", object) : NULL;
+    /* "(O)": a tuple given as "O" would be taken for all the arguments. */
+    PyObject *copy = module != NULL ? PyObject_CallMethod(module, "deepcopy", "(O)", object) : NULL;
     Py_XDECREF(module);
     return copy;
 }

@@ -98,6 +98,8 @@ def test_without_members_headers_and_status_are_empty(serving):
 
 WRITES = {
     "a header": ("yield 'SET', '.headers.h', 2", "headers", {"h": 2}),
+    "a header that is a tuple": ("yield 'SET', '.headers.h', (1, 2)", "headers", {"h": [1, 2]}),
+    "a header that is an empty tuple": ("yield 'SET', '.headers.h', ()", "headers", {"h": []}),
     "a header of any name": ("yield 'SET', '.headers[\"a b\"]', 2", "headers", {"h": 1, "a b": 2}),
     "a header within what is not there yet": ("yield 'SET', '.headers.a.b.c', 2", "headers", {"h": 1, "a": {"b": {"c": 2}}}),
     "all headers": ("yield 'SET', '.headers', {'n': 1}", "headers", {"n": 1}),
