@@ -97,6 +97,34 @@ static PyObject *command_get(PyObject *fields, PyObject *text)
     return copy;
 }
 
+/* `.route.next` (the only path of two names below .route that can be written), `.headers` and `.status` themselves. */
+static bool command_names_list(const struct dotpath *path)
+{
+    return path->count == 2 && path->steps[0].key.size == 5 && memcmp(path->steps[0].key.data, "route", 5) == 0;
+}
+
+static bool command_names_dict(const struct dotpath *path) { return path->count == 1; }
+
+/* What frames are made of stays what it is, a list and two dicts, whatever a SET or DEL of the whole gives: list(value)
+ * for the list, as Asya's own runtime does, None or a DEL for an empty one. Takes `value` over, which may be NULL. New
+ * reference, or NULL with an exception. */
+static PyObject *command_whole(const struct dotpath *path, PyObject *value)
+{
+    bool is_list = command_names_list(path);
+    PyObject *whole = NULL;
+    if (value == NULL || value == Py_None) {
+        whole = is_list ? PyList_New(0) : PyDict_New();
+    } else if (is_list) {
+        whole = PySequence_List(value);
+    } else if (PyDict_Check(value)) {
+        whole = object_own(value);
+    } else {
+        PyErr_Format(PyExc_TypeError, "headers and status must be a dict, not %R", (PyObject *)Py_TYPE(value));
+    }
+    Py_XDECREF(value);
+    return whole;
+}
+
 /* SET, or DEL for a NULL value. None, or NULL. */
 static PyObject *command_change(PyObject *fields, PyObject *text, PyObject *value)
 {
@@ -104,18 +132,21 @@ static PyObject *command_change(PyObject *fields, PyObject *text, PyObject *valu
     if (command_parse(value != NULL ? DOTPATH_SET : DOTPATH_DEL, text, &path) != 0) {
         return NULL;
     }
-    PyObject *owner = command_follow(fields, &path, path.count - 1, value != NULL);
+    bool is_whole = command_names_list(&path) || command_names_dict(&path);
+    PyObject *copy = value != NULL ? object_deep_copy(value) : NULL;
+    if (value == NULL || copy != NULL) {
+        copy = is_whole ? command_whole(&path, copy) : copy;
+    }
+    bool is_ready = copy != NULL || (value == NULL && !is_whole);
+    PyObject *owner = is_ready ? command_follow(fields, &path, path.count - 1, value != NULL) : NULL;
     PyObject *key = owner != NULL ? command_key_of(&path.steps[path.count - 1]) : NULL;
     int status = -1;
-    if (key != NULL && value == NULL) {
-        status = PyObject_DelItem(owner, key);
-    } else if (key != NULL) {
-        PyObject *copy = object_deep_copy(value);
-        status = copy != NULL ? PyObject_SetItem(owner, key, copy) : -1;
-        Py_XDECREF(copy);
+    if (key != NULL) {
+        status = copy != NULL ? PyObject_SetItem(owner, key, copy) : PyObject_DelItem(owner, key);
     }
     Py_XDECREF(key);
     Py_XDECREF(owner);
+    Py_XDECREF(copy);
     if (status != 0) {
         return NULL;
     }
