@@ -12,7 +12,8 @@ if subprocess.run([PYTHON, "-c", "dict[str, str]"], stderr=subprocess.DEVNULL, c
 from . import compiler, sidecar  # noqa: E402
 
 
-AGGREGATORS = {"fanin-spread-scores": "actors.collect", "fanin-spread-found-both": "actors.collect"}
+# Aggregators are not compiled: whoever runs the cluster deploys them.
+AGGREGATORS = {"spread": ["fanin-spread-scores", "fanin-spread-found-both"], "rounds": ["fanin-rounds-answers"]}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,7 @@ def flow(tmp_path_factory):
         if name not in running:
             stop()
             compiled = project.compiled(name)
-            if name == "spread":  # aggregators are not compiled: whoever runs the cluster deploys them
-                compiled.actors.update({actor: compiler.Actor(actor, handler) for actor, handler in AGGREGATORS.items()})
+            compiled.actors.update({actor: compiler.Actor(actor, "actors.collect") for actor in AGGREGATORS.get(name, ())})
             running[name] = sidecar.Mesh(compiled, str(project.folder), env)
         return running[name]
 
@@ -110,6 +110,14 @@ def test_fan_out_and_fan_in(flow, last_first):
         "scores": [{"line": "one", "score": 3}, {"line": "three", "score": 5}, {"line": "", "score": 0}],
         "found": {"both": [{"line": "Text", "score": 4}, "TEXT"]}}
     assert "x-asya-fan-in" not in message["headers"] and message["route"]["prev"][-1] == "actor-store"
+
+
+def test_a_fan_out_within_a_loop_without_a_condition(flow):
+    payload, passed = one(flow("rounds").run("start-rounds", {"text": "x", "until": 3, "lines": ["a", "bb"]}))
+    assert payload == {"text": "x", "until": 3, "drafts": 3, "stored": True, "heard": [2, 3, 4],
+                       "lines": ["a", "bb", "again", "again"],
+                       "answers": [{"line": line, "score": len(line)} for line in ("a", "bb", "again", "again")]}
+    assert passed.count("actor-draft") == 3
 
 
 def test_an_adapter_around_a_function_of_other_parameters(flow):
