@@ -84,8 +84,8 @@ ATTEMPTS = {
         ({"card": "expired"}, {"why": "declined", "failed": ["actors.Declined", "the card has expired"], "refunded": True,
                                "closed": True, "stored": True}),
     "an except of two classes": ({"card": "none", "strict": False},
-                                 {"failed": ["KeyError", "'card'"], "closed": True, "stored": True}),
-    "an except that returns": ({"card": "none", "strict": True}, {"failed": ["KeyError", "'card'"]}),
+                                 {"failed": ["KeyError", "KeyError: 'card'"], "closed": True, "stored": True}),
+    "an except that returns": ({"card": "none", "strict": True}, {"failed": ["KeyError", "KeyError: 'card'"]}),
 }
 
 
