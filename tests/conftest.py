@@ -86,6 +86,21 @@ def pytest_collectreport(report):
     _note_skip(report)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Of several processes each collects all tests, and tells here what it has skipped as it did so. What is skipped as
+    a test is reported to this process anyway."""
+    unexpected, missing = getattr(node, "workeroutput", {}).get("skipped", ({}, {}))
+    _unexpected_skips.update(unexpected)
+    for reason, count in missing.items():
+        _not_installed[reason] = max(_not_installed[reason], count)
+
+
+def pytest_collection_finish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["skipped"] = dict(_unexpected_skips), dict(_not_installed)
+
+
 def pytest_sessionfinish(session, exitstatus):
     if _unexpected_skips and exitstatus == pytest.ExitCode.OK and os.environ.get("CI") == "true":
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -34,12 +34,13 @@ codec_sanitized() {
     LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
         ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
         ASYA_EXTENSION=$PWD/build/sanitize/src/_asya.abi3.so PYTHONPATH=tests/sanitize \
-        "$python" -m pytest -q -p no:cacheprovider tests/codec
+        "$python" -m pytest -q -p no:cacheprovider -n "$(nproc)" tests/codec
 }
 
 pytest_all() {
     echo "== pytest against dist/asya_runtime.py"
-    "$python" -m pytest -q -p no:cacheprovider -rs tests
+    # Most of them wait rather than compute, so two a processor; each file's in one process.
+    "$python" -m pytest -q -p no:cacheprovider -rs -n $((2 * $(nproc))) --dist loadfile tests
 }
 
 wheel() {

@@ -88,6 +88,7 @@ def test_what_the_resource_tracker_is_for_is_cleaned_up(runtime, place, how):
 def test_a_child_that_does_not_end_is_killed_and_nobody_waits_for_it(runtime, place):
     with runtime("leaving", cwd=place, allow_log=LOGS, worker_children=True) as server:
         server.result("deaf")
+        assert processes.eventually(lambda: (place / "up").exists() and (place / "up").read_text())
         child = int((place / "up").read_text())
         started = time.monotonic()
         assert server.call("crash")["type"] == "WorkerExited"

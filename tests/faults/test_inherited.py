@@ -107,7 +107,8 @@ SIGNALS = ("import signal\nreturn [repr(signal.getsignal(n)) for n in (2, 15, 17
 
 
 def test_the_function_has_the_handlers_and_the_mask_of_the_interpreter(runtime):
-    code = "signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_BLOCK, [10, 12])"
+    code = "signal.signal(signal.SIGINT, signal.SIG_DFL); " \
+           "signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_BLOCK, [10, 12])"
     with runtime("snippets:run", wrapper=wrapped(code)) as server:
         handlers, mask, (blocked, ignored) = server.result(SIGNALS)
         assert "default_int_handler" in handlers[0]
