@@ -32,6 +32,8 @@ class Where:
         names = vars(sys.modules[module]) if module in sys.modules else self.names
         try:
             return eval(text, names, self.own)
+        except RecursionError:
+            raise
         except Exception as error:
             raise Unresolved("%s: %s" % (type(error).__name__, error))
 
@@ -217,6 +219,8 @@ class Builder:
     def library(kind):
         try:
             return _library(kind)
+        except RecursionError:
+            raise
         except Exception as error:
             raise Misunderstood("%s: %s" % (_said(kind), _short(str(error))))
 
