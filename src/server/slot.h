@@ -91,7 +91,8 @@ ssize_t slot_receive(const struct slots *slots, uint32_t slot, int fd, bool firs
 void slot_set_protocol(const struct slots *slots, uint32_t slot, enum protocol protocol);
 
 /* A request was answered and another may follow: READING if its first byte `first` has arrived already, else
- * WAITING. False if the supervisor has taken the connection in the meantime, as it does when the process was stopped. */
+ * WAITING. False if the supervisor has taken the connection in the meantime, as it does when the process was stopped.
+ */
 bool slot_renew(const struct slots *slots, uint32_t slot, const unsigned char *first);
 
 /* The worker begins a reply without calling the function: REPLYING. */
