@@ -76,6 +76,24 @@ static bool set_default(PyObject *environment, const char *name, const char *val
     return done;
 }
 
+void resources_name_worker(uint32_t index)
+{
+    char value[16];
+    (void)snprintf(value, sizeof value, "%u", (unsigned)index);
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *environment = os != NULL ? PyObject_GetAttrString(os, "environ") : NULL;
+    PyObject *key = PyUnicode_FromString("ASYA_WORKER");
+    PyObject *text = PyUnicode_FromString(value);
+    if (environment == NULL || key == NULL || text == NULL || PyObject_SetItem(environment, key, text) != 0) {
+        log_warning("ASYA_WORKER cannot be set");
+    }
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(key);
+    Py_XDECREF(environment);
+    Py_XDECREF(os);
+}
+
 static void limit_threads(const struct options *options)
 {
     static const char *const names[] = {"OMP_NUM_THREADS",     "MKL_NUM_THREADS",  "OPENBLAS_NUM_THREADS",

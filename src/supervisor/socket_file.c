@@ -40,8 +40,9 @@ void socket_file_publish(struct supervisor *supervisor)
     supervisor->phase = PHASE_SERVING;
     supervisor->next_check = clock_after(clock_now(), STATE_CHECK_INTERVAL);
     socket_file_show_readiness(supervisor);
-    log_info("listening on %s, %u worker%s", supervisor->options->socket_path, (unsigned)supervisor->options->workers,
-             supervisor->options->workers == 1 ? "" : "s");
+    log_info("listening on %s, %u worker%s, %s, runtime " ASYA_VERSION, supervisor->options->socket_path,
+             (unsigned)supervisor->options->workers, supervisor->options->workers == 1 ? "" : "s",
+             state_function(supervisor));
 }
 
 /* It could not be put back. If disk space or a permission is missing, try again for a while: connected clients are

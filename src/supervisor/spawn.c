@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -33,6 +34,14 @@ static void spawn_let_go(struct supervisor *supervisor, struct worker *worker)
     fd_close(&worker->stack);
     fd_close(&worker->fdholder);
     fd_close(&supervisor->queue_send);
+}
+
+/* What ps, top and core dumps call it: "asya-worker-0". Threads that it starts are called so too. */
+static void spawn_name(const struct worker *worker)
+{
+    char name[16]; /* the kernel cuts it here */
+    (void)snprintf(name, sizeof name, "asya-worker-%u", (unsigned)worker->index);
+    (void)prctl(PR_SET_NAME, name);
 }
 
 /* The new process becomes the worker. */
@@ -58,6 +67,7 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                     worker->index, strerror(-status));
     }
     descriptors_for_worker(supervisor);
+    spawn_name(worker);
     struct worker_seat seat = {.index = worker->index,
                                .listener = supervisor->listener.fd,
                                .control = ends->control,
@@ -102,6 +112,7 @@ void spawn(struct supervisor *supervisor, struct worker *worker)
         return;
     }
     worker_forked(worker, pid, &ends, now);
+    log_info("worker %u, pid %d, loads %s", worker->index, (int)pid, state_function(supervisor));
     remains_forget(&supervisor->remains, pid);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
     if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {

@@ -1,5 +1,11 @@
 #include "supervisor/state.h"
 
+const char *state_function(const struct supervisor *supervisor)
+{
+    const char *name = supervisor->options->process_module;
+    return name[0] != '\0' ? name : "the echo";
+}
+
 uint32_t state_count(const struct supervisor *supervisor, enum worker_state state)
 {
     uint32_t count = 0;

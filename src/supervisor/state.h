@@ -77,6 +77,9 @@ struct supervisor {
     int worker_exit;
 };
 
+/* What is served, for the log: as the setting names it. */
+const char *state_function(const struct supervisor *supervisor);
+
 /* How many workers are in this state. */
 uint32_t state_count(const struct supervisor *supervisor, enum worker_state state);
 

@@ -70,6 +70,15 @@ static uint64_t load_deadline(const struct supervisor *supervisor, const struct 
     return is_limited ? clock_after(worker->started_at, limit) : CLOCK_NEVER;
 }
 
+/* A large model, a download or a deadlock: whoever reads the log sees that it is not the runtime that waits. */
+static void tend_say_it_loads(const struct supervisor *supervisor, struct worker *worker, uint64_t now)
+{
+    uint64_t loading = now - worker->started_at;
+    log_info("worker %u, pid %d, is still loading %s after %llu s", worker->index, (int)worker->pid,
+             state_function(supervisor), (unsigned long long)(loading / CLOCK_SECOND));
+    worker->still_at = clock_after(now, loading);
+}
+
 /* A worker that has been loading for too long writes its stacks and is then killed. */
 static uint64_t tend_starting(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
@@ -84,7 +93,10 @@ static uint64_t tend_starting(struct supervisor *supervisor, struct worker *work
         worker->kill_at = CLOCK_NEVER;
         worker_kill(worker, SIGKILL);
     }
-    return clock_earlier(worker->kill_at, deadline);
+    if (worker->still_at <= now) {
+        tend_say_it_loads(supervisor, worker, now);
+    }
+    return clock_earlier(clock_earlier(worker->kill_at, deadline), worker->still_at);
 }
 
 /* It retires (replace.c), or the whole runtime stops, which has its own time limits (stop.c). */

@@ -12,6 +12,7 @@
 #ifndef ASYA_SUPERVISOR_WORKER_H
 #define ASYA_SUPERVISOR_WORKER_H
 
+#include "base/clock.h"
 #include "server/control.h"
 #include "server/fdstore.h"
 #include "server/scoreboard.h"
@@ -22,6 +23,7 @@
 #include <sys/types.h>
 
 #define WORKER_NONE UINT32_MAX
+#define STILL_AFTER (10 * CLOCK_SECOND) /* of loading: that is said then, and again each time the time has doubled */
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
 
@@ -44,6 +46,7 @@ struct worker {
     int control; /* our end; -1 while DOWN */
     uint64_t started_at;
     uint64_t spawn_at;          /* while DOWN */
+    uint64_t still_at;          /* while STARTING: when to log again that it loads */
     uint64_t kill_at;           /* if it takes too long to start, or to end; or CLOCK_NEVER */
     uint32_t failures;          /* deaths in a row without a request answered or 30 s of life */
     bool vacant;                /* this entry is kept free for a replacement: no worker is started in it */
@@ -87,7 +90,7 @@ struct worker_ends {
 
 /* What a new worker process gets from the supervisor. All borrowed from struct worker. */
 struct worker_seat {
-    uint32_t index;
+    uint32_t index; /* from 0, and no other that lives has it: ASYA_WORKERS at most, where one replaces another */
     int listener;
     int control;  /* its end */
     int queue;    /* connections the supervisor hands on; all workers share it */
