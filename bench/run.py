@@ -240,7 +240,7 @@ def server_command(name, mode, arguments):
 
 def server_modes(name, modes):
     """Which modes one process of this server takes, as lists: a Python server speaks one protocol."""
-    if name in ("runtime", "floor", "stored"):
+    if name in ("runtime", "bare", "floor", "stored"):
         return [modes]
     return [[mode] for mode in modes if mode != "http-kept"]  # http.server answers HTTP/1.0
 
