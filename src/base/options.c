@@ -90,6 +90,8 @@ static const struct option table[] = {
      "seconds for a whole reply to be taken, and that a stream may wait for its client in all", NULL},
     {"ASYA_HANDLER_TIMEOUT", KIND_SECONDS, FIELD(handler_timeout), 0, 0, "0",
      "seconds the function may run for one message; 0: no limit", NULL},
+    {"ASYA_HANDLER_GRACE", KIND_SECONDS, FIELD(handler_grace), 0, 0, "1",
+     "seconds a function has to clean up after its time limit, before its worker is killed", NULL},
     {"ASYA_CANCEL_ON_DISCONNECT", KIND_SWITCH, FIELD(cancel_on_disconnect), 0, 0, "true",
      "raise an exception in the function when its client goes away: true or false", NULL},
     {"ASYA_STARTUP_TIMEOUT", KIND_SECONDS, FIELD(startup_timeout), 0, 0, "0",

@@ -52,6 +52,7 @@ struct options {
     uint64_t startup_timeout;          /* nanoseconds; 0 is off */
     uint64_t grace_period;             /* nanoseconds */
     uint64_t handler_timeout;          /* nanoseconds a function may run; 0 is off */
+    uint64_t handler_grace;            /* nanoseconds between that and SIGTERM for its process */
     bool cancel_on_disconnect;         /* a function whose client went away is asked to stop */
     uint64_t max_requests;             /* a worker is replaced after so many; 0 is off */
     struct option_memory max_rss;      /* a worker with more resident memory is replaced */

@@ -15,11 +15,10 @@
 
 #define LOG_AFTER       (100 * CLOCK_MS)
 #define ANSWER_AFTER    (150 * CLOCK_MS)
-#define TERM_AFTER      (1 * CLOCK_SECOND)
-#define KILL_AFTER      (2 * CLOCK_SECOND)
-#define SHARED_INTERVAL (100 * CLOCK_MS) /* between checks whether other requests of the worker still run */
-#define PUSH_INTERVAL   (2 * CLOCK_MS)   /* before trying again to answer for a worker that is sending right now */
-#define GONE_INTERVAL   (100 * CLOCK_MS) /* between checks whether a running request's client is still there */
+#define KILL_AFTER      (1 * CLOCK_SECOND) /* SIGTERM: later by ASYA_HANDLER_GRACE than the limit, and then SIGKILL */
+#define SHARED_INTERVAL (100 * CLOCK_MS)   /* between checks whether other requests of the worker still run */
+#define PUSH_INTERVAL   (2 * CLOCK_MS)     /* before trying again to answer for a worker that is sending right now */
+#define GONE_INTERVAL   (100 * CLOCK_MS)   /* between checks whether a running request's client is still there */
 
 /* What is done about a request over its time limit, in this order; run.step is the next one to do. From STEP_TERMINATE
  * on it is the process that is dealt with: its request has been answered. */
@@ -121,7 +120,8 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
                                  uint64_t deadline, uint64_t now)
 {
     struct run *run = &worker->runs[index];
-    static const uint64_t due[STEPS] = {0, LOG_AFTER, ANSWER_AFTER, TERM_AFTER, KILL_AFTER};
+    uint64_t grace = options->handler_grace > ANSWER_AFTER ? options->handler_grace : ANSWER_AFTER;
+    const uint64_t due[STEPS] = {0, LOG_AFTER, ANSWER_AFTER, grace, clock_after(grace, KILL_AFTER)};
     while (run->step < STEPS && clock_after(deadline, due[run->step]) <= now) {
         if (run->step >= STEP_TERMINATE && is_shared(worker, index, options, now)) {
             worker->wedged = true; /* replaced, not killed: the other requests may finish */
@@ -137,7 +137,7 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
             log_overrun(worker, index, options);
             break;
         case STEP_ANSWER:
-            if (!take_over(worker, index, options) && clock_after(deadline, TERM_AFTER) > now) {
+            if (!take_over(worker, index, options) && clock_after(deadline, grace) > now) {
                 run->step--;
                 return clock_after(now, PUSH_INTERVAL);
             }

@@ -6,8 +6,8 @@
  *           + 100 ms   one log line with that stack
  *           + 150 ms   still running: the supervisor takes the connection and answers HandlerTimeout, or cuts
  *                      the stream
- *           + 1 s      still running: SIGTERM
- *           + 2 s      SIGKILL; the worker is replaced
+ *           + grace    still running: SIGTERM (ASYA_HANDLER_GRACE: 1 s; not before the answer)
+ *           + 1 s      SIGKILL; the worker is replaced
  *
  * If other requests of the worker run within their own limits (ASYA_CONCURRENCY), the worker is replaced rather than
  * killed, and the last two steps wait for those requests. A function that stops when the exception is raised loses only
@@ -15,7 +15,7 @@
  * overwrites the times can shorten or lengthen only the requests of its own worker.
  *
  * A request without an fdstore entry (no descriptor was left for it) is watched like the others. But only the worker
- * has its connection, so its reply comes when the worker is dead, 2 s after the limit.
+ * has its connection, so its reply comes when the worker is dead, 2 s after the limit by default.
  */
 #ifndef ASYA_SUPERVISOR_DEADLINE_H
 #define ASYA_SUPERVISOR_DEADLINE_H

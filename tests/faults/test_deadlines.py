@@ -85,6 +85,22 @@ def test_the_function_may_clean_up(limited):
     assert limited.result("return KEPT.get('cleaned')") is True
 
 
+@pytest.mark.parametrize("grace, cleaning, survives", [("0", 0.9, False), ("6", 1.8, True)])
+def test_the_time_to_clean_up_is_a_setting(runtime, grace, cleaning, survives):
+    """The reply does not wait for it; with the default, a second, both would end otherwise."""
+    code = ("import os, time, asya_runtime\ntry:\n    while True: time.sleep(0.01)\n"
+            "except asya_runtime.HandlerTimeout:\n    end = time.monotonic() + %s\n"
+            "    while time.monotonic() < end: time.sleep(0.01)\n    KEPT['clean'] = 1\n    raise" % cleaning)
+    with runtime("snippets:run", env={"ASYA_HANDLER_TIMEOUT": "0.3", "ASYA_HANDLER_GRACE": grace},
+                 allow_log=["ERROR .*"]) as server:
+        workers = server.worker_pids()
+        begun = time.monotonic()
+        assert server.call(code)["type"] == "HandlerTimeout"
+        assert time.monotonic() - begun < 0.3 + cleaning, "the reply waits for the clean-up"
+        assert server.result("return KEPT.get('clean')") == (1 if survives else None)
+        assert (server.worker_pids() == workers) == survives
+
+
 def test_the_stack_of_a_hanging_function_is_logged(serving):
     with serving.watched(expect_log=["(WARNING|ERROR) .*a_telling_name"], allow_log=TOLD):
         assert serving.call("def a_telling_name():\n    while True: pass\na_telling_name()")["type"] == "HandlerTimeout"

@@ -53,6 +53,7 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
     assert_int_equal(options.read_timeout, 30 * CLOCK_SECOND);
     assert_int_equal(options.write_timeout, 30 * CLOCK_SECOND);
     assert_int_equal(options.handler_timeout, 0);
+    assert_int_equal(options.handler_grace, CLOCK_SECOND);
     assert_true(options.cancel_on_disconnect);
     assert_int_equal(options.startup_timeout, 0);
     assert_int_equal(options.grace_period, 25 * CLOCK_SECOND);
@@ -96,6 +97,8 @@ static const struct number_row number_rows[] = {
     {"a start of two seconds", "ASYA_STARTUP_TIMEOUT", "2", FIELD(startup_timeout), 2 * CLOCK_SECOND},
     {"a function without limit", "ASYA_HANDLER_TIMEOUT", "0", FIELD(handler_timeout), 0},
     {"a function of 1.25 seconds", "ASYA_HANDLER_TIMEOUT", "1.25", FIELD(handler_timeout), CLOCK_SECOND * 5 / 4},
+    {"no time to clean up", "ASYA_HANDLER_GRACE", "0", FIELD(handler_grace), 0},
+    {"a minute to clean up", "ASYA_HANDLER_GRACE", "60", FIELD(handler_grace), 60 * CLOCK_SECOND},
     {"replacement after a thousand", "ASYA_MAX_REQUESTS", "1000", FIELD(max_requests), 1000},
     {"replacement never", "ASYA_MAX_REQUESTS", "0", FIELD(max_requests), 0},
     {"a message size in Ki", "ASYA_MAX_MESSAGE_SIZE", "64Ki", FIELD(max_message_size), 65536},

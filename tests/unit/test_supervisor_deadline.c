@@ -76,7 +76,7 @@ static int begin(void **state)
     worker.board->slots[2].sequence = 5;
     worker.board->requests = 100; /* more than any number here */
     worker.board->slots[2].since = SINCE;
-    options = (struct options){.handler_timeout = LIMIT, .cancel_on_disconnect = true};
+    options = (struct options){.handler_timeout = LIMIT, .handler_grace = CLOCK_SECOND, .cancel_on_disconnect = true};
     capture_begin();
     return 0;
 }

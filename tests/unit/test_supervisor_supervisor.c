@@ -538,6 +538,7 @@ static void a_function_beyond_its_limit_is_answered_and_its_worker_replaced(void
 {
     (void)state;
     options.handler_timeout = 100 * CLOCK_MS;
+    options.handler_grace = CLOCK_SECOND;
     start();
     wait_until_ready();
     uint64_t begun = clock_now();
