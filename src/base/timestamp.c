@@ -97,7 +97,7 @@ bool timestamp_parse(struct view text, uint64_t *ret_ns)
         !timestamp_fraction(text, &at, &fraction) || !timestamp_offset(text, at, &offset)) {
         return false;
     }
-    int64_t seconds = (int64_t)(days * 86400 + hour * 3600 + minute * 60 + second) - offset;
+    int64_t seconds = (int64_t)(days * 86400 + (uint64_t)hour * 3600 + (uint64_t)minute * 60 + second) - offset;
     if (seconds < 0) {
         return false;
     }
