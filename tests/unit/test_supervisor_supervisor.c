@@ -822,6 +822,10 @@ static void a_socket_that_was_replaced_ends_the_runtime_and_stays(void **state)
 
 int main(void)
 {
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        (void)signal(signals[i], SIG_DFL); /* as nohup has it, a SIGHUP would stay ignored */
+    }
     const struct CMUnitTest tests[] = {
         RUNTIME_TEST(it_starts_serves_and_stops_without_a_trace),
         RUNTIME_TEST(a_request_in_flight_is_answered_at_a_stop),
