@@ -435,7 +435,7 @@ def test_errors_leave_nothing_behind(data):
     blocks, counts = sys.getallocatedblocks(), [sys.getrefcount(x) for x in (None, True, False, 1, "", "a")]
     fail(rounds)
     gc.collect()
-    assert abs(sys.getallocatedblocks() - blocks) < 50
+    assert sys.getallocatedblocks() - blocks < max(50, rounds // 100)
     if sys.version_info < (3, 12):  # these are immortal from 3.12 on
         assert all(abs(sys.getrefcount(x) - count) < 50 for x, count in zip((None, True, False, 1, "", "a"), counts))
 
@@ -446,10 +446,12 @@ def test_results_leave_nothing_behind():
             '{"a":1,"a":2,"bc":[{}],"é":null,"\\u0061b":[]}]').encode()
     for _ in range(50):
         loads(data)
+    gc.collect()
     blocks, counts = sys.getallocatedblocks(), [sys.getrefcount(x) for x in (None, True, False)]
     for _ in range(20000):
         loads(data)
-    assert abs(sys.getallocatedblocks() - blocks) < 50
+    gc.collect()
+    assert sys.getallocatedblocks() - blocks < 200  # a hundredth of one for each; the test runner has threads of its own
     if sys.version_info < (3, 12):
         assert all(abs(sys.getrefcount(x) - count) < 50 for x, count in zip((None, True, False), counts))
 

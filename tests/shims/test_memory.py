@@ -97,6 +97,9 @@ def test_allocations_that_fail(tmp_path, for_ever):
     requested, failed = run(tmp_path, 0, for_ever)
     assert requested > 20 and not failed, "the shim does not see what the runtime asks for"
     tried = min(requested, int(os.environ.get("ASYA_TEST_ALLOCATIONS", 6)))
+    total = 0
     for number in sorted({1 + requested * i // tried for i in range(tried)}):
-        _, failed = run(tmp_path, number, for_ever)
-        assert failed >= 1
+        asked, failed = run(tmp_path, number, for_ever)
+        assert failed >= 1 or asked < number, "it was asked for, and did not fail"
+        total += failed
+    assert total >= tried / 2  # how many are asked for differs a little from run to run
