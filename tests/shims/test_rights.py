@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+import time
 
 import pytest
 
@@ -55,20 +56,34 @@ def pass_on(sender, data, passed, flags=0):
             one.close()
 
 
+def send_all(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def stop_all(server):
+    """The processes that stand still: supervisor and workers, and none that closes others' descriptors and ends."""
+    count = int(server.env.get("ASYA_WORKERS", 1))
+    for _ in range(50):
+        workers = server.worker_pids()
+        if len(workers) == count:
+            send_all([server.pid, *workers], signal.SIGSTOP)
+            if processes.eventually(lambda: all(processes.state(pid) == "T" for pid in [server.pid, *workers]), 1):
+                return [server.pid, *workers]
+            send_all([server.pid, *workers], signal.SIGCONT)
+        time.sleep(0.05)
+    raise AssertionError("it does not stand still")
+
+
 @contextlib.contextmanager
 def standing(server):
     """Nobody of the runtime reads meanwhile: the copies that are passed in the block are the last ones."""
-    count = int(server.env.get("ASYA_WORKERS", 1))
-    assert processes.eventually(lambda: len(server.worker_pids()) == count)  # and no process that closes others' descriptors
-    stopped = [server.pid, *server.worker_pids()]
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+    stopped = stop_all(server)
     try:
-        assert processes.eventually(lambda: all(processes.state(pid) == "T" for pid in stopped))
         yield
     finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        send_all(stopped, signal.SIGCONT)
 
 
 def kernel_refuses():
