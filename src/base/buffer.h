@@ -65,4 +65,11 @@ static inline enum buffer_status buffer_append(struct buffer *buffer, const void
     return status;
 }
 
+/* An empty buffer in `bytes`, which stay the caller's: it never grows, so that no memory is allocated, and must not be
+ * given to buffer_done(). */
+static inline struct buffer buffer_fixed(unsigned char *bytes, size_t size)
+{
+    return (struct buffer){.data = bytes, .capacity = size, .limit = size};
+}
+
 #endif

@@ -42,6 +42,16 @@ bool slot_is_state(enum slot_state state)
     }
 }
 
+uint32_t scoreboard_find(const struct scoreboard *board, int32_t fd)
+{
+    uint32_t slot = 0;
+    while (slot < SLOTS_MAX && (slot_state(&board->slots[slot]) == SLOT_FREE ||
+                                atomic_load_explicit(&board->slots[slot].fd, memory_order_relaxed) != fd)) {
+        slot++;
+    }
+    return slot;
+}
+
 uint8_t scoreboard_first(const struct scoreboard *board, uint32_t slot)
 {
     bool is_read = atomic_load_explicit(&board->inlet.slot, memory_order_acquire) == slot;

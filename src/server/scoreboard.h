@@ -188,6 +188,9 @@ static inline struct scoreboard_limit scoreboard_limit(uint64_t since, uint64_t 
     return (struct scoreboard_limit){.at = is_callers ? deadline : own, .is_callers = is_callers};
 }
 
+/* The number of the slot that notes this descriptor of the worker's as its connection, or SLOTS_MAX. */
+uint32_t scoreboard_find(const struct scoreboard *board, int32_t fd);
+
 /* The first byte that was read of the request in this slot, or FIRST_NONE. For the supervisor: exact once the worker is
  * dead, at whatever moment that was; for a living worker it may be late by a moment. */
 uint8_t scoreboard_first(const struct scoreboard *board, uint32_t slot);

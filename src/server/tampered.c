@@ -9,10 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512, /* every byte escaped, and room for what is around */
-    GAP_MAX = 1 << 12, /* after so many numbers without a file, no further connection is expected */
-};
+enum { GAP_MAX = 1 << 12 }; /* after so many numbers without a file, no further connection is expected */
 
 void tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
                     enum protocol protocol)
@@ -32,18 +29,6 @@ static bool tampered_has_fdholder(const struct tampered *tampered)
     struct file_identity found;
     return tampered->fdholder >= 0 && fd_stat(tampered->fdholder, &found) == 0 &&
            file_identity_equal(&found, &tampered->identity);
-}
-
-/* The slot that notes this descriptor as its connection, or NULL. */
-static const struct scoreboard_slot *tampered_find_slot(const struct scoreboard *board, int fd)
-{
-    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
-        const struct scoreboard_slot *slot = &board->slots[i];
-        if (slot_state(slot) != SLOT_FREE && atomic_load_explicit(&slot->fd, memory_order_relaxed) == fd) {
-            return slot;
-        }
-    }
-    return NULL;
 }
 
 static bool tampered_is_unread(const struct scoreboard *board, const struct scoreboard_slot *slot)
@@ -80,14 +65,15 @@ static bool tampered_describe(const struct scoreboard *board, const struct score
 static bool tampered_answer(void *context, int fd)
 {
     const struct tampered *tampered = context;
-    const struct scoreboard_slot *slot = tampered_find_slot(tampered->board, fd);
+    uint32_t number = scoreboard_find(tampered->board, fd);
+    const struct scoreboard_slot *slot = number < SLOTS_MAX ? &tampered->board->slots[number] : NULL;
     struct error err;
     if (slot != NULL && atomic_load_explicit(&slot->stored, memory_order_relaxed) != 0) {
         return true;
     }
     if (!tampered_is_idle(slot, fd) && tampered_describe(tampered->board, slot, &err)) {
-        unsigned char bytes[REPLY_SIZE];
-        struct buffer out = {.data = bytes, .capacity = REPLY_SIZE, .limit = REPLY_SIZE};
+        unsigned char bytes[REPLY_FAILURE_SIZE];
+        struct buffer out = buffer_fixed(bytes, sizeof bytes);
         enum protocol protocol = tampered_is_unread(tampered->board, slot)
                                      ? tampered->protocol
                                      : (enum protocol)atomic_load_explicit(&slot->protocol, memory_order_relaxed);

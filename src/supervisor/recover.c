@@ -19,10 +19,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum {
-    REPLY_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512
-}; /* if every byte needs an escape, with room for what is around the text */
-
 /* Does not wait: the send buffer of a connection that has had no reply takes this many bytes. */
 static bool recover_send_all(int connection, const struct buffer *out)
 {
@@ -33,12 +29,6 @@ static bool recover_send_all(int connection, const struct buffer *out)
         done += count > 0 ? (size_t)count : 0;
     }
     return sent;
-}
-
-/* A buffer of fixed size, so that no memory is allocated. */
-static struct buffer fixed_buffer(unsigned char bytes[REPLY_SIZE])
-{
-    return (struct buffer){.data = bytes, .capacity = REPLY_SIZE, .limit = REPLY_SIZE};
 }
 
 static void send_last(int connection, const struct buffer *out, enum buffer_status status)
@@ -52,8 +42,8 @@ static void send_last(int connection, const struct buffer *out, enum buffer_stat
 /* As recover_answer, with an HTTP status other than the category's; 0: the category's. */
 static void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
 {
-    unsigned char bytes[REPLY_SIZE];
-    struct buffer out = fixed_buffer(bytes);
+    unsigned char bytes[REPLY_FAILURE_SIZE];
+    struct buffer out = buffer_fixed(bytes, sizeof bytes);
     enum buffer_status written = reply_failure_http(&out, peek_protocol(connection, protocol), status, err);
     send_last(connection, &out, written);
 }
@@ -78,8 +68,8 @@ bool recover_end_stream(int connection, const struct scoreboard *board, uint32_t
         (void)hangup(&connection);
         return false;
     }
-    unsigned char bytes[REPLY_SIZE];
-    struct buffer out = fixed_buffer(bytes);
+    unsigned char bytes[REPLY_FAILURE_SIZE];
+    struct buffer out = buffer_fixed(bytes, sizeof bytes);
     enum buffer_status status = reply_stream_end(&out, lacks, err);
     send_last(connection, &out, status);
     return true;
@@ -257,17 +247,6 @@ void recover_slots(struct recovery *recovery, const int *receive_ends, uint32_t 
     }
 }
 
-/* The slot of the worker's descriptor `number`; SLOTS_MAX if there is none. */
-static uint32_t recover_find_slot(const struct scoreboard *board, int32_t number)
-{
-    uint32_t slot = 0;
-    while (slot < SLOTS_MAX && (slot_state(&board->slots[slot]) == SLOT_FREE ||
-                                atomic_load_explicit(&board->slots[slot].fd, memory_order_relaxed) != number)) {
-        slot++;
-    }
-    return slot;
-}
-
 /* A connection without a slot: accepted and not read from. But on an overwritten scoreboard its slot may only be lost.
  * If its stored duplicate was answered it is hung up by now; otherwise it gets a reply. */
 static void deal_with_unplaced(struct recovery *recovery, int connection)
@@ -290,7 +269,7 @@ void recover_held(struct recovery *recovery, struct held *kept)
     for (uint32_t i = 0; i < kept->count; i++) {
         int connection = fd_take(&kept->fds[i]);
         rights_keep_in_line(connection); /* its worker may have died before it did that */
-        uint32_t slot = recover_find_slot(recovery->board, kept->numbers[i]);
+        uint32_t slot = scoreboard_find(recovery->board, kept->numbers[i]);
         if (slot == SLOTS_MAX) {
             deal_with_unplaced(recovery, connection);
         } else if (has_bit(recovery->done.found, slot)) {

@@ -66,4 +66,7 @@ enum buffer_status reply_stream_end(struct buffer *out, struct reply_stream_end 
 /* A complete reply for when no memory is left. Static storage. */
 struct view reply_out_of_memory(enum protocol protocol);
 
+/* Room for a failure or the end of a stream: every byte of the text escaped, and what is around it. */
+enum { REPLY_FAILURE_SIZE = 6 * (ERROR_TEXT_SIZE + ERROR_TYPE_SIZE) + 512 };
+
 #endif
