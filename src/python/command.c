@@ -97,17 +97,49 @@ static PyObject *command_get(PyObject *fields, PyObject *text)
     return copy;
 }
 
-/* `.route.next` (the only path of two names below .route that can be written), `.headers` and `.status` themselves. */
-static bool command_names_list(const struct dotpath *path)
+/* `.route.next`, or something in it: nothing else below .route can be written. */
+static bool command_is_in_next(const struct dotpath *path)
 {
-    return path->count == 2 && path->steps[0].key.size == 5 && memcmp(path->steps[0].key.data, "route", 5) == 0;
+    return path->count >= 2 && path->steps[0].key.size == 5 && memcmp(path->steps[0].key.data, "route", 5) == 0;
 }
 
+static bool command_names_list(const struct dotpath *path) { return path->count == 2 && command_is_in_next(path); }
+
+/* `.headers` or `.status` itself. */
 static bool command_names_dict(const struct dotpath *path) { return path->count == 1; }
 
-/* What frames are made of stays what it is, a list and two dicts, whatever a SET or DEL of the whole gives: list(value)
- * for the list, as Asya's own runtime does, None or a DEL for an empty one. Takes `value` over, which may be NULL. New
- * reference, or NULL with an exception. */
+/* The route stays a list of names: anything else in it would end the message's way, or lead it nowhere, without a word.
+ * So an index takes a name, and the whole and a slice a list or tuple of names. Returns 0, or -1 with TypeError. */
+static int command_check_next(const struct dotpath *path, PyObject *value)
+{
+    if (path->steps[path->count - 1].kind == DOTPATH_INDEX) {
+        if (PyUnicode_Check(value)) {
+            return 0;
+        }
+        PyErr_Format(PyExc_TypeError, "an entry of .route.next must be a str, not %R", (PyObject *)Py_TYPE(value));
+        return -1;
+    }
+    if (!PyList_Check(value) && !PyTuple_Check(value)) {
+        PyErr_Format(PyExc_TypeError, ".route.next must be a list of str, not %R", (PyObject *)Py_TYPE(value));
+        return -1;
+    }
+    PyObject *names = PySequence_List(value);
+    Py_ssize_t count = names != NULL ? PyList_Size(names) : -1;
+    Py_ssize_t i = 0;
+    while (i < count && PyUnicode_Check(PyList_GetItem(names, i))) {
+        i++;
+    }
+    if (i < count) {
+        PyErr_Format(PyExc_TypeError, ".route.next must be a list of str, but entry %zd is %R", i,
+                     (PyObject *)Py_TYPE(PyList_GetItem(names, i)));
+    }
+    Py_XDECREF(names);
+    return i == count ? 0 : -1;
+}
+
+/* What frames are made of stays what it is, a list and two dicts, whatever a SET or DEL of the whole gives: a DEL, and
+ * None for the dicts, leaves an empty one. Takes `value` over, which may be NULL. New reference, or NULL with an
+ * exception. */
 static PyObject *command_whole(const struct dotpath *path, PyObject *value)
 {
     bool is_list = command_names_list(path);
@@ -130,6 +162,9 @@ static PyObject *command_change(PyObject *fields, PyObject *text, PyObject *valu
 {
     struct dotpath path;
     if (command_parse(value != NULL ? DOTPATH_SET : DOTPATH_DEL, text, &path) != 0) {
+        return NULL;
+    }
+    if (value != NULL && command_is_in_next(&path) && command_check_next(&path, value) != 0) {
         return NULL;
     }
     bool is_whole = command_names_list(&path) || command_names_dict(&path);
