@@ -189,6 +189,7 @@ _asya = _load()
 del _IMAGES, _TEXTS
 loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
 HandlerTimeout, ClientGone, ShuttingDown, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.ShuttingDown, _asya.context
+fly_text, fly_status = _asya.fly_text, _asya.fly_status
 
 if __name__ == "__main__":
     sys.modules["asya_runtime"] = sys.modules["__main__"]  # the handler's `import asya_runtime` is this module

@@ -1,7 +1,7 @@
 /*
  * The extension module `_asya`: what the single file and the wheel load.
  *
- * It has loads, dumps, main, context and __version__. Importing it starts nothing.
+ * It has loads, dumps, main, context, fly_text, fly_status and __version__. Importing it starts nothing.
  */
 #include "app/cli.h"
 #include "base/buffer.h"
@@ -12,6 +12,7 @@
 #include "codec/types.h"
 #include "python/active.h"
 #include "python/context.h"
+#include "python/fly.h"
 #include "python/results.h"
 
 #include <Python.h>
@@ -127,7 +128,8 @@ static PyMethodDef methods[] = {
 static int module_exec(PyObject *module)
 {
     types_ask(results_answer);
-    if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0) {
+    if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0 ||
+        fly_add(module) != 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);

@@ -138,6 +138,19 @@ def test_fly_goes_upstream_at_its_place(serving):
         ("downstream", 1), ("upstream", {"token": "a"}), ("downstream", 2), ("upstream", None), ("done", None)]
 
 
+def test_fly_helpers_write_what_the_gateway_understands(serving):
+    got = events(serving, "from asya_runtime import fly_status, fly_text\nyield 'FLY', fly_text('a')\n"
+                          "yield 'FLY', fly_text('b', artifact_id='x', last=True)\nyield 'FLY', fly_status(message='half')")
+
+    def piece(text, artifact, last):
+        return {"artifact_update": {"artifact": {"artifact_id": artifact, "parts": [{"text": text}]}, "append": True,
+                                    "last_chunk": last}}
+
+    assert [data["payload"] for _, data in got[:-1]] == [
+        piece("a", "stream-0", False), piece("b", "x", True),
+        {"status_update": {"status": {"state": "WORKING", "message": {"role": "agent", "parts": [{"text": "half"}]}}}}]
+
+
 def test_none_is_skipped_and_sends_none(serving):
     assert payloads(serving, "x = yield None\nyield [x]\ny = yield\nyield [y, (yield 'SET', '.headers.a', 1)]") == [
         [None], [None, None]]

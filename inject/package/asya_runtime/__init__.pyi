@@ -42,5 +42,11 @@ class Context:
     @property
     def cancelled(self) -> bool: ...
 
+def fly_text(text: str, artifact_id: str = "stream-0", last: bool = False) -> Dict[str, Any]:
+    """A piece of text for a client that reads along: yield "FLY", fly_text("a"). `last`: no more comes for this artifact."""
+
+def fly_status(message: str) -> Dict[str, Any]:
+    """A line about how far the work is: yield "FLY", fly_status("reading the model")."""
+
 def context() -> Optional[Context]:
     """The request that this function works on; None outside of one."""
