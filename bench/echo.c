@@ -51,7 +51,7 @@ int main(int count, char **arguments)
     }
     struct listener listener;
     struct error err;
-    int code = listener_open(&listener, arguments[count - 1], 0600, &err);
+    int code = listener_open(&listener, &LISTENER_WISH(arguments[count - 1], 0600), &err);
     if (code != EXIT_OK) {
         (void)fprintf(stderr, "asya-echo: %s\n", err.text);
         return code;

@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "wire": {"json", "base"},
     "codec": {"json", "base"},
     "server": {"wire", "base"},
-    "supervisor": {"server", "wire", "base"},
+    "supervisor": {"server", "wire", "json", "base"},
     "python": {"codec", "server", "wire", "json", "base"},
     "app": {"python", "codec", "supervisor", "server", "wire", "json", "base"},
 }

@@ -21,6 +21,7 @@ GROUPS = [
     ("Deadlines", ["ASYA_READ_TIMEOUT", "ASYA_WRITE_TIMEOUT", "ASYA_HANDLER_TIMEOUT", "ASYA_HANDLER_GRACE",
                    "ASYA_STARTUP_TIMEOUT", "ASYA_GRACE_PERIOD", "ASYA_CANCEL_ON_DISCONNECT"]),
     ("Memory and renewal", ["ASYA_MEMORY_LIMIT", "ASYA_MAX_RSS", "ASYA_MAX_REQUESTS", "ASYA_MAX_BUFFERED"]),
+    ("Looking after it", ["ASYA_CONTROL_PATH", "ASYA_HTTP_ADDR"]),
     ("Log", ["ASYA_LOG_LEVEL", "ASYA_LOG_FORMAT"]),
 ]
 LINE = re.compile(r"^  (ASYA_\w+) +(.*?)(?: \[([^\]]*)\])?$", re.MULTILINE)

@@ -287,8 +287,11 @@ int serve(void)
     if (malloc_trim != NULL) { /* 0.2 MB that unpacking the image has used, before each fork copies it */
         (void)malloc_trim(0);
     }
-    struct worker_hooks hooks = {
-        .context = &options, .before_fork = before_fork, .after_fork = after_fork, .run = worker_run};
+    struct worker_hooks hooks = {.context = &options,
+                                 .python = Py_GetVersion(),
+                                 .before_fork = before_fork,
+                                 .after_fork = after_fork,
+                                 .run = worker_run};
     find_switch_interval();
     int code = supervisor_run(&options, &hooks);
     set_switch_interval(usual_interval);

@@ -1,5 +1,6 @@
 #include "base/options.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/text.h"
 
@@ -111,6 +112,13 @@ static const struct option table[] = {
     {"ASYA_ALLOWED_UIDS", KIND_UIDS, FIELD(allowed_uids), 0, 0, "",
      "user ids that may connect, separated by commas (the runtime's own always may); unset: anybody whom the socket's "
      "mode lets in",
+     NULL},
+    {"ASYA_CONTROL_PATH", KIND_TEXT, FIELD(control_text), 0, 0, "",
+     "the control socket, for this user only: HTTP for status, stacks, drain and so on; off: none (the socket's path "
+     "with .ctl behind it)",
+     NULL},
+    {"ASYA_HTTP_ADDR", KIND_TEXT, FIELD(http_address), 0, 0, "",
+     "where the control socket's GETs are answered over TCP, too: :9100, 127.0.0.1:9100 or [::1]:9100; unset: nowhere",
      NULL},
     {"ASYA_LOG_LEVEL", KIND_WORD, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR", levels},
     {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", formats},
@@ -394,7 +402,7 @@ static bool resolve_function(struct options *options, struct error *err)
 
 /* Refuses spellings that other programs accept and that would make oddly named folders in the working directory here.
  */
-static bool check_path_spelling(const char *path, struct error *err)
+static bool check_path_spelling(const char *name, const char *path, struct error *err)
 {
     const char *colon = strrchr(path, ':');
     const char *wanted = NULL;
@@ -406,13 +414,41 @@ static bool check_path_spelling(const char *path, struct error *err)
                strspn(colon + 1, "0123456789") == strlen(colon + 1)) {
         wanted = "the path of a Unix socket, like /tmp/sockets/app.sock; the runtime listens on no port";
     }
-    return wanted == NULL || error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_PATH is '%.200s', should be %s", path, wanted);
+    return wanted == NULL || error_set(err, ERR_SERVER, 0, "%s is '%.200s', should be %s", name, path, wanted);
+}
+
+/* The control socket is beside the socket unless a path, or none, is wanted. */
+static bool resolve_control(struct options *options, struct error *err)
+{
+    const char *text = options->control_text;
+    struct address address;
+    if (options->http_address[0] != '\0' && !address_parse(options->http_address, &address)) {
+        return error_set(err, ERR_SERVER, 0,
+                         "ASYA_HTTP_ADDR is '%.64s', should be a port behind an address or alone: :9100, "
+                         "127.0.0.1:9100 or [::1]:9100",
+                         options->http_address);
+    }
+    options->control_is_named = text[0] != '\0';
+    options->control_path = text;
+    if (strcasecmp(text, "off") == 0) {
+        options->control_path = "";
+    } else if (text[0] == '\0') {
+        int size =
+            snprintf(options->composed_control, sizeof options->composed_control, "%s.ctl", options->socket_path);
+        options->control_path = size < (int)sizeof options->composed_control ? options->composed_control : "";
+    } else if (strcmp(text, options->socket_path) == 0) {
+        return error_set(err, ERR_SERVER, 0,
+                         "ASYA_CONTROL_PATH is '%.200s', the path of the socket itself: should be another one, or off",
+                         text);
+    }
+    return options->control_path[0] == '\0' || !options->control_is_named ||
+           check_path_spelling("ASYA_CONTROL_PATH", options->control_path, err);
 }
 
 /* The defaults that change when the names of newer Asya versions are used (docs/configuration.md). */
 static bool options_resolve(struct options *options, struct error *err)
 {
-    if (!resolve_function(options, err) || !check_path_spelling(options->socket_path, err)) {
+    if (!resolve_function(options, err) || !check_path_spelling("ASYA_SOCKET_PATH", options->socket_path, err)) {
         return false;
     }
     bool newer = options->handler[0] != '\0' || options->socket_dir[0] != '\0' || options->socket_name[0] != '\0';
@@ -437,7 +473,7 @@ static bool options_resolve(struct options *options, struct error *err)
         return error_set(err, ERR_SERVER, 0,
                          "ASYA_SOCKET_CHMOD is '%.64s', should be an octal mode like 0o660, or empty", mode);
     }
-    return true;
+    return resolve_control(options, err);
 }
 
 bool options_load(struct options *ret_options, struct error *err)
@@ -460,6 +496,97 @@ bool options_load(struct options *ret_options, struct error *err)
 }
 
 const char *options_name(size_t index) { return index < OPTION_COUNT ? table[index].name : NULL; }
+
+/* Seconds with the digits that are needed: "30", "0.25". */
+static void options_show_seconds(uint64_t span, char target[OPTION_VALUE_SIZE])
+{
+    int size = snprintf(target, OPTION_VALUE_SIZE, "%llu.%09llu", (unsigned long long)(span / CLOCK_SECOND),
+                        (unsigned long long)(span % CLOCK_SECOND));
+    while (target[size - 1] == '0') {
+        target[--size] = '\0';
+    }
+    if (target[size - 1] == '.') {
+        target[size - 1] = '\0';
+    }
+}
+
+static void options_show(const struct option *option, const void *field, struct option_value *value)
+{
+    const struct option_memory *memory = field;
+    uint64_t number = 0;
+    value->form = OPTION_TOKEN;
+    value->text = value->own;
+    switch (option->kind) {
+    case KIND_TEXT:
+        value->form = OPTION_TEXT;
+        memcpy(&value->text, field, sizeof value->text);
+        return;
+    case KIND_BYTES:
+    case KIND_COUNT:
+        memcpy(&number, field, sizeof number);
+        (void)snprintf(value->own, sizeof value->own, "%llu", (unsigned long long)number);
+        return;
+    case KIND_SECONDS:
+        memcpy(&number, field, sizeof number);
+        options_show_seconds(number, value->own);
+        return;
+    case KIND_MEMORY:
+        value->form = memory->percent > 0 ? OPTION_TEXT : OPTION_TOKEN;
+        (void)snprintf(value->own, sizeof value->own, memory->percent > 0 ? "%llu%%" : "%llu",
+                       (unsigned long long)(memory->percent > 0 ? memory->percent : memory->bytes));
+        return;
+    case KIND_UIDS:
+        value->form = OPTION_HIDDEN;
+        return;
+    case KIND_SWITCH:
+        value->text = *(const bool *)field ? "true" : "false";
+        return;
+    case KIND_WORD:
+        value->form = OPTION_TEXT;
+        for (const struct word *word = option->words; word->text != NULL && value->text == value->own; word++) {
+            value->text = memcmp(&word->value, field, sizeof word->value) == 0 ? word->text : value->text;
+        }
+        return;
+    }
+}
+
+bool options_value(const struct options *options, size_t index, struct option_value *ret_value)
+{
+    if (index >= OPTION_COUNT) {
+        return false;
+    }
+    const struct option *option = &table[index];
+    const char *text = getenv(option->name);
+    ret_value->name = option->name;
+    ret_value->own[0] = '\0';
+    ret_value->is_set = text != NULL && text[0] != '\0';
+    options_show(option, (const char *)options + option->offset, ret_value);
+    if (option->offset == FIELD(control_text)) {
+        ret_value->text = options->control_path[0] != '\0' ? options->control_path : "off";
+    } else if (option->offset == FIELD(socket_mode_text) && options->socket_mode != SOCKET_MODE_UMASK) {
+        (void)snprintf(ret_value->own, sizeof ret_value->own, "0o%o", (unsigned)options->socket_mode);
+        ret_value->text = ret_value->own;
+    }
+    return true;
+}
+
+bool options_parse_level(const char *text, enum log_level *ret_level)
+{
+    const struct word *word = find_word(text, levels);
+    if (word != NULL) {
+        *ret_level = (enum log_level)word->value;
+    }
+    return word != NULL;
+}
+
+const char *options_level_name(enum log_level level)
+{
+    const struct word *word = levels;
+    while (word->value != (unsigned)level && word[1].text != NULL) {
+        word++;
+    }
+    return word->text;
+}
 
 void options_print_help(void)
 {

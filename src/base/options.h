@@ -41,6 +41,9 @@ struct option_uids {
 struct options {
     const char *socket_path;       /* absolute or relative, checked when the socket is made */
     const char *ready_file;        /* "" for none */
+    const char *control_path;      /* the control socket; "" for none */
+    bool control_is_named;         /* ASYA_CONTROL_PATH names it: not beside the socket by default */
+    const char *http_address;      /* base/address.h; "" for none */
     const char *process_module;    /* names the function; "" for the echo function */
     const char *function_variable; /* the variable that names it */
     bool is_dotted; /* all its names are separated by dots (ASYA_HANDLER): importing finds out which of them are the
@@ -73,6 +76,8 @@ struct options {
     const char *socket_dir;
     const char *socket_name;
     const char *socket_mode_text;
+    const char *control_text;
+    char composed_control[OPTION_PATH_SIZE];
     char composed_path[OPTION_PATH_SIZE];
     char composed_ready[OPTION_PATH_SIZE];
 };
@@ -87,6 +92,34 @@ bool options_parse_seconds(const char *text, uint64_t *ret_span);
 
 /* The name of the setting at `index` in the table; NULL after the last. */
 const char *options_name(size_t index);
+
+/* What a setting has, for people and programs that ask a running one. */
+enum option_form {
+    OPTION_TEXT,
+    OPTION_TOKEN, /* a number, true or false: JSON as it is */
+    OPTION_HIDDEN /* not told: it says something of people, such as user ids */
+};
+
+enum { OPTION_VALUE_SIZE = 128 };
+
+struct option_value {
+    const char *name;
+    enum option_form form;
+    const char *text;            /* borrows from the options, or is `own` */
+    bool is_set;                 /* by the environment; otherwise it is the default */
+    char own[OPTION_VALUE_SIZE]; /* numbers and shares */
+};
+
+/* The value of the setting at `index` as it is in force: a path that was composed from other settings is the whole one.
+ * False after the last. Every kind of setting says here what it shows: a kind that may hold a secret, or that names
+ * people, is OPTION_HIDDEN. `ret_value` must not be moved. */
+bool options_value(const struct options *options, size_t index, struct option_value *ret_value);
+
+/* The level that a word means, as for ASYA_LOG_LEVEL. False, and writes nothing, for any other. */
+bool options_parse_level(const char *text, enum log_level *ret_level);
+
+/* A level as ASYA_LOG_LEVEL names it. Static storage. */
+const char *options_level_name(enum log_level level);
 
 /* Writes the table of variables for --help to standard output. */
 void options_print_help(void);

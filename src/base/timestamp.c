@@ -2,6 +2,9 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
+#include <time.h>
+
 enum { DATE_SIZE = 19 }; /* 2026-11-29T22:11:42 */
 
 /* `count` digits at `at`; false if they are none. */
@@ -103,4 +106,41 @@ bool timestamp_parse(struct view text, uint64_t *ret_ns)
     }
     *ret_ns = (uint64_t)seconds * CLOCK_SECOND + fraction;
     return true;
+}
+
+/* The year that `*days` since 1970 are in; leaves those since it began. */
+static unsigned timestamp_take_years(uint64_t *days)
+{
+    unsigned year = 1970;
+    for (unsigned length; *days >= (length = 365 + (unsigned)timestamp_is_leap(year)) && year < 2200; year++) {
+        *days -= length;
+    }
+    return year;
+}
+
+void timestamp_write(uint64_t ns, char target[TIMESTAMP_SIZE])
+{
+    uint64_t last = 0;
+    (void)timestamp_days(2200, 12, 31, &last);
+    uint64_t days = ns / CLOCK_SECOND / 86400;
+    days = days < last ? days : last;
+    uint64_t second = ns / CLOCK_SECOND % 86400;
+    uint64_t rest = days;
+    unsigned year = timestamp_take_years(&rest);
+    unsigned month = 12;
+    uint64_t first = 0; /* of the month */
+    while (timestamp_days(year, month, 1, &first) && first > days) {
+        month--;
+    }
+    unsigned day = (unsigned)(days - first) % 31 + 1; /* never more than 31: the compiler is to know that, too */
+    (void)snprintf(target, TIMESTAMP_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year, month, day,
+                   (unsigned)(second / 3600), (unsigned)(second / 60 % 60), (unsigned)(second % 60),
+                   (unsigned)(ns % CLOCK_SECOND / CLOCK_MS));
+}
+
+uint64_t timestamp_now(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * CLOCK_SECOND + (uint64_t)now.tv_nsec;
 }

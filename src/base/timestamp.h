@@ -11,4 +11,12 @@
  * leap second counts as the first of the next minute. */
 bool timestamp_parse(struct view text, uint64_t *ret_ns);
 
+enum { TIMESTAMP_SIZE = sizeof "2026-11-29T22:11:42.500Z" };
+
+/* Writes such a point in time in UTC, with milliseconds. After 2200 it stays there. */
+void timestamp_write(uint64_t ns, char target[TIMESTAMP_SIZE]);
+
+/* What the clock of the machine says now, likewise since 1970. Not pure. */
+uint64_t timestamp_now(void);
+
 #endif

@@ -64,3 +64,9 @@ void writer_text(struct writer *writer, struct view text)
         writer->status = writer_string(writer->out, text);
     }
 }
+
+void writer_token(struct writer *writer, const char *token)
+{
+    writer_begin(writer);
+    writer_put(writer, token, strlen(token));
+}

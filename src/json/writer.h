@@ -36,6 +36,9 @@ void writer_key(struct writer *writer, const char *key);
 /* A value. Bytes of a text that are not well-formed UTF-8 become U+FFFD. */
 void writer_text(struct writer *writer, struct view text);
 
+/* Likewise, JSON as it is: a number, true, false or null. */
+void writer_token(struct writer *writer, const char *token);
+
 /* Appends `text` as a JSON string with its quotes; bytes that are not well-formed UTF-8 become U+FFFD. On failure the
  * buffer may hold part of it. */
 enum buffer_status writer_string(struct buffer *out, struct view text);

@@ -32,9 +32,13 @@ static bool invoke_convert(struct call *call)
  * one that others know it by. */
 static void invoke_note_id(const struct call *call)
 {
-    struct view id = envelope_about(&call->envelope, &(struct log_request){0}).id;
-    if (call->slot != NULL && call->binding->board != NULL && id.size > 0) {
-        scoreboard_note_id(call->binding->board, call->slot, id);
+    struct log_request about = envelope_about(&call->envelope, &(struct log_request){0});
+    struct scoreboard *board = call->slot != NULL ? call->binding->board : NULL;
+    if (board != NULL && about.id.size > 0) {
+        scoreboard_note_id(board, call->slot, about.id);
+    }
+    if (board != NULL && about.traceparent.size > 0) {
+        scoreboard_note_trace(board, call->slot, about.traceparent);
     }
 }
 

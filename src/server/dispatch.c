@@ -290,6 +290,9 @@ static struct request dispatch_begin_request(struct conn *conn, const unsigned c
         if (request.id.size > 0 && request.slot != NULL) {
             scoreboard_note_id(board, request.slot, request.id);
         }
+        if (request.traceparent.size > 0 && request.slot != NULL) {
+            scoreboard_note_trace(board, request.slot, request.traceparent);
+        }
     }
     return request;
 }

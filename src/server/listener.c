@@ -102,7 +102,8 @@ static int listener_fail_lock(const struct listener *listener, const char *name,
     return listener_fail(err, EXIT_SOCKET, "cannot open the lock file beside", listener->path);
 }
 
-static int listener_open_folder(struct listener *listener, struct folder_danger *ret_danger, struct error *err)
+static int listener_open_folder(struct listener *listener, const char *variable, struct folder_danger *ret_danger,
+                                struct error *err)
 {
     char folder[SOCKET_PATH_MAX + 1];
     memcpy(folder, listener->path, sizeof folder);
@@ -110,7 +111,7 @@ static int listener_open_folder(struct listener *listener, struct folder_danger 
     const char *name = slash != NULL ? slash + 1 : folder;
     memcpy(listener->name, name, strlen(name) + 1);
     if (listener->name[0] == '\0' || strcmp(listener->name, ".") == 0 || strcmp(listener->name, "..") == 0) {
-        error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_PATH '%s' names a folder, not a socket", listener->path);
+        error_set(err, ERR_SERVER, 0, "%s '%s' names a folder, not a socket", variable, listener->path);
         return EXIT_SOCKET;
     }
     if (slash == NULL) {
@@ -321,19 +322,19 @@ static int listener_open_socket(struct listener *listener, struct error *err)
     return EXIT_OK;
 }
 
-int listener_open(struct listener *ret_listener, const char *path, int mode, struct error *err)
+int listener_open(struct listener *ret_listener, const struct listener_wish *wish, struct error *err)
 {
     struct listener listener = LISTENER_NONE;
-    listener.mode = mode;
-    size_t size = strlen(path);
+    listener.mode = wish->mode;
+    size_t size = strlen(wish->path);
     if (size > SOCKET_PATH_MAX) {
-        error_set(err, ERR_SERVER, 0, "ASYA_SOCKET_PATH is %zu bytes long, a Unix socket's path has at most %d: %s",
-                  size, SOCKET_PATH_MAX, path);
+        error_set(err, ERR_SERVER, 0, "%s is %zu bytes long, a Unix socket's path has at most %d: %s", wish->variable,
+                  size, SOCKET_PATH_MAX, wish->path);
         return EXIT_SOCKET;
     }
-    memcpy(listener.path, path, size + 1);
+    memcpy(listener.path, wish->path, size + 1);
     struct folder_danger danger;
-    int code = listener_open_folder(&listener, &danger, err);
+    int code = listener_open_folder(&listener, wish->variable, &danger, err);
     if (code == EXIT_OK) {
         code = listener_take_lock(&listener, err);
     }
@@ -347,7 +348,9 @@ int listener_open(struct listener *ret_listener, const char *path, int mode, str
         listener_close(&listener);
         return code;
     }
-    folder_warn(&danger);
+    if (!wish->is_beside) {
+        folder_warn(&danger);
+    }
     *ret_listener = listener;
     return EXIT_OK;
 }
@@ -459,7 +462,7 @@ enum listener_renewal listener_renew(struct listener *listener, int *ret_old, st
     fresh.former = listener->identity;
     memcpy(fresh.path, listener->path, sizeof fresh.path);
     struct folder_danger danger;
-    int code = listener_open_folder(&fresh, &danger, err);
+    int code = listener_open_folder(&fresh, "the socket's path", &danger, err);
     bool kept = code == EXIT_OK && listener_keep_lock(&fresh, listener);
     if (code == EXIT_OK && !kept) {
         code = listener_take_lock(&fresh, err);

@@ -46,10 +46,21 @@ enum listener_renewal {
 /* A listener that holds nothing: listener_close() does nothing with it. */
 #define LISTENER_NONE ((struct listener){.fd = -1, .folder = -1, .lock = -1})
 
+/* A socket to be made. */
+struct listener_wish {
+    const char *variable; /* the setting that names the path, for the texts of errors */
+    const char *path;
+    int mode;       /* permission bits or SOCKET_MODE_UMASK */
+    bool is_beside; /* another one is in the same folder, and has warned of what is wrong with that */
+};
+
+/* The runtime's own socket. */
+#define LISTENER_WISH(at, bits) ((struct listener_wish){.variable = "ASYA_SOCKET_PATH", .path = (at), .mode = (bits)})
+
 /* Makes missing folders, takes the lock, binds to the temporary name and listens; warns if others could replace the
  * socket in its folder (server/folder.h). Only for a process with one thread: changes the umask and the working
  * directory for a moment. Returns EXIT_OK, or with `err` the exit code that the process should end with. */
-int listener_open(struct listener *ret_listener, const char *path, int mode, struct error *err);
+int listener_open(struct listener *ret_listener, const struct listener_wish *wish, struct error *err);
 
 /* Renames the socket's file to its path. Returns 0 or -errno. */
 int listener_publish(struct listener *listener);

@@ -80,3 +80,10 @@ void scoreboard_note_id(struct scoreboard *board, struct scoreboard_slot *slot, 
     memcpy(board->ids[slot - board->slots], id.data, size);
     slot->id_size = (uint8_t)size;
 }
+
+void scoreboard_note_trace(struct scoreboard *board, struct scoreboard_slot *slot, struct view traceparent)
+{
+    size_t size = text_cut(traceparent.data, traceparent.size, SCOREBOARD_TRACE_SIZE);
+    memcpy(board->traces[slot - board->slots], traceparent.data, size);
+    slot->trace_size = (uint8_t)size;
+}

@@ -97,6 +97,7 @@ struct scoreboard_slot {
     _Atomic uint8_t kept;      /* a request was answered before: a client that sends no other expects no reply */
     _Atomic uint8_t unchunked; /* a stream without chunked encoding: its end is the end of the connection */
     uint8_t id_size;           /* bytes of board.ids that name the request; 0: it has no id */
+    uint8_t trace_size;        /* likewise of board.traces */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
     _Atomic uint64_t cancel;   /* the supervisor writes it: sequence of the request to cancel */
@@ -104,7 +105,7 @@ struct scoreboard_slot {
                                   it is not known yet */
 };
 
-enum { SCOREBOARD_ID_MAX = 64, SCOREBOARD_TEXT_SIZE = 128 };
+enum { SCOREBOARD_ID_MAX = 64, SCOREBOARD_TEXT_SIZE = 128, SCOREBOARD_TRACE_SIZE = 55 };
 
 #define FIRST_NONE UINT8_MAX /* no message begins with it */
 #define LEFT_ALL   UINT32_MAX
@@ -170,6 +171,8 @@ struct scoreboard {
     char ids[SLOTS_MAX][SCOREBOARD_ID_MAX]; /* by slot: the request's id from the client, cut to this size, for log
                                                lines. Not in the slots, since those are searched often. Not cleared for
                                                a new worker: its length id_size is */
+    char traces[SLOTS_MAX][SCOREBOARD_TRACE_SIZE]; /* likewise the request's traceparent (W3C Trace Context), which is
+                                                      that long; a longer one is cut */
     struct scoreboard_guard guard_end;
     unsigned char scratch[SCRATCH_SIZE]; /* the worker reads into it; the supervisor looks only at the first byte */
 };
@@ -252,7 +255,8 @@ static inline bool scoreboard_has_noted_exit(const struct scoreboard *board, int
     return atomic_load_explicit(&board->own_exit, memory_order_acquire) == (OWN_EXIT | (uint32_t)code);
 }
 
-/* Notes the client's id of the request that runs in `slot`. The worker calls this. */
+/* Notes the client's id, or the traceparent, of the request that runs in `slot`. The worker calls this. */
 void scoreboard_note_id(struct scoreboard *board, struct scoreboard_slot *slot, struct view id);
+void scoreboard_note_trace(struct scoreboard *board, struct scoreboard_slot *slot, struct view traceparent);
 
 #endif

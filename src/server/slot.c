@@ -179,6 +179,8 @@ void slot_reply(const struct slots *slots, uint32_t slot)
     struct scoreboard_slot *place = slot_find(slots, slot);
     if (place != NULL) {
         outlet_begin(place);
+        atomic_store_explicit(&place->since, clock_now(), memory_order_relaxed); /* else that of the request before */
+        place->id_size = place->trace_size = 0;
         slot_store_state(place, SLOT_REPLYING);
     }
 }
@@ -208,7 +210,7 @@ struct scoreboard_slot *slot_run(const struct slots *slots, uint32_t slot, uint6
         atomic_store_explicit(&place->since, clock_now(), memory_order_relaxed);
         atomic_store_explicit(&place->sequence, sequence, memory_order_relaxed);
         atomic_store_explicit(&place->deadline, 0, memory_order_relaxed);
-        place->id_size = 0;
+        place->id_size = place->trace_size = 0;
         slot_store_state(place, SLOT_RUNNING);
         slots_ask_to_watch(slots);
     }

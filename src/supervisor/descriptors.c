@@ -20,9 +20,9 @@
 
 enum {
     /* Kept free from orphans and fdstore entries: the start of a worker takes FDSTORE_KEPT + 3 more than the end of the
-     * last one gave back, and a look at an fdstore entry takes one. */
-    DESCRIPTORS_KEPT = FDSTORE_KEPT + 8,
-    DESCRIPTORS_OWN = 24,   /* standard streams, the socket's files, epoll, signals, the queue; rounded up */
+     * last one gave back, a look at an fdstore entry takes one, and so does each client of the control socket. */
+    DESCRIPTORS_KEPT = FDSTORE_KEPT + DESK_CLIENTS + 8,
+    DESCRIPTORS_OWN = 32,   /* standard streams, both sockets' files, the port, epoll, signals, the queue; rounded up */
     DESCRIPTORS_EACH = 3,   /* of the supervisor for each worker: control channel, fdholder, stacks */
     DESCRIPTORS_SCARCE = 64 /* if each worker can have fewer connections stored than this, warn */
 };

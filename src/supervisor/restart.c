@@ -179,6 +179,23 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     log_death(worker, cause, obituary, next);
 }
 
+static enum worker_ending ending_of(const struct worker *worker, const struct cause *cause, bool clean)
+{
+    if (worker->state == WORKER_STARTING) {
+        return WORKER_END_START;
+    }
+    if (clean || worker->terminated) {
+        return WORKER_END_RETIRED;
+    }
+    if (cause->overran) {
+        return WORKER_END_TIMEOUT;
+    }
+    if (cause->out_of_memory || cause->memory_denied) {
+        return WORKER_END_MEMORY;
+    }
+    return cause->signal != 0 || cause->lost ? WORKER_END_SIGNAL : WORKER_END_EXIT;
+}
+
 int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
 {
     int code = EXIT_OK;
@@ -194,6 +211,7 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
     running_add(&obituary.running, worker->board);
     obituary.recovered = answer_stored(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
+    worker->ends[ending_of(worker, cause, clean)]++;
     if (supervisor->phase == PHASE_STOPPING) {
         if (!clean && !supervisor->is_over_time && worker->state == WORKER_STOPPING) {
             log_death(worker, cause, &obituary, "the runtime is stopping");

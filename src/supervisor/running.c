@@ -11,6 +11,14 @@ void running_name(const struct scoreboard *board, uint32_t slot, char name[SCORE
     name[size] = '\0';
 }
 
+void running_trace(const struct scoreboard *board, uint32_t slot, char trace[SCOREBOARD_TRACE_SIZE + 1])
+{
+    size_t size = board->slots[slot].trace_size;
+    size = size < SCOREBOARD_TRACE_SIZE ? size : SCOREBOARD_TRACE_SIZE;
+    memcpy(trace, board->traces[slot], size);
+    trace[size] = '\0';
+}
+
 static bool is_request(enum slot_state state)
 {
     return state == SLOT_RUNNING || state == SLOT_STREAMING || state == SLOT_PUSHING || state == SLOT_ANSWERED ||

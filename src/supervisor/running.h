@@ -26,6 +26,9 @@ struct running {
 /* The id of the request in slot `slot`; "" if it has none. */
 void running_name(const struct scoreboard *board, uint32_t slot, char name[SCOREBOARD_ID_MAX + 1]);
 
+/* Likewise its traceparent. */
+void running_trace(const struct scoreboard *board, uint32_t slot, char trace[SCOREBOARD_TRACE_SIZE + 1]);
+
 /* Adds the requests on one scoreboard. */
 void running_add(struct running *running, const struct scoreboard *board);
 

@@ -19,7 +19,7 @@
 void socket_file_show_readiness(struct supervisor *supervisor)
 {
     const char *path = supervisor->options->ready_file;
-    if (supervisor->phase != PHASE_SERVING || !state_is_serving(supervisor)) {
+    if (!state_is_ready(supervisor)) {
         readyfile_remove(path);
         return;
     }
@@ -38,6 +38,7 @@ void socket_file_publish(struct supervisor *supervisor)
         return;
     }
     supervisor->phase = PHASE_SERVING;
+    supervisor->has_served = true;
     supervisor->next_check = clock_after(clock_now(), STATE_CHECK_INTERVAL);
     socket_file_show_readiness(supervisor);
     log_info("listening on %s, %u worker%s, %s, runtime " ASYA_VERSION, supervisor->options->socket_path,

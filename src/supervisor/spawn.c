@@ -22,6 +22,9 @@ static void spawn_let_go(struct supervisor *supervisor, struct worker *worker)
 {
     signals_close(supervisor);
     listener_forget(&supervisor->listener);
+    desk_forget(&supervisor->desk);
+    listener_forget(&supervisor->control);
+    fd_close(&supervisor->control.fd);
     for (uint32_t i = 0; i < supervisor->orphans.count; i++) {
         fd_close(&supervisor->orphans.fds[i]);
     }

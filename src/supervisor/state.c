@@ -26,3 +26,41 @@ bool state_is_serving(const struct supervisor *supervisor)
     }
     return false;
 }
+
+bool state_is_ready(const struct supervisor *supervisor)
+{
+    return supervisor->phase == PHASE_SERVING && !supervisor->is_draining && state_is_serving(supervisor);
+}
+
+/* Several workers in a row died before they had done anything, or could not even load the function. */
+static bool state_is_crashing(const struct supervisor *supervisor)
+{
+    bool is_crashing = supervisor->deaths > 1;
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        is_crashing = is_crashing || supervisor->workers[i].failures > 1;
+    }
+    return is_crashing;
+}
+
+enum condition state_condition(const struct supervisor *supervisor)
+{
+    if (supervisor->phase == PHASE_STOPPING) {
+        return CONDITION_STOPPING;
+    }
+    if (supervisor->phase == PHASE_STARTING) {
+        return CONDITION_LOADING;
+    }
+    if (!state_is_serving(supervisor)) {
+        return state_is_crashing(supervisor) ? CONDITION_CRASHING : CONDITION_LOADING;
+    }
+    return supervisor->is_draining ? CONDITION_DRAINING : CONDITION_READY;
+}
+
+void state_note_condition(struct supervisor *supervisor, uint64_t now)
+{
+    enum condition condition = state_condition(supervisor);
+    if (condition != supervisor->condition || supervisor->condition_since == 0) {
+        supervisor->condition = condition;
+        supervisor->condition_since = now;
+    }
+}

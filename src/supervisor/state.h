@@ -6,6 +6,8 @@
  * the signals that came.
  *
  *   supervisor            the loop
+ *   admin                 the control socket: who asks for what
+ *   status                what is asked of the runtime, and its answers
  *   tend                  what is due for a worker
  *   spawn, reap           starting a worker; noticing that one has ended
  *   channel, restart      what a worker reports; what follows its death
@@ -20,6 +22,7 @@
 #define ASYA_SUPERVISOR_STATE_H
 
 #include "base/options.h"
+#include "server/desk.h"
 #include "server/listener.h"
 #include "supervisor/cause.h"
 #include "supervisor/recover.h"
@@ -32,6 +35,15 @@
 #define STATE_CHECK_INTERVAL (1 * CLOCK_SECOND) /* between looks at what nobody reports: sockets, files, memory */
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_STOPPING };
+
+/* How the runtime is, for people and probes. */
+enum condition {
+    CONDITION_LOADING,  /* no worker is ready, and one loads the function or is about to */
+    CONDITION_READY,    /* messages are served */
+    CONDITION_DRAINING, /* likewise, but probes are told otherwise (POST /drain) */
+    CONDITION_CRASHING, /* no worker is ready, and several in a row have died or could not start */
+    CONDITION_STOPPING,
+};
 
 enum { LAST_DEATH_SIZE = CAUSE_TEXT_SIZE + 32 };
 
@@ -69,6 +81,16 @@ struct supervisor {
     uint64_t alone_since;       /* when the last worker went down; CLOCK_NEVER while one is up */
     uint32_t deaths;            /* in a row, of workers that had answered no request */
     char last_death[LAST_DEATH_SIZE]; /* how the last worker ended, a verb phrase */
+    /* the control socket */
+    struct desk desk;
+    struct listener control;  /* its socket; fd is -1 where there is none */
+    bool control_is_lost;     /* its file cannot be put back now, and that was logged */
+    uint64_t started_at;      /* clock_now() */
+    bool is_draining;         /* POST /drain */
+    bool has_served;          /* a worker was ready once */
+    const char *stop_reason;  /* "" before a stop. Static storage */
+    enum condition condition; /* at the last look of state_note_condition() */
+    uint64_t condition_since;
     /* descriptors.c */
     uint64_t inherited_numbers; /* soft limit of descriptors (RLIMIT_NOFILE) at the start */
     int numbers_end;            /* descriptors from this number on are kept for restarting workers */
@@ -86,6 +108,32 @@ uint32_t state_count(const struct supervisor *supervisor, enum worker_state stat
 /* What health checks and the ready-file report: at least one worker is ready and takes requests. A worker whose
  * function has used up the descriptors takes none; it is going to be replaced. */
 bool state_is_serving(const struct supervisor *supervisor);
+
+/* What probes are told: messages are served, and nobody wants them to go elsewhere (POST /drain). */
+bool state_is_ready(const struct supervisor *supervisor);
+
+/* How the runtime is now. state_note_condition() keeps since when; it is called in each round of the loop. */
+enum condition state_condition(const struct supervisor *supervisor);
+void state_note_condition(struct supervisor *supervisor, uint64_t now);
+
+/* ---- admin.c ---- */
+
+/* Opens the control socket and the port. Neither of them may keep the runtime from serving, unless the setting names
+ * it: then it returns an exit code, with `err`. Else EXIT_OK; what failed is logged. */
+int admin_open(struct supervisor *supervisor, struct error *err);
+
+/* Once a second: puts the control socket's file back if it was removed. */
+void admin_check(struct supervisor *supervisor);
+
+void admin_close(struct supervisor *supervisor);
+
+/* ---- status.c ---- */
+
+/* The answers to GET requests of these names (docs/operating.md). */
+bool status_answer(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+bool status_answer_live(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+bool status_answer_ready(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+bool status_answer_startup(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
 
 /* ---- tend.c ---- */
 

@@ -52,6 +52,7 @@ void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code
         log_info("stopping: %s", reason);
     }
     supervisor->phase = PHASE_STOPPING;
+    supervisor->stop_reason = reason;
     supervisor->exit_code = exit_code;
     supervisor->is_quiet = !started && exit_code != EXIT_OK;
     supervisor->kill_at = clock_after(clock_now(), supervisor->options->grace_period);

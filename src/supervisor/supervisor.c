@@ -73,6 +73,7 @@ static void supervisor_check(struct supervisor *supervisor, uint64_t now)
     queue_check(supervisor);
     tick_check(supervisor, now);
     socket_file_check(supervisor);
+    admin_check(supervisor);
 }
 
 /* During a stop: the end of the grace period, and clients that still wait for a worker. */
@@ -100,6 +101,7 @@ static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
         next = supervisor_expire_stopping(supervisor, now);
     }
     next = clock_earlier(next, remains_tend(&supervisor->remains, now));
+    next = clock_earlier(next, desk_tend(&supervisor->desk, now));
     for (uint32_t i = 0; i < supervisor->worker_count && !supervisor->is_worker; i++) {
         next = clock_earlier(next, tend_worker(supervisor, &supervisor->workers[i], now));
     }
@@ -123,6 +125,7 @@ static void supervisor_loop(struct supervisor *supervisor)
         if (supervisor_is_over(supervisor)) {
             return;
         }
+        state_note_condition(supervisor, now);
         int count = signals_wait(supervisor, events, EVENTS_MAX, clock_earlier(deadline, log_due()));
         for (int i = 0; i < count; i++) {
             struct worker *worker = events[i].data.ptr;
@@ -130,6 +133,8 @@ static void supervisor_loop(struct supervisor *supervisor)
                 signals_drain(supervisor);
             } else if (events[i].data.ptr == &supervisor->listener) {
                 fallback_accept(supervisor);
+            } else if (events[i].data.ptr == &supervisor->desk) {
+                desk_turn(&supervisor->desk);
             } else if (worker->control >= 0) {
                 channel_read(supervisor, worker);
             }
@@ -179,12 +184,31 @@ static void supervisor_finish(struct supervisor *supervisor)
         orphans_reclaim(&supervisor->orphans, supervisor->queue_receive, clock_now());
     } while (supervisor->orphans.count > 0);
     listener_close(&supervisor->listener);
+    admin_close(supervisor);
     signals_close(supervisor);
     fd_close(&supervisor->queue_send);
     fd_close(&supervisor->queue_receive);
     if (!supervisor->is_quiet) {
         log_info("stopped, exit code %d", supervisor->exit_code);
     }
+}
+
+/* The sockets, and the control socket with them. Logs why it cannot be, and returns the exit code. */
+static int supervisor_open_sockets(struct supervisor *supervisor)
+{
+    const struct options *options = supervisor->options;
+    struct error err;
+    int code = listener_open(&supervisor->listener, &LISTENER_WISH(options->socket_path, options->socket_mode), &err);
+    if (code == EXIT_OK) {
+        supervisor->listener.allowed_uids = &options->allowed_uids;
+        code = admin_open(supervisor, &err);
+    }
+    if (code != EXIT_OK) {
+        log_error("%s", err.text);
+        admin_close(supervisor);
+        listener_close(&supervisor->listener);
+    }
+    return code;
 }
 
 int supervisor_run(const struct options *options, const struct worker_hooks *hooks)
@@ -197,22 +221,23 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->options = options;
     supervisor->hooks = hooks;
     supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = -1;
-    struct error err;
+    supervisor->listener = supervisor->control = LISTENER_NONE;
+    supervisor->stop_reason = "";
+    supervisor->started_at = clock_now();
+    desk_init(&supervisor->desk);
     if (!signals_watch(
             supervisor)) { /* first: without our handlers a signal would end us and leave the socket's files behind */
         log_error("the supervisor cannot start: %s", strerror(errno));
         free(supervisor);
         return EXIT_INTERNAL;
     }
-    int code = listener_open(&supervisor->listener, options->socket_path, options->socket_mode, &err);
+    int code = supervisor_open_sockets(supervisor);
     if (code != EXIT_OK) {
-        log_error("%s", err.text);
         signals_close(supervisor);
         signals_restore(supervisor);
         free(supervisor);
         return code;
     }
-    supervisor->listener.allowed_uids = &options->allowed_uids;
     if (supervisor_prepare(supervisor)) {
         supervisor_loop(supervisor);
     } else {

@@ -27,6 +27,17 @@
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
 
+/* How a worker's process has ended, for counting. */
+enum worker_ending {
+    WORKER_END_SIGNAL,
+    WORKER_END_EXIT,    /* by itself, while it served */
+    WORKER_END_MEMORY,  /* the kernel's OOM killer, or an abort for want of memory */
+    WORKER_END_TIMEOUT, /* the supervisor killed it: a function did not stop at its time limit */
+    WORKER_END_START,   /* before it was ready */
+    WORKER_END_RETIRED, /* as it was told to: it was replaced */
+    WORKER_ENDS
+};
+
 /* A running request as the supervisor last saw it. The function can write over the scoreboard, but not over this. */
 struct run {
     bool is_running;
@@ -48,6 +59,7 @@ struct worker {
     uint64_t spawn_at;          /* while DOWN */
     uint64_t still_at;          /* while STARTING: when to log again that it loads */
     uint64_t kill_at;           /* if it takes too long to start, or to end; or CLOCK_NEVER */
+    uint32_t ends[WORKER_ENDS]; /* how many of its processes have ended so */
     uint32_t failures;          /* deaths in a row without a request answered or 30 s of life */
     bool vacant;                /* this entry is kept free for a replacement: no worker is started in it */
     bool grown;                 /* it is to be replaced because of its memory */
@@ -103,6 +115,7 @@ struct worker_seat {
 /* What app/serve.c does around and after a fork. */
 struct worker_hooks {
     void *context;
+    const char *python; /* the interpreter's version, for people; may be NULL */
     void (*before_fork)(void *context);
     void (*after_fork)(void *context, bool in_child);
     /* In the worker's process: loads the function and serves until the end. Returns the exit code. */

@@ -60,7 +60,9 @@ size_t http1_response_head(const struct http1_response *response, char target[HT
     response_append(&text, status_line(response->status));
     if (response->status != 204) { /* 204 has neither (RFC 9110, section 8.6) */
         unsigned char digits[ITOA_SIZE];
-        response_append(&text, "Content-Type: application/json\r\nContent-Length: ");
+        response_append(&text, "Content-Type: ");
+        response_append(&text, response->type != NULL ? response->type : "application/json");
+        response_append(&text, "\r\nContent-Length: ");
         const unsigned char *end = itoa_u64(digits, response->content_length);
         response_append_bytes(&text, (const char *)digits, (size_t)(end - digits));
         response_append(&text, "\r\n");

@@ -19,10 +19,11 @@ enum {
 
 struct http1_response {
     unsigned status;         /* one of the table in http1_response.c; any other becomes 500 */
-    uint64_t content_length; /* bytes of JSON that follow; 204 has none */
+    uint64_t content_length; /* bytes of content that follow; 204 has none */
     bool keep_alive;         /* false: the head says that the connection closes after this response */
     uint8_t minor;     /* of the request's version: an HTTP/1.0 client must be told if the connection stays open */
     const char *allow; /* the methods of a 405, "POST" or "GET, HEAD"; NULL for none */
+    const char *type;  /* of the content; NULL: JSON */
 };
 
 /* Writes the head; returns its size. A response to HEAD has the same head and no body. */

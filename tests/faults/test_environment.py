@@ -88,7 +88,8 @@ def test_a_full_disk_leaves_no_empty_ready_file(runtime, short_folder):
                      expect_log=["ERROR .*ready-file"]) as server:
             assert server.result(1) == 1
             assert not (short_folder / "runtime-ready").exists()
-            assert sorted(os.listdir(short_folder)) == ["asya-runtime.sock", "asya-runtime.sock.lock", "filler"]
+            assert sorted(os.listdir(short_folder)) == ["asya-runtime.sock", "asya-runtime.sock.ctl", "asya-runtime.sock.ctl.lock",
+                                                        "asya-runtime.sock.lock", "filler"]
     finally:
         subprocess.run(["umount", "-l", str(short_folder)], check=True)
 

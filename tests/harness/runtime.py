@@ -13,7 +13,7 @@ import uuid
 
 import pytest
 
-from . import client, logs, processes
+from . import client, control, logs, processes
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 RUNTIME = pathlib.Path(os.environ.get("ASYA_RUNTIME", REPOSITORY / "dist" / "asya_runtime.py"))
@@ -182,6 +182,22 @@ class Runtime:
         reply = self.call(message, **options)
         assert reply.get("status") == "ok", reply
         return reply["result"]
+
+    # -- the control socket -------------------------------------------------------------------------------------------
+
+    @property
+    def control_path(self):
+        return self.env.get("ASYA_CONTROL_PATH") or self.path + ".ctl"
+
+    def control(self, path, method="GET", body=None, **options):
+        """One request to the control socket, see control.ask."""
+        return control.ask(self.control_path, path, method, body, **options)
+
+    def status(self):
+        """What GET /status says."""
+        answer = self.control("/status")
+        assert answer.status == 200, answer
+        return answer.json
 
     # -- log ----------------------------------------------------------------------------------------------------------
 

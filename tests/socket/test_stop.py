@@ -242,7 +242,7 @@ def test_a_worker_asked_to_end_directly_is_replaced(runtime):
 
 
 def test_workers_do_not_outlive_a_killed_supervisor_and_the_next_start_works(runtime):
-    with runtime("answers:nap", code=None, leaves=["app.sock", "app.sock.lock"]) as server:
+    with runtime("answers:nap", code=None, leaves=["app.sock", "app.sock.lock"]) as server:  # the next start removes the rest
         workers = server.worker_pids()
         with server.connect() as connection:
             connection.send(b"30 ")
@@ -264,7 +264,8 @@ def test_workers_do_not_outlive_a_killed_supervisor_and_the_next_start_works(run
 
 
 def test_workers_that_spin_do_not_outlive_a_killed_supervisor(runtime):
-    with runtime("snippets:run", code=None, leaves=["app.sock", "app.sock.lock"], env={"ASYA_WORKERS": "2"}) as server:
+    leaves = ["app.sock", "app.sock.ctl", "app.sock.ctl.lock", "app.sock.lock"]
+    with runtime("snippets:run", code=None, leaves=leaves, env={"ASYA_WORKERS": "2"}) as server:
         workers = server.worker_pids()
         with server.connect() as one, server.connect() as two:
             one.send(b'"while True: pass"')

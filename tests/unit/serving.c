@@ -140,7 +140,7 @@ struct serving *serving_make(uint32_t slots)
     folder_make(serving->folder);
     (void)snprintf(serving->path, sizeof serving->path, "%s/app.sock", serving->folder);
     struct error err;
-    if (listener_open(&serving->listener, serving->path, 0600, &err) != 0 ||
+    if (listener_open(&serving->listener, &LISTENER_WISH(serving->path, 0600), &err) != 0 ||
         listener_publish(&serving->listener) != 0 || control_pair(&serving->control, &serving->worker_control) != 0 ||
         control_pair(&serving->queue, &serving->worker_queue) != 0 || fdstore_grow(&serving->fdstore, slots) != 0) {
         die("serving");

@@ -182,6 +182,8 @@ static const struct bad_row bad_rows[] = {
     {"ASYA_CANCEL_ON_DISCONNECT", {"maybe", "2", "tru", "true "}},
     {"ASYA_LOG_LEVEL", {"TRACE", "INFO ", "4", "inf"}},
     {"ASYA_LOG_FORMAT", {"logfmt", "text "}},
+    {"ASYA_HTTP_ADDR", {"9100", ":", ":0", ":65536", "localhost:9100", "http://localhost:9100", "127.0.0.1", "::1:1"}},
+    {"ASYA_CONTROL_PATH", {"unix:///tmp/x", "~/x", "$HOME/x", ":9100", "/tmp/sockets/app.sock"}},
     {"ASYA_SOCKET_CHMOD",
      {"0o", "o660", "0x1b0", "888", "0668", "1777", "01000", "rw-rw----", "-1", " 660", "0o0o660"}},
 };
@@ -437,6 +439,99 @@ static void paths_too_long_to_compose_are_refused(void **state)
     }
 }
 
+static const struct {
+    const char *control; /* ASYA_CONTROL_PATH; NULL: unset */
+    const char *path;
+    bool is_named;
+} control_rows[] = {
+    {NULL, "/tmp/sockets/app.sock.ctl", false},
+    {"", "/tmp/sockets/app.sock.ctl", false},
+    {"off", "", true},
+    {"OFF", "", true},
+    {"/run/asya.ctl", "/run/asya.ctl", true},
+};
+
+static void the_control_socket_is_beside_the_socket_or_where_it_is_wanted(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof control_rows / sizeof control_rows[0]; i++) {
+        struct error err;
+        clearenv();
+        if (control_rows[i].control != NULL) {
+            (void)setenv("ASYA_CONTROL_PATH", control_rows[i].control, 1);
+        }
+        assert_true(options_load(&options, &err));
+        assert_string_equal(options.control_path, control_rows[i].path);
+        assert_int_equal(options.control_is_named, control_rows[i].is_named);
+    }
+}
+
+static const struct {
+    const char *name;
+    const char *value; /* NULL: unset */
+    const char *shown; /* NULL: hidden */
+    enum option_form form;
+} shown_rows[] = {
+    {"ASYA_SOCKET_PATH", NULL, "/tmp/sockets/app.sock", OPTION_TEXT},
+    {"ASYA_CONTROL_PATH", NULL, "/tmp/sockets/app.sock.ctl", OPTION_TEXT},
+    {"ASYA_CONTROL_PATH", "off", "off", OPTION_TEXT},
+    {"ASYA_MAX_MESSAGE_SIZE", "1Mi", "1048576", OPTION_TOKEN},
+    {"ASYA_WORKERS", NULL, "1", OPTION_TOKEN},
+    {"ASYA_HANDLER_TIMEOUT", "0", "0", OPTION_TOKEN},
+    {"ASYA_HANDLER_TIMEOUT", "30", "30", OPTION_TOKEN},
+    {"ASYA_HANDLER_TIMEOUT", "100.25", "100.25", OPTION_TOKEN},
+    {"ASYA_HANDLER_TIMEOUT", "0.000000001", "0.000000001", OPTION_TOKEN},
+    {"ASYA_CANCEL_ON_DISCONNECT", "no", "false", OPTION_TOKEN},
+    {"ASYA_MAX_RSS", "80%", "80%", OPTION_TEXT},
+    {"ASYA_MAX_RSS", "1Ki", "1024", OPTION_TOKEN},
+    {"ASYA_LOG_LEVEL", "warn", "WARNING", OPTION_TEXT},
+    {"ASYA_PROTOCOL", NULL, "auto", OPTION_TEXT},
+    {"ASYA_SOCKET_CHMOD", NULL, "0o660", OPTION_TEXT},
+    {"ASYA_SOCKET_CHMOD", "0o600", "0o600", OPTION_TEXT},
+    {"ASYA_ALLOWED_UIDS", "1000", NULL, OPTION_HIDDEN},
+};
+
+static void a_setting_is_shown_as_it_is_in_force(void **state)
+{
+    (void)state;
+    for (size_t row = 0; row < sizeof shown_rows / sizeof shown_rows[0]; row++) {
+        struct option_value value;
+        struct error err;
+        size_t i = 0;
+        clearenv();
+        if (shown_rows[row].value != NULL) {
+            (void)setenv(shown_rows[row].name, shown_rows[row].value, 1);
+        }
+        assert_true(options_load(&options, &err));
+        while (options_value(&options, i, &value) && strcmp(value.name, shown_rows[row].name) != 0) {
+            i++;
+        }
+        assert_string_equal(value.name, shown_rows[row].name);
+        assert_int_equal(value.form, shown_rows[row].form);
+        assert_int_equal(value.is_set, shown_rows[row].value != NULL);
+        if (shown_rows[row].shown != NULL) {
+            assert_string_equal(value.text, shown_rows[row].shown);
+        } else {
+            assert_string_equal(value.own, "");
+        }
+    }
+}
+
+static void a_level_is_a_word(void **state)
+{
+    (void)state;
+    enum log_level level = LOG_LEVEL_INFO;
+    assert_true(options_parse_level("debug", &level));
+    assert_int_equal(level, LOG_LEVEL_DEBUG);
+    assert_string_equal(options_level_name(level), "DEBUG");
+    assert_true(options_parse_level("WARN", &level));
+    assert_string_equal(options_level_name(level), "WARNING");
+    assert_string_equal(options_level_name(LOG_LEVEL_ERROR), "ERROR");
+    assert_false(options_parse_level("LOUD", &level));
+    assert_false(options_parse_level("", &level));
+    assert_int_equal(level, LOG_LEVEL_WARNING);
+}
+
 static void the_help_names_every_variable_once_a_line(void **state)
 {
     (void)state;
@@ -482,6 +577,9 @@ int main(void)
         DESCRIPTOR_TEST(the_variable_that_names_the_function_is_known),
         DESCRIPTOR_TEST(paths_as_other_programs_spell_them_are_refused),
         DESCRIPTOR_TEST(paths_too_long_to_compose_are_refused),
+        DESCRIPTOR_TEST(the_control_socket_is_beside_the_socket_or_where_it_is_wanted),
+        DESCRIPTOR_TEST(a_setting_is_shown_as_it_is_in_force),
+        DESCRIPTOR_TEST(a_level_is_a_word),
         DESCRIPTOR_TEST(the_help_names_every_variable_once_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,11 +74,32 @@ static void what_is_no_time_is_refused(void **state)
     }
 }
 
+static void what_was_written_is_read_back(void **state)
+{
+    (void)state;
+    const uint64_t last = UINT64_C(7289567999); /* of 2200 */
+    uint64_t step = 86399 * 7 + 13;
+    for (uint64_t seconds = 0; seconds <= last; seconds += step) {
+        char text[TIMESTAMP_SIZE];
+        uint64_t ns = 0;
+        timestamp_write(seconds * CLOCK_SECOND + 7 * CLOCK_MS + 999999, text);
+        assert_true(timestamp_parse(view_of(text), &ns));
+        assert_int_equal(ns, seconds * CLOCK_SECOND + 7 * CLOCK_MS);
+    }
+    char text[TIMESTAMP_SIZE];
+    timestamp_write(UINT64_C(1795990302) * CLOCK_SECOND + 500 * CLOCK_MS, text);
+    assert_string_equal(text, "2026-11-29T22:11:42.500Z");
+    timestamp_write(UINT64_MAX, text);
+    assert_memory_equal(text, "2200-12-31T", 11);
+    assert_true(timestamp_now() > UINT64_C(1700000000) * CLOCK_SECOND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_time_is_read),
         cmocka_unit_test(what_is_no_time_is_refused),
+        cmocka_unit_test(what_was_written_is_read_back),
     };
     return cmocka_run_group_tests_name("timestamp", tests, NULL, NULL);
 }

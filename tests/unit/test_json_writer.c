@@ -25,12 +25,14 @@ static void write_all(struct writer *writer)
     writer_close(writer, ']');
     writer_text(writer, view_of("true"));
     writer_close(writer, ']');
+    writer_key(writer, "count");
+    writer_token(writer, "7");
     writer_key(writer, "end");
     writer_text(writer, view_of(""));
     writer_close(writer, '}');
 }
 
-static const char all[] = "{\"empty\":{},\"list\":[\"a \\\"b\\\"\\n\",[],\"true\"],\"end\":\"\"}";
+static const char all[] = "{\"empty\":{},\"list\":[\"a \\\"b\\\"\\n\",[],\"true\"],\"count\":7,\"end\":\"\"}";
 
 static void commas_stand_where_they_belong(void **state)
 {

@@ -399,8 +399,13 @@ static void a_supervisor_without_memory_does_not_start_and_leaves_nothing(void *
     folder_make(folder);
     (void)snprintf(path, sizeof path, "%s/app.sock", folder);
     (void)snprintf(ready, sizeof ready, "%s/ready", folder);
-    struct options options = {
-        .socket_path = path, .ready_file = ready, .process_module = "", .socket_mode = 0600, .workers = 2};
+    struct options options = {.control_path = "",
+                              .http_address = "",
+                              .socket_path = path,
+                              .ready_file = ready,
+                              .process_module = "",
+                              .socket_mode = 0600,
+                              .workers = 2};
     capture_begin();
     int code = EXIT_INTERNAL;
     for (unsigned fail_at = 1; code == EXIT_INTERNAL; fail_at++) {
@@ -480,7 +485,7 @@ static void what_the_supervisor_does_after_its_start_needs_no_memory(void **stat
     heap.fail_at = 0;
     heap.active = true;
     (void)options_load(&options, &err);
-    int opened = listener_open(&listener, path, 0600, &err);
+    int opened = listener_open(&listener, &LISTENER_WISH(path, 0600), &err);
     int published = listener_publish(&listener);
     (void)listener_check(&listener);
     (void)unlink(path);

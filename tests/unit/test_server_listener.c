@@ -76,7 +76,7 @@ static struct listener open_or_fail(const char *path, int mode)
 {
     struct listener listener = LISTENER_NONE;
     struct error err = {0};
-    int code = listener_open(&listener, path, mode, &err);
+    int code = listener_open(&listener, &LISTENER_WISH(path, mode), &err);
     if (code != EXIT_OK) {
         fail_msg("%s: %d: %s", path, code, err.text);
     }
@@ -313,7 +313,7 @@ static void a_second_start_is_refused_and_touches_nothing(void **state)
         ino_t inode = inode_of(path);
         struct listener second = LISTENER_NONE;
         struct error err = {0};
-        assert_int_equal(listener_open(&second, path, 0666, &err), EXIT_RUNNING);
+        assert_int_equal(listener_open(&second, &LISTENER_WISH(path, 0666), &err), EXIT_RUNNING);
         assert_non_null(strstr(err.text, path));
         assert_int_equal(second.fd, -1); /* written only on success */
         assert_int_equal(inode_of(path), inode);
@@ -336,7 +336,7 @@ static void a_server_of_another_kind_is_left_alone(void **state)
     ino_t inode = inode_of(path);
     struct listener listener = LISTENER_NONE;
     struct error err = {0};
-    assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_RUNNING);
+    assert_int_equal(listener_open(&listener, &LISTENER_WISH(path, 0600), &err), EXIT_RUNNING);
     assert_int_equal(inode_of(path), inode);
     int client = connect_to(path);
     assert_true(client >= 0);
@@ -388,7 +388,7 @@ static void a_lock_that_others_could_write_to_says_nothing_of_a_socket(void **st
     assert_int_equal(chmod(lock, 0666), 0);
     struct listener next = LISTENER_NONE;
     struct error err = {0};
-    assert_int_equal(listener_open(&next, path, 0600, &err), EXIT_RUNNING);
+    assert_int_equal(listener_open(&next, &LISTENER_WISH(path, 0600), &err), EXIT_RUNNING);
     close(held);
 }
 
@@ -463,7 +463,7 @@ static void what_is_no_socket_is_refused_and_left_alone(void **state)
         ino_t victim_inode = inode_of(victim);
         struct listener listener = LISTENER_NONE;
         struct error err = {0};
-        int code = listener_open(&listener, path, 0666, &err);
+        int code = listener_open(&listener, &LISTENER_WISH(path, 0666), &err);
         if (code != EXIT_SOCKET || strstr(err.text, path) == NULL || mode_of(path) != mode || inode_of(path) != inode ||
             mode_of(victim) != victim_mode || inode_of(victim) != victim_inode || folder_count(own_folder) != entries) {
             fail_msg("%s: %d: %s", obstacle_rows[i].name, code, err.text);
@@ -500,7 +500,7 @@ static void a_lock_that_is_a_link_is_not_followed(void **state)
     assert_int_equal(symlink(victim, lock), 0);
     struct listener listener = LISTENER_NONE;
     struct error err = {0};
-    assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_SOCKET);
+    assert_int_equal(listener_open(&listener, &LISTENER_WISH(path, 0600), &err), EXIT_SOCKET);
     assert_int_equal(mode_of(victim), 0);
     assert_true(S_ISLNK(mode_of(lock)));
 }
@@ -515,7 +515,7 @@ static void a_temporary_name_that_is_taken_is_refused(void **state)
     file_write(temporary, "precious\n");
     struct listener listener = LISTENER_NONE;
     struct error err = {0};
-    assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_SOCKET);
+    assert_int_equal(listener_open(&listener, &LISTENER_WISH(path, 0600), &err), EXIT_SOCKET);
     assert_true(file_is(temporary, "precious\n"));
     assert_int_equal(folder_count(own_folder), 1);
 }
@@ -538,7 +538,7 @@ static void of_many_starts_at_once_exactly_one_serves(void **state)
             (void)!read(go[0], &byte, 1);
             struct listener listener = LISTENER_NONE;
             struct error err;
-            int code = listener_open(&listener, path, 0600, &err);
+            int code = listener_open(&listener, &LISTENER_WISH(path, 0600), &err);
             if (code == EXIT_OK && listener_publish(&listener) != 0) {
                 code = EXIT_INTERNAL;
             }
@@ -590,7 +590,7 @@ static void a_path_of_107_bytes_works_and_of_108_is_refused(void **state)
         assert_int_equal(mode_of(path), 0);
         path_of_size(path, SOCKET_PATH_MAX + 1, deep);
         struct error err = {0};
-        assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_SOCKET);
+        assert_int_equal(listener_open(&listener, &LISTENER_WISH(path, 0600), &err), EXIT_SOCKET);
         assert_non_null(strstr(err.text, "108"));
         assert_non_null(strstr(err.text, "107"));
     }
@@ -678,7 +678,7 @@ static void paths_that_cannot_be_are_refused_by_name(void **state)
     for (size_t i = 0; i < sizeof path_rows / sizeof path_rows[0]; i++) {
         struct listener listener = LISTENER_NONE;
         struct error err = {0};
-        int code = listener_open(&listener, path_rows[i].path, 0600, &err);
+        int code = listener_open(&listener, &LISTENER_WISH(path_rows[i].path, 0600), &err);
         if (code != EXIT_SOCKET || err.category != ERR_SERVER || err.text[0] == '\0') {
             fail_msg("%s: %d: %s", path_rows[i].name, code, err.text);
         }
@@ -712,7 +712,7 @@ static void a_removed_file_is_noticed_and_renewed(void **state)
     close(old);
     close(waiting);
     struct listener second = LISTENER_NONE;
-    assert_int_equal(listener_open(&second, path, 0600, &err), EXIT_RUNNING); /* the lock was kept */
+    assert_int_equal(listener_open(&second, &LISTENER_WISH(path, 0600), &err), EXIT_RUNNING); /* the lock was kept */
     listener_close(&listener);
     assert_int_equal(folder_count(own_folder), 0);
 }
@@ -784,7 +784,7 @@ static void a_removed_folder_is_made_again(void **state)
     assert_int_equal(listener_check(&listener), LISTENER_OURS);
     assert_true(is_served(&listener, path));
     struct listener second = LISTENER_NONE;
-    assert_int_equal(listener_open(&second, path, 0600, &err), EXIT_RUNNING); /* and locked again */
+    assert_int_equal(listener_open(&second, &LISTENER_WISH(path, 0600), &err), EXIT_RUNNING); /* and locked again */
     listener_close(&listener);
     assert_int_equal(folder_count(inner), 0);
 }
@@ -810,7 +810,8 @@ static void a_renewal_that_fails_changes_nothing(void **state)
     assert_true(file_is(path, "precious\n"));
     assert_int_equal(unlink(path), 0);
     struct listener second = LISTENER_NONE;
-    assert_int_equal(listener_open(&second, path, 0600, &err), EXIT_RUNNING); /* the lock is still ours */
+    assert_int_equal(listener_open(&second, &LISTENER_WISH(path, 0600), &err),
+                     EXIT_RUNNING); /* the lock is still ours */
     assert_int_equal(listener_renew(&listener, &old, &err), LISTENER_RENEWED);
     close(old);
     assert_true(is_served(&listener, path));
@@ -839,7 +840,7 @@ static void a_lock_that_somebody_else_holds_by_now_ends_it(void **state)
     assert_int_equal(listener_check(&second), LISTENER_OURS); /* the loser removed nothing of the winner's */
     assert_true(is_served(&second, path));
     struct listener third = LISTENER_NONE;
-    assert_int_equal(listener_open(&third, path, 0600, &err), EXIT_RUNNING);
+    assert_int_equal(listener_open(&third, &LISTENER_WISH(path, 0600), &err), EXIT_RUNNING);
     listener_close(&second);
     assert_int_equal(folder_count(own_folder), 0);
 }
@@ -914,7 +915,7 @@ static void a_child_that_forgets_touches_no_file(void **state)
     assert_true(is_served(&listener, path));
     struct listener second = LISTENER_NONE;
     struct error err = {0};
-    assert_int_equal(listener_open(&second, path, 0600, &err), EXIT_RUNNING);
+    assert_int_equal(listener_open(&second, &LISTENER_WISH(path, 0600), &err), EXIT_RUNNING);
     listener_close(&listener);
     assert_int_equal(folder_count(own_folder), 0);
 }

@@ -30,7 +30,7 @@ static int begin(void **state)
     int status = folder_begin(state);
     assert_int_equal(chmod(own_folder, 0755), 0);
     path_in(path, "s");
-    assert_int_equal(listener_open(&listener, path, 0666, &err), 0);
+    assert_int_equal(listener_open(&listener, &LISTENER_WISH(path, 0666), &err), 0);
     assert_int_equal(listener_publish(&listener), 0);
     return status;
 }

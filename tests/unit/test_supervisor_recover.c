@@ -743,7 +743,7 @@ static void at_the_end_orphans_and_the_backlog_are_answered(void **state)
     struct listener listener;
     folder_make(folder);
     (void)snprintf(path, sizeof path, "%s/app.sock", folder);
-    assert_int_equal(listener_open(&listener, path, 0600, &err), EXIT_OK);
+    assert_int_equal(listener_open(&listener, &LISTENER_WISH(path, 0600), &err), EXIT_OK);
     assert_int_equal(listener_publish(&listener), 0);
     for (int i = 0; i < 20; i++) {
         if (i < 10) {

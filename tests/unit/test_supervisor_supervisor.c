@@ -43,6 +43,7 @@ enum { LEAKED = 99, ALLOCATED = 98, REPLY_SIZE = 8192 };
 static char folder[FOLDER_SIZE];
 static char path[FOLDER_SIZE + 16];
 static char ready_path[FOLDER_SIZE + 32];
+static char control_path[FOLDER_SIZE + 32];
 static struct options options;
 static pid_t runtime;
 static int (*load)(void);       /* in a worker, before it is ready: EXIT_OK or its exit code */
@@ -196,7 +197,10 @@ static int begin(void **state)
     folder_make(folder);
     (void)snprintf(path, sizeof path, "%s/app.sock", folder);
     (void)snprintf(ready_path, sizeof ready_path, "%s/runtime-ready", folder);
+    (void)snprintf(control_path, sizeof control_path, "%s/app.sock.ctl", folder);
     options = (struct options){.socket_path = path,
+                               .control_path = control_path,
+                               .http_address = "",
                                .ready_file = ready_path,
                                .process_module = "module",
                                .max_message_size = 1 << 20,
