@@ -167,7 +167,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
     if (code != EXIT_OK) {
         give_up(seat, code);
     }
-    int status = control_send(seat->control, CONTROL_READY, NULL, 0);
+    bool may_serve = scoreboard_begin_serving(seat->board);
+    int status = may_serve ? control_send(seat->control, CONTROL_READY, NULL, 0) : 0;
     if (status < 0) {
         log_error("cannot reach the supervisor: %s", strerror(-status));
         scoreboard_note_exit(seat->board, EXIT_INTERNAL);
@@ -190,7 +191,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .board = FDSTORE ? seat->board : NULL,
                                    .fdstore = FDSTORE ? seat->fdstore : NULL};
     struct error err;
-    if (!answer_serve(binding, &config, &err)) {
+    if (may_serve && !answer_serve(binding, &config, &err)) {
         log_error("the worker cannot serve: %s", err.text);
         scoreboard_note_exit(seat->board, EXIT_INTERNAL);
         return EXIT_INTERNAL;

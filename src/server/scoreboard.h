@@ -15,7 +15,7 @@
  *                     of them notices
  *   awaited           the supervisor sets it and the worker clears it; with `turns`, in the same way
  *   reason, cancel    the supervisor writes them into the worker's slots
- *   closing           the supervisor writes it
+ *   closing           the supervisor writes it; with `serving`, in the same way
  *
  * The kernel writes scratch[0] and outlet.message.msg_len during a read and a send: these are right even if the worker
  * is killed before its next instruction.
@@ -115,6 +115,8 @@ enum { SCOREBOARD_ID_MAX = 64, SCOREBOARD_TEXT_SIZE = 128, SCOREBOARD_TRACE_SIZE
 
 #define SCOREBOARD_WATCHED UINT32_C(0x57415443) /* not 1, which a stray write could set: then nobody would watch */
 
+#define SCOREBOARD_SERVING UINT32_C(0x53455256) /* likewise */
+
 #define OWN_EXIT UINT32_C(0x4F574E00) /* above the exit status; a stray write hardly looks like it */
 
 #define MEMORY_DENIED UINT32_C(0x4D454D21) /* likewise */
@@ -160,6 +162,7 @@ struct scoreboard {
                                   loop turns again */
     _Atomic uint32_t full;     /* enum fullness: not FULL_NOT while the worker takes no more connections */
     _Atomic uint32_t closing;  /* the supervisor is about to end the worker: keep no connection alive */
+    _Atomic uint32_t serving;  /* SCOREBOARD_SERVING: the worker may have clients, see scoreboard_begin_serving() */
     _Atomic uint32_t own_exit; /* see scoreboard_note_exit() */
     _Atomic uint32_t memory_denied; /* MEMORY_DENIED: the process aborts because memory was refused (python/memory.h) */
     struct scoreboard_outlet outlet;
@@ -237,6 +240,22 @@ static inline bool slot_move(struct scoreboard_slot *slot, enum slot_state from,
         }
     }
     return false;
+}
+
+/* The worker calls this once the function is loaded, before it accepts a connection. False: the supervisor stops, and
+ * counts on it that this worker has no clients. */
+static inline bool scoreboard_begin_serving(struct scoreboard *board)
+{
+    atomic_store_explicit(&board->serving, SCOREBOARD_SERVING, memory_order_seq_cst);
+    return atomic_load_explicit(&board->closing, memory_order_seq_cst) == 0;
+}
+
+/* The supervisor calls this before it ends the worker. False: the worker has no clients, and will accept none. Whether
+ * it has sent CONTROL_READY does not tell: the message may not have been read yet. */
+static inline bool scoreboard_close(struct scoreboard *board)
+{
+    atomic_store_explicit(&board->closing, 1, memory_order_seq_cst);
+    return atomic_load_explicit(&board->serving, memory_order_seq_cst) == SCOREBOARD_SERVING;
 }
 
 /* An exit status alone does not tell who chose it: the function may call os._exit() with any number, also one of ours.

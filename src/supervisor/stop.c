@@ -42,6 +42,26 @@ uint64_t stop_term(const struct supervisor *supervisor, uint64_t now)
     return supervisor->kill_at == CLOCK_NEVER ? now : clock_earlier(term, supervisor->kill_at);
 }
 
+/* Also one that is being replaced: it gets no successor any more. */
+static void stop_worker(struct supervisor *supervisor, struct worker *worker)
+{
+    if (worker->state == WORKER_DOWN) {
+        return;
+    }
+    if (worker->state == WORKER_STARTING && !scoreboard_close(worker->board)) { /* it has no clients */
+        worker_kill(worker, SIGTERM);
+        worker->kill_at = stop_term(supervisor, clock_now());
+        return;
+    }
+    worker_end(worker);
+    worker->kill_at = CLOCK_NEVER; /* from now on the grace period of the stop counts */
+    int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
+    if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
+        log_warning("worker %u cannot be told to stop: %s", worker->index, strerror(-status));
+        worker_kill(worker, SIGKILL);
+    }
+}
+
 void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code)
 {
     if (supervisor->phase == PHASE_STOPPING) {
@@ -63,19 +83,7 @@ void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code
         (void)fallback_hand_over(supervisor, clock_now());
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_STARTING) { /* it has no clients */
-            worker_kill(worker, SIGTERM);
-            worker->kill_at = stop_term(supervisor, clock_now());
-        } else if (worker->state != WORKER_DOWN) { /* also one that is being replaced: it gets no successor any more */
-            worker_end(worker);
-            worker->kill_at = CLOCK_NEVER; /* from now on the grace period of the stop counts */
-            int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
-            if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
-                log_warning("worker %u cannot be told to stop: %s", worker->index, strerror(-status));
-                worker_kill(worker, SIGKILL);
-            }
-        }
+        stop_worker(supervisor, &supervisor->workers[i]);
     }
 }
 

@@ -184,7 +184,7 @@ void worker_read_stack(const struct worker *worker, char *text, size_t size)
 void worker_end(struct worker *worker)
 {
     worker->state = WORKER_STOPPING;
-    atomic_store_explicit(&worker->board->closing, 1, memory_order_relaxed);
+    (void)scoreboard_close(worker->board);
 }
 
 void worker_ended(struct worker *worker)

@@ -175,6 +175,37 @@ def test_a_stop_while_starting_leaves_nothing(runtime):
             assert server.wait(10) in (0, -signal.SIGTERM)
 
 
+LOADS_ON_DEMAND = """
+import os, time
+if os.path.exists("loaded"):
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+open("loaded", "w").close()
+def process(payload):
+    open("begun", "w").close()
+    time.sleep(payload)
+    return payload
+"""
+
+
+def test_a_request_of_a_worker_of_whose_readiness_nobody_has_heard_is_answered(runtime, tmp_path):
+    """The supervisor stands still from before the worker is ready until it is to stop."""
+    (tmp_path / "demanding.py").write_text(LOADS_ON_DEMAND)
+    env = {"PYTHONPATH": str(tmp_path)}
+    with runtime("demanding", env=env, cwd=tmp_path, allow_log=["ERROR worker 0, .* was killed"]) as server:
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        server.wait_for_log("INFO worker 0, pid .*, loads demanding", count=2)
+        with server.connect() as connection:
+            server.kill(signal.SIGSTOP)
+            (tmp_path / "go").touch()
+            connection.send(b"0.5 ")
+            assert processes.eventually((tmp_path / "begun").exists)
+            server.kill(signal.SIGTERM)
+            server.kill(signal.SIGCONT)
+            assert connection.reply().get("result") == 0.5
+        assert server.wait() == 0
+
+
 def test_a_stop_during_a_slow_import_is_normal(runtime):
     with runtime("broken.slow", ready=False) as server:
         assert processes.eventually(lambda: processes.children(server.pid))
