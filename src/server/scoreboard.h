@@ -66,8 +66,9 @@ enum slot_then {
     THEN_END,    /* a stream that lacks only its end */
 };
 
-/* The state is in the low bits of a word. The bits above it count how often the slot was given to a connection, so that
- * a compare-and-exchange that was meant for one connection fails if the slot has a new one. */
+/* The state is in the low bits of a word. The bits above it count the requests that the slot was used for: they change
+ * with each connection, and with each further request of a connection that is kept alive. So a compare-and-exchange
+ * that was meant for one request fails if another has come. */
 enum { SLOT_STATE_BITS = 8 };
 #define SLOT_STATE(word) ((word) & ((UINT32_C(1) << SLOT_STATE_BITS) - 1))
 

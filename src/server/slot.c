@@ -17,6 +17,12 @@ static uint32_t slot_word(const struct scoreboard_slot *place, enum slot_state s
     return word - SLOT_STATE(word) + (uint32_t)state;
 }
 
+/* The word that begins with the next request. */
+static uint32_t slot_next_word(uint32_t word, enum slot_state state)
+{
+    return (((word >> SLOT_STATE_BITS) + 1) << SLOT_STATE_BITS) + (uint32_t)state;
+}
+
 static void slot_store_state(struct scoreboard_slot *place, enum slot_state state)
 {
     atomic_store_explicit(&place->state, slot_word(place, state), memory_order_release);
@@ -59,12 +65,12 @@ int slot_enter(struct slots *slots, int fd, enum protocol protocol, bool kept, u
     }
     uint32_t slot = *ret_slot = slots->free[--slots->free_count];
     struct scoreboard_slot *place = slot_find(slots, slot);
-    uint32_t count = atomic_load_explicit(&place->state, memory_order_relaxed) >> SLOT_STATE_BITS;
+    uint32_t word = atomic_load_explicit(&place->state, memory_order_relaxed);
     atomic_store_explicit(&place->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&place->protocol, (uint16_t)protocol, memory_order_relaxed);
     atomic_store_explicit(&place->kept, kept, memory_order_relaxed);
     place->first = FIRST_NONE;
-    atomic_store_explicit(&place->state, ((count + 1) << SLOT_STATE_BITS) + SLOT_WAITING, memory_order_release);
+    atomic_store_explicit(&place->state, slot_next_word(word, SLOT_WAITING), memory_order_release);
     return slot_store(slots, slot, fd);
 }
 
@@ -165,13 +171,15 @@ bool slot_renew(const struct slots *slots, uint32_t slot, const unsigned char *f
     if (first != NULL) {
         slot_note_first(place, *first);
     }
-    if (!slot_move(place, SLOT_REPLYING, state)) {
-        if (slot_state(place) == SLOT_TAKEN) {
-            return false;
+    uint32_t word = atomic_load_explicit(&place->state, memory_order_acquire);
+    while (SLOT_STATE(word) != SLOT_TAKEN) { /* REPLYING, or the function wrote over it */
+        uint32_t next = slot_next_word(word, state);
+        if (atomic_compare_exchange_weak_explicit(&place->state, &word, next, memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+            return true;
         }
-        slot_store_state(place, state); /* the function wrote over it */
     }
-    return true;
+    return false;
 }
 
 void slot_reply(const struct slots *slots, uint32_t slot)

@@ -38,10 +38,21 @@ static struct scoreboard_limit limit_of(const struct run *run, const struct opti
     return scoreboard_limit(run->since, options->handler_timeout, run->deadline);
 }
 
+/* The slot has a newer request than the one we remember. Sequence numbers only grow, and none is larger than the count
+ * of requests begun: any other number means that the slot was overwritten, and is ignored. */
+static bool is_new(const struct worker *worker, uint32_t index)
+{
+    const struct run *run = &worker->runs[index];
+    uint64_t sequence = atomic_load_explicit(&worker->board->slots[index].sequence, memory_order_relaxed);
+    uint64_t begun = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
+    return !run->is_running || (sequence > run->sequence && sequence <= begun);
+}
+
 /* Answers in place of the worker, or ends its stream. Worker and supervisor both try to change the slot's state with a
  * compare-and-swap, and only the one that succeeds may write. We take the duplicate of the connection before we change
- * the state. The compared word also counts the connections of the slot, so after a successful change the duplicate is
- * the connection of this request, and the worker leaves it open for our reply. Returns false if the worker is sending
+ * the state. The compared word also counts the requests of the slot. So after a successful change the duplicate is
+ * the connection of this request, which is still the one that we found to be late, and the worker leaves it open for
+ * our reply. Returns false if the worker is sending
  * at this moment: that lasts one system call, unless the process was stopped in it. */
 static bool take_over(const struct worker *worker, uint32_t index, const struct options *options)
 {
@@ -49,6 +60,9 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     const struct run *run = &worker->runs[index];
     uint32_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
     enum slot_state state = SLOT_STATE(word);
+    if (slot_is_state(state) && is_new(worker, index)) {
+        return true; /* ours has ended by itself */
+    }
     if (state != SLOT_RUNNING && state != SLOT_STREAMING && slot_is_state(state)) {
         return state != SLOT_PUSHING;
     }
@@ -161,16 +175,6 @@ static bool is_client_gone(const struct worker *worker, uint32_t index)
     FD_SCOPED int connection = worker_peek(worker, index);
     struct pollfd look = {.fd = connection};
     return connection >= 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0;
-}
-
-/* The slot has a newer request than the one we remember. Sequence numbers only grow, and none is larger than the count
- * of requests begun: any other number means that the slot was overwritten, and is ignored. */
-static bool is_new(const struct worker *worker, uint32_t index)
-{
-    const struct run *run = &worker->runs[index];
-    uint64_t sequence = atomic_load_explicit(&worker->board->slots[index].sequence, memory_order_relaxed);
-    uint64_t begun = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
-    return !run->is_running || (sequence > run->sequence && sequence <= begun);
 }
 
 /* Begins to remember a request. A start time in the future, or before the process was started, is replaced by now. */

@@ -85,8 +85,8 @@ static bool is_unread(const struct worker *worker, uint32_t index, enum slot_sta
 }
 
 /* Takes back connections that the worker has accepted and not read: all of them, or those with something to read. The
- * compared word also counts the connections of the slot, so the change succeeds only if the slot still has the
- * connection that was looked at. */
+ * compared word also counts the requests of the slot, so the change succeeds only if the slot still has the connection
+ * that was looked at, and no request has come on it since. */
 static void tick_take_back(struct supervisor *supervisor, struct worker *worker, bool all)
 {
     for (uint32_t i = 0; i < worker->fdstore.count && orphans_have_room(&supervisor->orphans); i++) {

@@ -34,7 +34,7 @@ class Shared:
         struct.pack_into("=q", self._map, 8 * index, value)
 
 
-BEFORE_SEND, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ, BEHIND_ACCEPT = range(1, 7)
+BEFORE_SEND, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ, BEHIND_ACCEPT, BEHIND_PEEK, BEHIND_WAIT = range(1, 9)
 
 
 class Moments:

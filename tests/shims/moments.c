@@ -2,7 +2,7 @@
  * A process that stands still at a moment of a test's choice, so that it can be killed there. The file that
  * SHIM_MOMENTS names holds three numbers of eight bytes: how many moments of the kind to wait for (0: none), the
  * kind, and, written here, the process that stands still until that is 0 again. Connections alone are looked at, not
- * the runtime's channels.
+ * the runtime's channels; a peek is the supervisor's, which so gets a connection out of a living worker's fdstore.
  */
 #include "next.h"
 
@@ -12,12 +12,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum kind { BEFORE_SEND = 1, BEHIND_SEND, BEFORE_READ, BEHIND_READ, BEHIND_EMPTY_READ, BEHIND_ACCEPT };
+enum kind {
+    BEFORE_SEND = 1,
+    BEHIND_SEND,
+    BEFORE_READ,
+    BEHIND_READ,
+    BEHIND_EMPTY_READ,
+    BEHIND_ACCEPT,
+    BEHIND_PEEK,
+    BEHIND_WAIT
+};
 
 static struct {
     _Atomic int64_t count;
@@ -92,8 +102,19 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     ssize_t got = (ssize_t)next_syscall()(SYS_recvmsg, fd, message, flags);
     if (is_read) {
         moment(got > 0 ? BEHIND_READ : BEHIND_EMPTY_READ);
+    } else if ((flags & MSG_PEEK) != 0 && got > 0) {
+        moment(BEHIND_PEEK);
     }
     return got;
+}
+
+int epoll_wait(int epoll, struct epoll_event *events, int size, int timeout)
+{
+    long count = next_syscall()(SYS_epoll_pwait, epoll, events, size, timeout, NULL, 0);
+    if (count > 0) {
+        moment(BEHIND_WAIT);
+    }
+    return (int)count;
 }
 
 int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict size, int flags)

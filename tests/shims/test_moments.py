@@ -12,7 +12,8 @@ import time
 import pytest
 
 from harness import client, processes, protocols, shims
-from harness.shims import BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_READ, BEHIND_SEND
+from harness.shims import (
+    BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_PEEK, BEHIND_READ, BEHIND_SEND)
 
 pytestmark = pytest.mark.supervised
 
@@ -307,3 +308,36 @@ def test_a_stopped_worker_whose_reply_is_out_does_not_keep_the_connection(doomed
         os.kill(stopped, signal.SIGCONT)
         connection.send(post("return 3"))
         assert payload(read_response(connection)[1]) == 3
+
+
+# Notices the time limit and goes on until the test says so.
+STUBBORN = """
+import os, time
+open(%(begun)r, "w").close()
+while not os.path.exists(%(go)r):
+    try:
+        time.sleep(0.01)
+    except BaseException:
+        pass
+return 1
+"""
+
+
+def test_the_next_request_does_not_pay_for_one_that_was_late(runtime, tmp_path):
+    """The supervisor is about to answer for a late request, when the worker does so itself and begins the next one."""
+    moments = Doomed(tmp_path / "moments")
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    env = {**moments.env, "ASYA_HANDLER_TIMEOUT": "0.3", "ASYA_HANDLER_GRACE": "20", "ASYA_CANCEL_ON_DISCONNECT": "false"}
+    with runtime("snippets:run", env=env, allow_log=DEATH) as server, server.connect() as connection:
+        moments.stop_at(BEHIND_PEEK)
+        connection.send(post(STUBBORN % {"begun": str(begun), "go": str(go)}))
+        moments.wait()
+        go.touch()
+        status, body, kept = read_response(connection)
+        assert (status, body["details"]["type"], kept) == (500, "HandlerTimeout", True)
+        again = tmp_path / "again"
+        connection.send(post("open(%r, 'w').close()\nimport time\ntime.sleep(0.1)\nreturn 2" % str(again)))
+        assert processes.eventually(again.exists)
+        moments.go_on()
+        status, body, kept = read_response(connection)
+        assert (status, payload(body), kept) == (200, 2, True)
