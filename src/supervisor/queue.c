@@ -45,13 +45,20 @@ void queue_check(struct supervisor *supervisor)
     }
 }
 
-/* Each message wakes only one waiting process (EPOLLEXCLUSIVE). If that one was stopped or frozen, the others go on
- * sleeping although the queue is not empty, so they are told to look. Only once for each time that a worker makes no
- * progress: messages to one that does not read its channel would fill it, and a stop could not be told. */
-void queue_nudge(struct supervisor *supervisor)
+/* A connection waits for a worker, here or in the socket's backlog. */
+static bool queue_is_waiting(const struct supervisor *supervisor)
 {
     struct pollfd look = {.fd = supervisor->queue_receive, .events = POLLIN};
-    if (poll(&look, 1, 0) != 1 || (look.revents & POLLIN) == 0) {
+    return (poll(&look, 1, 0) == 1 && (look.revents & POLLIN) != 0) || listener_is_waiting(&supervisor->listener);
+}
+
+/* Each connection wakes only one waiting process (EPOLLEXCLUSIVE). If that one was stopped or frozen, or had no
+ * capacity any more, the others go on sleeping although a connection waits, so they are told to look. Only once for
+ * each time that a worker makes no progress: messages to one that does not read its channel would fill it, and a stop
+ * could not be told. */
+void queue_nudge(struct supervisor *supervisor)
+{
+    if (!queue_is_waiting(supervisor)) {
         return;
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
@@ -62,6 +69,16 @@ void queue_nudge(struct supervisor *supervisor)
             worker->nudged = worker->progress;
             (void)control_send(worker->control, CONTROL_LOOK, NULL,
                                0); /* if the channel is full, its messages wake the worker */
+        }
+    }
+}
+
+void queue_wake(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count && queue_is_waiting(supervisor); i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_READY && !worker->stopped) {
+            (void)control_send(worker->control, CONTROL_LOOK, NULL, 0); /* as above */
         }
     }
 }

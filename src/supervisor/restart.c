@@ -227,6 +227,7 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
     worker_ended(worker);
     if (supervisor->phase == PHASE_SERVING) {
         replace_ended(supervisor, worker);
+        queue_wake(supervisor);
     }
     if (supervisor->phase != PHASE_STOPPING && state_count(supervisor, WORKER_READY) == 0) {
         supervisor->alone_since = clock_now();

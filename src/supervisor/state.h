@@ -251,8 +251,11 @@ int queue_make(struct supervisor *supervisor);
 bool queue_renew(struct supervisor *supervisor);
 void queue_check(struct supervisor *supervisor);
 
-/* At a tick: wakes workers that sleep although a connection waits in the queue. */
+/* Connections wait here or in the backlog, and workers may sleep all the same: queue_nudge, at a tick, wakes those that
+ * made no progress; queue_wake, after a worker's death, all of them: the dead one may have been woken and not have
+ * taken the connection. */
 void queue_nudge(struct supervisor *supervisor);
+void queue_wake(const struct supervisor *supervisor);
 
 /* ---- descriptors.c ---- */
 

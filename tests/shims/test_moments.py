@@ -13,7 +13,7 @@ import pytest
 
 from harness import client, processes, protocols, shims
 from harness.shims import (
-    BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_PEEK, BEHIND_READ, BEHIND_SEND)
+    BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_PEEK, BEHIND_READ, BEHIND_SEND, BEHIND_WAIT)
 
 pytestmark = pytest.mark.supervised
 
@@ -341,3 +341,29 @@ def test_the_next_request_does_not_pay_for_one_that_was_late(runtime, tmp_path):
         moments.go_on()
         status, body, kept = read_response(connection)
         assert (status, payload(body), kept) == (200, 2, True)
+
+
+LOADS_LONG = """
+import os, time
+time.sleep(8 if os.path.exists(%r) else 0)
+def process(payload):
+    return os.getpid()
+"""
+
+
+def test_a_connection_whose_worker_dies_as_it_wakes_is_taken_by_another(runtime, tmp_path):
+    """Each connection wakes one worker. The dead one's successor loads, the other has slept through it."""
+    moments = Doomed(tmp_path / "moments")
+    (tmp_path / "long.py").write_text(LOADS_LONG % str(tmp_path / "loaded"))
+    env = {**moments.env, "ASYA_WORKERS": "2", "PYTHONPATH": str(tmp_path)}
+    with runtime("long", env=env, allow_log=DEATH, code=None) as server:
+        (tmp_path / "loaded").touch()
+        workers = set(server.worker_pids())
+        moments.stop_at(BEHIND_WAIT)
+        with server.connect() as connection:
+            connection.send(b"1 ")
+            moments.wait()
+            started = time.monotonic()
+            moments.kill()
+            assert connection.reply()["result"] in workers
+            assert time.monotonic() - started < 6
