@@ -178,6 +178,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .control = seat->control,
                                    .queue = seat->queue,
                                    .fdholder = seat->fdholder,
+                                   .stack = seat->stack,
                                    .max_message = (size_t)options->max_message_size,
                                    .max_buffered = resources_max_buffered(options),
                                    .read_timeout = options->read_timeout,

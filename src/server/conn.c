@@ -117,9 +117,34 @@ void conn_recount_buffers(struct conn *conn)
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------ */
 
+/* The function has closed what we held at the number `fd`. What is there now belongs to somebody else, and must not be
+ * taken for the former connection by those who deal with the worker's end. */
+static void conn_end_replaced(const struct conn_host *host, int fd) __attribute__((noreturn));
+
+static void conn_end_replaced(const struct conn_host *host, int fd)
+{
+    struct scoreboard *board = host->config->board;
+    uint32_t slot = board != NULL ? scoreboard_find(board, fd) : SLOTS_MAX;
+    if (slot < SLOTS_MAX) {
+        atomic_store_explicit(&board->slots[slot].fd, -1, memory_order_relaxed);
+    }
+    tampered_end(&host->tampered);
+}
+
+void conn_check(const struct conn *conn)
+{
+    const struct tampered *tampered = &conn->host->tampered;
+    if (tampered->listener.size > 0 && !table_is_ours(conn->fd, &tampered->listener)) {
+        conn_end_replaced(conn->host, conn->fd);
+    }
+}
+
 struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_stored)
 {
     struct conn *conn = host->spare;
+    if (numbers_are_held(&host->numbers, fd)) {
+        conn_end_replaced(host, fd);
+    }
     if (conn != NULL) {
         host->spare = conn->next;
     } else if ((conn = malloc(sizeof *conn)) == NULL) {
@@ -135,6 +160,7 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     conn->deadline = clock_after(clock_now(), host->config->read_timeout);
     conn_list_insert(&host->lists[CONN_READING], conn);
     host->count++;
+    numbers_note(&host->numbers, fd, true);
     rights_keep_in_line(fd);
     *ret_stored = slot_enter(&host->slots, fd, conn->protocol, kept, &conn->slot);
     return conn;
@@ -163,6 +189,7 @@ void conn_close(struct conn *conn)
         (void)conn_change_events(conn, 0);
     }
     conn_list_remove(&host->lists[conn->state], conn);
+    numbers_note(&host->numbers, conn->fd, false);
     if (!conn->handed_on && slot_end(&host->slots, conn->slot)) {
         tampered_check(&host->tampered, -hangup(&conn->fd));
     } else {

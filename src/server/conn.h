@@ -40,6 +40,7 @@
 
 #include "base/buffer.h"
 #include "server/config.h"
+#include "server/numbers.h"
 #include "server/slot.h"
 #include "server/tampered.h"
 #include "wire/http1_chunked.h"
@@ -140,6 +141,7 @@ struct conn_host {
     bool answering;   /* answer() runs: its message may lie in the scratch buffer, so nothing may be read */
     void (*released)(struct conn_host *host); /* a request ended outside of answer(): there is capacity */
     struct tampered tampered;
+    struct numbers numbers; /* of the connections, and of the server's own descriptors */
     struct slots slots;
     struct conn_list lists[CONN_STATES]; /* each sorted by deadline */
     struct conn *spare;                  /* records of closed connections, for reuse */
@@ -164,9 +166,13 @@ static inline bool conn_host_has_capacity(const struct conn_host *host)
 
 /* Takes over `fd`, a non-blocking CLOEXEC stream socket: gives it a record, a slot, and a duplicate in the fdstore;
  * *ret_stored is -errno if the duplicate could not be stored, else 0. Returns NULL if there is no memory: then `fd` is
- * still the caller's. `kept`: another worker has answered a request on this connection, and the next one has not begun.
- * A slot must be free. */
+ * still the caller's. Ends the worker if it holds the number of `fd` already (numbers.h). `kept`: another worker has
+ * answered a request on this connection, and the next one has not begun. A slot must be free. */
 struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_stored);
+
+/* Whether conn->fd is still the connection: the function may have closed it and have opened a file of its own that got
+ * the number. If not, this ends the worker (tampered.h). One system call, two if it is. */
+void conn_check(const struct conn *conn);
 
 /* Closes the connection for the client. The record stays valid until conn_round_end(). */
 void conn_close(struct conn *conn);

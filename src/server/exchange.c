@@ -70,6 +70,7 @@ bool exchange_stream(struct conn *conn)
         conn->gone = conn->protocol == PROTOCOL_HTTP;
         return false;
     }
+    conn_check(conn);
     struct view head = http1_stream_head(exchange_is_chunked(conn));
     conn->keep_alive = false;
     conn->head_size = 0;
@@ -103,6 +104,7 @@ bool exchange_event(struct conn *conn, struct view name, struct view json)
         conn->gone = true;
         return false;
     }
+    conn_check(conn);
     size_t name_size = name.size < HTTP1_EVENT_NAME_MAX ? name.size : HTTP1_EVENT_NAME_MAX;
     memcpy(text, name.data, name_size);
     text[name_size] = '\0';

@@ -230,6 +230,9 @@ static enum verdict intake_read(struct conn *conn, struct verdict_details *detai
     if (errno != EAGAIN && errno != EWOULDBLOCK) {
         return intake_receive_failed(conn, errno);
     }
+    if (conn->events != 0) {
+        conn_check(conn); /* epoll has reported the connection as readable, and would do so for ever */
+    }
     if (conn->seen == 0) {
         slot_set(&host->slots, conn->slot, SLOT_WAITING);
     }

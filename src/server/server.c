@@ -154,6 +154,16 @@ static void server_set_full(struct server *server, enum fullness full)
     }
 }
 
+/* Notes the numbers of the fdstore's entries from `first` on. */
+static void server_note_entries(struct server *server, uint32_t first, bool held)
+{
+    const struct fdstore *fdstore = server->config->fdstore;
+    for (uint32_t i = first; fdstore != NULL && i < fdstore->count; i++) {
+        numbers_note(&server->host.numbers, fdstore->send[i], held);
+        numbers_note(&server->host.numbers, fdstore->receive[i], held);
+    }
+}
+
 /* More connections than fdstore entries: makes more entries and sends their receiving ends to the supervisor. If that
  * fails, the descriptors are better used for connections, which are then not stored. */
 static void server_grow_slots(struct server *server)
@@ -170,6 +180,7 @@ static void server_grow_slots(struct server *server)
             control_send(server->config->control, CONTROL_SLOTS, fdstore->receive + before, fdstore->count - before);
     }
     server->grow_at = 0;
+    server_note_entries(server, before, status == 0);
     if (status < 0) {
         tampered_check(&host->tampered, -status);
         fdstore_trim(fdstore, before);
@@ -196,6 +207,7 @@ static uint64_t server_trim_slots(struct server *server, uint64_t now)
     }
     server->trim_at = CLOCK_NEVER;
     if (control_send(server->config->control, CONTROL_TRIM, NULL, 0) == 0) {
+        server_note_entries(server, FDSTORE_KEPT, false);
         fdstore_trim(fdstore, FDSTORE_KEPT);
         slots_reset(&host->slots);
     }
@@ -713,6 +725,18 @@ static uint64_t server_expire(struct server *server, uint64_t now)
     return server->resume_at < next ? server->resume_at : next;
 }
 
+/* The server's own descriptors. They keep their numbers for as long as it serves. 0 stands for none in `config`. */
+static void server_note_own(struct server *server)
+{
+    const struct server_config *config = server->config;
+    const int own[] = {config->listener, config->control,    config->queue, config->fdholder,
+                       config->stack,    server->host.epoll, server->wake};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        numbers_note(&server->host.numbers, own[i], own[i] > 0);
+    }
+    server_note_entries(server, 0, true);
+}
+
 static bool server_start(struct server *server, struct error *err)
 {
     struct conn_host *host = &server->host;
@@ -733,6 +757,7 @@ static bool server_start(struct server *server, struct error *err)
         return error_set(err, ERR_SERVER, 0, "the module closed the listening socket while it was loaded");
     }
     spare_keep(&server->spare);
+    server_note_own(server);
     server->descriptors_begun = (uint64_t)server->wake + 1; /* the lowest free number: nearly the count */
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &wake_tag};
     if (epoll_ctl(host->epoll, EPOLL_CTL_ADD, server->wake, &event) != 0) {

@@ -1,13 +1,12 @@
 #include "server/table.h"
 
+#include "server/numbers.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 
-enum {
-    LOOK_AT_ONCE = 64,     /* numbers asked about in one poll() */
-    NUMBERS_MAX = 1 << 16, /* only so many are searched: a higher one needs a process with as many files open */
-};
+enum { LOOK_AT_ONCE = 64 }; /* numbers asked about in one poll() */
 
 int table_name_of(int listener, struct table_name *ret_name)
 {
@@ -15,8 +14,7 @@ int table_name_of(int listener, struct table_name *ret_name)
     return getsockname(listener, (struct sockaddr *)&ret_name->address, &ret_name->size) == 0 ? 0 : -errno;
 }
 
-/* Whether `fd` is a connection that was accepted from the socket of this name. */
-static bool table_is_ours(int fd, const struct table_name *name)
+bool table_is_ours(int fd, const struct table_name *name)
 {
     struct table_name found;
     if (table_name_of(fd, &found) < 0 || found.size != name->size ||

@@ -20,6 +20,9 @@ struct table_name {
 /* The name that connections accepted from `listener` have. Returns 0 or -errno. */
 int table_name_of(int listener, struct table_name *ret_name);
 
+/* Whether `fd` is a connection that was accepted from the socket of this name. */
+bool table_is_ours(int fd, const struct table_name *name);
+
 /* Calls `found` with the number of each connection; `found` may close it. Ends when `found` returns false, or after
  * `gap_max` numbers in a row without a file. One system call looks at 64 numbers. */
 void table_search(const struct table_name *name, int gap_max, bool (*found)(void *context, int fd), void *context);

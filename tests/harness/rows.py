@@ -18,7 +18,7 @@ ROWS = {
     "W10": [("test_exceptions", "test_twenty_megabytes_printed"), ("test_exceptions", "test_what_the_handler_prints")],
     "W11": [("test_exceptions", "test_the_next_requests_do_not_notice"),
             ("test_exceptions", "test_a_handler_that_leaks_a_thousand_descriptors"),
-            ("test_wild_writes", ""), ("test_shared_sockets", "")],
+            ("test_wild_writes", ""), ("test_shared_sockets", ""), ("test_closed_connections", "")],
     "W12": [("test_startup", "")],
     "W13": [("test_crash_loop", ""), ("test_replacement", "")],
     "W14": [("test_exceptions", "test_a_result_json_cannot_hold"), ("test_exceptions", "test_a_treacherous_result")],
