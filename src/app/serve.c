@@ -9,6 +9,7 @@
 #include "base/unknown.h"
 #include "python/active.h"
 #include "python/answer.h"
+#include "python/context.h"
 #include "python/fork.h"
 #include "python/handler.h"
 #include "python/lifespan.h"
@@ -159,7 +160,8 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .fdholder = seat->fdholder,
                                      .fdstore = seat->fdstore};
     fork_install(let_go);
-    function_log_install(options->log_level, options->log_format);
+    function_log_install(options->log_level, options->log_format, context_find);
+    context_install();
     int code = serve_load_function(options, binding, &owner);
     if (code == EXIT_OK) {
         code = serve_prepare_binding(options, binding);

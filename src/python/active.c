@@ -150,6 +150,8 @@ uint32_t active_remove(struct call *call)
     return active_reason(call);
 }
 
+bool active_any(void) { return first != NULL; }
+
 struct call *active_here(void)
 {
     unsigned long thread = PyThread_get_thread_ident();

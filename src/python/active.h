@@ -49,6 +49,9 @@ bool active_is_obeyed(const struct call *call);
 /* The call this thread runs, other than as a task; NULL if there is none. */
 struct call *active_here(void);
 
+/* Whether any function runs. */
+bool active_any(void);
+
 /* The client of this call is gone: tells the function now. */
 void active_tell_gone(struct call *call);
 

@@ -1,8 +1,23 @@
 #include "python/context.h"
 
+#include "base/log.h"
 #include "codec/pyabi.h"
 #include "python/active.h"
 #include "python/object.h"
+
+#include <pythread.h>
+
+/*
+ * Which request a thread works on is known in two ways:
+ *
+ *   by the thread     a plain function has its thread to itself, so the list of active calls tells (active_here). This
+ *                     costs a request nothing.
+ *   by `variable`     wherever the context of contextvars has been copied: in tasks, and in the function's own threads
+ *
+ * Tasks set the variable when they begin (glue/loop.py). For a plain function it is set when the context is first
+ * copied, by a copy_context() of ours that calls Python's. Setting it for every request would cost 950 instructions
+ * and the handle's making, of the 10,000 that a worker spends on a message of 93 bytes (CPython 3.11, callgrind).
+ */
 
 struct handle {
     PyObject head;
@@ -18,7 +33,11 @@ struct handle {
 };
 
 static PyTypeObject *type;
-static PyObject *variable;
+static PyObject *variable; /* the ContextVar; NULL: this is no worker */
+static PyObject *get_variable;
+static PyObject *set_variable;
+static PyObject *copy_context; /* Python's own */
+static unsigned long main_thread;
 
 /* ---- attributes ---------------------------------------------------------------------------------------------------
  */
@@ -110,6 +129,13 @@ static PyObject *context_get_cancelled(PyObject *self, void *closure)
     return object_own(answer);
 }
 
+static PyObject *context_get_ended(PyObject *self, void *closure)
+{
+    (void)closure;
+    PyObject *answer = context_handle_of(self)->call == NULL ? Py_True : Py_False;
+    return object_own(answer);
+}
+
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 
@@ -144,8 +170,6 @@ PyObject *context_of(struct call *call)
 
 struct call *context_call(PyObject *object) { return Py_TYPE(object) == type ? context_handle_of(object)->call : NULL; }
 
-void context_use_variable(PyObject *new_variable) { variable = new_variable; }
-
 void context_move(struct call *call)
 {
     if (call->handle != NULL) {
@@ -173,26 +197,121 @@ void context_end(struct call *call)
     call->handle = NULL;
 }
 
+/* ---- which request -----------------------------------------------------------------------------------------------
+ */
+
+PyObject *context_variable(void) { return variable; }
+
+/* What the variable holds here. New reference, None if that is nothing, or NULL with an exception. */
+static PyObject *context_carried(void)
+{
+    return variable != NULL ? PyObject_CallFunctionObjArgs(get_variable, Py_None, NULL) : object_none();
+}
+
+PyObject *context_find(void)
+{
+    PyObject *carried = context_carried(); /* first: a function may run code in the context of another request */
+    struct call *here = carried == Py_None ? active_here() : NULL;
+    if (here == NULL) {
+        return carried;
+    }
+    Py_DECREF(carried);
+    return context_of(here);
+}
+
+/* Sets the variable unless it is set. 0, or -1 with an exception. */
+static int context_set(struct call *call)
+{
+    PyObject *carried = context_carried();
+    PyObject *made = carried == Py_None ? context_of(call) : NULL;
+    PyObject *token = made != NULL ? PyObject_CallFunctionObjArgs(set_variable, made, NULL) : NULL;
+    int status = token != NULL || (carried != NULL && carried != Py_None) ? 0 : -1;
+    Py_XDECREF(token);
+    Py_XDECREF(made);
+    Py_XDECREF(carried);
+    return status;
+}
+
+void context_carry(struct call *call)
+{
+    if (variable != NULL && context_set(call) != 0) {
+        PyErr_Clear();
+    }
+}
+
+/* copy_context(): Python's, after the variable was set. */
+static PyObject *context_copy(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    struct call *here = active_here();
+    return here == NULL || context_set(here) == 0 ? PyObject_CallFunctionObjArgs(copy_context, NULL) : NULL;
+}
+
+PyDoc_STRVAR(copy_doc,
+             "copy_context()\n--\n\nReturn a copy of the current Context, with the request this thread works on.");
+
+/* Puts ours where Python has its own. The module contextvars takes it from _contextvars; it is there already if
+ * something was imported before the function, such as sitecustomize. */
+static bool context_replace_copy(PyObject *module)
+{
+    static PyMethodDef method = {"copy_context", context_copy, METH_NOARGS, copy_doc};
+    PyObject *name = PyUnicode_FromString("_contextvars");
+    PyObject *ours = name != NULL ? PyCFunction_NewEx(&method, NULL, name) : NULL;
+    PyObject *imported = PyDict_GetItemString(PyImport_GetModuleDict(), "contextvars"); /* borrowed */
+    bool done = ours != NULL && PyObject_SetAttrString(module, "copy_context", ours) == 0 &&
+                (imported == NULL || PyObject_SetAttrString(imported, "copy_context", ours) == 0);
+    Py_XDECREF(ours);
+    Py_XDECREF(name);
+    return done;
+}
+
+void context_install(void)
+{
+    main_thread = PyThread_get_thread_ident();
+    PyObject *module = PyImport_ImportModule("_contextvars");
+    copy_context = module != NULL ? PyObject_GetAttrString(module, "copy_context") : NULL;
+    variable = copy_context != NULL ? PyObject_CallMethod(module, "ContextVar", "s", "asya_runtime.request") : NULL;
+    get_variable = variable != NULL ? PyObject_GetAttrString(variable, "get") : NULL;
+    set_variable = get_variable != NULL ? PyObject_GetAttrString(variable, "set") : NULL;
+    if (set_variable == NULL || !context_replace_copy(module)) {
+        PyErr_Clear();
+        log_warning("asya_runtime.context() is unknown in threads that the function starts: no hook could be set");
+    }
+    Py_XDECREF(module);
+}
+
 /* ---- the function -------------------------------------------------------------------------------------------------
  */
 
 PyDoc_STRVAR(context_doc, "context() -> Context\n--\n\n"
                           "What is known of the request this function works on: id, parent_id, headers, route,\n"
-                          "traceparent, deadline (as time.monotonic() counts, or None) and cancelled. None outside of\n"
-                          "a request.");
+                          "traceparent, deadline (as time.monotonic() counts, or None), cancelled and ended. None\n"
+                          "outside of a request.");
+
+/* Says once how a thread of the function's learns of its request. */
+static int context_warn(void)
+{
+    static bool warned;
+    if (warned || variable == NULL || !active_any() || PyThread_get_thread_ident() == main_thread) {
+        return 0;
+    }
+    warned = true;
+    return PyErr_WarnEx(PyExc_RuntimeWarning,
+                        "asya_runtime.context() is None in this thread, which runs in no request's context; start its "
+                        "work with contextvars.copy_context().run, called in the request, or with asyncio.to_thread",
+                        1);
+}
 
 static PyObject *context_here(PyObject *self, PyObject *arguments)
 {
     (void)self;
     (void)arguments;
-    struct call *here = active_here();
-    if (here != NULL) {
-        return context_of(here);
+    PyObject *found = context_find();
+    if (found == Py_None && context_warn() != 0) { /* warnings are errors here */
+        Py_CLEAR(found);
     }
-    if (variable == NULL) {
-        Py_RETURN_NONE;
-    }
-    return PyObject_CallMethod(variable, "get", "O", Py_None);
+    return found;
 }
 
 int context_add(PyObject *module)
@@ -205,6 +324,7 @@ int context_add(PyObject *module)
         {"traceparent", context_get_traceparent, NULL, "W3C Trace Context.", NULL},
         {"deadline", context_get_deadline, NULL, "time.monotonic() at which the function is cancelled, or None.", NULL},
         {"cancelled", context_get_cancelled, NULL, "Whether the function is asked to stop.", NULL},
+        {"ended", context_get_ended, NULL, "Whether the function is through with the request.", NULL},
         {NULL, NULL, NULL, NULL, NULL},
     };
     static char type_doc[] = "What is known of a request.";

@@ -6,9 +6,11 @@
  *   traceparent     str, "" where there is none
  *   deadline        time.monotonic() at which the function is cancelled, or None
  *   cancelled       whether it is already
+ *   ended           whether the function is through with it
  *
- * The object is made when it is asked for; it may outlive the request. Tasks find it in a context variable, so the
- * tasks they start find it as well; plain functions by the thread they run in. Needs the GIL.
+ * The object is made when it is asked for. It may outlive the request: then it keeps what was true at the end, and
+ * refers to nothing of the request's memory. Tasks and copies of their contexts, in whatever thread these run, find it
+ * in a context variable; plain functions by the thread they run in. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_CONTEXT_H
 #define ASYA_PYTHON_CONTEXT_H
@@ -24,8 +26,20 @@ PyObject *context_of(struct call *call);
 /* The call an object of context_of belongs to; NULL once it has ended. */
 struct call *context_call(PyObject *object);
 
-/* Tells where tasks keep theirs: a ContextVar, borrowed for ever. */
-void context_use_variable(PyObject *variable);
+/* The object of the request that this thread works on. New reference, None if there is none, or NULL with an
+ * exception. */
+PyObject *context_find(void);
+
+/* For what still runs in the call's context when its function has ended, such as a handler of `logging` that reports
+ * what it raised. Leaves no exception; without memory there is no request to be found. */
+void context_carry(struct call *call);
+
+/* In a worker, before the user's code is imported: contextvars.copy_context() carries the request along from now on.
+ * What cannot be installed is logged. */
+void context_install(void);
+
+/* Where tasks keep theirs: a ContextVar, borrowed; NULL before context_install(). */
+PyObject *context_variable(void);
 
 /* To be told when the call has moved in memory, and when it ends. */
 void context_move(struct call *call);

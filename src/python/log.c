@@ -11,6 +11,17 @@ static PyObject *names; /* what python/glue/log.py defines, once it has run */
 static PyObject *finder;
 static enum log_level wanted_level;
 static enum log_format wanted_format;
+static PyObject *(*find_context)(void);
+
+/* context() of the glue */
+static PyObject *function_log_context(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    return find_context();
+}
+
+static PyMethodDef context_method = {"context", function_log_context, METH_NOARGS, NULL};
 
 /* Runs the glue, once. Borrowed, or NULL with an exception. */
 static PyObject *function_log_glue_names(void)
@@ -22,6 +33,7 @@ static PyObject *function_log_glue_names(void)
     PyObject *level = PyUnicode_FromString(level_names[wanted_level]);
     bool ready = made != NULL && level != NULL && PyDict_SetItemString(made, "LEVEL", level) == 0 &&
                  PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0 &&
+                 object_set_new(made, context_method.ml_name, PyCFunction_New(&context_method, NULL)) &&
                  glue_run(glue_log, "asya_runtime log", made) == 0;
     Py_XDECREF(level);
     if (!ready) {
@@ -90,8 +102,9 @@ static bool function_log_install_finder(void)
 
 static bool function_log_is_imported(void) { return PyDict_GetItemString(PyImport_GetModuleDict(), "logging") != NULL; }
 
-void function_log_install(enum log_level level, enum log_format format)
+void function_log_install(enum log_level level, enum log_format format, PyObject *(*context)(void))
 {
+    find_context = context;
     wanted_level = level;
     wanted_format = format;
     if (function_log_is_imported()) { /* by something that ran before us, such as sitecustomize */

@@ -443,8 +443,10 @@ static bool loop_add_names(void)
                                     {"rest", loop_rest, METH_NOARGS, NULL},
                                     {"arm", loop_arm, METH_VARARGS, NULL}};
     PyObject *builtins = PyImport_ImportModule("builtins");
-    bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 &&
-                 loop_add_mark("WAIT", &wait_mark) && loop_add_mark("STOP", &stop_mark);
+    PyObject *variable = context_variable();
+    bool added = builtins != NULL && PyDict_SetItemString(names, "__builtins__", builtins) == 0 && variable != NULL &&
+                 PyDict_SetItemString(names, "request_variable", variable) == 0 && loop_add_mark("WAIT", &wait_mark) &&
+                 loop_add_mark("STOP", &stop_mark);
     Py_XDECREF(builtins);
     for (size_t i = 0; added && i < sizeof methods / sizeof *methods; i++) {
         added = loop_add_function(&methods[i]);
@@ -468,7 +470,6 @@ static bool loop_find_names(void)
             return false;
         }
     }
-    context_use_variable(PyDict_GetItemString(names, "request_variable"));
     return true;
 }
 

@@ -26,6 +26,7 @@ void outcome_fail(struct call *call, bool before_call)
     bool expected = active_is_obeyed(call);
     PyErr_Fetch(&type, &value, &traceback); /* envelope_about looks things up */
     struct log_request about = envelope_about(&call->envelope, &call->transport);
+    context_carry(call);
     PyErr_Restore(type, value, traceback);
     failure_take(&about, expected, call->failure);
     outcome_write_failure(call, before_call);

@@ -111,7 +111,7 @@ def test_what_is_kept_outlives_its_request(runtime):
 
 
 def test_outside_of_a_request_there_is_none(runtime):
-    with runtime("contexts:elsewhere") as server:
+    with runtime("contexts:elsewhere", allow_log=GIVEN_NOTHING) as server:
         assert server.result("w") == [None, None]
 
 
@@ -122,6 +122,80 @@ def test_a_function_can_look_whether_it_is_cancelled(runtime):
                  allow_log=["(ERROR|WARNING) .*"]) as server:
         assert server.call("w")["type"] == "HandlerTimeout"
         assert server.result("told") is True
+
+
+# -- threads that the function starts ---------------------------------------------------------------------------------------
+
+GIVEN_NOTHING = [r"RuntimeWarning: asya_runtime.context\(\) is None in this thread.*copy_context\(\).run.* asyncio.to_thread",
+                 r"^  \S"]  # Python shows the line of the source below
+OF_ITS_OWN = ["in_a_thread", "in_an_executor", "in_a_thread_of_a_thread", "in_a_loop_of_its_own", "on_a_loop_in_the_background",
+              "by_to_thread", "generator_in_a_thread"]
+
+
+@pytest.fixture(scope="module", params=[(name, concurrency) for name in OF_ITS_OWN for concurrency in (1, 3)],
+                ids=lambda param: "%s, %d at a time" % param)
+def threading_server(runtime, request):
+    name, concurrency = request.param
+    with runtime("contexts:" + name, env={"ASYA_CONCURRENCY": concurrency, "ASYA_HANDLER_TIMEOUT": 60}, worker_descriptors=True) as server:
+        yield server
+
+
+def test_a_copy_of_the_context_carries_the_request_into_any_thread(threading_server):
+    before = time.monotonic()
+    got = over_http(threading_server, hops("w", **MEMBERS))
+    assert before + 58 < got.pop("deadline") < before + 90
+    assert got == {"who": "w", "id": "m-7", "parent_id": "p-1", "headers": MEMBERS["headers"], "traceparent": TRACE,
+                   "route": {"prev": ["x"], "curr": "a", "next": ["b", "c"]}, "cancelled": False}
+
+
+def test_threads_of_many_requests_each_see_their_own(threading_server):
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        seen_ids = list(pool.map(lambda n: over_http(threading_server, hops("w", id="m-%d" % n))["id"], range(30)))
+    assert seen_ids == ["m-%d" % n for n in range(30)]
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_context_that_outlives_its_request_says_what_was(runtime, concurrency):
+    """Freed memory is overwritten here, so that nothing can be read from it."""
+    env = {"ASYA_CONCURRENCY": concurrency, "ASYA_HANDLER_TIMEOUT": 60, "MALLOC_PERTURB_": 165}
+    with runtime("contexts:late", env=env) as server:
+        before = time.monotonic()
+        assert over_http(server, hops("first", **{**MEMBERS, "id": "m-1"})) is False
+        for _ in range(5):
+            got = over_http(server, hops("second", id="m-2"))
+            assert before + 58 < got.pop("deadline") < before + 90
+            assert got == {"who": "late", "id": "m-1", "parent_id": "p-1", "headers": MEMBERS["headers"], "traceparent": TRACE,
+                           "route": {"prev": ["x"], "curr": "a", "next": ["b", "c"]}, "cancelled": False, "ended": True,
+                           "own": "m-2"}
+
+
+def test_a_thread_that_is_given_nothing_is_told_how_once(runtime):
+    with runtime("contexts:bystander", expect_log=GIVEN_NOTHING[:1], allow_log=GIVEN_NOTHING) as server:
+        assert server.result("w") == server.result("w") == [None, None, None]
+        assert server.log_text().count("RuntimeWarning") == 1
+
+
+@pytest.mark.supervised
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_thread_of_the_function_can_look_whether_its_request_is_cancelled(runtime, concurrency):
+    with runtime("contexts:told_in_a_thread", env={"ASYA_CONCURRENCY": concurrency, "ASYA_HANDLER_TIMEOUT": 0.5},
+                 allow_log=["(ERROR|WARNING) .*"]) as server:
+        assert server.call("w")["type"] == "HandlerTimeout"
+        assert server.result("told") == [True, True]
+
+
+def test_records_of_such_a_thread_have_the_requests_id(runtime):
+    with runtime("contexts:logs_in_a_thread") as server:
+        assert over_http(server, hops("w", id="order-7")) == "w"
+        server.wait_for_log("thread: without")
+        assert {line.message for line in server.logs() if "thread: " in line.text} == {
+            "[order-7] thread: with its request", "thread: without"}
+
+
+def test_copying_a_context_looks_as_ever(runtime):
+    with runtime("contexts:lengths") as server:
+        first, second, name, kind = server.result("w")
+        assert (first, name, kind) == (second, "copy_context", "builtin_function_or_method")
 
 
 # -- the log --------------------------------------------------------------------------------------------------------------

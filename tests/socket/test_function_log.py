@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from harness.protocols import hops, invoke
+from harness.protocols import actors, framed, hops, invoke
 
 LOGS = '''
 import logging
@@ -60,6 +60,26 @@ logging.getLogger().addHandler(Tracker())
 
 def events(payload):
     return Tracker.events if payload == "events" else process(payload)
+'''
+
+
+REPORTED = LOGS + '''
+import asya_runtime
+
+class Tracker(logging.Handler):
+    def emit(self, record):
+        if record.exc_info:
+            context = asya_runtime.context()
+            print("tracked:", context and context.id, flush=True)
+
+logging.getLogger().addHandler(Tracker())
+
+def generator(payload):
+    yield 1
+    raise RuntimeError("boom")
+
+async def later(payload):
+    raise RuntimeError("boom")
 '''
 
 
@@ -136,6 +156,16 @@ def test_an_exception_is_a_record_once_and_a_line_once(logging_in):
         server.call("refuse")
         assert server.result("events") == [["asya_runtime", "ERROR", "RuntimeError"], ["asya_runtime", "WARNING", "ValueError"]]
         assert server.log_text().count("processing_error: RuntimeError: boom") == 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("name", ["process", "generator", "later"])
+def test_who_reports_an_exception_can_ask_for_its_request(logging_in, name, concurrency):
+    with logging_in(REPORTED, "function:" + name, ASYA_CONCURRENCY=concurrency) as server:
+        for number in range(2):
+            framed(server.path, actors("raise", id="order-%d" % number))
+        server.wait_for_log("boom", count=2)
+        assert server.out_file.read_text().split("\n")[:2] == ["tracked: order-0", "tracked: order-1"]
 
 
 def test_without_logging_nothing_of_it_is_imported(logging_in):

@@ -41,6 +41,9 @@ class Context:
         """When the function is cancelled, as time.monotonic() counts; None for never."""
     @property
     def cancelled(self) -> bool: ...
+    @property
+    def ended(self) -> bool:
+        """Whether the function is through with the request: for threads that go on after it."""
 
 def fly_text(text: str, artifact_id: str = "stream-0", last: bool = False) -> Dict[str, Any]:
     """A piece of text for a client that reads along: yield "FLY", fly_text("a"). `last`: no more comes for this artifact."""
@@ -49,4 +52,4 @@ def fly_status(message: str) -> Dict[str, Any]:
     """A line about how far the work is: yield "FLY", fly_status("reading the model")."""
 
 def context() -> Optional[Context]:
-    """The request that this function works on; None outside of one."""
+    """The request that this function, task or copied context works on; None outside of one."""

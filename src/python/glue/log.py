@@ -1,7 +1,7 @@
 """What a function logs with `logging` appears in the runtime's log, in its format and at its level.
 
 This is done as the handler of last resort, so that whatever the function configures itself (basicConfig, dictConfig, a
-handler of a library's) takes its place, as in any other program. LEVEL, a name, and JSON are set from outside.
+handler of a library's) takes its place, as in any other program. LEVEL, a name, JSON and context() are set from outside.
 """
 import sys
 import time
@@ -54,8 +54,7 @@ def leave_defaults(root, basic_config):
 
 
 def request_id():
-    context = sys.modules["asya_runtime"].context() if "asya_runtime" in sys.modules else None
-    return getattr(context, "id", "")
+    return getattr(context(), "id", "")
 
 
 def line_of(record):

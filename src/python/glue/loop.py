@@ -2,10 +2,9 @@
 
 The runtime puts these names here before: finish, fail, take, complete and when_room (what becomes of a request),
 rest (calls that wait for the loop to stand still) and arm (the server's timer), ready and rang (a turn of the server: its
-descriptor is readable, or a deadline has come), descriptor, and the two answers of take, WAIT and STOP.
+descriptor is readable, or a deadline has come), descriptor, request_variable (where a task keeps its request), and the two answers of take, WAIT and STOP.
 """
 import asyncio
-import contextvars
 import sys
 import warnings
 
@@ -29,7 +28,6 @@ def _current():
 
 
 loop = _current()
-request_variable = contextvars.ContextVar("asya_runtime.request")
 _enter = request_variable.set
 CancelledError = asyncio.CancelledError
 _over = False
