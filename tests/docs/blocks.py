@@ -13,6 +13,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -119,7 +120,9 @@ def run(blocks, runtime, python):
     log = hidden / "log"
     names = hidden / "bin"
     names.mkdir()
-    (names / "python3").symlink_to(python)
+    # not a link, which would not find the libraries of a virtual environment
+    (names / "python3").write_text('#!/bin/sh\nexec %s "$@"\n' % shlex.quote(str(python)), encoding="utf-8")
+    (names / "python3").chmod(0o755)
     environment = {"PATH": "%s:%s" % (names, os.environ.get("PATH", "/usr/bin:/bin")), "HOME": str(home),
                    "LANG": "C.UTF-8", "DOCS_LOG": str(log), "PYTHONDONTWRITEBYTECODE": "1"}
     script = hidden / "script"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from docs import blocks as reader
-from harness.runtime import PYTHON, REPOSITORY, RUNTIME
+from harness.runtime import PYTHON, REPOSITORY, RUNTIME, skip_unless_importable
 
 DOCUMENTS = sorted({
     path.relative_to(REPOSITORY).as_posix()
@@ -16,6 +16,8 @@ DOCUMENTS = sorted({
     for path in REPOSITORY.glob(pattern)})
 # What may be shown without being run, once it says why.
 REASONS = ("needs a cluster", "needs kubectl", "builds the project", "takes minutes", "needs the network", "not this system")
+# What the blocks of a page import beyond the standard library.
+LIBRARIES = {"docs/recipes.md": ("numpy", "sentry_sdk", "opentelemetry.sdk")}
 
 
 def blocks_of(name):
@@ -31,6 +33,7 @@ def test_the_commands_run_and_print_what_is_shown(name):
     blocks = blocks_of(name)
     if not any(block.is_command for block in blocks):
         return  # whether it should have some is what the next test counts
+    skip_unless_importable(*LIBRARIES.get(name, ()))
     ran = reader.run(blocks, RUNTIME, PYTHON)
     assert ran.code == 0, "%s: the block at line %s failed: %s" % (name, ran.last_begun, ran.errors[-2000:])
     before = None
