@@ -201,8 +201,9 @@ static bool listener_is_abandoned(const struct listener *listener, const struct 
 }
 
 /* To be called with the lock held, so a socket at the path is either left from a dead runtime or belongs to another
- * kind of server. */
-static int listener_check_path(const struct listener *listener, struct error *err)
+ * kind of server. What a dead one has left goes: whoever looks at it would take this runtime for ready while it still
+ * loads the function. If it cannot be removed, publishing replaces it. */
+static int listener_clear_path(const struct listener *listener, struct error *err)
 {
     struct file_identity found;
     int status = fd_stat_at(listener->folder, listener->name, &found);
@@ -218,6 +219,7 @@ static int listener_check_path(const struct listener *listener, struct error *er
         return EXIT_SOCKET;
     }
     if (listener_is_abandoned(listener, &found)) {
+        unlinkat(listener->folder, listener->name, 0);
         return EXIT_OK;
     }
     FD_SCOPED int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -226,6 +228,9 @@ static int listener_check_path(const struct listener *listener, struct error *er
     if (probe >= 0 && (connect(probe, (const struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN)) {
         error_set(err, ERR_SERVER, 0, "another server is listening on %s", listener->path);
         return EXIT_RUNNING;
+    }
+    if (probe >= 0 && errno == ECONNREFUSED) {
+        unlinkat(listener->folder, listener->name, 0);
     }
     return EXIT_OK;
 }
@@ -339,7 +344,7 @@ int listener_open(struct listener *ret_listener, const struct listener_wish *wis
         code = listener_take_lock(&listener, err);
     }
     if (code == EXIT_OK) {
-        code = listener_check_path(&listener, err);
+        code = listener_clear_path(&listener, err);
     }
     if (code == EXIT_OK) {
         code = listener_open_socket(&listener, err);

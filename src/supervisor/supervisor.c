@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "supervisor/cgroup.h"
+#include "supervisor/readyfile.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -200,6 +201,7 @@ static int supervisor_open_sockets(struct supervisor *supervisor)
     struct error err;
     int code = listener_open(&supervisor->listener, &LISTENER_WISH(options->socket_path, options->socket_mode), &err);
     if (code == EXIT_OK) {
+        readyfile_remove(options->ready_file); /* left by a runtime that was killed: the lock is ours now */
         supervisor->listener.allowed_uids = &options->allowed_uids;
         code = admin_open(supervisor, &err);
     }

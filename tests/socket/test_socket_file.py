@@ -210,16 +210,38 @@ def test_a_place_where_no_socket_can_be_is_refused(refuse, short_folder, place):
 def test_a_stale_socket_is_replaced(runtime, short_folder):
     path = short_folder / "app.sock"
     bound_socket(path)
-    before = os.lstat(path).st_ino
+    before = os.lstat(path)
     server = Runtime(ECHO, path=path)
     try:
         server.launch().wait_ready()
-        assert os.lstat(path).st_ino != before
+        after = os.lstat(path)
+        assert (after.st_ino, after.st_ctime_ns) != (before.st_ino, before.st_ctime_ns)
         assert server.result(1) == 1
         assert server.stop() == 0
         assert os.listdir(short_folder) == []
     finally:
         server.discard()
+
+
+def test_what_a_killed_runtime_left_does_not_look_ready(runtime, short_folder):
+    """Probes and sidecars test for both files: they must not be there while the next start loads its function."""
+    path, ready = short_folder / "asya-runtime.sock", short_folder / "runtime-ready"
+    env = {"ASYA_SOCKET_DIR": str(short_folder), "ASYA_SOCKET_PATH": None}
+    first = Runtime(ECHO, env=env, path=path)
+    try:
+        first.launch().wait_ready()
+        assert processes.eventually(ready.exists)
+        first.kill(signal.SIGKILL)
+        first.process.wait()
+        assert path.exists() and ready.exists()
+        with runtime("broken.slow", env=env, path=path, ready=False) as second:
+            assert processes.eventually(lambda: not path.exists() and not ready.exists())
+            assert not second.log_text().count("listening")
+            second.wait_ready()
+            assert second.result(1) == 1
+            second.clean_before = []
+    finally:
+        first.discard()
 
 
 def test_a_stale_lock_file_is_no_obstacle(runtime, short_folder):
