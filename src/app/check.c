@@ -82,7 +82,7 @@ int check_run(const char *program, int count, const char *const *arguments)
         output_print("ASYA_PROCESS_MODULE is not set: every message would be echoed\n");
         return EXIT_OK;
     }
-    resources_limit(&options);
+    resources_limit(&options, 0);
     PyObject *function;
     PyObject *owner = NULL;
     int code = handler_load(&options, &function, &owner);

@@ -76,7 +76,7 @@ static bool set_default(PyObject *environment, const char *name, const char *val
     return done;
 }
 
-void resources_name_worker(uint32_t index)
+static void name_worker(uint32_t index)
 {
     char value[16];
     (void)snprintf(value, sizeof value, "%u", (unsigned)index);
@@ -155,8 +155,9 @@ size_t resources_max_buffered(const struct options *options)
     return (size_t)(bytes > least ? bytes : least);
 }
 
-void resources_limit(const struct options *options)
+void resources_limit(const struct options *options, uint32_t worker)
 {
+    name_worker(worker);
     refuse_privileges();
     limit_memory(options);
     raise_oom_score();

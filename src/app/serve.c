@@ -150,8 +150,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     stdio_install();
     struct binding *binding = make_binding(options, seat);
     PyObject *owner = NULL;
-    resources_limit(options);
-    resources_name_worker(seat->index);
+    resources_limit(options, seat->index);
     active_install(seat->stack);
     memory_watch_aborts(seat->board);
     belongings = (struct belongings){.listener = seat->listener,

@@ -204,6 +204,12 @@ def test_it_finds_a_module_in_the_working_directory_as_a_start_does(short_folder
     assert (ended.returncode, ended.stdout) == (0, "here is a function: (payload)\n")
 
 
+def test_a_module_that_asks_for_its_workers_number_loads_as_in_a_start(short_folder):
+    (short_folder / "numbered.py").write_text("import os\nGPU = int(os.environ['ASYA_WORKER'])\ndef process(payload): return GPU\n")
+    ended = check(short_folder, ASYA_PROCESS_MODULE="numbered")
+    assert (ended.returncode, ended.stdout) == (0, "numbered is a function: (payload)\n")
+
+
 def test_without_a_function_it_says_that_messages_are_echoed(short_folder):
     ended = check(short_folder)
     assert ended.returncode == 0 and "echoed" in ended.stdout
