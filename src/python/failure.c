@@ -96,14 +96,14 @@ static void failure_list_ancestors(PyObject *type, struct failure *failure)
 
 /* How libraries say that memory ran out when they raise no MemoryError: the text, and whose classes it counts in. */
 struct memory_phrase {
-    const char *owner; /* the exception's class or an ancestor begins so; "": any class but ValueError's */
+    const char *owner; /* the exception's class or an ancestor begins so; "": any class but ValueError's; NULL: any */
     const char *text;
 };
 
 static const struct memory_phrase memory_phrases[] = {
-    {"", "CUDA out of memory"}, /* torch: before it had a class for that, and where its C++ code throws */
-    {"", "CUDA error: out of memory"},
-    {"", "HIP out of memory"},
+    {NULL, "CUDA out of memory"}, /* torch: before it had a class for that, and where its C++ code throws */
+    {NULL, "CUDA error: out of memory"},
+    {NULL, "HIP out of memory"},
     {"", "cudaErrorMemoryAllocation"},
     {"",
      "DefaultCPUAllocator: "}, /* torch: "can't allocate memory: you tried to allocate ...", "not enough memory: ..." */
@@ -133,9 +133,10 @@ static bool failure_is_of(const struct failure *failure, const char *owner)
 }
 
 /* Libraries raise errors of their own when memory runs out: torch.OutOfMemoryError, a RuntimeError that says so, and
- * worse a ValueError, which would blame the sender. A text alone proves nothing where users write their own texts: a
+ * worse a ValueError, which would blame the sender. A text alone proves little where users write their own texts: a
  * ValueError, or a class derived from it, that quotes such words is what it is, unless the library that writes them so
- * defines its class. */
+ * defines its class. But nobody writes CUDA's sentence into an error about a payload: such a ValueError hands on what
+ * the GPU said. */
 static bool failure_is_librarys_memory(const struct raised *raised, const struct failure *failure)
 {
     if (strstr(failure->type, "OutOfMemory") != NULL) {
@@ -145,7 +146,7 @@ static bool failure_is_librarys_memory(const struct raised *raised, const struct
     for (size_t i = 0; i < sizeof memory_phrases / sizeof memory_phrases[0]; i++) {
         const struct memory_phrase *phrase = &memory_phrases[i];
         if (strstr(failure->text, phrase->text) != NULL &&
-            (phrase->owner[0] != '\0' ? failure_is_of(failure, phrase->owner) : !is_value)) {
+            (phrase->owner == NULL || (phrase->owner[0] != '\0' ? failure_is_of(failure, phrase->owner) : !is_value))) {
             return true;
         }
     }

@@ -129,6 +129,9 @@ OUT_OF_MEMORY = {
                        "raise OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')",
     "CUDA's text in a RuntimeError": "raise RuntimeError('CUDA error: out of memory')",
     "CUDA out of memory as older releases say it": "raise RuntimeError('CUDA out of memory. Tried to allocate 20 MiB')",
+    "CUDA's text that a ValueError hands on": "raise ValueError('image 7: CUDA out of memory. Tried to allocate 20 MiB')",
+    "CUDA's text in a class of one's own": "class Bad(ValueError): pass\nraise Bad('CUDA error: out of memory')",
+    "ROCm's text in a ValueError": "raise ValueError('HIP out of memory. Tried to allocate 20 MiB')",
     "PyTorch on the CPU":
         'raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can\'t allocate memory: you "'
         '"tried to allocate 4000000000 bytes. Error code 12 (Cannot allocate memory)")',
@@ -175,7 +178,7 @@ def test_other_errors_are_not_taken_for_out_of_memory(serving, code):
         assert serving.call(code)["error"] == "processing_error"
 
 
-@pytest.mark.parametrize("text", sorted({text for _, _, _, text in LIBRARIES.values()} | {"CUDA out of memory"}))
+@pytest.mark.parametrize("text", sorted({text for _, _, _, text in LIBRARIES.values()} | {"out of memory", "cuda memory is full"}))
 @pytest.mark.parametrize("raising", ["raise ValueError(%r)", "class Mine(ValueError): pass\nraise Mine(%r)"])
 def test_a_value_error_that_quotes_such_words_stays_one(serving, raising, text):
     with serving.watched(expect_log=["WARNING .*validation_error"]):
