@@ -247,7 +247,9 @@ static void failure_log(const struct log_request *request, bool expected, const 
                         named ? "" : failure->type, named ? "" : ": ",
                         failure->text_size < 300 ? (int)failure->text_size : 300, failure->text);
     text_trim_partial(message);
-    log_about(level, request, message, failure->traceback);
+    const char *end_of_line = strchr(failure->traceback, '\n');
+    bool is_told = end_of_line != NULL && end_of_line[1] == '\0'; /* no frame of the function's, the same text again */
+    log_about(level, request, message, is_told ? NULL : failure->traceback);
     if (!expected) {
         function_log_raised(level, message, raised);
     }

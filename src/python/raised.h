@@ -15,7 +15,8 @@ struct raised {
     PyObject *traceback;
 };
 
-/* Clears the exception that is set, which is made an instance that knows its traceback. */
+/* Clears the exception that is set, which is made an instance that knows its traceback. That begins with the first
+ * frame that is not the runtime's own: it is NULL where there is none. */
 struct raised raised_take(void);
 
 void raised_done(struct raised *raised);

@@ -190,6 +190,16 @@ RAISED = {
 }
 
 
+@pytest.mark.parametrize("code", ["raise RuntimeError('seen')", "await asyncio.sleep(0)\nraise RuntimeError('seen')"])
+def test_the_traceback_has_the_functions_frames_alone(tasks, code):
+    with tasks("run", allow_log=[".*"]) as server:
+        status, body = protocols.invoke(server.path, protocols.hops(code))
+        traceback = body["details"]["traceback"]
+        assert status == 500 and "RuntimeError: seen" in traceback and "in run" in traceback
+        [line] = server.wait_for_log("ERROR .*seen")
+        assert "asya_runtime" not in traceback + line.text
+
+
 @pytest.mark.parametrize("code, category, kind", RAISED.values(), ids=RAISED)
 def test_raised(tasks, code, category, kind):
     with tasks("run", allow_log=[".*"]) as server:

@@ -106,6 +106,14 @@ def test_in_the_other_protocols_it_is_the_messages_fault(typed):
     assert "id" in body["details"]["message"]
 
 
+def test_a_payload_that_does_not_fit_has_no_traceback_and_is_said_once(typed):
+    server = typed("pydantic2")
+    _, body = invoke(server.path, hops({"items": []}, id="not-twice"))
+    assert body["details"]["traceback"] == "ValidationError: %s\n" % body["details"]["message"]
+    [line] = server.wait_for_log("WARNING .*not-twice.*validation_error")
+    assert line.text.count(body["details"]["message"]) == 1 and "Traceback" not in line.text
+
+
 def test_with_an_annotation_that_cannot_be_resolved_payloads_are_passed_as_they_are(runtime):
     told = "WARNING the annotation of 'payload' cannot be resolved .*NoSuchClass"
     with runtime("typed:unknown", expect_log=[told]) as server:
