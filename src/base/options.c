@@ -404,14 +404,19 @@ static bool resolve_function(struct options *options, struct error *err)
  */
 static bool check_path_spelling(const char *name, const char *path, struct error *err)
 {
+    static const char digits[] = "0123456789";
+    static const char around[] = "\"' \t\r\n";
+    size_t size = strlen(path);
     const char *colon = strrchr(path, ':');
+    const char *port = colon != NULL ? colon + 1 : path;
     const char *wanted = NULL;
-    if (strstr(path, "://") != NULL) {
+    if (strstr(path, "://") != NULL || strncmp(path, "unix:", 5) == 0) {
         wanted = "a path without a scheme, like /tmp/sockets/app.sock";
     } else if (path[0] == '~' || path[0] == '$') {
         wanted = "a path as it is (nothing expands ~ or $ here), like /tmp/sockets/app.sock";
-    } else if (strchr(path, '/') == NULL && colon != NULL && colon[1] != '\0' &&
-               strspn(colon + 1, "0123456789") == strlen(colon + 1)) {
+    } else if (size > 0 && (strchr(around, path[0]) != NULL || strchr(around, path[size - 1]) != NULL)) {
+        wanted = "a path without quotes or white space around it, like /tmp/sockets/app.sock";
+    } else if (strchr(path, '/') == NULL && port[0] != '\0' && port[strspn(port, digits)] == '\0') {
         wanted = "the path of a Unix socket, like /tmp/sockets/app.sock; the runtime listens on no port";
     }
     return wanted == NULL || error_set(err, ERR_SERVER, 0, "%s is '%.200s', should be %s", name, path, wanted);
@@ -448,7 +453,8 @@ static bool resolve_control(struct options *options, struct error *err)
 /* The defaults that change when the names of newer Asya versions are used (docs/configuration.md). */
 static bool options_resolve(struct options *options, struct error *err)
 {
-    if (!resolve_function(options, err) || !check_path_spelling("ASYA_SOCKET_PATH", options->socket_path, err)) {
+    if (!resolve_function(options, err) || !check_path_spelling("ASYA_SOCKET_PATH", options->socket_path, err) ||
+        !check_path_spelling("ASYA_SOCKET_DIR", options->socket_dir, err)) {
         return false;
     }
     bool newer = options->handler[0] != '\0' || options->socket_dir[0] != '\0' || options->socket_name[0] != '\0';

@@ -408,11 +408,17 @@ static void paths_as_other_programs_spell_them_are_refused(void **state)
 {
     (void)state;
     static const char *const refused[] = {"unix:///tmp/x.sock", "unix://x",       "~/x.sock", "$HOME/x.sock",
-                                          "${DIR}/x",           "localhost:8080", ":8080",    "0.0.0.0:80"};
-    static const char *const taken[] = {"/tmp/a:80", "x.sock", "./~x", "/a/$b", "a:b", "/tmp/x:y"};
+                                          "${DIR}/x",           "localhost:8080", ":8080",    "0.0.0.0:80",
+                                          "unix:/tmp/x",        "unix:x",         "8080",     "\"/tmp/x\"",
+                                          "'/tmp/x'",           " /tmp/x",        "/tmp/x\n"};
+    static const char *const taken[] = {"/tmp/a:80", "x.sock",   "./~x",      "/a/$b",    "a:b",
+                                        "/tmp/x:y",  "/tmp/a b", "/tmp/8080", "8080.sock"};
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         struct error err = {0};
         if (load_one("ASYA_SOCKET_PATH", refused[i], &err) || strstr(err.text, "should be") == NULL) {
+            fail_msg("'%s': %s", refused[i], err.text);
+        }
+        if (load_one("ASYA_SOCKET_DIR", refused[i], &err) || strstr(err.text, "ASYA_SOCKET_DIR is") == NULL) {
             fail_msg("'%s': %s", refused[i], err.text);
         }
     }
