@@ -10,6 +10,8 @@ static bool hint_is_letter(unsigned char byte)
     return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || byte == '_';
 }
 
+static bool hint_is_digit(unsigned char byte) { return byte >= '0' && byte <= '9'; }
+
 static bool hint_is_space(unsigned char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
 
 /* The word in which `at` lies: the reader may have stopped in the middle of it. */
@@ -37,6 +39,9 @@ static const char *hint_for_word(const unsigned char *text, size_t size, size_t 
             return words[i].hint;
         }
     }
+    if (first > 0 && hint_is_digit(text[first - 1])) { /* 0x10, 1_000, 5px */
+        return "a number in JSON is decimal, and has no letters but that of an exponent";
+    }
     return end > first ? "strings stand in double quotes in JSON, whose only words are null, true and false" : NULL;
 }
 
@@ -49,8 +54,6 @@ static unsigned char hint_before(const unsigned char *text, size_t at)
     return at > 0 ? text[at - 1] : 0;
 }
 
-static bool hint_is_digit(unsigned char byte) { return byte >= '0' && byte <= '9'; }
-
 /* A value that stands where none is expected. */
 static const char *hint_for_value(const unsigned char *text, size_t at)
 {
@@ -58,6 +61,9 @@ static const char *hint_for_value(const unsigned char *text, size_t at)
         return "a number in JSON has no leading zero";
     }
     unsigned char before = hint_before(text, at);
+    if (before == '{' || before == ',') { /* what may not begin with this there is a key */
+        return "a key stands in double quotes in JSON";
+    }
     bool is_behind_value =
         hint_is_digit(before) || hint_is_letter(before) || before == '"' || before == ']' || before == '}';
     return is_behind_value ? "a comma or a colon is missing before it" : NULL;

@@ -110,6 +110,19 @@ static enum verdict http_route(struct conn *conn, const unsigned char *message, 
     return VERDICT_MORE;
 }
 
+bool http_is_word(const unsigned char *message, size_t size)
+{
+    size_t letters = 0;
+    while (letters < size && ((message[letters] | 0x20) >= 'a' && (message[letters] | 0x20) <= 'z')) {
+        letters++;
+    }
+    size_t end = letters;
+    while (end < size && (message[end] == '\r' || message[end] == '\n')) {
+        end++;
+    }
+    return letters >= 3 && message[1] >= 'a' && end == size; /* methods have capital letters only */
+}
+
 static enum verdict http_feed_body(struct conn *conn, unsigned char *message, size_t *size,
                                    struct verdict_details *details)
 {
@@ -140,6 +153,9 @@ enum verdict http_feed(struct conn *conn, unsigned char *message, size_t *size, 
     struct http1_error err;
     if (!conn->http.has_head) {
         enum wire_step step = http1_request_feed(&conn->http.request, message, *size, &err);
+        if (step == WIRE_BAD && http_is_word(message, *size)) {
+            (void)http1_refuse(&err, 400, 0, HTTP_WORD_HINT);
+        }
         if (step != WIRE_DONE) {
             return step == WIRE_BAD ? http_refuse(conn, ret_details, &err) : VERDICT_MORE;
         }

@@ -12,6 +12,12 @@
 #include "server/conn.h"
 #include "server/verdict.h"
 
+/* What is told to whoever sends None, True or NaN, which begin with a capital letter as HTTP's methods do. */
+#define HTTP_WORD_HINT "a capital letter begins an HTTP request, and JSON writes null, true and false"
+
+/* Whether all that has arrived is one such word, with or without the end of its line. */
+bool http_is_word(const unsigned char *message, size_t size);
+
 /* Prepares for the first byte of a request. */
 void http_begin(struct conn *conn);
 

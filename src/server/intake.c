@@ -134,7 +134,8 @@ static enum verdict intake_end(struct conn *conn, unsigned char *message, size_t
             error_set(err, ERR_SERVER, size,
                       "the connection was being closed while this request arrived; it was not run, send it again");
         } else {
-            error_set(err, size > 0 ? ERR_CONNECTION : ERR_EMPTY, size, "the request ended after %zu bytes", size);
+            error_set(err, size > 0 ? ERR_CONNECTION : ERR_EMPTY, size, "the request ended after %zu bytes%s", size,
+                      http_is_word(message, size) ? ": " HTTP_WORD_HINT : "");
         }
         return VERDICT_REFUSED;
     case PROTOCOL_FRAMED:

@@ -129,7 +129,7 @@ def test_order_of_keys_is_that_of_their_first_place():
     (b'{"a":1,}', "invalid_json: unexpected '}' at byte 7: JSON allows no comma before a closing bracket"),
     (b'{"a":1 "b":2}', "invalid_json: unexpected '\"' at byte 7: a comma or a colon is missing before it"),
     (b"{a:1}", "invalid_json: unexpected 'a' at byte 1: strings stand in double quotes in JSON, whose only words are null, true and false"),
-    (b"{1:1}", "invalid_json: unexpected '1' at byte 1"),
+    (b"{1:1}", "invalid_json: unexpected '1' at byte 1: a key stands in double quotes in JSON"),
     (b'{"a":1]', "invalid_json: unexpected ']' at byte 6"),
     (b"NaN", "invalid_json: unexpected 'N' at byte 0: JSON has no NaN: write null"),
     (b"[-Infinity]", "invalid_json: unexpected 'I' at byte 2: JSON has no Infinity: write null"),

@@ -6,6 +6,8 @@ import sys
 import asya_runtime
 import pytest
 
+from harness.client import Connection
+
 
 @pytest.fixture(scope="module")
 def serving(runtime):
@@ -213,6 +215,15 @@ def test_invalid_json(serving, message):
         reply = serving.call(message)
         assert reply["error"] == "invalid_json"
         assert re.search(r"byte \d+", reply["message"]), "must say at which byte: %r" % reply
+
+
+@pytest.mark.parametrize("message", [b"None", b"True", b"False\n", b"NaN", b"Infinity"])
+def test_a_word_of_pythons_that_begins_like_http_is_told_what_json_writes(serving, message):
+    with serving.watched(expect_log=["WARNING .*JSON writes null, true and false"]):
+        with Connection(serving.path) as connection:
+            connection.send(message)
+            connection.half_close()
+            assert b": a capital letter begins an HTTP request, and JSON writes null, true and false" in connection.receive_all()
 
 
 @pytest.mark.parametrize("message", [b"NaN", b"Infinity", b"\x00", b"\x08[]"])
