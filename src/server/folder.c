@@ -35,7 +35,11 @@ static bool folder_is_trusted(const struct walk *walk, uint32_t user)
 
 static int folder_fail(const struct walk *walk, const char *name, int error, struct error *err)
 {
-    (void)error_set(err, ERR_SERVER, 0, "cannot open or make the socket's folder: %s%s: %s", walk->name, name,
+    char user[32] = "";
+    if (error == EACCES || error == EPERM) { /* which depends on who asks: a pod's user is often not known by heart */
+        (void)snprintf(user, sizeof user, " (uid %u)", geteuid());
+    }
+    (void)error_set(err, ERR_SERVER, 0, "cannot open or make the socket's folder: %s%s%s: %s", walk->name, name, user,
                     strerror(error));
     return -error;
 }

@@ -588,15 +588,17 @@ def test_socat_can_talk_to_it(runtime):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_a_folder_that_cannot_be_written_to_is_named_with_the_user(tmp_path):
+@pytest.mark.parametrize("inner, told", [("", "cannot write in folder %s/ (uid 65534)"),
+                                         ("missing/", "cannot open or make the socket's folder: %s/missing (uid 65534)")])
+def test_a_folder_that_cannot_be_written_to_is_named_with_the_user(tmp_path, inner, told):
     folder = tmp_path / "closed"
     folder.mkdir()
     for each in [folder, *folder.parents][:-2]:
         each.chmod(0o755)
-    server = Runtime(ECHO, path=folder / "app.sock", wrapper=["setpriv", "--reuid=65534", "--clear-groups"])
+    server = Runtime(ECHO, path=folder / (inner + "app.sock"), wrapper=["setpriv", "--reuid=65534", "--clear-groups"])
     try:
         server.launch()
         assert server.wait() == 73
-        assert "cannot write in folder %s/ (uid 65534)" % folder in server.log_text()
+        assert told % folder in server.log_text()
     finally:
         server.discard()
