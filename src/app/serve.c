@@ -89,6 +89,9 @@ static int serve_load_function(const struct options *options, struct binding *bi
         log_warning("ASYA_PROCESS_MODULE is not set: every message is echoed");
         return EXIT_OK;
     }
+    if (options->handler[0] != '\0' && strcmp(options->handler, options->process_module) != 0) {
+        log_warning("ASYA_HANDLER is not used, since ASYA_PROCESS_MODULE is set, too: unset one of them");
+    }
     int code = handler_load(options, &binding->function, ret_owner);
     if (code == EXIT_OK) {
         code = typed_converter(binding->function, &binding->converter);

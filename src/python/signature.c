@@ -1,5 +1,6 @@
 #include "python/signature.h"
 
+#include "base/text.h"
 #include "python/failure.h"
 #include "python/raised.h"
 
@@ -163,16 +164,42 @@ static bool signature_judge_by_inspect(PyObject *function, char *reason, size_t 
     return fits;
 }
 
+/* The first public method that the class itself has, for an example. False: it has none. */
+static bool signature_find_method(PyObject *class, char name[NAME_SIZE])
+{
+    PyObject *members = PyObject_GetAttrString(class, "__dict__");
+    PyObject *names = members != NULL ? PyObject_GetIter(members) : NULL;
+    PyObject *key = NULL;
+    bool found = false;
+    while (!found && names != NULL && (key = PyIter_Next(names)) != NULL) {
+        PyObject *member = PyObject_GetItem(members, key);
+        PyObject *code = member != NULL ? PyObject_GetAttrString(member, "__code__") : NULL;
+        found = code != NULL && failure_text_of(key, name, NAME_SIZE) > 0 && name[0] != '_';
+        PyErr_Clear();
+        Py_XDECREF(code);
+        Py_XDECREF(member);
+        Py_DECREF(key);
+    }
+    PyErr_Clear();
+    Py_XDECREF(names);
+    Py_XDECREF(members);
+    return found;
+}
+
 static bool signature_refuse_class(PyObject *class, const char *path, char *reason, size_t size)
 {
+    char name[NAME_SIZE];
     PyObject *call = PyObject_GetAttrString(class, "__call__");
     PyObject *code = call != NULL ? PyObject_GetAttrString(call, "__code__") : NULL;
     PyErr_Clear();
+    if (code != NULL || !signature_find_method(class, name)) {
+        text_copy(name, sizeof name, code != NULL ? "__call__" : "process");
+    }
     (void)snprintf(
         reason, size,
         "is a class, and calling it would make an instance of each message: name a method of it, like '%s.%s', "
         "and it is made once",
-        path, code != NULL ? "__call__" : "process");
+        path, name);
     Py_XDECREF(code);
     Py_XDECREF(call);
     return false;

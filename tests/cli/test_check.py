@@ -116,6 +116,12 @@ class Counter:
     def __call__(self, payload): return 1
     @staticmethod
     def static(): return 1
+class Model:
+    def __init__(self): pass
+    def _load(self): pass
+    size = 3
+    def predict(self, payload): return 1
+class Bare: pass
 partial = functools.partial(three, b=1)
 
 def fits(payload): return 1
@@ -144,7 +150,7 @@ fits_builtin = len
     ("three", "needs 3 arguments, .*give 'b' and those after it a default"), ("keyword", "the keyword argument 'flag'"),
     ("keywords", "takes keyword arguments only"), ("Counter.method", r"\(self, payload\)"),
     ("Counter.nothing", r"\(self, payload\)"), ("Counter.static", "takes no argument"),
-    ("Counter", "is a class, .*'Counter.__call__'"), ("partial", "cannot be called with one argument")])
+    ("Counter", "is a class, .*'Counter.__call__'"), ("Model", "is a class, .*'Model.predict'"), ("Bare", "is a class, .*'Bare.process'"), ("partial", "cannot be called with one argument")])
 def test_what_cannot_be_called_with_a_payload_is_refused(refuse, short_folder, name, reason):
     (short_folder / "signatures.py").write_text(SIGNATURES)
     ended = check(short_folder, ASYA_PROCESS_MODULE="signatures:" + name)

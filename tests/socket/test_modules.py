@@ -84,6 +84,12 @@ def test_a_bad_module_name_is_refused_with_one_line(refuse, name):
     assert len(refusal.cause) < 5000
 
 
+@pytest.mark.parametrize("handler, lines", [("answers.other", ["WARNING ASYA_HANDLER is not used"]), ("answers:echo", [])])
+def test_of_two_functions_the_one_that_is_not_used_is_named(runtime, handler, lines):
+    with runtime("answers:echo", env={"ASYA_HANDLER": handler}, expect_log=lines) as server:
+        assert server.result(5) == 5
+
+
 BAD_VALUES = {
     "a log level": {"ASYA_LOG_LEVEL": "LOUD"}, "a log format": {"ASYA_LOG_FORMAT": "xml"},
     "a mode that is not octal": {"ASYA_SOCKET_CHMOD": "0o9"}, "a mode in words": {"ASYA_SOCKET_CHMOD": "rw"},
