@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test chaos faults valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples docs demo test chaos faults round-trip valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,10 @@ faults: setup-test build ## Each system call and allocation fails, 1000 kills, 1
 	@$(VENV)/bin/python tests/chaos/latency.py --rounds 1000
 	@ASYA_TEST_CALLS=20 ASYA_TEST_ALLOCATIONS=1000 ASYA_TEST_FUZZ=1000000 PYTHONPATH=dist $(VENV)/bin/python -m pytest -q \
 	    -p no:cacheprovider tests/faults/test_calls.py tests/shims/test_memory.py tests/socket/test_clients.py
+
+round-trip: setup-test build ## 200,000 random values of each annotation written and read back (half an hour; EXAMPLES=2000: a minute)
+	@ASYA_TEST_EXAMPLES=$(or $(EXAMPLES),200000) PYTHONPATH=dist $(VENV)/bin/python -m pytest -q -p no:cacheprovider -o timeout=0 \
+	    -n 2 --maxschedchunk=1 -rP tests/typed/test_round_trip.py
 
 valgrind: setup-test ## The C unit tests of server and supervisor under valgrind
 	@tools/valgrind.sh
