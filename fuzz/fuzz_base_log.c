@@ -33,12 +33,13 @@ void __wrap_backlog_add(const char *bytes, size_t size)
 {
     const unsigned char *line = (const unsigned char *)bytes;
     lines++;
-    if (size < 1 || size > LOG_LINE_SIZE || line[size - 1] != '\n' || !utf8_check(line, size - 1) ||
+    if (size < 1 || size > LOG_RECORD_SIZE || line[size - 1] != '\n' || !utf8_check(line, size - 1) ||
         (format == LOG_JSON && !json_check(line, size - 1))) {
         abort();
     }
     for (size_t i = 0; i + 1 < size; i++) {
-        bool control = line[i] < 0x20 || line[i] == 0x7F || (line[i] == 0xC2 && line[i + 1] < 0xA0);
+        bool further = format == LOG_TEXT && line[i] == '\n' && size - i > 5 && memcmp(line + i, "\n    ", 5) == 0;
+        bool control = (line[i] < 0x20 && !further) || line[i] == 0x7F || (line[i] == 0xC2 && line[i + 1] < 0xA0);
         bool separator = line[i] == 0xE2 && line[i + 1] == 0x80 && (line[i + 2] == 0xA8 || line[i + 2] == 0xA9);
         if (control || separator || is_treacherous(line + i, size - i)) {
             abort();
@@ -52,7 +53,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         return 0;
     }
     /* short texts reach every branch but the cuts: some are repeated until they are too long */
-    size_t times = data[0] < 192 ? 1 : LOG_LINE_SIZE / size + 2;
+    size_t times = data[0] < 192 ? 1 : LOG_RECORD_SIZE / size + 2;
     size_t part = size - 1;
     char *text = malloc(part * times + 1);
     for (size_t i = 0; i < times; i++) {
@@ -62,8 +63,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     format = data[0] % 2 == 0 ? LOG_TEXT : LOG_JSON;
     log_configure(LOG_LEVEL_DEBUG, format);
     lines = 0;
-    log_info("%s", text);
-    log_with_detail(LOG_LEVEL_ERROR, data[0] % 4 < 2 ? "message" : text, text);
+    log_info(EVENT_RUNTIME_ERROR, "%s", text);
+    const struct log_facts facts = {
+        .request = {.id = view_of(text), .traceparent = view_of(text)}, .error_type = text, .stack = text};
+    log_event(LOG_LEVEL_ERROR, EVENT_REQUEST_FAILED, &facts, "%s", data[0] % 4 < 2 ? "message" : text);
     if (lines != 2) {
         abort();
     }

@@ -70,7 +70,7 @@ int check_run(const char *program, int count, const char *const *arguments)
 {
     (void)program;
     if (count > 0) {
-        log_error("check: bad argument '%s'; usage: asya_runtime.py check", arguments[0]);
+        log_error(EVENT_COMMAND_FAILED, "check: bad argument '%s'; usage: asya_runtime.py check", arguments[0]);
         return EXIT_OPTION;
     }
     struct options options;
@@ -94,7 +94,7 @@ int check_run(const char *program, int count, const char *const *arguments)
     if (code == EXIT_OK) {
         check_describe(options.process_module, function, converter != NULL);
     } else if (code < 0) {
-        code = handler_fail("resolving the annotations of", options.process_module);
+        code = handler_fail(EVENT_START_FAILED, "resolving the annotations of", options.process_module);
     }
     Py_XDECREF(converter);
     Py_DECREF(function);

@@ -74,7 +74,8 @@ int cli_run(const char *program, int count, const char *const *arguments)
         }
     }
     const char *unknown = count > 1 && arguments[0][0] == '-' ? arguments[1] : arguments[0];
-    log_error("unknown argument '%s'; usage: asya_runtime.py [--help | --version | check | probe | configmap]",
+    log_error(EVENT_COMMAND_FAILED,
+              "unknown argument '%s'; usage: asya_runtime.py [--help | --version | check | probe | configmap]",
               unknown);
     return EXIT_OPTION;
 }

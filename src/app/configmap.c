@@ -58,7 +58,8 @@ static bool configmap_read_arguments(struct request *request, int count, const c
         } else if (!is_last && strcmp(arguments[i], "--machine") == 0 && is_machine(arguments[i + 1])) {
             request->machine = arguments[++i];
         } else {
-            log_error("configmap: bad argument '%s'%s%s; usage: asya_runtime.py configmap [--name NAME] "
+            log_error(EVENT_COMMAND_FAILED,
+                      "configmap: bad argument '%s'%s%s; usage: asya_runtime.py configmap [--name NAME] "
                       "[--namespace NAMESPACE] [--machine x86_64|aarch64|all]",
                       arguments[i], is_last ? "" : " ", is_last ? "" : arguments[i + 1]);
             return false;
@@ -108,16 +109,18 @@ static bool choose_image(const struct request *request, struct buffer *file)
     if (machine == NULL && !fits && single_file_images(file) > 1 && uname(&host) == 0) {
         machine = host.machine;
         log_warning(
+            EVENT_COMMAND_FAILED,
             "configmap: with the image for %s alone, so that `kubectl apply` can keep a copy; for a cluster with "
             "both kinds of processors: --machine all, and `kubectl apply --server-side`",
             machine);
     } else if (!fits && machine != NULL && strcmp(machine, "all") == 0) {
-        log_warning("configmap: too large for the copy that `kubectl apply` keeps: use `kubectl apply --server-side`");
+        log_warning(EVENT_COMMAND_FAILED,
+                    "configmap: too large for the copy that `kubectl apply` keeps: use `kubectl apply --server-side`");
     }
     if (machine == NULL || strcmp(machine, "all") == 0 || single_file_keep_image(file, machine)) {
         return true;
     }
-    log_error("configmap: this file has no image for %s", machine);
+    log_error(EVENT_COMMAND_FAILED, "configmap: this file has no image for %s", machine);
     return false;
 }
 
@@ -131,13 +134,15 @@ int configmap_run(const char *program, int count, const char *const *arguments)
     int status = single_file_read(program, &file);
     bool written = false;
     if (status < 0) {
-        log_error("configmap: cannot read this program's own file '%s': %s", program, strerror(-status));
+        log_error(EVENT_COMMAND_FAILED, "configmap: cannot read this program's own file '%s': %s", program,
+                  strerror(-status));
     } else if (!single_file_is_whole(&file)) {
-        log_error("configmap: '%s' is not the single file asya_runtime.py as it was built; run that one", program);
+        log_error(EVENT_COMMAND_FAILED,
+                  "configmap: '%s' is not the single file asya_runtime.py as it was built; run that one", program);
     } else if (choose_image(&request, &file)) {
         written = write_configmap(&request, &file);
         if (!written) {
-            log_error("configmap: cannot write: %s", strerror(errno));
+            log_error(EVENT_COMMAND_FAILED, "configmap: cannot write: %s", strerror(errno));
         }
     }
     buffer_done(&file);

@@ -149,7 +149,8 @@ static bool probe_read_arguments(struct probe *probe, int count, const char *con
             known = options_parse_seconds(arguments[++i], &probe->patience) && probe->patience > 0;
         }
         if (!known) {
-            log_error("probe: bad argument '%s'; usage: asya_runtime.py probe [--readiness | --liveness | --startup] "
+            log_error(EVENT_COMMAND_FAILED,
+                      "probe: bad argument '%s'; usage: asya_runtime.py probe [--readiness | --liveness | --startup] "
                       "[--timeout SECONDS]",
                       arguments[i]);
             return false;
@@ -168,7 +169,7 @@ int probe_run(const char *program, int count, const char *const *arguments)
     struct options options;
     struct error err;
     if (!options_load(&options, &err)) {
-        log_error("probe: %s", err.text);
+        log_error(EVENT_COMMAND_FAILED, "probe: %s", err.text);
         return EXIT_OPTION;
     }
     probe.path = options.socket_path;

@@ -35,7 +35,7 @@ static void limit_memory(const struct options *options)
     (void)getrlimit(RLIMIT_DATA, &limit);
     limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
     if (setrlimit(RLIMIT_DATA, &limit) != 0) {
-        log_warning("ASYA_MEMORY_LIMIT has no effect: %s", strerror(errno));
+        log_warning(EVENT_SETTING_IGNORED, "ASYA_MEMORY_LIMIT has no effect: %s", strerror(errno));
         return;
     }
     memory_free_programs();
@@ -60,7 +60,7 @@ static void raise_oom_score(void)
     score = (negative ? -score : score) + OOM_SCORE_MORE;
     int size = snprintf(text, sizeof text, "%d", score < OOM_SCORE_MAX ? score : OOM_SCORE_MAX);
     if (size > 0 && pwrite(fd, text, (size_t)size, 0) < 0) {
-        log_debug("the OOM score cannot be raised: %s", strerror(errno));
+        log_debug(EVENT_RUNTIME_DEGRADED, "the OOM score cannot be raised: %s", strerror(errno));
     }
 }
 
@@ -85,7 +85,7 @@ static void name_worker(uint32_t index)
     PyObject *key = PyUnicode_FromString("ASYA_WORKER");
     PyObject *text = PyUnicode_FromString(value);
     if (environment == NULL || key == NULL || text == NULL || PyObject_SetItem(environment, key, text) != 0) {
-        log_warning("ASYA_WORKER cannot be set");
+        log_warning(EVENT_RUNTIME_DEGRADED, "ASYA_WORKER cannot be set");
     }
     PyErr_Clear();
     Py_XDECREF(text);
@@ -111,15 +111,15 @@ static void limit_threads(const struct options *options)
     PyObject *environment = os != NULL ? PyObject_GetAttrString(os, "environ") : NULL;
     for (size_t i = 0; environment != NULL && i < sizeof names / sizeof names[0]; i++) {
         if (!set_default(environment, names[i], value)) {
-            log_warning("%s cannot be set", names[i]);
+            log_warning(EVENT_RUNTIME_DEGRADED, "%s cannot be set", names[i]);
             PyErr_Clear();
         }
     }
     PyErr_Clear();
     Py_XDECREF(environment);
     Py_XDECREF(os);
-    log_info("numeric libraries get %s thread%s: the CPU quota is %llu.%03llu for %llu worker%s", value,
-             threads == 1 ? "" : "s", (unsigned long long)(millis / 1000), (unsigned long long)(millis % 1000),
+    log_info(EVENT_SETTING_DERIVED, "numeric libraries get %s thread%s: the CPU quota is %llu.%03llu for %llu worker%s",
+             value, threads == 1 ? "" : "s", (unsigned long long)(millis / 1000), (unsigned long long)(millis % 1000),
              (unsigned long long)options->workers, options->workers == 1 ? "" : "s");
 }
 
@@ -128,7 +128,7 @@ static void limit_threads(const struct options *options)
 static void refuse_privileges(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        log_warning("new privileges cannot be refused: %s", strerror(errno));
+        log_warning(EVENT_RUNTIME_DEGRADED, "new privileges cannot be refused: %s", strerror(errno));
     }
 }
 
@@ -149,7 +149,8 @@ size_t resources_max_buffered(const struct options *options)
     uint64_t least = 2 * (uint64_t)INTAKE_LIMIT(options->max_message_size);
     cgroup_warn_of_share(&options->max_buffered, "ASYA_MAX_BUFFERED");
     if (wanted > 0 && wanted < least) {
-        log_warning("ASYA_MAX_BUFFERED is less than two requests of ASYA_MAX_MESSAGE_SIZE: it is taken as %llu bytes",
+        log_warning(EVENT_SETTING_DERIVED,
+                    "ASYA_MAX_BUFFERED is less than two requests of ASYA_MAX_MESSAGE_SIZE: it is taken as %llu bytes",
                     (unsigned long long)least);
     }
     return (size_t)(bytes > least ? bytes : least);

@@ -65,7 +65,7 @@ static void close_input(void)
 {
     FD_SCOPED int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0) {
-        log_warning("standard input stays open: %s", strerror(errno));
+        log_warning(EVENT_RUNTIME_DEGRADED, "standard input stays open: %s", strerror(errno));
     }
     if (null == STDIN_FILENO) {
         (void)fd_take(&null); /* 0 was closed, so open() returned it: keep it open */
@@ -86,21 +86,22 @@ static void give_up(const struct worker_seat *seat, int code)
 static int serve_load_function(const struct options *options, struct binding *binding, PyObject **ret_owner)
 {
     if (options->process_module[0] == '\0') {
-        log_warning("ASYA_PROCESS_MODULE is not set: every message is echoed");
+        log_warning(EVENT_SETTING_DERIVED, "ASYA_PROCESS_MODULE is not set: every message is echoed");
         return EXIT_OK;
     }
     if (options->handler[0] != '\0' && strcmp(options->handler, options->process_module) != 0) {
-        log_warning("ASYA_HANDLER is not used, since ASYA_PROCESS_MODULE is set, too: unset one of them");
+        log_warning(EVENT_SETTING_IGNORED,
+                    "ASYA_HANDLER is not used, since ASYA_PROCESS_MODULE is set, too: unset one of them");
     }
     int code = handler_load(options, &binding->function, ret_owner);
     if (code == EXIT_OK) {
         code = typed_converter(binding->function, &binding->converter);
     }
     if (code < 0) {
-        code = handler_fail("resolving the annotations of", options->process_module);
+        code = handler_fail(EVENT_START_FAILED, "resolving the annotations of", options->process_module);
     }
     if (code == EXIT_OK && results_use_default(binding->function) != 0) {
-        code = handler_fail("looking at", options->process_module);
+        code = handler_fail(EVENT_START_FAILED, "looking at", options->process_module);
     }
     return code == EXIT_OK ? lifespan_begin(binding, *ret_owner) : code;
 }
@@ -122,7 +123,7 @@ static int serve_prepare_binding(const struct options *options, struct binding *
     } else if (status == 0 && binding->concurrency > 1) {
         status = pool_start(binding);
     }
-    return status == 0 ? EXIT_OK : handler_fail("preparing", options->process_module);
+    return status == 0 ? EXIT_OK : handler_fail(EVENT_START_FAILED, "preparing", options->process_module);
 }
 
 static struct binding *make_binding(const struct options *options, const struct worker_seat *seat)
@@ -149,6 +150,7 @@ static void let_go(struct server *server)
 static int worker_run(void *context, const struct worker_seat *seat)
 {
     const struct options *options = context;
+    log_be_worker(seat->index);
     close_input();
     stdio_install();
     struct binding *binding = make_binding(options, seat);
@@ -162,7 +164,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .fdholder = seat->fdholder,
                                      .fdstore = seat->fdstore};
     fork_install(let_go);
-    function_log_install(options->log_level, options->log_format, context_find);
+    function_log_install(options->log_level, options->log_format, seat->index, context_find);
     context_install();
     int code = serve_load_function(options, binding, &owner);
     if (code == EXIT_OK) {
@@ -174,7 +176,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     bool may_serve = scoreboard_begin_serving(seat->board);
     int status = may_serve ? control_send(seat->control, CONTROL_READY, NULL, 0) : 0;
     if (status < 0) {
-        log_error("cannot reach the supervisor: %s", strerror(-status));
+        log_error(EVENT_START_FAILED, "cannot reach the supervisor: %s", strerror(-status));
         scoreboard_note_exit(seat->board, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
@@ -197,7 +199,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                    .fdstore = FDSTORE ? seat->fdstore : NULL};
     struct error err;
     if (may_serve && !answer_serve(binding, &config, &err)) {
-        log_error("the worker cannot serve: %s", err.text);
+        log_error(EVENT_START_FAILED, "the worker cannot serve: %s", err.text);
         scoreboard_note_exit(seat->board, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
@@ -262,7 +264,7 @@ bool serve_prepare(struct options *ret_options)
     struct error err;
     if (!options_load(ret_options, &err) ||
         (ret_options->process_module[0] != '\0' && !handler_check_name(ret_options, &err))) {
-        log_error("%s", err.text);
+        log_error(EVENT_START_FAILED, "%s", err.text);
         return false;
     }
     log_configure(ret_options->log_level, ret_options->log_format);
@@ -277,6 +279,7 @@ static void warn_of_state_proxy(void)
     const char *mounts = getenv("ASYA_STATE_PROXY_MOUNTS");
     if (mounts != NULL && mounts[0] != '\0') {
         log_warning(
+            EVENT_SETTING_IGNORED,
             "ASYA_STATE_PROXY_MOUNTS is set, but this runtime has no state proxy: the function sees plain files");
     }
 }

@@ -1,12 +1,15 @@
 #include "base/backlog.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,26 +20,85 @@
 #define RWF_NOWAIT 0x00000008
 #endif
 
-static char kept[BACKLOG_SIZE];
-static size_t begin; /* kept[begin..end) is not written yet; `begin` may be inside a line */
+#define PATIENCE (3 * CLOCK_SECOND) /* for a pipe to have room for a whole long record */
+
+static char kept[BACKLOG_SIZE]; /* each record ends with a NUL, which is not written */
+static size_t begin;            /* kept[begin..end) is not written yet */
 static size_t end;
+static bool is_begun;       /* `begin` is inside a record */
+static bool is_locked;      /* this process has the lock for long records */
+static uint64_t waits_from; /* since when the next record waits for room; 0: it does not */
 
-bool backlog_has_room(size_t size) { return size <= sizeof kept - (end - begin); }
-
-void backlog_add(const char *line, size_t size)
+/* Takes the lock that processes have on the pipe for long records, or gives it back. The kernel does so when a process
+ * dies. False if another process has it; where pipes have no locks we do without. */
+static bool backlog_lock(short type)
 {
-    if (size > sizeof kept - end) {
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
+    is_locked = syscall(SYS_fcntl, STDERR_FILENO, F_SETLK, &lock) == 0 && type == F_WRLCK;
+    return is_locked || (errno != EAGAIN && errno != EACCES);
+}
+
+static void backlog_unlock(void)
+{
+    if (is_locked) {
+        (void)backlog_lock(F_UNLCK);
+    }
+}
+
+bool backlog_has_room(size_t size) { return size < sizeof kept - (end - begin); }
+
+void backlog_add(const char *record, size_t size)
+{
+    if (size >= sizeof kept - end) {
         memmove(kept, kept + begin, end - begin);
         end -= begin;
         begin = 0;
     }
-    memcpy(kept + end, line, size);
+    memcpy(kept + end, record, size);
     end += size;
+    kept[end++] = '\0';
 }
 
 bool backlog_is_empty(void) { return begin == end; }
 
-void backlog_clear(void) { begin = end = 0; }
+void backlog_clear(void)
+{
+    backlog_unlock();
+    begin = end = 0;
+    is_begun = false;
+    waits_from = 0;
+}
+
+/* Whether a pipe has room for all of a record, and as much again for what others write meanwhile. How many of its pages
+ * are in use is not told; but two that follow each other have more than one page of bytes, so twice the bytes are a
+ * bound. */
+static bool backlog_fits(size_t size, size_t capacity)
+{
+    int used = 0;
+    if (syscall(SYS_ioctl, STDERR_FILENO, FIONREAD, &used) != 0 || used <= 0) {
+        return true; /* there is nothing in it */
+    }
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return 2 * ((size_t)used + size) / page + 3 <= capacity / page;
+}
+
+/* Whether to begin with a record now. Up to PIPE_BUF bytes a pipe takes all or nothing (pipe(7)). Above that it takes
+ * what fits, and another process's record could come between the parts. A reader that is slow for long gets long ones
+ * in parts all the same. */
+static bool backlog_may_begin(size_t size, bool is_last)
+{
+    long capacity = size > PIPE_BUF ? syscall(SYS_fcntl, STDERR_FILENO, F_GETPIPE_SZ) : 0;
+    if (is_begun || capacity <= 0 || is_last) {
+        return true;
+    }
+    if (backlog_lock(F_WRLCK) && backlog_fits(size, (size_t)capacity)) {
+        return true;
+    }
+    backlog_unlock();
+    uint64_t now = clock_now();
+    waits_from = waits_from == 0 ? now : waits_from;
+    return now - waits_from >= PATIENCE;
+}
 
 /* The functions below return how many bytes were written, or -errno; -EAGAIN if writing would have to wait. They do not
  * set O_NONBLOCK on descriptor 2: its open file is shared with the process that started us, and with the function. */
@@ -108,13 +170,12 @@ static ssize_t write_now(const char *bytes, size_t size)
     return write_unsignalled(bytes, size);
 }
 
-bool backlog_flush(void)
+bool backlog_flush(bool is_last)
 {
     bool any = false;
     while (begin < end) {
-        const char *newline = memchr(kept + begin, '\n', end - begin);
-        size_t size = newline != NULL ? (size_t)(newline + 1 - (kept + begin)) : end - begin;
-        ssize_t count = write_now(kept + begin, size);
+        size_t size = strlen(kept + begin);
+        ssize_t count = backlog_may_begin(size, is_last) ? write_now(kept + begin, size) : -EAGAIN;
         if (count == -EINTR) {
             continue;
         }
@@ -126,7 +187,12 @@ bool backlog_flush(void)
             return any;
         }
         any = true;
-        begin += (size_t)count;
+        is_begun = (size_t)count < size;
+        begin += (size_t)count + !is_begun;
+        waits_from = 0;
+        if (!is_begun) {
+            backlog_unlock();
+        }
     }
     backlog_clear();
     return any;

@@ -1,7 +1,9 @@
 /*
- * Log lines on their way to standard error. Writing never waits, whether a reader has stalled, a terminal was stopped
- * or a disk is full. Lines that cannot be written now are kept, up to BACKLOG_SIZE bytes, and written later in order,
- * each line with one write if the file takes it whole.
+ * Records of the log on their way to standard error. Writing never waits, whether a reader has stalled, a terminal was
+ * stopped or a disk is full. Records that cannot be written now are kept, up to BACKLOG_SIZE bytes, and written later
+ * in order, each with one write if the file takes it whole. Several processes write to the same pipe, so one that is
+ * longer than PIPE_BUF, which a pipe may take in part, waits for up to three seconds until no other long one is being written and
+ * there is room for all of it.
  *
  * Not locked: the caller (base/log.c) lets one thread in at a time. The state belongs to the process; a forked child
  * drops what its parent had kept.
@@ -17,11 +19,12 @@ enum { BACKLOG_SIZE = 1 << 18 }; /* static, so the kernel provides memory only o
 /* Whether `size` more bytes would be taken. */
 bool backlog_has_room(size_t size);
 
-/* Keeps one line, which ends with its newline and has no other. Only when there is room. */
-void backlog_add(const char *line, size_t size);
+/* Keeps one record, which has no NUL. Only when there is room. */
+void backlog_add(const char *record, size_t size);
 
-/* Writes as much as is taken without waiting. True if at least one byte was taken. */
-bool backlog_flush(void);
+/* Writes as much as is taken without waiting. True if at least one byte was taken. `is_last`: the process ends, so that
+ * a long record does not wait for room. */
+bool backlog_flush(bool is_last);
 
 bool backlog_is_empty(void);
 

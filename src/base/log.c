@@ -2,32 +2,57 @@
 
 #include "base/backlog.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/text.h"
+#include "base/traceparent.h"
 
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 static enum log_level lowest = LOG_LEVEL_INFO;
 static enum log_format style = LOG_TEXT;
+static bool coloured;
+static bool is_worker;
+static uint32_t own_worker;
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
 
-/* A line being built. LINE_RESERVE bytes at its end are kept for the closing quote, brace and newline. */
+static const char *const level_colours[] = {"\x1B[2m", "\x1B[32m", "\x1B[33m",
+                                            "\x1B[31m"}; /* dim, green, yellow, red */
+
+static const char *const event_names[] = {
+#define LOG_EVENT(name, text, meaning) text,
+#include "base/events.def"
+#undef LOG_EVENT
+};
+
+/* A record being built. LINE_RESERVE bytes at its end are kept for the closing quote, brace and newline. */
 struct line {
-    char bytes[LOG_LINE_SIZE];
+    char *bytes;
+    size_t capacity;
     size_t size;
 };
 
-enum { LINE_RESERVE = 8 };
+enum {
+    LINE_RESERVE = 8,
+    SHORT_SIZE = 512, /* of records without any text from outside */
+};
 
 int log_enabled(enum log_level level) { return level >= lowest; }
 
-static size_t line_room(const struct line *line) { return sizeof line->bytes - LINE_RESERVE - line->size; }
+bool log_has_colours(void) { return coloured; }
+
+const char *log_colour(enum log_level level) { return level_colours[level]; }
+
+const char *log_event_name(enum event event) { return event_names[event]; }
+
+static size_t line_room(const struct line *line) { return line->capacity - LINE_RESERVE - line->size; }
 
 static bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
@@ -94,6 +119,9 @@ struct encoded {
     size_t size;
 };
 
+/* In text: what stands for a newline of a stack. */
+static const char indent[] = "\n    ";
+
 /* Text lines use \\n and \\xNN; JSON lines \\n and \\uXXXX, and \\u00NN for a byte that is not UTF-8. Returns how many
  * bytes of the text were escaped. */
 static size_t escape(const unsigned char *text, size_t size, uint32_t point, struct encoded *ret_encoded)
@@ -119,9 +147,14 @@ static size_t escape(const unsigned char *text, size_t size, uint32_t point, str
 }
 
 /* Encodes the next character of non-empty text, or the next byte if it is not UTF-8. Returns how many bytes of the text
- * that were. */
-static size_t encode(const unsigned char *text, struct encoded *ret_encoded)
+ * that were. `is_stack`: a newline may be written as such, where records have several lines. */
+static size_t encode(const unsigned char *text, bool is_stack, struct encoded *ret_encoded)
 {
+    if (is_stack && *text == '\n' && style == LOG_TEXT) {
+        memcpy(ret_encoded->bytes, indent, sizeof indent - 1);
+        ret_encoded->size = sizeof indent - 1;
+        return 1;
+    }
     uint32_t point = *text; /* for a byte that is not UTF-8 */
     size_t size = decode(text, &point);
     if (size == 0 || !log_is_plain(point)) {
@@ -136,38 +169,46 @@ static size_t encode(const unsigned char *text, struct encoded *ret_encoded)
     return size;
 }
 
-/* Appends NUL-terminated text, escaped, as far as there is room. */
-static void line_add_text(struct line *line, const char *text)
+/* Appends `size` bytes of text, escaped, as far as there is room, but no more than `most` bytes. */
+static void line_add_text(struct line *line, struct view text, bool is_stack, size_t most)
 {
-    const unsigned char *next = (const unsigned char *)text;
-    while (*next != '\0') {
+    const unsigned char *next = (const unsigned char *)text.data;
+    const unsigned char *end = next + text.size; /* a NUL stands there: decode() looks no further */
+    size_t room = line_room(line) < most ? line_room(line) : most;
+    while (next < end) {
         struct encoded encoded = {.size = 0};
-        next += encode(next, &encoded);
-        if (encoded.size > line_room(line)) {
+        next += encode(next, is_stack, &encoded);
+        if (encoded.size > room) {
             return;
         }
         memcpy(line->bytes + line->size, encoded.bytes, encoded.size);
         line->size += encoded.size;
+        room -= encoded.size;
     }
 }
 
-/* As line_add_text, but if there is no room for all, the beginning is left out. */
-static void line_add_end(struct line *line, const char *text)
+/* A stack, without the newlines at its end. If there is no room for all of it, its beginning is left out. */
+static void line_add_stack(struct line *line, const char *text)
 {
-    static const char omission[] = "... ";
+    static const char omission[] = "...\n";
+    size_t length = strlen(text);
+    while (length > 0 && text[length - 1] == '\n') {
+        length--;
+    }
     const unsigned char *next = (const unsigned char *)text;
+    const unsigned char *end = next + length;
     struct encoded encoded = {.size = 0};
     size_t total = 0;
-    for (const unsigned char *at = next; *at != '\0'; total += encoded.size) {
-        at += encode(at, &encoded);
+    for (const unsigned char *at = next; at < end; total += encoded.size) {
+        at += encode(at, true, &encoded);
     }
     if (total > line_room(line)) {
-        for (total += sizeof omission - 1; *next != '\0' && total > line_room(line); total -= encoded.size) {
-            next += encode(next, &encoded);
+        for (total += sizeof indent + sizeof omission; next < end && total > line_room(line); total -= encoded.size) {
+            next += encode(next, true, &encoded);
         }
-        line_add_text(line, omission);
+        line_add_text(line, view_of(omission), true, SIZE_MAX);
     }
-    line_add_text(line, (const char *)next);
+    line_add_text(line, (struct view){(const char *)next, (size_t)(end - next)}, true, SIZE_MAX);
 }
 
 /* The date of a day counted from 1970-01-01, by arithmetic with years that start in March (proleptic Gregorian). Not
@@ -185,25 +226,6 @@ static void civil_date(int64_t days, int *ret_year, int *ret_month, int *ret_day
     *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
 }
 
-static void line_begin_level(struct line *line, enum log_level level)
-{
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    int year;
-    int month;
-    int day;
-    civil_date(now.tv_sec / 86400, &year, &month, &day);
-    int second = (int)(now.tv_sec % 86400);
-    const char *format = style == LOG_JSON ? "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"level\":\"%s\""
-                                           : "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ";
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    int size = snprintf(line->bytes, sizeof line->bytes, format, year, month, day, second / 3600, second / 60 % 60,
-                        second % 60, (int)(now.tv_nsec / 1000000), level_names[level]);
-#pragma GCC diagnostic pop
-    line->size = size > 0 ? (size_t)size : 0;
-}
-
 /* Text of our own, not escaped. Only for what is known to fit. */
 static void line_add_own(struct line *line, const char *text)
 {
@@ -212,53 +234,163 @@ static void line_add_own(struct line *line, const char *text)
     line->size += size;
 }
 
-static void line_add_name(struct line *line, const char *before, struct view name, const char *after)
+static void line_add_time(struct line *line)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int year;
+    int month;
+    int day;
+    civil_date(now.tv_sec / 86400, &year, &month, &day);
+    int second = (int)(now.tv_sec % 86400);
+    int size = snprintf(line->bytes + line->size, line_room(line), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month,
+                        day, second / 3600, second / 60 % 60, second % 60, (int)(now.tv_nsec / 1000000));
+    line->size += size > 0 ? (size_t)size : 0;
+}
+
+/* A name that comes from a client. Copied, since nothing need follow its last byte. */
+static void line_add_name(struct line *line, struct view name)
 {
     char text[LOG_NAME_MAX + 1];
     size_t size = text_cut(name.data, name.size, LOG_NAME_MAX);
-    memcpy(text, name.data, size);
+    memcpy(text, name.data != NULL ? name.data : "", size);
     text[size] = '\0';
-    line_add_own(line, before);
-    line_add_text(line, text);
-    line_add_own(line, after);
+    line_add_text(line, (struct view){text, size}, false, SIZE_MAX);
+}
+
+enum { MESSAGE_MOST = LOG_RECORD_SIZE / 2 }; /* bytes of a message once it is escaped */
+
+/* ---- text ------------------------------------------------------------------------------------------------------- */
+
+static void line_add_level(struct line *line, enum log_level level)
+{
+    line_add_own(line, coloured ? level_colours[level] : "");
+    line_add_own(line, level_names[level]);
+    line_add_own(line, coloured ? "\x1B[0m " : " ");
 }
 
 static void line_add_request(struct line *line, const struct log_request *request)
 {
     bool both = request->id.size > 0 && request->traceparent.size > 0;
-    if (request->id.size > 0) {
-        line_add_name(line, style == LOG_JSON ? ",\"request_id\":\"" : "[", request->id,
-                      style == LOG_JSON ? "\""
-                      : both            ? " "
-                                        : "] ");
+    if (request->id.size + request->traceparent.size == 0) {
+        return;
     }
-    if (request->traceparent.size > 0) {
-        line_add_name(line,
-                      style == LOG_JSON ? ",\"traceparent\":\""
-                      : both            ? ""
-                                        : "[",
-                      request->traceparent, style == LOG_JSON ? "\"" : "] ");
+    line_add_own(line, "[");
+    line_add_name(line, request->id);
+    line_add_own(line, both ? " " : "");
+    line_add_name(line, request->traceparent);
+    line_add_own(line, "] ");
+}
+
+static void line_write_text(struct line *line, enum log_level level, const struct log_facts *facts, struct view message)
+{
+    line_add_time(line);
+    line_add_own(line, " ");
+    line_add_level(line, level);
+    line_add_request(line, &facts->request);
+    line_add_text(line, message, false, MESSAGE_MOST);
+    if (facts->stack != NULL && facts->stack[0] != '\0') {
+        line_add_own(line, indent);
+        line_add_stack(line, facts->stack);
+    }
+    line_add_own(line, "\n");
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------------------------- */
+
+/* Begins a member whose value is a string. */
+static void line_open_member(struct line *line, const char *name)
+{
+    line_add_own(line, line->size > 1 ? ",\"" : "\"");
+    line_add_own(line, name);
+    line_add_own(line, "\":\"");
+}
+
+/* A member with a name of ours, if it is not empty; or one with a client's. */
+static void line_add_member(struct line *line, const char *name, const char *value)
+{
+    if (value != NULL && value[0] != '\0') {
+        line_open_member(line, name);
+        line_add_name(line, view_of(value));
+        line_add_own(line, "\"");
     }
 }
 
-static void line_begin(struct line *line, enum log_level level, const struct log_request *request)
+static void line_add_client_member(struct line *line, const char *name, struct view value)
 {
-    line_begin_level(line, level);
-    if (request != NULL) {
-        line_add_request(line, request);
+    if (value.size > 0) {
+        line_open_member(line, name);
+        line_add_name(line, value);
+        line_add_own(line, "\"");
     }
+}
+
+static void line_add_number(struct line *line, const char *name, const char *digits)
+{
+    line_add_own(line, ",\"");
+    line_add_own(line, name);
+    line_add_own(line, "\":");
+    line_add_own(line, digits);
+}
+
+/* Who: the request, the worker, the process. */
+static void line_add_who(struct line *line, const struct log_facts *facts)
+{
+    struct view trace = facts->request.traceparent;
+    char digits[24];
+    line_add_client_member(line, "request_id", facts->request.id);
+    if (traceparent_is_valid(trace)) {
+        line_add_client_member(line, "trace_id", (struct view){trace.data + TRACE_ID_AT, TRACE_ID_SIZE});
+        line_add_client_member(line, "span_id", (struct view){trace.data + SPAN_ID_AT, SPAN_ID_SIZE});
+    }
+    if (facts->pid > 0 || is_worker) {
+        (void)snprintf(digits, sizeof digits, "%u", (unsigned)(facts->pid > 0 ? facts->worker : own_worker));
+        line_add_number(line, "worker", digits);
+    }
+    (void)snprintf(digits, sizeof digits, "%d", facts->pid > 0 ? facts->pid : (int)getpid());
+    line_add_number(line, "pid", digits);
+}
+
+static void line_write_json(struct line *line, enum log_level level, enum event event, const struct log_facts *facts,
+                            struct view message)
+{
+    line_add_own(line, "{");
+    line_open_member(line, "time");
+    line_add_time(line);
+    line_add_own(line, "\"");
+    line_add_member(line, "level", level_names[level]);
+    line_open_member(line, "message");
+    line_add_text(line, message, false, MESSAGE_MOST);
+    line_add_own(line, "\"");
+    line_add_member(line, "event", event_names[event]);
+    line_add_who(line, facts);
+    line_add_member(line, "category", facts->category);
+    line_add_member(line, "error_type", facts->error_type);
+    if (facts->duration > 0) {
+        char digits[32];
+        (void)snprintf(digits, sizeof digits, "%llu.%06llu", (unsigned long long)(facts->duration / CLOCK_SECOND),
+                       (unsigned long long)(facts->duration % CLOCK_SECOND / 1000));
+        line_add_number(line, "duration_seconds", digits);
+    }
+    if (facts->stack != NULL && facts->stack[0] != '\0') {
+        line_open_member(line, "stack");
+        line_add_stack(line, facts->stack);
+        line_add_own(line, "\"");
+    }
+    line_add_own(line, "}\n");
+}
+
+static void line_build(struct line *line, enum log_level level, enum event event, const struct log_facts *facts,
+                       struct view message)
+{
+    static const struct log_facts none;
+    line->size = 0;
     if (style == LOG_JSON) {
-        line_add_own(line, ",\"message\":\"");
+        line_write_json(line, level, event, facts != NULL ? facts : &none, message);
+    } else {
+        line_write_text(line, level, facts != NULL ? facts : &none, message);
     }
 }
-
-static void line_start(struct line *line, enum log_level level, const struct log_request *request, const char *text)
-{
-    line_begin(line, level, request);
-    line_add_text(line, text);
-}
-
-static void line_finish(struct line *line) { line_add_own(line, style == LOG_JSON ? "\"}\n" : "\n"); }
 
 /* ---- the way out ------------------------------------------------------------------------------------------------ */
 
@@ -332,27 +464,43 @@ static void unlock(void)
     atomic_store_explicit(&holder, 0, memory_order_release);
 }
 
+/* NO_COLOR: https://no-color.org. A terminal without a name, or a dumb one, shows no colours. */
+static bool log_wants_colours(void)
+{
+    const char *no_colour = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+    return (no_colour == NULL || no_colour[0] == '\0') && terminal != NULL && terminal[0] != '\0' &&
+           strcmp(terminal, "dumb") != 0 && isatty(STDERR_FILENO) == 1;
+}
+
 void log_configure(enum log_level level, enum log_format format)
 {
     lock();
     lowest = level;
     style = format;
+    coloured = format == LOG_TEXT && log_wants_colours();
     memset(kinds, 0, sizeof kinds);
     unlock();
 }
 
-/* Logs how many lines were lost, in their place, once there is room for that line and the longest other one. */
+void log_be_worker(uint32_t index)
+{
+    is_worker = true;
+    own_worker = index;
+}
+
+/* Logs how many records were lost, in their place, once there is room for that one and the longest other one. */
 static void say_lost(void)
 {
-    if (lost == 0 || !backlog_has_room((size_t)2 * LOG_LINE_SIZE)) {
+    if (lost == 0 || !backlog_has_room(LOG_RECORD_SIZE + SHORT_SIZE)) {
         return;
     }
-    struct line line;
+    char bytes[SHORT_SIZE];
+    struct line line = {.bytes = bytes, .capacity = sizeof bytes};
     char text[96];
     (void)snprintf(text, sizeof text, "%u line%s of this log %s lost here: nobody read it in time", lost,
                    lost == 1 ? "" : "s", lost == 1 ? "was" : "were");
-    line_start(&line, lost_level, NULL, text);
-    line_finish(&line);
+    line_build(&line, lost_level, EVENT_LOG_LOST, NULL, view_of(text));
     backlog_add(line.bytes, line.size);
     lost = 0;
 }
@@ -368,9 +516,9 @@ static void log_put(enum log_level level, const struct line *line)
     lost++;
 }
 
-static void log_flush_backlog(uint64_t now)
+static void log_flush_backlog(uint64_t now, bool is_last)
 {
-    bool any = backlog_flush();
+    bool any = backlog_flush(is_last);
     say_lost();
     if (backlog_is_empty()) {
         retry_span = 0;
@@ -383,12 +531,12 @@ static void log_flush_backlog(uint64_t now)
 
 static void say_left_out(struct kind *kind)
 {
-    struct line line;
+    char bytes[SHORT_SIZE];
+    struct line line = {.bytes = bytes, .capacity = sizeof bytes};
     char text[128];
     (void)snprintf(text, sizeof text, "%.64s: %u more line%s like this %s left out", kind->name, kind->left_out,
                    kind->left_out == 1 ? "" : "s", kind->left_out == 1 ? "was" : "were");
-    line_start(&line, kind->level, NULL, text);
-    line_finish(&line);
+    line_build(&line, kind->level, EVENT_LOG_LEFT_OUT, NULL, view_of(text));
     log_put(kind->level, &line);
     kind->left_out = 0;
 }
@@ -441,7 +589,7 @@ void log_tend(uint64_t now)
             say_left_out(&kinds[i]);
         }
     }
-    log_flush_backlog(now);
+    log_flush_backlog(now, false);
     unlock();
 }
 
@@ -457,7 +605,7 @@ void log_finish(void)
         }
     }
     for (;;) {
-        log_flush_backlog(now);
+        log_flush_backlog(now, false);
         if (retry_span == RETRY_FIRST) { /* some was written */
             idle = clock_after(now, FINISH_IDLE);
         }
@@ -467,41 +615,27 @@ void log_finish(void)
         (void)poll(NULL, 0, 5);
         now = clock_now();
     }
+    log_flush_backlog(now, true);
     unlock();
 }
 
-static void line_write(enum log_level level, const struct line *line)
+/* Built under the lock, so that one buffer serves all threads. */
+static char record[LOG_RECORD_SIZE];
+
+static void log_write(enum log_level level, enum event event, const struct log_facts *facts, const char *text)
 {
+    struct line line = {.bytes = record, .capacity = sizeof record};
     lock();
-    log_put(level, line);
-    log_flush_backlog(clock_now());
+    line_build(&line, level, event, facts, view_of(text));
+    log_put(level, &line);
+    log_flush_backlog(clock_now(), false);
     unlock();
 }
 
-void log_verbatim(const char *text, size_t size)
+__attribute__((format(printf, 4, 0))) static void
+log_format(enum log_level level, enum event event, const struct log_facts *facts, const char *format, va_list arguments)
 {
-    lock();
-    while (size > 0) {
-        struct line line;
-        const char *newline = memchr(text, '\n', size < LOG_LINE_SIZE ? size : LOG_LINE_SIZE);
-        line.size = newline != NULL ? (size_t)(newline - text) : text_cut(text, size, LOG_LINE_SIZE - 1);
-        memcpy(line.bytes, text, line.size);
-        text += line.size + (newline != NULL);
-        size -= line.size + (newline != NULL);
-        line.bytes[line.size++] = '\n';
-        log_put(LOG_LEVEL_ERROR, &line);
-    }
-    log_flush_backlog(clock_now());
-    unlock();
-}
-
-__attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level level, const char *format,
-                                                                  va_list arguments)
-{
-    if (!log_enabled(level)) {
-        return;
-    }
-    char text[LOG_LINE_SIZE];
+    char text[LOG_MESSAGE_MAX];
     int size = vsnprintf(text, sizeof text, format, arguments);
     if (size < 0) {
         return;
@@ -509,19 +643,28 @@ __attribute__((format(printf, 2, 0))) static void write_formatted(enum log_level
     if ((size_t)size >= sizeof text) {
         text_trim_partial(text);
     }
-    struct line line;
-    line_start(&line, level, NULL, text);
-    line_finish(&line);
-    line_write(level, &line);
+    log_write(level, event, facts, text);
+}
+
+void log_event(enum log_level level, enum event event, const struct log_facts *facts, const char *format, ...)
+{
+    if (log_enabled(level)) {
+        va_list arguments;
+        va_start(arguments, format);
+        log_format(level, event, facts, format, arguments);
+        va_end(arguments);
+    }
 }
 
 #define LOG_FUNCTION(name, level)                                                                                      \
-    void name(const char *format, ...)                                                                                 \
+    void name(enum event event, const char *format, ...)                                                               \
     {                                                                                                                  \
-        va_list arguments;                                                                                             \
-        va_start(arguments, format);                                                                                   \
-        write_formatted(level, format, arguments);                                                                     \
-        va_end(arguments);                                                                                             \
+        if (log_enabled(level)) {                                                                                      \
+            va_list arguments;                                                                                         \
+            va_start(arguments, format);                                                                               \
+            log_format(level, event, NULL, format, arguments);                                                         \
+            va_end(arguments);                                                                                         \
+        }                                                                                                              \
     }
 
 LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
@@ -529,38 +672,27 @@ LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION(log_warning, LOG_LEVEL_WARNING)
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
 
-void log_client(const char *kind, const char *format, ...)
+static bool log_is_category(const char *kind)
+{
+    for (int category = ERR_NONE + 1; category < ERR_CATEGORIES; category++) {
+        if (strcmp(error_code((enum error_category)category), kind) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void log_client(enum event event, const char *kind, const char *format, ...)
 {
     if (!log_pass(LOG_LEVEL_WARNING, kind)) {
         return;
     }
-    char text[LOG_LINE_SIZE];
+    struct log_facts facts = {.category = log_is_category(kind) ? kind : NULL};
+    char text[LOG_MESSAGE_MAX];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     text_trim_partial(text);
-    log_warning("%s: %s", kind, text);
-}
-
-void log_about(enum log_level level, const struct log_request *request, const char *message, const char *detail)
-{
-    if (!log_enabled(level)) {
-        return;
-    }
-    struct line line;
-    char head[LOG_LINE_SIZE / 2];
-    text_copy(head, sizeof head, message);
-    line_start(&line, level, request, head);
-    if (detail != NULL) {
-        line_add_text(&line, "; ");
-        line_add_end(&line, detail);
-    }
-    line_finish(&line);
-    line_write(level, &line);
-}
-
-void log_with_detail(enum log_level level, const char *message, const char *detail)
-{
-    log_about(level, NULL, message, detail);
+    log_event(LOG_LEVEL_WARNING, event, &facts, "%s: %s", kind, text);
 }

@@ -120,9 +120,9 @@ static bool look_at(const char *entry)
         return false;
     }
     if (distance <= NEAR) {
-        log_warning("%s is no setting of this runtime: did you mean %s?", name, nearest);
+        log_warning(EVENT_SETTING_IGNORED, "%s is no setting of this runtime: did you mean %s?", name, nearest);
     } else {
-        log_warning("%s is no setting of this runtime, and has no effect", name);
+        log_warning(EVENT_SETTING_IGNORED, "%s is no setting of this runtime, and has no effect", name);
     }
     return true;
 }

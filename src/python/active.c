@@ -256,6 +256,7 @@ void active_install(int stack)
     stacks_use(stack);
     if (!active_install_signal() || !active_install_stacks(stack)) {
         PyErr_Clear();
-        log_warning("functions cannot be cancelled softly here: one that runs too long is killed with its worker");
+        log_warning(EVENT_RUNTIME_DEGRADED,
+                    "functions cannot be cancelled softly here: one that runs too long is killed with its worker");
     }
 }

@@ -137,7 +137,7 @@ static void answer_interrupted(void *context)
         char text[256];
         struct raised raised = raised_take();
         (void)failure_text_of(raised.type, text, sizeof text);
-        log_warning("a signal handler raised %s between requests; it was ignored", text);
+        log_warning(EVENT_SIGNAL_IGNORED, "a signal handler raised %s between requests; it was ignored", text);
         raised_done(&raised);
     }
     binding->thread = PyEval_SaveThread();

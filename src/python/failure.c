@@ -170,19 +170,27 @@ static void failure_name_memory_limit(struct failure *failure)
     }
 }
 
-/* The traceback as Python prints it, its end if it is too long. */
-static void failure_write_traceback(const struct raised *raised, char *target, size_t size)
+void failure_write_traceback(const struct raised *raised, char *target, size_t size)
 {
     PyObject *whole = raised_format(raised);
     Py_ssize_t length = whole != NULL ? PyUnicode_GetLength(whole) : 0;
-    Py_ssize_t start = length > (Py_ssize_t)size / 4 ? length - (Py_ssize_t)size / 4 : 0; /* 4 bytes a character */
+    Py_ssize_t start =
+        length > (Py_ssize_t)size ? length - (Py_ssize_t)size : 0; /* a character has one byte at least */
     PyObject *tail = whole != NULL ? PyUnicode_Substring(whole, start, length) : NULL;
-    if (tail != NULL) {
-        (void)failure_text_of(tail, target, size);
+    PyObject *bytes = tail != NULL ? PyUnicode_AsEncodedString(tail, "utf-8", "backslashreplace") : NULL;
+    char *data;
+    Py_ssize_t all;
+    if (bytes != NULL && PyBytes_AsStringAndSize(bytes, &data, &all) == 0) {
+        char *from = (size_t)all < size ? data : data + all - (size - 1);
+        while ((*from & 0xC0) == 0x80) { /* not within a character */
+            from++;
+        }
+        text_copy(target, size, from); /* up to a NUL, if the traceback has one */
     } else {
         text_copy(target, size, "no traceback could be had");
     }
     PyErr_Clear();
+    Py_XDECREF(bytes);
     Py_XDECREF(tail);
     Py_XDECREF(whole);
 }
@@ -235,7 +243,7 @@ static bool failure_names_type(const struct failure *failure)
 }
 
 /* The runtime's line, and, for a failure of the function's, a record of its own logging. */
-static void failure_log(const struct log_request *request, bool expected, const struct failure *failure,
+static void failure_log(const struct log_facts *about, bool expected, const struct failure *failure,
                         const struct raised *raised)
 {
     enum log_level level = expected                              ? LOG_LEVEL_DEBUG
@@ -249,7 +257,11 @@ static void failure_log(const struct log_request *request, bool expected, const 
     text_trim_partial(message);
     const char *end_of_line = strchr(failure->traceback, '\n');
     bool is_told = end_of_line != NULL && end_of_line[1] == '\0'; /* no frame of the function's, the same text again */
-    log_about(level, request, message, is_told ? NULL : failure->traceback);
+    struct log_facts facts = *about;
+    facts.category = error_code(failure->category);
+    facts.error_type = failure->type;
+    facts.stack = is_told ? NULL : failure->traceback;
+    log_event(level, EVENT_REQUEST_FAILED, &facts, "%s", message);
     if (!expected) {
         function_log_raised(level, message, raised);
     }
@@ -268,7 +280,7 @@ static void failure_judge(const struct raised *raised, struct failure *failure)
     }
 }
 
-void failure_take(const struct log_request *request, bool expected, struct failure *ret_failure)
+void failure_take(const struct log_facts *about, bool expected, struct failure *ret_failure)
 {
     struct raised raised = raised_take();
     struct failure *failure = ret_failure;
@@ -278,11 +290,11 @@ void failure_take(const struct log_request *request, bool expected, struct failu
     failure_write_text(&raised, failure);
     failure_judge(&raised, failure);
     failure_write_traceback(&raised, failure->traceback, sizeof failure->traceback);
-    failure_log(request, expected, failure, &raised);
+    failure_log(about, expected, failure, &raised);
     raised_done(&raised);
 }
 
-void failure_take_error(const struct log_request *request, const struct error *err, struct failure *ret_failure)
+void failure_take_error(const struct log_facts *about, const struct error *err, struct failure *ret_failure)
 {
     static const char exception[] = "Exception";
     struct failure *failure = ret_failure;
@@ -304,7 +316,11 @@ void failure_take_error(const struct log_request *request, const struct error *e
     (void)PyOS_snprintf(line, sizeof line, "%s: %s%s%s", error_code(err->category), err->type,
                         err->type[0] != '\0' ? ": " : "", err->text);
     if (!client || log_pass(LOG_LEVEL_WARNING, error_code(err->category))) {
-        log_about(client ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, request, line, NULL);
+        struct log_facts facts = *about;
+        facts.category = error_code(err->category);
+        facts.error_type = err->type;
+        log_event(client ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, client ? EVENT_REQUEST_REFUSED : EVENT_REQUEST_FAILED,
+                  &facts, "%s", line);
     }
 }
 

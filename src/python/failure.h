@@ -13,6 +13,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "python/raised.h"
 #include "wire/reply.h"
 
 #include <Python.h>
@@ -37,15 +38,18 @@ struct failure {
     char traceback[FAILURE_TRACEBACK_SIZE]; /* NUL-terminated */
 };
 
-/* Takes the exception that is set: clears it and fills `ret_failure`. Logs one line with the traceback about `request`,
- * at WARNING for a validation_error and ERROR for the rest; at DEBUG if it is `expected`. Survives exceptions whose
+/* Takes the exception that is set: clears it and fills `ret_failure`. Logs one line with the traceback and `about`, at
+ * WARNING for a validation_error and ERROR for the rest; at DEBUG if it is `expected`. Survives exceptions whose
  * __str__ raises. */
-void failure_take(const struct log_request *request, bool expected, struct failure *ret_failure);
+void failure_take(const struct log_facts *about, bool expected, struct failure *ret_failure);
 
 /* The same for an error of the runtime's own (a message that cannot be decoded, a result that cannot be written, a time
  * that is over): named as the exception a Python program would have got. Logs one line; WARNING for what is the
  * client's mistake. */
-void failure_take_error(const struct log_request *request, const struct error *err, struct failure *ret_failure);
+void failure_take_error(const struct log_facts *about, const struct error *err, struct failure *ret_failure);
+
+/* The traceback as Python prints it, NUL-terminated; its end if it is too long. Leaves no exception set. */
+void failure_write_traceback(const struct raised *raised, char *target, size_t size);
 
 /* Replaces the content of `out` by the error reply (wire/reply.h); on failure (memory, limit) leaves it empty. */
 void failure_write(const struct failure *failure, enum protocol protocol, bool before_call, struct buffer *out);

@@ -38,7 +38,8 @@ void fork_install(void (*let_go)(struct server *server))
     PyObject *done = none != NULL ? PyObject_Call(install, none, keywords) : NULL;
     if (done == NULL) {
         PyErr_Clear();
-        log_warning("children that the function forks keep the runtime's descriptors open: no hook could be set");
+        log_warning(EVENT_RUNTIME_DEGRADED,
+                    "children that the function forks keep the runtime's descriptors open: no hook could be set");
     }
     Py_XDECREF(done);
     Py_XDECREF(none);

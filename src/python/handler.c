@@ -100,22 +100,23 @@ static void handler_attribute_text(PyObject *object, const char *name, char *tar
     Py_XDECREF(value);
 }
 
-/* The traceback as Python itself would print it, but through the log, which never waits for its reader: a worker
- * that hung here would not be restarted. */
-static void handler_print(const struct raised *raised)
+/* What a line about an exception says besides its text. */
+struct handler_account {
+    struct log_facts facts;
+    char type[ERROR_TYPE_SIZE];
+    char stack[FAILURE_TRACEBACK_SIZE];
+};
+
+/* With the traceback, as Python itself would print it. The streams are flushed first, so that what the module printed
+ * stands before. */
+static const struct log_facts *handler_account(const struct raised *raised, struct handler_account *account)
 {
     handler_call_on_stream("stdout", "flush");
     handler_call_on_stream("stderr", "flush");
-    PyObject *all = raised_format(raised);
-    PyObject *bytes = all != NULL ? PyUnicode_AsEncodedString(all, "utf-8", "backslashreplace") : NULL;
-    char *text;
-    Py_ssize_t size;
-    if (bytes != NULL && PyBytes_AsStringAndSize(bytes, &text, &size) == 0) {
-        log_verbatim(text, (size_t)size);
-    }
-    PyErr_Clear(); /* without it there is still the line that names the exception */
-    Py_XDECREF(bytes);
-    Py_XDECREF(all);
+    handler_attribute_text(raised->type, "__name__", account->type, sizeof account->type);
+    failure_write_traceback(raised, account->stack, sizeof account->stack);
+    account->facts = (struct log_facts){.error_type = account->type, .stack = account->stack};
+    return &account->facts;
 }
 
 /* `name` is `module` or a package it lies in. */
@@ -136,27 +137,27 @@ static void handler_name_memory_limit(const struct raised *raised, char *target,
     }
 }
 
-static int handler_log_other(const struct raised *raised, const char *doing, const char *name)
+static int handler_log_other(enum event event, const struct raised *raised, const char *doing, const char *name)
 {
-    char type[ERROR_TYPE_SIZE];
+    struct handler_account account;
     char text[TEXT_SIZE];
     char limit[96];
+    const struct log_facts *facts = handler_account(raised, &account);
     handler_name_memory_limit(raised, limit, sizeof limit);
-    handler_attribute_text(raised->type, "__name__", type, sizeof type);
     (void)failure_text_of(raised->value, text, sizeof text);
     if (raised_is(raised, PyExc_SystemExit)) {
-        log_error("%s '%s' called sys.exit(%s)", doing, name, text);
+        log_event(LOG_LEVEL_ERROR, event, facts, "%s '%s' called sys.exit(%s)", doing, name, text);
     } else {
-        log_error("%s '%s' raised %s%s%s%s", doing, name, type, text[0] != '\0' ? ": " : "", text, limit);
+        log_event(LOG_LEVEL_ERROR, event, facts, "%s '%s' raised %s%s%s%s", doing, name, account.type,
+                  text[0] != '\0' ? ": " : "", text, limit);
     }
     return EXIT_IMPORT;
 }
 
-int handler_fail(const char *doing, const char *name)
+int handler_fail(enum event event, const char *doing, const char *name)
 {
     struct raised raised = raised_take();
-    handler_print(&raised);
-    int code = handler_log_other(&raised, doing, name);
+    int code = handler_log_other(event, &raised, doing, name);
     raised_done(&raised);
     return code;
 }
@@ -183,33 +184,37 @@ static int handler_log_import_failure(const struct raised *raised, const char *m
     char text[TEXT_SIZE];
     char first[TEXT_SIZE];
     char second[64];
+    struct handler_account account;
     (void)failure_text_of(raised->value, text, sizeof text);
     if (raised_is(raised, PyExc_SyntaxError)) {
         handler_attribute_text(raised->value, "filename", first, sizeof first);
         handler_attribute_text(raised->value, "lineno", second, sizeof second);
         handler_attribute_text(raised->value, "msg", text, sizeof text);
-        log_error("syntax error in %s, line %s: %s", first, second, text);
+        log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, handler_account(raised, &account),
+                  "syntax error in %s, line %s: %s", first, second, text);
         return EXIT_SYNTAX;
     }
     if (raised_is(raised, PyExc_ModuleNotFoundError)) {
         handler_attribute_text(raised->value, "name", first, sizeof first);
         if (first[0] == '\0' || !handler_is_module_or_parent(first, module)) {
-            log_error("module '%s' imports '%s', which was not found: %s", module, first, text);
+            log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, handler_account(raised, &account),
+                      "module '%s' imports '%s', which was not found: %s", module, first, text);
         } else if (handler_find_in_parent(module, second, sizeof second)) {
-            log_error("there is no module '%s', but its parent has that name: write %s=%s", module, variable, second);
+            log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, handler_account(raised, &account),
+                      "there is no module '%s', but its parent has that name: write %s=%s", module, variable, second);
         } else {
-            log_error("module '%s' of %s was not found: put its folder on PYTHONPATH, or start in it%s", first,
+            log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, handler_account(raised, &account),
+                      "module '%s' of %s was not found: put its folder on PYTHONPATH, or start in it%s", first,
                       variable, strchr(module, '.') != NULL ? " (packages need their parent folder there)" : "");
         }
         return EXIT_NO_MODULE;
     }
-    return handler_log_other(raised, "importing", module);
+    return handler_log_other(EVENT_START_FAILED, raised, "importing", module);
 }
 
 static int handler_fail_import(const char *module, const char *variable)
 {
     struct raised raised = raised_take();
-    handler_print(&raised);
     int code = handler_log_import_failure(&raised, module, variable);
     raised_done(&raised);
     return code;
@@ -275,10 +280,11 @@ static int handler_fail_attribute(const struct wanted *wanted, PyObject *owner, 
                                   const char *name)
 {
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        return handler_fail("looking up", name);
+        return handler_fail(EVENT_START_FAILED, "looking up", name);
     }
     struct raised raised = raised_take();
-    handler_print(&raised);
+    struct handler_account account;
+    const struct log_facts *facts = handler_account(&raised, &account);
     raised_done(&raised);
     char names[512];
     char file[TEXT_SIZE];
@@ -288,7 +294,8 @@ static int handler_fail_attribute(const struct wanted *wanted, PyObject *owner, 
     if (!is_near) {
         handler_list_callables(owner, names, sizeof names);
     }
-    log_error("%s names '%s', but '%s' has no attribute '%s'; %s %s; module '%s' was loaded from %s", wanted->variable,
+    log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, facts,
+              "%s names '%s', but '%s' has no attribute '%s'; %s %s; module '%s' was loaded from %s", wanted->variable,
               wanted->path, owner_name, name,
               is_near ? "near to it:" : "callables there:", names[0] != '\0' ? names : "none", wanted->module_name,
               file[0] != '\0' ? file : "no file");
@@ -306,14 +313,15 @@ static int handler_instantiate(PyObject *class, const char *name, PyObject **ret
     struct raised raised = raised_take();
     /* a call that does not even enter __init__ leaves no frame: its arguments did not fit */
     bool arguments = raised_is(&raised, PyExc_TypeError) && raised.traceback == NULL;
-    handler_print(&raised);
     int code = EXIT_CONSTRUCTOR;
     if (arguments) {
+        struct handler_account account;
         char text[TEXT_SIZE];
         (void)failure_text_of(raised.value, text, sizeof text);
-        log_error("class '%s' cannot be made without arguments: %s; give its parameters defaults", name, text);
+        log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, handler_account(&raised, &account),
+                  "class '%s' cannot be made without arguments: %s; give its parameters defaults", name, text);
     } else {
-        code = handler_log_other(&raised, "the constructor of", name);
+        code = handler_log_other(EVENT_START_FAILED, &raised, "the constructor of", name);
     }
     raised_done(&raised);
     return code;
@@ -376,7 +384,7 @@ static int handler_check_callable(const struct wanted *wanted, PyObject *functio
     if (signature_takes_payload(function, wanted->path, reason, sizeof reason)) {
         return EXIT_OK;
     }
-    log_error("'%s' of module '%s' %s", wanted->path, wanted->module_name, reason);
+    log_error(EVENT_START_FAILED, "'%s' of module '%s' %s", wanted->path, wanted->module_name, reason);
     return EXIT_NOT_CALLABLE;
 }
 

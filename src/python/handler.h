@@ -9,6 +9,7 @@
 #ifndef ASYA_PYTHON_HANDLER_H
 #define ASYA_PYTHON_HANDLER_H
 
+#include "base/log.h"
 #include "base/options.h"
 
 #include <Python.h>
@@ -21,11 +22,11 @@ bool handler_check_name(const struct options *options, struct error *err);
 
 /* Imports, resolves and, for a class, instantiates. Needs the GIL; runs the user's code. Returns EXIT_OK with a new
  * reference in `*ret_function`, and in `*ret_owner` one to the instance it belongs to or is, if any; or the exit code
- * of the failure, after the traceback and one line that names the cause were written to standard error. */
+ * of the failure, after a line of the log has named the cause, with the traceback. */
 int handler_load(const struct options *options, PyObject **ret_function, PyObject **ret_owner);
 
-/* Takes the exception that is set: writes its traceback and one line, "DOING 'NAME' raised ...". Returns EXIT_IMPORT.
- * Needs the GIL. */
-int handler_fail(const char *doing, const char *name);
+/* Takes the exception that is set: logs "DOING 'NAME' raised ..." with its traceback. Returns EXIT_IMPORT. Needs the
+ * GIL. */
+int handler_fail(enum event event, const char *doing, const char *name);
 
 #endif

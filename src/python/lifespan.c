@@ -44,11 +44,11 @@ int lifespan_begin(struct binding *binding, PyObject *owner)
                         : lifespan_has(owner, "__aenter__") ? "__aenter__"
                                                             : NULL;
     if (enter != NULL && !lifespan_call(binding, owner, enter, false)) {
-        return handler_fail("calling", enter);
+        return handler_fail(EVENT_START_FAILED, "calling", enter);
     }
     if (binding->function != NULL && lifespan_has(binding->function, "setup") &&
         !lifespan_call(binding, binding->function, "setup", false)) {
-        return handler_fail("calling", "setup");
+        return handler_fail(EVENT_START_FAILED, "calling", "setup");
     }
     return EXIT_OK;
 }
@@ -91,7 +91,7 @@ void lifespan_end(struct binding *binding, PyObject *owner)
             continue;
         }
         if (!lifespan_call(binding, owner, ways[i].name, ways[i].exits)) {
-            (void)handler_fail("calling", ways[i].name);
+            (void)handler_fail(EVENT_TEARDOWN_FAILED, "calling", ways[i].name);
         }
         return;
     }

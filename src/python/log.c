@@ -22,6 +22,30 @@ static PyObject *function_log_context(PyObject *self, PyObject *arguments)
 }
 
 static PyMethodDef context_method = {"context", function_log_context, METH_NOARGS, NULL};
+static uint32_t own_worker;
+
+/* What the glue finds in its globals. */
+static bool function_log_add_names(PyObject *made)
+{
+    PyObject *level = PyUnicode_FromString(level_names[wanted_level]);
+    PyObject *event = PyUnicode_FromString(log_event_name(EVENT_FUNCTION_LOG));
+    PyObject *worker = PyLong_FromLong((long)own_worker);
+    PyObject *colours = PyTuple_New(log_has_colours() ? 4 : 0);
+    for (int i = 0; colours != NULL && i < (int)PyTuple_Size(colours); i++) {
+        (void)PyTuple_SetItem(colours, i, PyUnicode_FromString(log_colour((enum log_level)i)));
+    }
+    bool added = level != NULL && event != NULL && worker != NULL && colours != NULL && PyErr_Occurred() == NULL &&
+                 PyDict_SetItemString(made, "LEVEL", level) == 0 && PyDict_SetItemString(made, "EVENT", event) == 0 &&
+                 PyDict_SetItemString(made, "WORKER", worker) == 0 &&
+                 PyDict_SetItemString(made, "COLOURS", colours) == 0 &&
+                 object_set_new(made, context_method.ml_name, PyCFunction_New(&context_method, NULL)) &&
+                 PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0;
+    Py_XDECREF(colours);
+    Py_XDECREF(worker);
+    Py_XDECREF(event);
+    Py_XDECREF(level);
+    return added;
+}
 
 /* Runs the glue, once. Borrowed, or NULL with an exception. */
 static PyObject *function_log_glue_names(void)
@@ -30,13 +54,7 @@ static PyObject *function_log_glue_names(void)
         return names;
     }
     PyObject *made = PyDict_New();
-    PyObject *level = PyUnicode_FromString(level_names[wanted_level]);
-    bool ready = made != NULL && level != NULL && PyDict_SetItemString(made, "LEVEL", level) == 0 &&
-                 PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0 &&
-                 object_set_new(made, context_method.ml_name, PyCFunction_New(&context_method, NULL)) &&
-                 glue_run(glue_log, "asya_runtime log", made) == 0;
-    Py_XDECREF(level);
-    if (!ready) {
+    if (made == NULL || !function_log_add_names(made) || glue_run(glue_log, "asya_runtime log", made) != 0) {
         Py_XDECREF(made);
         return NULL;
     }
@@ -102,8 +120,9 @@ static bool function_log_install_finder(void)
 
 static bool function_log_is_imported(void) { return PyDict_GetItemString(PyImport_GetModuleDict(), "logging") != NULL; }
 
-void function_log_install(enum log_level level, enum log_format format, PyObject *(*context)(void))
+void function_log_install(enum log_level level, enum log_format format, uint32_t worker, PyObject *(*context)(void))
 {
+    own_worker = worker;
     find_context = context;
     wanted_level = level;
     wanted_format = format;

@@ -15,9 +15,9 @@
 #include <Python.h>
 
 /* In a worker, before the user's code is imported. What cannot be installed is left out: the function logs as in any
- * other program then. `context` finds the request that a record is about: asya_runtime.context(), without its warning,
- * since a record may come from any thread. */
-void function_log_install(enum log_level level, enum log_format format, PyObject *(*context)(void));
+ * other program then. `worker`: its number. `context` finds the request that a record is about: asya_runtime.context(),
+ * without its warning, since a record may come from any thread. */
+void function_log_install(enum log_level level, enum log_format format, uint32_t worker, PyObject *(*context)(void));
 
 /* An exception that the function did not catch: one record of the logger "asya_runtime", at `level` and with exc_info,
  * if the program has imported `logging`. `line` is what the runtime's log says of it. Never leaves an exception set. */

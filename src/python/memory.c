@@ -24,7 +24,7 @@ static PyObject *memory_call_without_limit(PyObject *self, PyObject *arguments, 
     lifted = lifted && setrlimit(RLIMIT_DATA, &free) == 0;
     PyObject *result = PyObject_Call(self, arguments, keywords);
     if (lifted && setrlimit(RLIMIT_DATA, &limit) != 0) {
-        log_error("ASYA_MEMORY_LIMIT could not be set again after a program was started");
+        log_error(EVENT_RUNTIME_DEGRADED, "ASYA_MEMORY_LIMIT could not be set again after a program was started");
     }
     return result;
 }
@@ -48,7 +48,7 @@ static bool memory_wrap(const char *module_name, const char *name)
 void memory_free_programs(void)
 {
     if (!memory_wrap("_posixsubprocess", "fork_exec")) {
-        log_warning("programs that the function starts have ASYA_MEMORY_LIMIT too");
+        log_warning(EVENT_RUNTIME_DEGRADED, "programs that the function starts have ASYA_MEMORY_LIMIT too");
     }
     (void)memory_wrap("os", "posix_spawn"); /* since 3.8 */
     (void)memory_wrap("os", "posix_spawnp");
@@ -101,7 +101,7 @@ void memory_watch_aborts(struct scoreboard *board)
     abort_board = board;
     struct sigaction action = {.sa_sigaction = memory_on_abort, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
     if (sigaction(SIGABRT, NULL, &abort_before) != 0 || sigaction(SIGABRT, &action, NULL) != 0) {
-        log_debug("aborts are not watched: %s", strerror(errno));
+        log_debug(EVENT_RUNTIME_DEGRADED, "aborts are not watched: %s", strerror(errno));
     }
     memory_begin();
 }

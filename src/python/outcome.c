@@ -18,14 +18,23 @@ static void outcome_write_failure(struct call *call, bool before_call)
     }
 }
 
+/* What a line about this call says of it. Looks things up, so no exception may be set. */
+static struct log_facts outcome_facts(const struct call *call)
+{
+    uint64_t since = call->slot != NULL ? atomic_load_explicit(&call->slot->since, memory_order_relaxed) : 0;
+    uint64_t now = clock_now();
+    return (struct log_facts){.request = envelope_about(&call->envelope, &call->transport),
+                              .duration = since != 0 && since < now ? now - since : 0};
+}
+
 void outcome_fail(struct call *call, bool before_call)
 {
     PyObject *type;
     PyObject *value;
     PyObject *traceback;
     bool expected = active_is_obeyed(call);
-    PyErr_Fetch(&type, &value, &traceback); /* envelope_about looks things up */
-    struct log_request about = envelope_about(&call->envelope, &call->transport);
+    PyErr_Fetch(&type, &value, &traceback);
+    const struct log_facts about = outcome_facts(call);
     context_carry(call);
     PyErr_Restore(type, value, traceback);
     failure_take(&about, expected, call->failure);
@@ -34,7 +43,7 @@ void outcome_fail(struct call *call, bool before_call)
 
 void outcome_fail_error(struct call *call, const struct error *err, bool before_call)
 {
-    struct log_request about = envelope_about(&call->envelope, &call->transport);
+    const struct log_facts about = outcome_facts(call);
     failure_take_error(&about, err, call->failure);
     outcome_write_failure(call, before_call);
 }

@@ -405,7 +405,8 @@ int pool_start(struct binding *binding)
         if (status == 0 && member->begun == BEGUN_GREEN) {
             status = pool_start_native(member);
             if (i == 0) {
-                log_info("threads are patched (as gevent does): requests run in the operating system's own");
+                log_info(EVENT_SETTING_DERIVED,
+                         "threads are patched (as gevent does): requests run in the operating system's own");
             }
         }
         pool.count += status == 0;

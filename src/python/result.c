@@ -78,10 +78,9 @@ static void result_warn_of_none(const struct call *call)
     static bool is_said;
     if (!is_said) {
         is_said = true;
-        struct log_request about = envelope_about(&call->envelope, &call->transport);
-        log_about(LOG_LEVEL_WARNING, &about,
-                  "the function returned None: the message's route ends here (204); this worker does not say it again",
-                  NULL);
+        const struct log_facts facts = {.request = envelope_about(&call->envelope, &call->transport)};
+        log_event(LOG_LEVEL_WARNING, EVENT_RESULT_NONE, &facts,
+                  "the function returned None: the message's route ends here (204); this worker does not say it again");
     }
 }
 

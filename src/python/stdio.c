@@ -10,7 +10,8 @@ void stdio_install(void)
     if (names == NULL || builtins == NULL || PyDict_SetItemString(names, "__builtins__", builtins) != 0 ||
         glue_run(glue_stdio, "asya_runtime stdio", names) != 0) {
         PyErr_Clear();
-        log_warning("what the function prints to a pipe nobody reads may fail it: sys.stdout stays as it is");
+        log_warning(EVENT_RUNTIME_DEGRADED,
+                    "what the function prints to a pipe nobody reads may fail it: sys.stdout stays as it is");
     }
     Py_XDECREF(builtins);
     Py_XDECREF(names);

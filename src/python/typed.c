@@ -51,10 +51,10 @@ static int typed_obey(PyObject *said)
     bool refused = PyTuple_Check(said);
     (void)failure_text_of(refused ? PyTuple_GetItem(said, 0) : said, reason, sizeof reason);
     if (refused) {
-        log_error("%s", reason);
+        log_error(EVENT_START_FAILED, "%s", reason);
         return EXIT_NOT_CALLABLE;
     }
-    log_warning("%s", reason);
+    log_warning(EVENT_SETTING_IGNORED, "%s", reason);
     return EXIT_OK;
 }
 

@@ -276,7 +276,7 @@ static bool desk_seat(struct desk *desk, enum desk_door door, int *fd, uint64_t 
         return false;
     }
     if (client->state != DESK_FREE) {
-        log_debug("a client of the control socket gave way to another one");
+        log_debug(EVENT_CLIENT_REFUSED, "a client of the control socket gave way to another one");
         desk_drop(desk, client);
     }
     client->fd = fd_take(fd);

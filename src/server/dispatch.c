@@ -113,9 +113,10 @@ void dispatch_finish(struct conn *conn)
 static void dispatch_client_gone(struct conn *conn)
 {
     if (conn->seen == 0) {
-        log_debug("a client connected and went away without a message");
+        log_debug(EVENT_CLIENT_GONE, "a client connected and went away without a message");
     } else {
-        log_client("connection_error", "the client went away before it had read its reply: %s", strerror(errno));
+        log_client(EVENT_CLIENT_GONE, "connection_error", "the client went away before it had read its reply: %s",
+                   strerror(errno));
     }
     conn_close(conn);
 }
@@ -174,9 +175,9 @@ static void dispatch_send_out_of_memory(struct conn *conn)
 static void dispatch_count_refusal(const struct conn_host *host, const struct error *err)
 {
     if (err->category == ERR_EMPTY) { /* probes connect without a message to see whether the runtime listens */
-        log_debug("empty_message: %s", err->text);
+        log_debug(EVENT_REQUEST_REFUSED, "empty_message: %s", err->text);
     } else {
-        log_client(error_code(err->category), "%s", err->text);
+        log_client(EVENT_REQUEST_REFUSED, error_code(err->category), "%s", err->text);
     }
     if (host->config->board != NULL) {
         atomic_fetch_add_explicit(&host->config->board->refused, 1, memory_order_relaxed);
@@ -203,7 +204,7 @@ static void dispatch_refuse(struct conn *conn, unsigned status, const struct err
     if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
         dispatch_send_reply(conn, &out);
     } else {
-        log_error("out_of_memory: no memory for a refusal");
+        log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for a refusal");
         dispatch_send_out_of_memory(conn);
     }
     buffer_done(&out);
@@ -458,7 +459,7 @@ void dispatch_turn_away(const struct conn_host *host, int fd)
     struct view last = reply_out_of_memory(peek_protocol(fd, host->config->protocol));
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)hangup(&fd);
-    log_error("out_of_memory: no memory or no descriptor for a connection");
+    log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory or no descriptor for a connection");
 }
 
 /* Closes the oldest idle connection, but not `but`. False if there is none. */
@@ -485,7 +486,8 @@ struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept)
         stored = slot_store(&host->slots, conn->slot, fd);
     }
     if (stored < 0) {
-        log_warning("a connection could not be stored (%s): if the function closes it, its client gets no reply",
+        log_warning(EVENT_CONNECTION_TROUBLE,
+                    "a connection could not be stored (%s): if the function closes it, its client gets no reply",
                     strerror(-stored));
     }
     return conn;
@@ -576,8 +578,8 @@ static void dispatch_stream_event(struct conn *conn, uint32_t events)
 static void dispatch_paused_event(struct conn *conn, uint32_t events)
 {
     if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
-        log_client("connection_error", "the client went away after %zu bytes, before its message was complete",
-                   conn->seen);
+        log_client(EVENT_CLIENT_GONE, "connection_error",
+                   "the client went away after %zu bytes, before its message was complete", conn->seen);
         conn_close(conn);
     }
 }

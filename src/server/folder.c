@@ -197,14 +197,17 @@ void folder_warn(const struct folder_danger *danger)
     case FOLDER_SAFE:
         return;
     case FOLDER_FOREIGN:
-        log_warning("the socket's folder %s belongs to user %u, who %s", danger->name, danger->owner, consequence);
+        log_warning(EVENT_SOCKET_FOLDER, "the socket's folder %s belongs to user %u, who %s", danger->name,
+                    danger->owner, consequence);
         return;
     case FOLDER_OPEN:
-        log_warning("everybody may write to the socket's folder %s, which has no sticky bit: each %s", danger->name,
+        log_warning(EVENT_SOCKET_FOLDER,
+                    "everybody may write to the socket's folder %s, which has no sticky bit: each %s", danger->name,
                     consequence);
         return;
     case FOLDER_SHARED:
-        log_info("the socket's folder %s is a volume that everybody who has it mounted may write to", danger->name);
+        log_info(EVENT_SOCKET_FOLDER,
+                 "the socket's folder %s is a volume that everybody who has it mounted may write to", danger->name);
         return;
     }
 }

@@ -110,9 +110,11 @@ static enum verdict intake_feed(struct conn *conn, unsigned char *message, size_
 static enum verdict intake_note_gone(const struct conn *conn, size_t size)
 {
     if (size > 0) {
-        log_client("connection_error", "the client went away after %zu bytes, before its message was complete", size);
+        log_client(EVENT_CLIENT_GONE, "connection_error",
+                   "the client went away after %zu bytes, before its message was complete", size);
     } else {
-        log_debug("a client connected and went away without a%s message", conn->served > 0 ? " further" : "");
+        log_debug(EVENT_CLIENT_GONE, "a client connected and went away without a%s message",
+                  conn->served > 0 ? " further" : "");
     }
     return VERDICT_GONE;
 }
@@ -150,9 +152,10 @@ static enum verdict intake_receive_failed(const struct conn *conn, int error)
 {
     tampered_check(&conn->host->tampered, error);
     if (conn->seen > 0) {
-        log_client("connection_error", "reading a request failed after %zu bytes: %s", conn->seen, strerror(error));
+        log_client(EVENT_CLIENT_GONE, "connection_error", "reading a request failed after %zu bytes: %s", conn->seen,
+                   strerror(error));
     } else {
-        log_debug("a client went away without a message: %s", strerror(error));
+        log_debug(EVENT_CLIENT_GONE, "a client went away without a message: %s", strerror(error));
     }
     return VERDICT_GONE;
 }
@@ -281,7 +284,7 @@ void intake_keep_rest(struct conn *conn, const struct verdict_details *details)
     if (details->size > conn->request_end && conn->protocol == PROTOCOL_HTTP &&
         buffer_append(&conn->in, details->message + conn->request_end, details->size - conn->request_end) !=
             BUFFER_OK) {
-        log_error("out_of_memory: no memory for a further request on a connection");
+        log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for a further request on a connection");
         conn->keep_alive = false;
     }
     conn->request_end = 0;

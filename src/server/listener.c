@@ -183,7 +183,8 @@ static void listener_note_socket(const struct listener *listener)
     size_t size = listener_record_of(&listener->identity, text);
     size += (size_t)snprintf(text + size, sizeof text - size, RECORD_PID "%10d\n", (int)getpid());
     if (pwrite(listener->lock, text, size, 0) != (ssize_t)size) {
-        log_debug("cannot write to the lock file beside %s: %s", listener->path, strerror(errno));
+        log_debug(EVENT_RUNTIME_DEGRADED, "cannot write to the lock file beside %s: %s", listener->path,
+                  strerror(errno));
     }
 }
 

@@ -39,7 +39,8 @@ static ssize_t outlet_send_unmarked(struct scoreboard_slot *slot, uint32_t left,
     static bool told;
     if (!told) {
         told = true;
-        log_warning("sendmmsg is not allowed here: a worker that dies while it sends a reply may leave its client "
+        log_warning(EVENT_RUNTIME_DEGRADED,
+                    "sendmmsg is not allowed here: a worker that dies while it sends a reply may leave its client "
                     "without one");
     }
     uint32_t before = atomic_load_explicit(&slot->left, memory_order_relaxed);

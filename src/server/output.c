@@ -64,10 +64,11 @@ void output_log_unread(const struct conn *conn)
 {
     uint64_t limit = conn->host->config->write_timeout / CLOCK_MS;
     if (conn->state == CONN_FLUSHING) {
-        log_client("server_error", "a stream has waited for its client for %llu ms in all (ASYA_WRITE_TIMEOUT)",
+        log_client(EVENT_REPLY_UNSENT, "server_error",
+                   "a stream has waited for its client for %llu ms in all (ASYA_WRITE_TIMEOUT)",
                    (unsigned long long)limit);
     } else {
-        log_client("server_error",
+        log_client(EVENT_REPLY_UNSENT, "server_error",
                    "a reply was not read within %llu ms (ASYA_WRITE_TIMEOUT); %zu of %zu bytes were sent",
                    (unsigned long long)limit, conn->sent, conn->head_size + conn->out.size);
     }

@@ -42,7 +42,7 @@ bool peer_admit_listed(int *fd, const struct option_uids *allowed)
     uint32_t uid = peer_uid(*fd);
     if (uid != last_refused) {
         last_refused = uid;
-        log_client("ASYA_ALLOWED_UIDS", "connections of user id %u are refused", uid);
+        log_client(EVENT_CLIENT_REFUSED, "ASYA_ALLOWED_UIDS", "connections of user id %u are refused", uid);
     }
     rights_keep_in_line(*fd);
     (void)hangup(fd);

@@ -86,7 +86,8 @@ void rights_close(int *fds, uint32_t count)
     int ends = -1;
     int status = rights_start_undertaker(&ends);
     if (status < 0 && log_pass(LOG_LEVEL_WARNING, "strays")) {
-        log_warning("no process could be made to close descriptors that came with a message; they are closed here: %s",
+        log_warning(EVENT_CLIENT_REFUSED,
+                    "no process could be made to close descriptors that came with a message; they are closed here: %s",
                     strerror(-status));
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -139,7 +140,7 @@ ssize_t rights_receive(int connection, struct iovec *parts, size_t count)
         int fds[RIGHTS_MAX];
         uint32_t strays = rights_take(&header, fds);
         if (strays > 0 && log_pass(LOG_LEVEL_WARNING, "rights")) {
-            log_warning("a client passes descriptors, which are closed");
+            log_warning(EVENT_CLIENT_REFUSED, "a client passes descriptors, which are closed");
         }
         rights_close(fds, strays);
         errno = error;

@@ -101,7 +101,7 @@ static void server_set_accepting(struct server *server, bool accepting)
     }
     if (accepting) { /* both or none, so that a handed-on connection waits no longer than an accepted one */
         tampered_check(&server->host.tampered, errno);
-        log_error("server_error: cannot watch the listening socket: %s", strerror(errno));
+        log_error(EVENT_CONNECTION_TROUBLE, "server_error: cannot watch the listening socket: %s", strerror(errno));
         server->accepting = false;
         server->resume_at = clock_after(clock_now(), PAUSE_ON_SHORTAGE);
     }
@@ -116,7 +116,7 @@ static void server_log_once(struct server *server, const char *what, int error)
 {
     if (!server->shortage_logged) {
         server->shortage_logged = true;
-        log_warning("%s: %s", what, strerror(error));
+        log_warning(EVENT_CONNECTION_TROUBLE, "%s: %s", what, strerror(error));
     }
 }
 
@@ -511,7 +511,7 @@ static void server_replace_listener(struct server *server, int fd)
     }
     server_set_accepting(server, false);
     if (dup3(fd, server->config->listener, O_CLOEXEC) < 0 || fd_stat(fd, &server->listener) < 0) {
-        log_error("server_error: the new listening socket cannot be used: %s", strerror(errno));
+        log_error(EVENT_RUNTIME_ERROR, "server_error: the new listening socket cannot be used: %s", strerror(errno));
         server->stopped = true; /* the next worker inherits it */
     }
     fd_close(&fd);
@@ -523,7 +523,8 @@ static void server_replace_queue(struct server *server, int fd)
 {
     server_set_accepting(server, false);
     if (server->config->queue > 0 && dup3(fd, server->config->queue, O_CLOEXEC) < 0) {
-        log_error("server_error: the new queue of connections cannot be used: %s", strerror(errno));
+        log_error(EVENT_RUNTIME_ERROR, "server_error: the new queue of connections cannot be used: %s",
+                  strerror(errno));
         server->stopped = true; /* the next worker inherits it */
     }
     fd_close(&fd);

@@ -113,7 +113,8 @@ static int admin_open_control(struct supervisor *supervisor, struct error *err)
     if (code == EXIT_OK || options->control_is_named) {
         return code;
     }
-    log_warning("no control socket: %s; the runtime serves without it. ASYA_CONTROL_PATH names another place, or "
+    log_warning(EVENT_SOCKET_LOST,
+                "no control socket: %s; the runtime serves without it. ASYA_CONTROL_PATH names another place, or "
                 "is off",
                 err->text);
     return EXIT_OK;
@@ -168,10 +169,11 @@ static void admin_renew(struct supervisor *supervisor)
         (void)desk_set_door(&supervisor->desk, DESK_CONTROL, supervisor->control.fd);
         fd_close(&old);
         supervisor->control_is_lost = false;
-        log_info("the control socket %s was removed; it has been put back", supervisor->control.path);
+        log_info(EVENT_SOCKET_RESTORED, "the control socket %s was removed; it has been put back",
+                 supervisor->control.path);
     } else if (!supervisor->control_is_lost) {
         supervisor->control_is_lost = true;
-        log_warning("the control socket was removed and cannot be put back now: %s", err.text);
+        log_warning(EVENT_SOCKET_LOST, "the control socket was removed and cannot be put back now: %s", err.text);
     }
 }
 
@@ -190,7 +192,8 @@ void admin_check(struct supervisor *supervisor)
     case LISTENER_TAKEN:
         if (!supervisor->control_is_lost) {
             supervisor->control_is_lost = true;
-            log_warning("something else stands at %s now; the control socket cannot be reached until that is gone",
+            log_warning(EVENT_SOCKET_LOST,
+                        "something else stands at %s now; the control socket cannot be reached until that is gone",
                         supervisor->control.path);
         }
         return;

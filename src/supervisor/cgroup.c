@@ -120,7 +120,8 @@ uint64_t cgroup_share(const struct option_memory *memory)
 void cgroup_warn_of_share(const struct option_memory *memory, const char *name)
 {
     if (memory->percent > 0 && cgroup_share(memory) == 0) {
-        log_warning("%s is a share, but this container has no memory limit that can be read: it has no effect", name);
+        log_warning(EVENT_SETTING_IGNORED,
+                    "%s is a share, but this container has no memory limit that can be read: it has no effect", name);
     }
 }
 

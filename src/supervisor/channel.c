@@ -21,8 +21,10 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
         return;
     }
     worker->state = WORKER_READY;
-    log_info("worker %u is ready, pid %d, after %llu ms", worker->index, (int)worker->pid,
-             (unsigned long long)((clock_now() - worker->started_at) / CLOCK_MS));
+    const struct log_facts facts = {
+        .worker = worker->index, .pid = (int)worker->pid, .duration = clock_now() - worker->started_at};
+    log_event(LOG_LEVEL_INFO, EVENT_WORKER_READY, &facts, "worker %u is ready, pid %d, after %llu ms", worker->index,
+              (int)worker->pid, (unsigned long long)(facts.duration / CLOCK_MS));
     supervisor->alone_since = CLOCK_NEVER;
     replace_ready(supervisor, worker);
     replace_look(supervisor, worker);
@@ -38,7 +40,8 @@ static void channel_worker_starved(struct supervisor *supervisor, struct worker 
     if (worker->state != WORKER_READY || worker->due) {
         return;
     }
-    log_error("worker %u, pid %d, can take no more connections: its function holds all descriptors that RLIMIT_NOFILE "
+    log_event(LOG_LEVEL_ERROR, EVENT_WORKER_STARVED, WORKER_FACTS(worker),
+              "worker %u, pid %d, can take no more connections: its function holds all descriptors that RLIMIT_NOFILE "
               "allows, or has lowered that; look for files and sockets it does not close, with ls -l /proc/%d/fd",
               worker->index, (int)worker->pid, (int)worker->pid);
     replace_worker(supervisor, worker, "its function has used up the descriptors");
@@ -63,9 +66,10 @@ static void channel_obey(struct supervisor *supervisor, struct worker *worker, c
     } else if (message->type == CONTROL_SLOTS) {
         if (worker_add_slots(worker, fds, message->count, supervisor->numbers_end) < message->count &&
             log_pass(LOG_LEVEL_WARNING, "fdstore entries")) {
-            log_warning("worker %u: no descriptors are left here for more fdstore entries (RLIMIT_NOFILE): clients "
-                        "whose connections its function closes get no reply",
-                        worker->index);
+            log_event(LOG_LEVEL_WARNING, EVENT_CONNECTION_TROUBLE, WORKER_FACTS(worker),
+                      "worker %u: no descriptors are left here for more fdstore entries (RLIMIT_NOFILE): clients "
+                      "whose connections its function closes get no reply",
+                      worker->index);
         }
     } else {
         rights_close(fds, message->count);
@@ -78,7 +82,8 @@ static void channel_end(struct supervisor *supervisor, struct worker *worker, in
 {
     (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, worker->control, NULL);
     if (status == -EPROTO) {
-        log_error("worker %u sent an invalid control message and is replaced", worker->index);
+        log_event(LOG_LEVEL_ERROR, EVENT_WORKER_TAMPERED, WORKER_FACTS(worker),
+                  "worker %u sent an invalid control message and is replaced", worker->index);
         worker_kill(worker, SIGKILL);
     }
     if (worker->state ==

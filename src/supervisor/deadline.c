@@ -87,17 +87,21 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
 
 static void log_overrun(struct worker *worker, uint32_t index, const struct options *options)
 {
-    char stack[LOG_LINE_SIZE] = "";
+    char stack[WORKER_STACK_SIZE];
     worker_read_stack(worker, stack, sizeof stack);
     struct error err = {0};
     cancel_late_error(&err, options->handler_timeout, limit_of(&worker->runs[index], options).is_callers);
-    char line[ERROR_TEXT_SIZE + 64];
-    (void)snprintf(line, sizeof line, "worker %u, pid %d: %s; it is asked to stop", worker->index, (int)worker->pid,
-                   err.text);
-    const struct log_request about = {
-        .id = view_of(worker->late[index])}; /* the name as it was then: the slot may serve another request by now */
-    log_about(LOG_LEVEL_ERROR, &about, line,
-              stack[0] != '\0' ? stack : "no stack could be had: the process does not take signals");
+    const struct log_facts facts = {.request.id = view_of(worker->late[index]), /* the name as it was then: the slot may
+                                                                                   serve another request by now */
+                                    .worker = worker->index,
+                                    .pid = (int)worker->pid,
+                                    .category = error_code(err.category),
+                                    .error_type = err.type,
+                                    .duration = clock_now() - worker->runs[index].since,
+                                    .stack = stack};
+    log_event(LOG_LEVEL_ERROR, EVENT_REQUEST_TIMEOUT, &facts, "worker %u, pid %d: %s; it is asked to stop%s",
+              worker->index, (int)worker->pid, err.text,
+              stack[0] != '\0' ? "" : "; no stack could be had: the process does not take signals");
 }
 
 /* The function runs and nobody has answered its client yet. */
@@ -209,7 +213,8 @@ static uint64_t deadline_tend_client(struct worker *worker, uint32_t index, uint
         return clock_after(now, GONE_INTERVAL);
     }
     run->gone = true;
-    log_debug("worker %u: the client went away, the function is asked to stop", worker->index);
+    log_event(LOG_LEVEL_DEBUG, EVENT_REQUEST_CANCELLED, WORKER_FACTS(worker),
+              "worker %u: the client went away, the function is asked to stop", worker->index);
     cancel(worker, &worker->board->slots[index], run->sequence, CANCEL_CLIENT_GONE);
     return CLOCK_NEVER;
 }

@@ -66,9 +66,9 @@ static void descriptors_tell(const struct supervisor *supervisor, uint64_t hard)
                    "worker at once; further ones wait, or are lost if the function closes them",
                    (unsigned long long)hard, (unsigned long long)each);
     if (each < DESCRIPTORS_SCARCE) {
-        log_warning("%s", line);
+        log_warning(EVENT_SETTING_DERIVED, "%s", line);
     } else {
-        log_info("%s", line);
+        log_info(EVENT_SETTING_DERIVED, "%s", line);
     }
 }
 
@@ -97,7 +97,7 @@ void descriptors_for_worker(const struct supervisor *supervisor)
     if (wanted < limit.soft) {
         limit.soft = wanted;
         if (!limit_set(RLIMIT_NOFILE, &limit)) {
-            log_debug("the worker keeps the supervisor's limit of descriptors");
+            log_debug(EVENT_SETTING_DERIVED, "the worker keeps the supervisor's limit of descriptors");
         }
     }
 }

@@ -196,8 +196,9 @@ static uint64_t accept_all(struct supervisor *supervisor, uint64_t now)
         take_on(supervisor, supervisor->orphans.count - 1, now);
     }
     if (sent_away > 0) {
-        log_client("connection_error", "%u that had not sent a whole request gave way to others; %u wait for a worker",
-                   sent_away, supervisor->orphans.count);
+        log_client(EVENT_CLIENT_REFUSED, "connection_error",
+                   "%u that had not sent a whole request gave way to others; %u wait for a worker", sent_away,
+                   supervisor->orphans.count);
     }
     return connection == -EAGAIN ? 0 : later;
 }
@@ -353,10 +354,11 @@ static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t
         }
     }
     if (requests > 0) {
-        log_client("server_error", "%s; %u waited", err.text, requests);
+        log_client(EVENT_REQUEST_REFUSED, "server_error", "%s; %u waited", err.text, requests);
     }
     if (incomplete > 0) {
-        log_client("connection_error", "%u had not sent a whole request within %llu ms (ASYA_READ_TIMEOUT)", incomplete,
+        log_client(EVENT_CLIENT_REFUSED, "connection_error",
+                   "%u had not sent a whole request within %llu ms (ASYA_READ_TIMEOUT)", incomplete,
                    (unsigned long long)(read_timeout / CLOCK_MS));
     }
     return next;

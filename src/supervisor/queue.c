@@ -23,11 +23,12 @@ bool queue_renew(struct supervisor *supervisor)
     int receive = supervisor->queue_receive;
     int status = queue_make(supervisor);
     if (status < 0) {
-        log_warning("the queue to the workers was shut down by the function, and there cannot be another yet: %s",
+        log_warning(EVENT_RUNTIME_ERROR,
+                    "the queue to the workers was shut down by the function, and there cannot be another yet: %s",
                     strerror(-status));
         return false;
     }
-    log_warning("the queue to the workers was shut down by the function; there is another one");
+    log_warning(EVENT_SOCKET_RESTORED, "the queue to the workers was shut down by the function; there is another one");
     orphans_reclaim(&supervisor->orphans, receive, clock_now());
     fd_close(&send);
     fd_close(&receive);

@@ -62,7 +62,8 @@ static void reap_bury(struct supervisor *supervisor, pid_t pid)
 void reap_lost(struct supervisor *supervisor, struct worker *worker)
 {
     struct cause cause = {.lost = true};
-    log_error(
+    log_event(
+        LOG_LEVEL_ERROR, EVENT_WORKER_LOST, WORKER_FACTS(worker),
         "worker %u, pid %d, was killed and does not end: it is frozen, traced, or waits in the kernel. It is left "
         "behind",
         worker->index, (int)worker->pid);

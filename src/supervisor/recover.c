@@ -34,7 +34,7 @@ static bool recover_send_all(int connection, const struct buffer *out)
 static void send_last(int connection, const struct buffer *out, enum buffer_status status)
 {
     if (status != BUFFER_OK || !recover_send_all(connection, out)) {
-        log_client("server_error", "a reply could not be sent: %s", strerror(errno));
+        log_client(EVENT_REPLY_UNSENT, "server_error", "a reply could not be sent: %s", strerror(errno));
     }
     (void)hangup(&connection);
 }
@@ -346,7 +346,7 @@ void recover_health(int connection, bool ready)
         size += body.size;
     }
     if (send(connection, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        log_debug("whoever asked for health did not wait for it");
+        log_debug(EVENT_CLIENT_GONE, "whoever asked for health did not wait for it");
     }
     (void)hangup(&connection);
 }

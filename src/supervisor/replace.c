@@ -60,9 +60,9 @@ uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint
         worker->kill_at = clock_after(now, KILL_AFTER);
         char text[HOLDUP_TEXT_SIZE];
         running_describe_holdup(worker->board, text);
-        log_warning("worker %u, pid %d, was replaced %llu ms ago (ASYA_GRACE_PERIOD) and %s: it is ended",
-                    worker->index, (int)worker->pid, (unsigned long long)(supervisor->options->grace_period / CLOCK_MS),
-                    text);
+        log_event(LOG_LEVEL_WARNING, EVENT_WORKER_ENDED, WORKER_FACTS(worker),
+                  "worker %u, pid %d, was replaced %llu ms ago (ASYA_GRACE_PERIOD) and %s: it is ended", worker->index,
+                  (int)worker->pid, (unsigned long long)(supervisor->options->grace_period / CLOCK_MS), text);
         worker_kill(worker, SIGTERM);
     } else if (worker->kill_at <= now) {
         worker->kill_at = clock_after(now, KILL_AFTER);
@@ -101,7 +101,8 @@ void replace_worker(struct supervisor *supervisor, struct worker *worker, const 
     if (worker->state != WORKER_READY || worker->due || supervisor->phase != PHASE_SERVING) {
         return;
     }
-    log_info("worker %u, pid %d, is replaced: %s", worker->index, (int)worker->pid, reason);
+    log_event(LOG_LEVEL_INFO, EVENT_WORKER_REPLACED, WORKER_FACTS(worker), "worker %u, pid %d, is replaced: %s",
+              worker->index, (int)worker->pid, reason);
     worker->due = true;
     replace_begin(supervisor, worker);
 }
@@ -175,10 +176,10 @@ void replace_look(struct supervisor *supervisor, struct worker *worker)
     worker->large = true;
     if (!supervisor->rss_warned) {
         supervisor->rss_warned = true;
-        log_warning("worker %u, pid %d, has %llu MiB from the beginning, more than ASYA_MAX_RSS (%llu MiB): it is not "
-                    "replaced for that, since the next one would be as large",
-                    worker->index, (int)worker->pid, (unsigned long long)(size >> 20),
-                    (unsigned long long)(limit >> 20));
+        log_event(LOG_LEVEL_WARNING, EVENT_WORKER_LARGE, WORKER_FACTS(worker),
+                  "worker %u, pid %d, has %llu MiB from the beginning, more than ASYA_MAX_RSS (%llu MiB): it is not "
+                  "replaced for that, since the next one would be as large",
+                  worker->index, (int)worker->pid, (unsigned long long)(size >> 20), (unsigned long long)(limit >> 20));
     }
 }
 

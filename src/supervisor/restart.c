@@ -62,7 +62,8 @@ static struct recovered answer_stored(struct supervisor *supervisor, struct work
     recover_slots(&recovery, worker->fdstore.receive, worker->fdstore.count);
     fdstore_done(&worker->fdstore); /* first: descriptors may be scarce, and the fdholder sends us some */
     if (!recover_from_fdholder(&recovery, worker->fdholder)) {
-        log_debug("worker %u: its fdholder did not answer", worker->index);
+        log_event(LOG_LEVEL_DEBUG, EVENT_RUNTIME_DEGRADED, WORKER_FACTS(worker),
+                  "worker %u: its fdholder did not answer", worker->index);
     }
     return recovery.done;
 }
@@ -73,20 +74,26 @@ static void log_death(const struct worker *worker, const struct cause *cause, co
     const struct recovered *recovered = &obituary->recovered;
     char text[CAUSE_TEXT_SIZE];
     char names[RUNNING_TEXT_SIZE];
-    char line[512 + RUNNING_TEXT_SIZE];
-    char stack[LOG_LINE_SIZE];
+    char stack[WORKER_STACK_SIZE];
     cause_describe(cause, text);
     running_describe(&obituary->running, names);
     uint64_t requests = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
-    (void)snprintf(line, sizeof line,
-                   "worker %u, pid %d, %s after %llu requests, peak memory %llu MiB; "
-                   "%u answered for it%s, %u handed on, %u to be sent again; %s",
-                   worker->index, (int)worker->pid, text, (unsigned long long)requests,
-                   (unsigned long long)(cause->peak_rss >> 20), recovered->answered, names, recovered->handed_on,
-                   recovered->partial, next);
     worker_read_stack(worker, stack, sizeof stack);
-    struct log_request about = running_about(&obituary->running);
-    log_about(LOG_LEVEL_ERROR, &about, line, stack[0] != '\0' ? stack : NULL);
+    struct error err;
+    cause_error(cause, &err);
+    const struct log_facts facts = {.request = running_about(&obituary->running),
+                                    .worker = worker->index,
+                                    .pid = (int)worker->pid,
+                                    .category = error_code(err.category),
+                                    .error_type = err.type,
+                                    .duration = clock_now() - worker->started_at,
+                                    .stack = stack};
+    log_event(LOG_LEVEL_ERROR, EVENT_WORKER_DIED, &facts,
+              "worker %u, pid %d, %s after %llu requests, peak memory %llu MiB; "
+              "%u answered for it%s, %u handed on, %u to be sent again; %s",
+              worker->index, (int)worker->pid, text, (unsigned long long)requests,
+              (unsigned long long)(cause->peak_rss >> 20), recovered->answered, names, recovered->handed_on,
+              recovered->partial, next);
 }
 
 static int start_failure_code(const struct worker *worker, const struct cause *cause)
@@ -104,7 +111,7 @@ static void log_start_failure(const struct supervisor *supervisor, const struct 
                               const struct cause *cause)
 {
     char message[512];
-    char stack[LOG_LINE_SIZE];
+    char stack[WORKER_STACK_SIZE];
     char text[CAUSE_TEXT_SIZE];
     cause_describe(cause, text);
     if (worker->timed_out) {
@@ -117,11 +124,9 @@ static void log_start_failure(const struct supervisor *supervisor, const struct 
                        supervisor->options->process_module);
     }
     worker_read_stack(worker, stack, sizeof stack);
-    if (stack[0] != '\0') {
-        log_with_detail(LOG_LEVEL_ERROR, message, stack);
-    } else {
-        log_error("%s", message);
-    }
+    const struct log_facts facts = {
+        .worker = worker->index, .pid = (int)worker->pid, .duration = clock_now() - worker->started_at, .stack = stack};
+    log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, &facts, "%s", message);
 }
 
 /* For the reply to clients that wait in vain for a worker (fallback.c). */
@@ -153,7 +158,8 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
         delay = REPLACE_AGAIN;
     }
     worker->spawn_at = clock_after(clock_now(), delay);
-    log_error("worker %u did not start; next try in %llu ms%s", worker->index, (unsigned long long)(delay / CLOCK_MS),
+    log_error(EVENT_START_FAILED, "worker %u did not start; next try in %llu ms%s", worker->index,
+              (unsigned long long)(delay / CLOCK_MS),
               is_replacement ? ", and the one it was to replace serves on" : "");
     return EXIT_OK;
 }

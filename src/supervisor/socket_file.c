@@ -25,7 +25,7 @@ void socket_file_show_readiness(struct supervisor *supervisor)
     }
     int status = readyfile_write(path);
     if (status < 0) {
-        log_error("cannot write the ready-file %s: %s; serving without it", path, strerror(-status));
+        log_error(EVENT_SOCKET_LOST, "cannot write the ready-file %s: %s; serving without it", path, strerror(-status));
     }
 }
 
@@ -33,7 +33,7 @@ void socket_file_publish(struct supervisor *supervisor)
 {
     int status = listener_publish(&supervisor->listener);
     if (status < 0) {
-        log_error("cannot publish %s: %s", supervisor->options->socket_path, strerror(-status));
+        log_error(EVENT_SOCKET_LOST, "cannot publish %s: %s", supervisor->options->socket_path, strerror(-status));
         stop_begin(supervisor, "the socket cannot be published", EXIT_SOCKET);
         return;
     }
@@ -41,9 +41,9 @@ void socket_file_publish(struct supervisor *supervisor)
     supervisor->has_served = true;
     supervisor->next_check = clock_after(clock_now(), STATE_CHECK_INTERVAL);
     socket_file_show_readiness(supervisor);
-    log_info("listening on %s, %u worker%s, %s, runtime " ASYA_VERSION, supervisor->options->socket_path,
-             (unsigned)supervisor->options->workers, supervisor->options->workers == 1 ? "" : "s",
-             state_function(supervisor));
+    log_info(EVENT_RUNTIME_READY, "listening on %s, %u worker%s, %s, runtime " ASYA_VERSION,
+             supervisor->options->socket_path, (unsigned)supervisor->options->workers,
+             supervisor->options->workers == 1 ? "" : "s", state_function(supervisor));
 }
 
 /* It could not be put back. If disk space or a permission is missing, try again for a while: connected clients are
@@ -54,12 +54,12 @@ static void socket_file_missing(struct supervisor *supervisor, const char *what,
     uint64_t now = clock_now();
     const char *path = supervisor->options->socket_path;
     if (renewal == LISTENER_LOST || (supervisor->give_up_at != 0 && supervisor->give_up_at <= now)) {
-        log_error("%s was %s and cannot be put back: %s", path, what, err->text);
+        log_error(EVENT_SOCKET_LOST, "%s was %s and cannot be put back: %s", path, what, err->text);
         stop_begin(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
     } else if (supervisor->give_up_at == 0) {
         supervisor->give_up_at = clock_after(now, RENEW_PATIENCE);
-        log_warning("%s was %s and cannot be put back yet: %s; it is tried for %llu s", path, what, err->text,
-                    (unsigned long long)(RENEW_PATIENCE / CLOCK_SECOND));
+        log_warning(EVENT_SOCKET_LOST, "%s was %s and cannot be put back yet: %s; it is tried for %llu s", path, what,
+                    err->text, (unsigned long long)(RENEW_PATIENCE / CLOCK_SECOND));
     }
 }
 
@@ -86,7 +86,7 @@ static void socket_file_renew(struct supervisor *supervisor, const char *what)
         return;
     }
     supervisor->give_up_at = 0;
-    log_warning("%s was %s; it has been put back", supervisor->options->socket_path, what);
+    log_warning(EVENT_SOCKET_RESTORED, "%s was %s; it has been put back", supervisor->options->socket_path, what);
     socket_file_take_queued(supervisor, old);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
@@ -112,7 +112,8 @@ void socket_file_check(struct supervisor *supervisor)
         socket_file_renew(supervisor, "removed");
         return;
     case LISTENER_TAKEN:
-        log_error("something else stands at %s now; it was left alone", supervisor->options->socket_path);
+        log_error(EVENT_SOCKET_LOST, "something else stands at %s now; it was left alone",
+                  supervisor->options->socket_path);
         stop_begin(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
         return;
     }

@@ -66,8 +66,9 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                                     start threads */
     supervisor->hooks->after_fork(supervisor->hooks->context, true);
     if (status < 0) {
-        log_warning("worker %u has no fdholder (%s): a connection it has only just accepted is lost if it is killed",
-                    worker->index, strerror(-status));
+        log_event(LOG_LEVEL_WARNING, EVENT_RUNTIME_DEGRADED, WORKER_FACTS(worker),
+                  "worker %u has no fdholder (%s): a connection it has only just accepted is lost if it is killed",
+                  worker->index, strerror(-status));
     }
     descriptors_for_worker(supervisor);
     spawn_name(worker);
@@ -110,16 +111,18 @@ void spawn(struct supervisor *supervisor, struct worker *worker)
         worker_ended(worker);
         uint64_t delay = worker_restart_delay(++worker->failures);
         worker->spawn_at = clock_after(now, delay);
-        log_error("cannot start worker %u: %s; next try in %llu ms", worker->index, strerror(-status),
-                  (unsigned long long)(delay / CLOCK_MS));
+        log_error(EVENT_START_FAILED, "cannot start worker %u: %s; next try in %llu ms", worker->index,
+                  strerror(-status), (unsigned long long)(delay / CLOCK_MS));
         return;
     }
     worker_forked(worker, pid, &ends, now);
-    log_info("worker %u, pid %d, loads %s", worker->index, (int)pid, state_function(supervisor));
+    log_event(LOG_LEVEL_INFO, EVENT_WORKER_STARTED, WORKER_FACTS(worker), "worker %u, pid %d, loads %s", worker->index,
+              (int)pid, state_function(supervisor));
     remains_forget(&supervisor->remains, pid);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
     if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {
-        log_error("cannot watch worker %u: %s", worker->index, strerror(errno));
+        log_event(LOG_LEVEL_ERROR, EVENT_RUNTIME_ERROR, WORKER_FACTS(worker), "cannot watch worker %u: %s",
+                  worker->index, strerror(errno));
         worker_kill(worker, SIGKILL);
     }
 }

@@ -57,7 +57,8 @@ static void stop_worker(struct supervisor *supervisor, struct worker *worker)
     worker->kill_at = CLOCK_NEVER; /* from now on the grace period of the stop counts */
     int status = control_send(worker->control, CONTROL_DRAIN, NULL, 0);
     if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* these: it is ending already */
-        log_warning("worker %u cannot be told to stop: %s", worker->index, strerror(-status));
+        log_event(LOG_LEVEL_WARNING, EVENT_RUNTIME_ERROR, WORKER_FACTS(worker), "worker %u cannot be told to stop: %s",
+                  worker->index, strerror(-status));
         worker_kill(worker, SIGKILL);
     }
 }
@@ -69,7 +70,7 @@ void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code
     }
     bool started = supervisor->phase != PHASE_STARTING;
     if (started || exit_code == EXIT_OK) { /* at a failed start the line that names the cause is to stay the last one */
-        log_info("stopping: %s", reason);
+        log_info(EVENT_RUNTIME_STOPPING, "stopping: %s", reason);
     }
     supervisor->phase = PHASE_STOPPING;
     supervisor->stop_reason = reason;
@@ -106,14 +107,11 @@ static void stop_ask_functions(struct supervisor *supervisor, uint64_t left)
     struct running running = stop_running(supervisor);
     if (!supervisor->is_softened && running.count > 0) {
         char names[RUNNING_TEXT_SIZE];
-        char line[256 + RUNNING_TEXT_SIZE];
         running_describe(&running, names);
-        (void)snprintf(
-            line, sizeof line,
-            "the grace period (ASYA_GRACE_PERIOD) is over in %llu ms: %u requests that run are asked to stop%s",
-            (unsigned long long)(left / CLOCK_MS), running.count, names);
-        struct log_request about = running_about(&running);
-        log_about(LOG_LEVEL_WARNING, &about, line, NULL);
+        const struct log_facts facts = {.request = running_about(&running)};
+        log_event(LOG_LEVEL_WARNING, EVENT_STOP_FORCED, &facts,
+                  "the grace period (ASYA_GRACE_PERIOD) is over in %llu ms: %u requests that run are asked to stop%s",
+                  (unsigned long long)(left / CLOCK_MS), running.count, names);
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
@@ -134,14 +132,13 @@ static void stop_terminate(struct supervisor *supervisor)
             continue;
         }
         char text[HOLDUP_TEXT_SIZE];
-        char line[128 + HOLDUP_TEXT_SIZE];
-        char stack[LOG_LINE_SIZE];
+        char stack[WORKER_STACK_SIZE];
         running_describe_holdup(worker->board, text);
-        (void)snprintf(line, sizeof line,
-                       "the grace period (ASYA_GRACE_PERIOD) ends: worker %u, pid %d, %s, and is ended", worker->index,
-                       (int)worker->pid, text);
         worker_read_stack(worker, stack, sizeof stack);
-        log_with_detail(LOG_LEVEL_WARNING, line, stack[0] != '\0' ? stack : "no stack could be had");
+        const struct log_facts facts = {.worker = worker->index, .pid = (int)worker->pid, .stack = stack};
+        log_event(LOG_LEVEL_WARNING, EVENT_STOP_FORCED, &facts,
+                  "the grace period (ASYA_GRACE_PERIOD) ends: worker %u, pid %d, %s, and is ended%s", worker->index,
+                  (int)worker->pid, text, stack[0] != '\0' ? "" : "; no stack could be had");
         remains_terminate(worker->pid);
     }
 }
@@ -176,10 +173,10 @@ void stop_now(struct supervisor *supervisor, const char *reason)
 {
     struct running running = stop_running(supervisor);
     if (running.count > 0) {
-        log_warning("stopping now: %s; %u requests that still run are answered with server_error", reason,
-                    running.count);
+        log_warning(EVENT_STOP_FORCED, "stopping now: %s; %u requests that still run are answered with server_error",
+                    reason, running.count);
     } else {
-        log_warning("stopping now: %s", reason);
+        log_warning(EVENT_STOP_FORCED, "stopping now: %s", reason);
     }
     supervisor->kill_at = CLOCK_NEVER;
     supervisor->is_over_time = true;

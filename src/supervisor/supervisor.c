@@ -23,8 +23,9 @@ static void supervisor_log_workers(const struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
         if (worker->state != WORKER_DOWN) { /* DOWN: the entry kept for a replacement */
-            log_info("worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
-                     (unsigned long long)atomic_load(&worker->board->requests), atomic_load(&worker->board->holding));
+            log_event(LOG_LEVEL_INFO, EVENT_WORKER_STATUS, WORKER_FACTS(worker),
+                      "worker %u: pid %d, %llu requests, %u connections", worker->index, (int)worker->pid,
+                      (unsigned long long)atomic_load(&worker->board->requests), atomic_load(&worker->board->holding));
         }
     }
 }
@@ -156,18 +157,18 @@ static bool supervisor_prepare(struct supervisor *supervisor)
     cgroup_warn_of_share(&supervisor->options->max_rss, "ASYA_MAX_RSS");
     supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
     if (supervisor->workers == NULL) {
-        log_error("the supervisor cannot start: no memory");
+        log_error(EVENT_START_FAILED, "the supervisor cannot start: no memory");
         return false;
     }
     int made = queue_make(supervisor);
     if (made < 0) {
-        log_error("the supervisor cannot start: %s", strerror(-made));
+        log_error(EVENT_START_FAILED, "the supervisor cannot start: %s", strerror(-made));
         return false;
     }
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         int status = worker_init(&supervisor->workers[i], i);
         if (status < 0) {
-            log_error("the supervisor cannot start: %s", strerror(-status));
+            log_error(EVENT_START_FAILED, "the supervisor cannot start: %s", strerror(-status));
             return false;
         }
         supervisor->workers[i].vacant = i >= wanted;
@@ -190,7 +191,7 @@ static void supervisor_finish(struct supervisor *supervisor)
     fd_close(&supervisor->queue_send);
     fd_close(&supervisor->queue_receive);
     if (!supervisor->is_quiet) {
-        log_info("stopped, exit code %d", supervisor->exit_code);
+        log_info(EVENT_RUNTIME_STOPPED, "stopped, exit code %d", supervisor->exit_code);
     }
 }
 
@@ -206,7 +207,7 @@ static int supervisor_open_sockets(struct supervisor *supervisor)
         code = admin_open(supervisor, &err);
     }
     if (code != EXIT_OK) {
-        log_error("%s", err.text);
+        log_error(EVENT_START_FAILED, "%s", err.text);
         admin_close(supervisor);
         listener_close(&supervisor->listener);
     }
@@ -217,7 +218,7 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
 {
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
     if (supervisor == NULL) {
-        log_error("the supervisor cannot start: no memory");
+        log_error(EVENT_START_FAILED, "the supervisor cannot start: no memory");
         return EXIT_INTERNAL;
     }
     supervisor->options = options;
@@ -229,7 +230,7 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     desk_init(&supervisor->desk);
     if (!signals_watch(
             supervisor)) { /* first: without our handlers a signal would end us and leave the socket's files behind */
-        log_error("the supervisor cannot start: %s", strerror(errno));
+        log_error(EVENT_START_FAILED, "the supervisor cannot start: %s", strerror(errno));
         free(supervisor);
         return EXIT_INTERNAL;
     }

@@ -14,7 +14,8 @@
 static uint64_t tend_deaf(struct worker *worker, uint64_t now)
 {
     if (worker->deaf_at <= now) {
-        log_error("worker %u, pid %d, has closed its control channel and is replaced", worker->index, (int)worker->pid);
+        log_event(LOG_LEVEL_ERROR, EVENT_WORKER_TAMPERED, WORKER_FACTS(worker),
+                  "worker %u, pid %d, has closed its control channel and is replaced", worker->index, (int)worker->pid);
         worker->deaf_at = CLOCK_NEVER;
         worker_kill(worker, SIGKILL);
     }
@@ -74,8 +75,9 @@ static uint64_t load_deadline(const struct supervisor *supervisor, const struct 
 static void tend_say_it_loads(const struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     uint64_t loading = now - worker->started_at;
-    log_info("worker %u, pid %d, is still loading %s after %llu s", worker->index, (int)worker->pid,
-             state_function(supervisor), (unsigned long long)(loading / CLOCK_SECOND));
+    log_event(LOG_LEVEL_INFO, EVENT_WORKER_LOADING, WORKER_FACTS(worker),
+              "worker %u, pid %d, is still loading %s after %llu s", worker->index, (int)worker->pid,
+              state_function(supervisor), (unsigned long long)(loading / CLOCK_SECOND));
     worker->still_at = clock_after(now, loading);
 }
 

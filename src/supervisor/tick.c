@@ -123,7 +123,8 @@ static void tick_look_at_board(struct worker *worker)
         return;
     }
     worker->overwritten = true;
-    log_error("worker %u, pid %d: the function wrote over the runtime's memory; it is ended", worker->index,
+    log_event(LOG_LEVEL_ERROR, EVENT_WORKER_TAMPERED, WORKER_FACTS(worker),
+              "worker %u, pid %d: the function wrote over the runtime's memory; it is ended", worker->index,
               (int)worker->pid);
     worker_kill(worker, SIGKILL);
 }

@@ -18,7 +18,6 @@
 #define BACKOFF_LONGEST (10 * CLOCK_SECOND)
 
 enum {
-    STACK_TEXT = 3 << 10, /* shown in a log line, which cuts a longer detail at its beginning */
     STACK_SIZE = 1 << 16, /* a whole pipe */
     STACK_ROUNDS = 128,   /* further reads: a process that writes without end must not hold us up */
 };
@@ -176,7 +175,7 @@ void worker_read_stack(const struct worker *worker, char *text, size_t size)
     }
     const char *mark = memchr(all, STACK_MARK, used);
     size_t before = mark != NULL ? (size_t)(mark - all) : used;
-    size_t limit = size - 1 < STACK_TEXT ? size - 1 : STACK_TEXT;
+    size_t limit = size - 1;
     size_t kept = worker_append_text(text, limit, 0, all + before, used - before);
     text[worker_append_text(text, limit, kept, all, before)] = '\0';
 }

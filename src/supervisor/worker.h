@@ -13,6 +13,7 @@
 #define ASYA_SUPERVISOR_WORKER_H
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "server/control.h"
 #include "server/fdstore.h"
 #include "server/scoreboard.h"
@@ -122,6 +123,9 @@ struct worker_hooks {
     int (*run)(void *context, const struct worker_seat *seat);
 };
 
+/* For a line of the log about a worker that has a process. */
+#define WORKER_FACTS(one) (&(struct log_facts){.worker = (one)->index, .pid = (int)(one)->pid})
+
 /* Allocates the scoreboard. Returns 0 or -errno. */
 int worker_init(struct worker *worker, uint32_t index);
 
@@ -163,8 +167,10 @@ int worker_peek(const struct worker *worker, uint32_t slot);
 /* Frees the scoreboard. */
 void worker_drop_board(struct worker *worker);
 
+enum { WORKER_STACK_SIZE = 12 << 10 }; /* bytes of stacks for which a record of the log has room */
+
 /* The Python stacks that the process has written since the last call, as NUL-terminated text; "" if none. The stack of
- * the request concerned (STACK_MARK) comes first. Cut to what fits into a line of the log. */
+ * the request concerned (STACK_MARK) comes first. A longer text loses its end. */
 void worker_read_stack(const struct worker *worker, char *text, size_t size);
 
 /* Signals the process alone. The rest of its process group is dealt with after its death (remains.h). */

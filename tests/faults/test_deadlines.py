@@ -182,17 +182,17 @@ def test_the_limit_holds_without_a_parking_slot(runtime, code):
         assert server.result("return 1") == 1
 
 
-AT = r'  File "[^"]*stuck.py", line \d+ in %s\\n'  # newlines are escaped in the log
-CHAIN = r"The request's task, most recent await first:\\n[^;]*in sleep\\n" + AT % "deepest" + AT % "deeper" + AT
+AT = r'      File "[^"]*stuck.py", line \d+ in %s\n'
+CHAIN = r"The request's task, most recent await first:\n[^;]*in sleep\n" + AT % "deepest" + AT % "deeper" + AT
 STUCK = {
     "a coroutine": ("stuck", CHAIN % "process"),
     "a coroutine that gathers": ("stuck:gathers", CHAIN % "gathers"),
     "a coroutine that awaits a task": ("stuck:awaits_task", CHAIN % "awaits_task"),
     "an asynchronous generator": ("stuck:yields", CHAIN % "yields"),
     "a coroutine that holds up the loop":
-        ("stuck:holds_up", r"Current thread .*:\\n" + AT % "turns_in_coroutine" + AT % "holds_up"),
+        ("stuck:holds_up", r"Current thread .*:\n" + AT % "turns_in_coroutine" + AT % "holds_up"),
     "a function among threads of its own":
-        ("stuck:with_threads", r"The request's thread, most recent call first:\\n" + AT % "in_the_function"),
+        ("stuck:with_threads", r"The request's thread, most recent call first:\n" + AT % "in_the_function"),
 }
 
 
@@ -203,7 +203,7 @@ def test_the_line_says_first_where_the_request_is_of(runtime, handler, told):
     with runtime(handler, env={"ASYA_HANDLER_TIMEOUT": LIMIT}, allow_log=allow, worker_descriptors=True) as server:
         assert server.call(1)["type"] == "HandlerTimeout"
         [line] = server.wait_for_log("ERROR .*asked to stop")
-        assert re.search("asked to stop; " + told, line.text), line.text
+        assert re.search("asked to stop\n    " + told, line.text), line.text
 
 
 def test_a_function_with_threads_of_its_own_hears_of_its_limit(limited):
@@ -222,4 +222,4 @@ def test_the_line_says_first_which_thread_it_is_of_several(runtime):
         assert server.result("threads") == 1
         assert server.call("stay")["type"] == "HandlerTimeout"
         [line] = server.wait_for_log("ERROR .*asked to stop")
-        assert re.search(r"asked to stop; The request's thread, most recent call first:\\n" + AT % "in_the_function", line.text)
+        assert re.search(r"asked to stop\n    The request's thread, most recent call first:\n" + AT % "in_the_function", line.text)

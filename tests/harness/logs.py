@@ -3,6 +3,7 @@ import json
 import re
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) (.*)$", re.DOTALL)
+FURTHER = "    "  # a further line of a record in text: its stack
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
 
@@ -12,7 +13,8 @@ LEFT_OUT = re.compile(r"^[^:]+: (\d+) more lines? like this w(?:as|ere) left out
 
 
 class LogLine:
-    """One line of standard error. `level` is None when it is no line of the log (a traceback, a warning of Python)."""
+    """One record of the log, with the lines of its stack, or another line of standard error. `level` is None when it is no record
+    of the log (what the function prints, a warning of Python)."""
 
     def __init__(self, text):
         self.text = text
@@ -42,8 +44,14 @@ class LogLine:
 
 
 def split(data):
-    """The lines of what was written so far; only complete ones."""
-    return [LogLine(line.decode("utf-8", "backslashreplace")) for line in data.split(b"\n")[:-1]]
+    """The records and lines of what was written so far; only complete lines."""
+    records = []
+    for line in data.decode("utf-8", "backslashreplace").split("\n")[:-1]:
+        if line.startswith(FURTHER) and records and LINE.match(records[-1]):
+            records[-1] += "\n" + line
+        else:
+            records.append(line)
+    return [LogLine(record) for record in records]
 
 
 def tally(lines, kind):
@@ -57,10 +65,10 @@ def judge(lines, expect, allow):
     """Raises unless every line that is not quiet was declared, and every expected one came.
 
     A declaration is a regular expression searched in the whole line ("ERROR .*ZeroDivisionError")."""
-    declared = [re.compile(pattern) for pattern in (*expect, *allow)]
+    declared = [re.compile(pattern, re.DOTALL) for pattern in (*expect, *allow)]
     unexpected = [line for line in lines if not line.quiet and not any(p.search(line.text) for p in declared)]
     assert not unexpected, "unexpected lines in the log: %r" % unexpected
-    missing = [pattern for pattern in expect if not any(re.search(pattern, line.text) for line in lines)]
+    missing = [pattern for pattern in expect if not any(re.search(pattern, line.text, re.DOTALL) for line in lines)]
     assert not missing, "never logged: %r, but: %r" % (missing, lines)
-    dirty = [line for line in lines if line.level and CONTROL.search(line.text)]
+    dirty = [line for line in lines if line.level and CONTROL.search(line.text.replace("\n", ""))]
     assert not dirty, "control characters in the log: %r" % dirty

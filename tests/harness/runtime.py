@@ -211,7 +211,7 @@ class Runtime:
     def wait_for_log(self, pattern, timeout=client.PATIENCE, count=1):
         """The lines that match, once there are at least `count` of them."""
         def matches():
-            found = [line for line in self.logs() if re.search(pattern, line.text)]
+            found = [line for line in self.logs() if re.search(pattern, line.text, re.DOTALL)]
             return found if len(found) >= count else None
 
         matching = processes.eventually(matches, timeout)
@@ -368,12 +368,12 @@ class Refusal:
         assert len(self.errors) == 1, "not one cause line: %r" % self.lines
         after = self.lines[self.lines.index(self.errors[0]) + 1:]
         assert all(line.quiet for line in after), "more follows the cause: %r" % self.lines
-        return self.errors[0].message
+        return self.errors[0].message.partition("\n")[0]
 
     @property
     def traceback(self):
-        """The lines that do not belong to the log, as one text."""
-        return "\n".join(line.text for line in self.lines if line.level is None)
+        """What stands below the cause line."""
+        return "".join(line.text.partition("\n")[2] for line in self.errors)
 
 
 def refuse(handler=None, timeout=client.PATIENCE, leaves=(), **options):

@@ -227,7 +227,8 @@ def test_a_task_names_its_request_as_well(runtime):
 def test_in_a_json_log_the_names_are_members(runtime):
     with runtime("snippets:run", env={"ASYA_LOG_FORMAT": "json"}) as server:
         record = json.loads(line_of(server, "raise KeyError('marked')", **MEMBERS).text)
-        assert (record["request_id"], record["traceparent"]) == ("m-7", TRACE)
+        _, trace_id, span_id, _ = TRACE.split("-")
+        assert (record["request_id"], record["trace_id"], record["span_id"]) == ("m-7", trace_id, span_id)
         assert record["message"].startswith("processing_error: KeyError: 'marked'")
 
 

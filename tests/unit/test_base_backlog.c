@@ -235,7 +235,7 @@ static void log_lines(unsigned first, unsigned count)
     memset(filling, 'x', FILLING);
     filling[FILLING] = '\0';
     for (unsigned i = first; i < first + count; i++) {
-        log_info("line %u %s", i, filling);
+        log_info(EVENT_RUNTIME_ERROR, "line %u %s", i, filling);
     }
 }
 
@@ -381,7 +381,7 @@ static void the_end_waits_for_a_reader_but_not_for_none(void **state)
 static void *log_from_a_thread(void *argument)
 {
     for (unsigned i = 0; i < 400; i++) {
-        log_info("thread %c %u", *(const char *)argument, i);
+        log_info(EVENT_RUNTIME_ERROR, "thread %c %u", *(const char *)argument, i);
     }
     return NULL;
 }
@@ -418,9 +418,9 @@ static void what_clients_cause_is_limited_by_kind_and_counted(void **state)
     (void)state;
     pipe_make();
     for (unsigned i = 0; i < 1000; i++) {
-        log_client("invalid_json", "number %u", i);
+        log_client(EVENT_REQUEST_REFUSED, "invalid_json", "number %u", i);
     }
-    log_client("empty_message", "another kind");
+    log_client(EVENT_REQUEST_REFUSED, "empty_message", "another kind");
     log_lines(0, 1); /* not limited */
     text_size = 0;
     read_some(sizeof text);
@@ -434,10 +434,10 @@ static void what_clients_cause_is_limited_by_kind_and_counted(void **state)
     read_some(sizeof text);
     assert_int_equal(capture_count(text, "WARNING invalid_json: 980 more lines like this were left out\n"), 1);
     assert_true(log_due() == CLOCK_NEVER);
-    log_client("invalid_json", "a token has come back");
-    log_client("invalid_json", "a second has not");
+    log_client(EVENT_REQUEST_REFUSED, "invalid_json", "a token has come back");
+    log_client(EVENT_REQUEST_REFUSED, "invalid_json", "a second has not");
     time_passed += 100 * CLOCK_SECOND;
-    log_client("invalid_json", "much later");
+    log_client(EVENT_REQUEST_REFUSED, "invalid_json", "much later");
     read_some(sizeof text);
     assert_int_equal(capture_count(text, "a token has come back"), 1);
     assert_int_equal(capture_count(text, "a second has not"), 0);
@@ -451,7 +451,7 @@ static void a_level_that_is_not_logged_is_not_counted(void **state)
     pipe_make();
     log_configure(LOG_LEVEL_ERROR, LOG_TEXT);
     for (unsigned i = 0; i < 1000; i++) {
-        log_client("invalid_json", "number %u", i);
+        log_client(EVENT_REQUEST_REFUSED, "invalid_json", "number %u", i);
     }
     assert_true(log_due() == CLOCK_NEVER);
     log_finish();

@@ -6,6 +6,7 @@
 #include "json_check.h"
 
 #include "base/log.h"
+#include "base/traceparent.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,16 +53,23 @@ static int listen_end(void **state)
 #define LOG_TEST(function) cmocka_unit_test_setup_teardown(function, listen_begin, listen_end)
 
 /* The next line, which must be there, whole and alone, without its newline; NUL-terminated. */
-static size_t next_line(char line[LOG_LINE_SIZE + 1])
+static size_t next_line(char line[LOG_RECORD_SIZE + 1])
 {
-    ssize_t got = recv(packets, line, LOG_LINE_SIZE + 1, MSG_DONTWAIT | MSG_TRUNC);
-    assert_in_range(got, 1, LOG_LINE_SIZE);
+    ssize_t got = recv(packets, line, LOG_RECORD_SIZE + 1, MSG_DONTWAIT | MSG_TRUNC);
+    assert_in_range(got, 1, LOG_RECORD_SIZE);
     assert_int_equal(line[got - 1], '\n');
     line[got - 1] = '\0';
-    assert_ptr_equal(strchr(line, '\n'), NULL);
+    for (const char *at = line; (at = strchr(at, '\n')) != NULL; at++) {
+        assert_memory_equal(at, "\n    ", 5); /* a further line, which begins no record */
+    }
     assert_int_equal(strlen(line), got - 1);
     assert_true(utf8_check(line, (size_t)got - 1));
     return (size_t)got - 1;
+}
+
+static void log_stack(enum log_level level, const char *message, const char *stack)
+{
+    log_event(level, EVENT_REQUEST_FAILED, &(struct log_facts){.stack = stack}, "%s", message);
 }
 
 static bool is_silent(void)
@@ -96,26 +104,26 @@ static const char *message_of(const char *line, const char *level)
 static void an_event_is_one_line_with_time_and_level(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
-    log_info("listening on %s, %d worker", "/tmp/x.sock", 1);
+    char line[LOG_RECORD_SIZE + 1];
+    log_info(EVENT_RUNTIME_ERROR, "listening on %s, %d worker", "/tmp/x.sock", 1);
     next_line(line);
     assert_string_equal(message_of(line, "INFO"), "listening on /tmp/x.sock, 1 worker");
-    log_warning("w");
+    log_warning(EVENT_RUNTIME_ERROR, "w");
     next_line(line);
     assert_string_equal(message_of(line, "WARNING"), "w");
-    log_error("%s", "");
+    log_error(EVENT_RUNTIME_ERROR, "%s", "");
     next_line(line);
     assert_string_equal(message_of(line, "ERROR"), "");
-    log_with_detail(LOG_LEVEL_ERROR, "it failed", "because\nof this");
+    log_stack(LOG_LEVEL_ERROR, "it failed", "because\nof this\n");
     next_line(line);
-    assert_string_equal(message_of(line, "ERROR"), "it failed; because\\nof this");
+    assert_string_equal(message_of(line, "ERROR"), "it failed\n    because\n    of this");
     assert_true(is_silent());
 }
 
 static void the_time_is_the_time(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
+    char line[LOG_RECORD_SIZE + 1];
     char before[64];
     char after[64];
     FILE *date;
@@ -127,7 +135,7 @@ static void the_time_is_the_time(void **state)
         pclose(date);
         target[TIME_SIZE - 5] = '\0';
         if (i == 0) {
-            log_info("now");
+            log_info(EVENT_RUNTIME_ERROR, "now");
             next_line(line);
         }
     }
@@ -138,14 +146,14 @@ static void the_time_is_the_time(void **state)
 static void levels_below_the_lowest_are_silent(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
-    static void (*const functions[])(const char *, ...) = {log_debug, log_info, log_warning, log_error};
+    char line[LOG_RECORD_SIZE + 1];
+    static void (*const functions[])(enum event, const char *, ...) = {log_debug, log_info, log_warning, log_error};
     for (int lowest = LOG_LEVEL_DEBUG; lowest <= LOG_LEVEL_ERROR; lowest++) {
         log_configure((enum log_level)lowest, LOG_TEXT);
         for (int level = LOG_LEVEL_DEBUG; level <= LOG_LEVEL_ERROR; level++) {
             assert_int_equal(!!log_enabled((enum log_level)level), level >= lowest);
-            functions[level]("x");
-            log_with_detail((enum log_level)level, "x", "y");
+            functions[level](EVENT_RUNTIME_ERROR, "x");
+            log_stack((enum log_level)level, "x", "y");
             if (level >= lowest) {
                 next_line(line);
                 next_line(line);
@@ -212,18 +220,18 @@ static const struct escape_row escape_rows[] = {
 static void no_text_reaches_a_terminal_or_begins_a_line(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
+    char line[LOG_RECORD_SIZE + 1];
     for (size_t i = 0; i < sizeof escape_rows / sizeof escape_rows[0]; i++) {
         const struct escape_row *row = &escape_rows[i];
-        log_info("%s", row->text);
+        log_info(EVENT_RUNTIME_ERROR, "%s", row->text);
         next_line(line);
         if (strcmp(message_of(line, "INFO"), row->expected) != 0) {
             fail_msg("%s: %s", row->name, line);
         }
-        log_with_detail(LOG_LEVEL_INFO, "m", row->text);
+        log_stack(LOG_LEVEL_INFO, "m", row->text);
         next_line(line);
-        if (strcmp(message_of(line, "INFO") + 3, row->expected) != 0) {
-            fail_msg("%s, as a detail: %s", row->name, line);
+        if (strchr(row->text, '\n') == NULL && strcmp(message_of(line, "INFO") + 6, row->expected) != 0) {
+            fail_msg("%s, in a stack: %s", row->name, line);
         }
     }
 }
@@ -231,13 +239,13 @@ static void no_text_reaches_a_terminal_or_begins_a_line(void **state)
 static void every_byte_gives_a_clean_line_in_both_formats(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
+    char line[LOG_RECORD_SIZE + 1];
     for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
         log_configure(LOG_LEVEL_INFO, (enum log_format)format);
         for (unsigned first = 1; first < 256; first++) {
             for (unsigned second = 0; second < 256; second += first < 0x80 ? 255 : 1) {
                 const char text[] = {'<', (char)first, (char)second, '>', '\0'};
-                log_info("%s", text);
+                log_info(EVENT_RUNTIME_ERROR, "%s", text);
                 size_t size = next_line(line);
                 for (size_t i = 0; i < size; i++) {
                     assert_true((unsigned char)line[i] >= 0x20 && line[i] != 0x7F);
@@ -254,8 +262,8 @@ static void every_byte_gives_a_clean_line_in_both_formats(void **state)
 static void json_lines_keep_the_characters_they_escape(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
-    char value[LOG_LINE_SIZE];
+    char line[LOG_RECORD_SIZE + 1];
+    char value[LOG_RECORD_SIZE];
     size_t size;
     log_configure(LOG_LEVEL_INFO, LOG_JSON);
     static const struct {
@@ -266,7 +274,7 @@ static void json_lines_keep_the_characters_they_escape(void **state)
                 {"\xEF\xBB\xBF", "\\ufeff"},
                 {"\xF3\xA0\x81\xBF", "\\udb40\\udc7f"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        log_info("%s", rows[i].text);
+        log_info(EVENT_RUNTIME_ERROR, "%s", rows[i].text);
         size_t length = next_line(line);
         assert_non_null(strstr(line, rows[i].escaped));
         assert_true(json_check_member(line, length, "message", value, sizeof value, &size));
@@ -277,14 +285,14 @@ static void json_lines_keep_the_characters_they_escape(void **state)
 static void json_lines_are_json_with_the_same_text(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
-    char value[LOG_LINE_SIZE];
+    char line[LOG_RECORD_SIZE + 1];
+    char value[LOG_RECORD_SIZE];
     size_t size;
     log_configure(LOG_LEVEL_INFO, LOG_JSON);
     static const char *const texts[] = {"plain", "say \"hi\" \\ bye", "two\nlines\r\n\ttab", "\x01\x1F\x7F",
                                         "\xE2\x82\xAC\xF0\x9F\x98\x80"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        log_warning("%s", texts[i]);
+        log_warning(EVENT_RUNTIME_ERROR, "%s", texts[i]);
         size_t length = next_line(line);
         assert_true(json_check_member(line, length, "message", value, sizeof value, &size));
         assert_string_equal(value, texts[i]);
@@ -294,10 +302,13 @@ static void json_lines_are_json_with_the_same_text(void **state)
         assert_int_equal(size, TIME_SIZE);
         assert_true(is_time(value));
     }
-    log_with_detail(LOG_LEVEL_ERROR, "head", "tail");
+    log_stack(LOG_LEVEL_ERROR, "head", "two\nlines\n");
     size_t length = next_line(line);
     assert_true(json_check_member(line, length, "message", value, sizeof value, &size));
-    assert_string_equal(value, "head; tail");
+    assert_string_equal(value, "head");
+    assert_true(json_check_member(line, length, "stack", value, sizeof value, &size));
+    assert_string_equal(value, "two\nlines");
+    assert_ptr_equal(strchr(line, '\n'), NULL);
 }
 
 /* Texts longer than a line, of characters that are escaped and that are not. */
@@ -306,8 +317,8 @@ static void long_texts_are_cut_to_one_line_and_stay_well_formed(void **state)
     (void)state;
     static const char *const characters[] = {"a",    "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\n", "\x1B",
                                              "\xFF", "\"",       "\\",           "\xC2\x9B",         "a\n"};
-    static char text[3 * LOG_LINE_SIZE];
-    char line[LOG_LINE_SIZE + 1];
+    static char text[3 * LOG_RECORD_SIZE];
+    char line[LOG_RECORD_SIZE + 1];
     for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
         log_configure(LOG_LEVEL_INFO, (enum log_format)format);
         for (size_t i = 0; i < sizeof characters / sizeof characters[0]; i++) {
@@ -319,13 +330,13 @@ static void long_texts_are_cut_to_one_line_and_stay_well_formed(void **state)
                     memcpy(text + size, characters[i], step);
                 }
                 text[size] = '\0';
-                log_info("%s", text);
+                log_info(EVENT_RUNTIME_ERROR, "%s", text);
                 size_t length = next_line(line);
-                assert_true(length > LOG_LINE_SIZE - 32);
+                assert_true(length > LOG_MESSAGE_MAX - 32);
                 assert_true(format == LOG_TEXT || json_check(line, length));
-                log_with_detail(LOG_LEVEL_INFO, text, text);
+                log_stack(LOG_LEVEL_INFO, text, text);
                 length = next_line(line);
-                assert_true(length > LOG_LINE_SIZE / 3);
+                assert_true(length > LOG_RECORD_SIZE - 64 || characters[i][0] == '\n'); /* the newlines at the end go */
                 assert_true(format == LOG_TEXT || json_check(line, length));
             }
         }
@@ -335,15 +346,15 @@ static void long_texts_are_cut_to_one_line_and_stay_well_formed(void **state)
 static void no_format_or_message_overruns_at_any_length(void **state)
 {
     (void)state;
-    static char text[LOG_LINE_SIZE + 64];
-    char line[LOG_LINE_SIZE + 1];
+    static char text[LOG_RECORD_SIZE + 64];
+    char line[LOG_RECORD_SIZE + 1];
     for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
         log_configure(LOG_LEVEL_INFO, (enum log_format)format);
-        for (size_t size = LOG_LINE_SIZE - 160; size < sizeof text; size++) {
+        for (size_t size = LOG_MESSAGE_MAX - 160; size < LOG_MESSAGE_MAX + 160; size++) {
             memset(text, 'a', size);
             text[size] = '\0';
             text[size - 1] = '"';
-            log_info("%s", text);
+            log_info(EVENT_RUNTIME_ERROR, "%s", text);
             size_t length = next_line(line);
             assert_true(format == LOG_TEXT || json_check(line, length));
         }
@@ -368,8 +379,8 @@ static void a_long_detail_keeps_its_end(void **state)
 {
     (void)state;
     static char detail[1 << 16];
-    char line[LOG_LINE_SIZE + 1];
-    char value[LOG_LINE_SIZE];
+    char line[LOG_RECORD_SIZE + 1];
+    char value[LOG_RECORD_SIZE];
     for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
         log_configure(LOG_LEVEL_INFO, (enum log_format)format);
         for (size_t i = 0; i < sizeof detail_rows / sizeof detail_rows[0]; i++) {
@@ -380,16 +391,17 @@ static void a_long_detail_keeps_its_end(void **state)
                 memcpy(detail + size, detail_rows[i].unit, step);
             }
             memcpy(detail + size, end, sizeof end);
-            log_with_detail(LOG_LEVEL_ERROR, "the function failed", detail);
+            log_stack(LOG_LEVEL_ERROR, "the function failed", detail);
             size_t length = next_line(line);
-            const char *message = value;
+            const char *stack = value;
             if (format == LOG_JSON) {
-                assert_true(json_check_member(line, length, "message", value, sizeof value, &length));
+                assert_true(json_check_member(line, length, "stack", value, sizeof value, &length));
             } else {
-                message = message_of(line, "ERROR");
+                stack = strchr(line, '\n') + 5;
             }
+            const char *message = stack;
             size_t whole = strlen(message);
-            if (strncmp(message, "the function failed; ... ", 25) != 0 || whole < 500 ||
+            if (strncmp(message, "...\n", 4) != 0 || whole < 500 ||
                 strcmp(message + whole - (sizeof end - 1), end) != 0) {
                 fail_msg("%s: %s", detail_rows[i].name, line);
             }
@@ -400,40 +412,14 @@ static void a_long_detail_keeps_its_end(void **state)
 static void a_short_detail_is_whole(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
+    char line[LOG_RECORD_SIZE + 1];
     char detail[1500];
     memset(detail, 'd', sizeof detail - 1);
     detail[0] = 'B';
     detail[sizeof detail - 1] = '\0';
-    log_with_detail(LOG_LEVEL_ERROR, "m", detail);
+    log_stack(LOG_LEVEL_ERROR, "m", detail);
     next_line(line);
-    assert_string_equal(message_of(line, "ERROR") + 3, detail);
-}
-
-static void text_of_others_is_written_line_by_line(void **state)
-{
-    (void)state;
-    static char text[2 * LOG_LINE_SIZE];
-    char line[LOG_LINE_SIZE + 1];
-    log_verbatim("one\n\n  two\xC3\xA9\nthree", 18);
-    static const char *const lines[] = {"one", "", "  two\xC3\xA9", "three"};
-    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        next_line(line);
-        assert_string_equal(line, lines[i]);
-    }
-    for (size_t size = LOG_LINE_SIZE - 3; size < LOG_LINE_SIZE + 3; size++) {
-        memset(text, 'a', size);
-        text[size] = '\n';
-        log_verbatim(text, size + 1);
-        size_t got = next_line(line);
-        if (got < size) {
-            got += next_line(line);
-        }
-        assert_int_equal(got, size);
-        assert_true(is_silent());
-    }
-    log_verbatim(text, 0);
-    assert_true(is_silent());
+    assert_string_equal(message_of(line, "ERROR") + 6, detail);
 }
 
 static void a_line_that_cannot_be_written_is_dropped(void **state)
@@ -441,48 +427,55 @@ static void a_line_that_cannot_be_written_is_dropped(void **state)
     (void)state;
     int kept = dup(STDERR_FILENO);
     close(STDERR_FILENO);
-    log_error("nobody hears this");
-    log_with_detail(LOG_LEVEL_ERROR, "nor", "this");
+    log_error(EVENT_RUNTIME_ERROR, "nobody hears this");
+    log_stack(LOG_LEVEL_ERROR, "nor", "this");
     assert_int_equal(dup2(kept, STDERR_FILENO), STDERR_FILENO);
     close(kept);
     assert_true(is_silent());
 }
+
+#define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 struct about_row {
     const char *name;
     const char *id;
     const char *traceparent;
     const char *text; /* behind the level */
-    const char *json; /* likewise, up to the message */
+    const char *json; /* behind the event */
 };
 
 static const struct about_row about_rows[] = {
-    {"both names", "a-1", "00-t-01", "[a-1 00-t-01] m; d", "\"request_id\":\"a-1\",\"traceparent\":\"00-t-01\","},
-    {"the id alone", "a-1", "", "[a-1] m; d", "\"request_id\":\"a-1\","},
-    {"the trace alone", "", "00-t-01", "[00-t-01] m; d", "\"traceparent\":\"00-t-01\","},
-    {"neither", "", "", "m; d", ""},
-    {"an id that would begin a line", "a\nb", "", "[a\\nb] m; d", "\"request_id\":\"a\\nb\","},
-    {"an id that would end its string", "a\"b", "", "[a\"b] m; d", "\"request_id\":\"a\\\"b\","},
+    {"both names", "a-1", TRACE, "[a-1 " TRACE "] m",
+     ",\"request_id\":\"a-1\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"span_id\":\"00f067aa0ba902b7\""},
+    {"the id alone", "a-1", "", "[a-1] m", ",\"request_id\":\"a-1\""},
+    {"the trace alone", "", TRACE, "[" TRACE "] m",
+     ",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"span_id\":\"00f067aa0ba902b7\""},
+    {"a trace that is not valid", "a-1", "00-t-01", "[a-1 00-t-01] m", ",\"request_id\":\"a-1\""},
+    {"neither", "", "", "m", ""},
+    {"an id that would begin a line", "a\nb", "", "[a\\nb] m", ",\"request_id\":\"a\\nb\""},
+    {"an id that would end its string", "a\"b", "", "[a\"b] m", ",\"request_id\":\"a\\\"b\""},
 };
 
 static void a_line_about_a_request_names_it(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
-    char expected[LOG_LINE_SIZE];
+    char line[LOG_RECORD_SIZE + 1];
+    char expected[LOG_RECORD_SIZE];
     for (size_t i = 0; i < sizeof about_rows / sizeof *about_rows; i++) {
         const struct about_row *row = &about_rows[i];
-        struct log_request request = {.id = view_of(row->id), .traceparent = view_of(row->traceparent)};
+        struct log_facts facts = {.request = {.id = view_of(row->id), .traceparent = view_of(row->traceparent)}};
         log_configure(LOG_LEVEL_INFO, LOG_TEXT);
-        log_about(LOG_LEVEL_ERROR, &request, "m", "d");
+        log_event(LOG_LEVEL_ERROR, EVENT_REQUEST_FAILED, &facts, "m");
         next_line(line);
         if (strcmp(message_of(line, "ERROR"), row->text) != 0) {
             fail_msg("%s: %s", row->name, line);
         }
         log_configure(LOG_LEVEL_INFO, LOG_JSON);
-        log_about(LOG_LEVEL_ERROR, &request, "m", NULL);
+        log_event(LOG_LEVEL_ERROR, EVENT_REQUEST_FAILED, &facts, "m");
         next_line(line);
-        (void)snprintf(expected, sizeof expected, "\"level\":\"ERROR\",%s\"message\":\"m\"}", row->json);
+        (void)snprintf(expected, sizeof expected,
+                       "\"level\":\"ERROR\",\"message\":\"m\",\"event\":\"request_failed\"%s,\"pid\":%d}", row->json,
+                       (int)getpid());
         const char *level = strstr(line, "\"level\"");
         assert_non_null(level);
         if (strcmp(level, expected) != 0) {
@@ -491,20 +484,79 @@ static void a_line_about_a_request_names_it(void **state)
     }
 }
 
+static void facts_are_members_in_json_and_not_repeated_in_text(void **state)
+{
+    (void)state;
+    char line[LOG_RECORD_SIZE + 1];
+    const struct log_facts facts = {.worker = 2,
+                                    .pid = 77,
+                                    .category = "processing_error",
+                                    .error_type = "Key\"Error",
+                                    .duration = 1234567890,
+                                    .stack = "a\nb"};
+    log_configure(LOG_LEVEL_INFO, LOG_JSON);
+    log_event(LOG_LEVEL_INFO, EVENT_WORKER_DIED, &facts, "m");
+    assert_true(json_check(line, next_line(line)));
+    assert_string_equal(strstr(line, ",\"event\""),
+                        ",\"event\":\"worker_died\",\"worker\":2,\"pid\":77,\"category\":\"processing_error\","
+                        "\"error_type\":\"Key\\\"Error\",\"duration_seconds\":1.234567,\"stack\":\"a\\nb\"}");
+    log_configure(LOG_LEVEL_INFO, LOG_TEXT);
+    log_event(LOG_LEVEL_INFO, EVENT_WORKER_DIED, &facts, "m");
+    next_line(line);
+    assert_string_equal(message_of(line, "INFO"), "m\n    a\n    b");
+}
+
 static void names_are_cut_and_leave_room_for_the_message(void **state)
 {
     (void)state;
-    char line[LOG_LINE_SIZE + 1];
+    char line[LOG_RECORD_SIZE + 1];
     static char name[5000];
     memset(name, '\x01', sizeof name - 1); /* six bytes each in JSON */
-    struct log_request request = {.id = view_of(name), .traceparent = view_of(name)};
+    struct log_facts facts = {.request = {.id = view_of(name), .traceparent = view_of(name)}, .error_type = name};
     for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
         log_configure(LOG_LEVEL_INFO, (enum log_format)format);
-        log_about(LOG_LEVEL_ERROR, &request, "the message", NULL);
+        log_event(LOG_LEVEL_ERROR, EVENT_REQUEST_FAILED, &facts, "the message");
         next_line(line);
         assert_non_null(strstr(line, "the message"));
-        log_about(LOG_LEVEL_ERROR, &request, name, name);
+        facts.stack = name;
+        log_event(LOG_LEVEL_ERROR, EVENT_REQUEST_FAILED, &facts, "%s", name);
         next_line(line);
+    }
+}
+
+struct trace_row {
+    const char *text;
+    bool valid;
+};
+
+static const struct trace_row trace_rows[] = {
+    {TRACE, true},
+    {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", true},
+    {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff", true},
+    {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", false}, /* version 00 has no more */
+    {"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true},
+    {"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes", true},
+    {"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.", false},
+    {"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false},
+    {"0-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false},
+    {"00-00000000000000000000000000000000-00f067aa0ba902b7-01", false},
+    {"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", false},
+    {"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false},
+    {"00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01", false},
+    {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1", false},
+    {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0x", false},
+    {"00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false},
+    {" 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false},
+    {"", false},
+};
+
+static void a_traceparent_is_valid_as_the_recommendation_says(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof trace_rows / sizeof *trace_rows; i++) {
+        if (traceparent_is_valid(view_of(trace_rows[i].text)) != trace_rows[i].valid) {
+            fail_msg("%s", trace_rows[i].text);
+        }
     }
 }
 
@@ -522,8 +574,9 @@ int main(void)
         LOG_TEST(no_format_or_message_overruns_at_any_length),
         LOG_TEST(a_long_detail_keeps_its_end),
         LOG_TEST(a_short_detail_is_whole),
-        LOG_TEST(text_of_others_is_written_line_by_line),
         LOG_TEST(a_line_about_a_request_names_it),
+        LOG_TEST(facts_are_members_in_json_and_not_repeated_in_text),
+        LOG_TEST(a_traceparent_is_valid_as_the_recommendation_says),
         LOG_TEST(names_are_cut_and_leave_room_for_the_message),
         LOG_TEST(a_line_that_cannot_be_written_is_dropped),
     };

@@ -491,8 +491,8 @@ static void what_the_supervisor_does_after_its_start_needs_no_memory(void **stat
     (void)unlink(path);
     enum listener_renewal renewed = listener_renew(&listener, &old, &err);
     (void)readyfile_write(ready);
-    log_error("%s", "a line");
-    log_with_detail(LOG_LEVEL_ERROR, "a line", "and its detail");
+    log_error(EVENT_RUNTIME_ERROR, "%s", "a line");
+    log_event(LOG_LEVEL_ERROR, EVENT_RUNTIME_ERROR, &(struct log_facts){.stack = "and its stack"}, "a line");
     use_slots(&listener);
     readyfile_remove(ready);
     listener_close(&listener);

@@ -1,8 +1,10 @@
 """What a function logs with `logging` appears in the runtime's log, in its format and at its level.
 
 This is done as the handler of last resort, so that whatever the function configures itself (basicConfig, dictConfig, a
-handler of a library's) takes its place, as in any other program. LEVEL, a name, JSON and context() are set from outside.
+handler of a library's) takes its place, as in any other program. Set from outside: LEVEL, a name; JSON; EVENT, the name of
+these lines; WORKER, a number; COLOURS, of each level or empty; context().
 """
+import os
 import sys
 import time
 
@@ -53,8 +55,11 @@ def leave_defaults(root, basic_config):
     return basicConfig
 
 
-def request_id():
-    return getattr(context(), "id", "")
+def request():
+    """The id of the request that is worked on, its trace and span; each may be empty."""
+    here = context()
+    trace = getattr(here, "traceparent", "").split("-")
+    return (getattr(here, "id", ""), *(trace[1:3] if len(trace) > 3 else ("", "")))
 
 
 def line_of(record):
@@ -64,14 +69,18 @@ def line_of(record):
     stack = logging.Formatter().formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
     stack += ("\n" if stack else "") + record.stack_info if record.stack_info else ""
     when = "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)), record.created % 1 * 1000)
-    message, name = record.getMessage(), request_id()
+    message, (name, trace, span) = record.getMessage(), request()
     if JSON:
-        members = {"time": when, "level": record.levelname, "request_id": name, "logger": record.name, "message": message,
-                   "stack": stack}
-        return sys.modules["asya_runtime"].dumps({key: value for key, value in members.items() if value}).decode()
-    text = "%s %s %s%s: %s" % (when, record.levelname, "[%s] " % name if name else "", record.name, message)
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        members = {"time": when, "level": record.levelname, "message": message, "event": EVENT, "request_id": name,
+                   "trace_id": trace, "span_id": span, "worker": WORKER, "pid": os.getpid(), "error_type": error,
+                   "logger": record.name, "stack": stack}
+        return sys.modules["asya_runtime"].dumps({key: value for key, value in members.items() if value != ""}).decode()
+    text = "%s%s: %s" % ("[%s] " % name if name else "", record.name, message)
     text = "\n    ".join((text + "\n" + stack if stack else text).splitlines())
-    return "".join(char if char >= " " and not "\x7f" <= char <= "\x9f" or char in "\n\t" else repr(char)[1:-1] for char in text)
+    text = "".join(char if char >= " " and not "\x7f" <= char <= "\x9f" or char in "\n\t" else repr(char)[1:-1] for char in text)
+    level = record.levelname
+    return "%s %s %s" % (when, "%s%s\x1b[0m" % (COLOURS[min(record.levelno // 10, 4) - 1], level) if COLOURS else level, text)
 
 
 def report_error(line, raised):
