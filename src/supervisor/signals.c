@@ -49,6 +49,15 @@ static void signals_note(int number)
     errno = kept;
 }
 
+/* Has the pending signals delivered. epoll_pwait() does that only where it has to wait: with a worker or clients that
+ * always have something for us, it never would. */
+static void signals_let_in(const sigset_t *open)
+{
+    sigset_t closed;
+    (void)sigprocmask(SIG_SETMASK, open, &closed);
+    (void)sigprocmask(SIG_SETMASK, &closed, NULL);
+}
+
 int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline)
 {
     sigset_t open = supervisor->inherited_mask;
@@ -56,7 +65,11 @@ int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int 
         sigdelset(&open, watched[i]); /* they may have been blocked by the process that started us */
     }
     uint64_t next = clock_earlier(deadline, clock_after(supervisor->reaped_at, REAP_LATE));
-    return epoll_pwait(supervisor->epoll, events, count, clock_timeout(clock_now(), next), &open);
+    int found = epoll_pwait(supervisor->epoll, events, count, clock_timeout(clock_now(), next), &open);
+    if (found >= 0) {
+        signals_let_in(&open);
+    }
+    return found;
 }
 
 void signals_drain(const struct supervisor *supervisor)

@@ -267,10 +267,11 @@ void descriptors_for_worker(const struct supervisor *supervisor);
 /* ---- signals.c ---- */
 
 /* signals_watch makes the eventfd and the epoll set, and installs the handlers; on failure it returns false with errno
- * and has changed nothing. signals_wait is epoll_wait until `deadline`, and the only place where signals are unblocked.
- * signals_take returns the signals that came since the last call, a bit for each number; it adds SIGCHLD once a second
- * whether it came or not. signals_drain resets the eventfd. signals_close closes both descriptors; signals_restore
- * restores the interpreter's handlers and mask. */
+ * and has changed nothing. signals_wait is epoll_wait until `deadline`, and the only place where signals are unblocked;
+ * those that had come before are delivered in it whether there are events or not. signals_take returns the signals that
+ * came since the last call, a bit for each number; it adds SIGCHLD once a second whether it came or not. signals_drain
+ * resets the eventfd. signals_close closes both descriptors; signals_restore restores the interpreter's handlers and
+ * mask. */
 bool signals_watch(struct supervisor *supervisor);
 int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline);
 uint32_t signals_take(struct supervisor *supervisor, uint64_t now);
