@@ -255,7 +255,10 @@ void conn_watch(struct conn *conn, uint32_t events)
     if (conn->events == events || conn_change_events(conn, events)) {
         return;
     }
-    log_error(EVENT_CONNECTION_TROUBLE, "server_error: cannot watch a connection: %s", strerror(errno));
+    int error = errno;
+    if (log_pass(LOG_LEVEL_ERROR, "watching")) {
+        log_error(EVENT_CONNECTION_TROUBLE, "server_error: cannot watch a connection: %s", strerror(error));
+    }
     if (conn_is_in_service(conn)) {
         conn->gone = true;
     } else {

@@ -204,7 +204,9 @@ static void dispatch_refuse(struct conn *conn, unsigned status, const struct err
     if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
         dispatch_send_reply(conn, &out);
     } else {
-        log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for a refusal");
+        if (log_pass(LOG_LEVEL_ERROR, "out_of_memory")) {
+            log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for a refusal");
+        }
         dispatch_send_out_of_memory(conn);
     }
     buffer_done(&out);
@@ -459,7 +461,9 @@ void dispatch_turn_away(const struct conn_host *host, int fd)
     struct view last = reply_out_of_memory(peek_protocol(fd, host->config->protocol));
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)hangup(&fd);
-    log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory or no descriptor for a connection");
+    if (log_pass(LOG_LEVEL_ERROR, "out_of_memory")) {
+        log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory or no descriptor for a connection");
+    }
 }
 
 /* Closes the oldest idle connection, but not `but`. False if there is none. */
@@ -485,7 +489,7 @@ struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept)
     while (stored < 0 && dispatch_vacate_idle(host, conn)) { /* which frees a descriptor and memory */
         stored = slot_store(&host->slots, conn->slot, fd);
     }
-    if (stored < 0) {
+    if (stored < 0 && log_pass(LOG_LEVEL_WARNING, "stored")) {
         log_warning(EVENT_CONNECTION_TROUBLE,
                     "a connection could not be stored (%s): if the function closes it, its client gets no reply",
                     strerror(-stored));

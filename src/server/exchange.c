@@ -115,7 +115,9 @@ bool exchange_event(struct conn *conn, struct view name, struct view json)
         buffer_append(&conn->out, json.data, json.size) != BUFFER_OK ||
         buffer_append(&conn->out, end.data, end.size) != BUFFER_OK) {
         conn->out.size = before;
-        log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for an event of %zu bytes", json.size);
+        if (log_pass(LOG_LEVEL_ERROR, "out_of_memory")) {
+            log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for an event of %zu bytes", json.size);
+        }
         return false;
     }
     conn->then = exchange_after_event(name);

@@ -284,7 +284,9 @@ void intake_keep_rest(struct conn *conn, const struct verdict_details *details)
     if (details->size > conn->request_end && conn->protocol == PROTOCOL_HTTP &&
         buffer_append(&conn->in, details->message + conn->request_end, details->size - conn->request_end) !=
             BUFFER_OK) {
-        log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for a further request on a connection");
+        if (log_pass(LOG_LEVEL_ERROR, "out_of_memory")) {
+            log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory for a further request on a connection");
+        }
         conn->keep_alive = false;
     }
     conn->request_end = 0;
