@@ -68,7 +68,7 @@ int main(int count, char **arguments)
     if (fdstore) {
         status = mmap(NULL, sizeof *status, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (status == MAP_FAILED || fdstore_grow(&slots, SLOTS) != 0 || control_pair(&fdholder[0], &fdholder[1]) != 0 ||
-            fdholder_start(fdholder[1], listener.fd) != 0) {
+            fdholder_start(fdholder[1], listener.fd, NULL, PROTOCOL_AUTO) != 0) {
             (void)fprintf(stderr, "asya-echo: cannot make slots, scoreboard or fdholder\n");
             return EXIT_INTERNAL;
         }

@@ -6,6 +6,7 @@
 #include "server/fdstore.h"
 #include "server/rights.h"
 #include "server/table.h"
+#include "server/unstored.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,56 +19,68 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    GAP_MAX = 1 << 12, /* after so many numbers without a file, no further connection is expected */
-    ROUNDS_MAX = 250,  /* attempts to send while the channel is full, 1 ms apart */
-};
+enum { GAP_MAX = 1 << 12 }; /* after so many numbers without a file, no further connection is expected */
 
 #define COLLECT_TIMEOUT (250 * CLOCK_MS)
+#define GIVE_TIMEOUT    (150 * CLOCK_MS)   /* shorter: what cannot be given is answered while the supervisor waits */
 #define LIFE_ALONE      (1 * CLOCK_SECOND) /* of an fdholder whose worker is dead; the supervisor asks it long before */
 #define DEATH_SIGNAL    SIGALRM            /* sent by the kernel when the worker dies; nobody else sends it */
 
 /* ---- the fdholder's own process --------------------------------------------------------------------------------- */
 
-static bool fdholder_give(int channel, const int *fds, uint32_t count)
-{
-    int status;
-    for (int i = 0; i < ROUNDS_MAX; i++) {
-        status = control_send(channel, CONTROL_HELD, fds, count);
-        if (status != -EAGAIN && status != -ETOOMANYREFS) {
-            return status == 0;
-        }
-        (void)poll(NULL, 0, 1); /* what the supervisor has received is no longer in flight: soon there is room */
-    }
-    return false;
-}
-
 struct parcel {
     int channel;
+    uint64_t until; /* for all of them together */
     uint32_t count;
     int fds[HELD_MAX];
     bool failed;
 };
+
+/* Given ones are closed here, so that none of them is answered here as well. */
+static bool fdholder_give(struct parcel *parcel)
+{
+    int status = control_send(parcel->channel, CONTROL_HELD, parcel->fds, parcel->count);
+    while ((status == -EAGAIN || status == -ETOOMANYREFS) && clock_now() < parcel->until) {
+        (void)poll(NULL, 0, 1); /* what the supervisor has received is no longer in flight: soon there is room */
+        status = control_send(parcel->channel, CONTROL_HELD, parcel->fds, parcel->count);
+    }
+    for (uint32_t i = 0; i < parcel->count && status == 0; i++) {
+        fd_close(&parcel->fds[i]);
+    }
+    parcel->count = 0;
+    return status == 0;
+}
 
 static bool fdholder_pack(void *context, int fd)
 {
     struct parcel *parcel = context;
     parcel->fds[parcel->count++] = fd;
     if (parcel->count == HELD_MAX) {
-        parcel->failed = !fdholder_give(parcel->channel, parcel->fds, parcel->count);
-        parcel->count = 0;
+        parcel->failed = !fdholder_give(parcel);
     }
     return !parcel->failed;
 }
 
-/* Gives all connections in the table, then a message without any. */
-static void fdholder_give_all(int channel, const struct table_name *listener)
+/* Whether the supervisor waits no longer. Then the scoreboard may be that of the next worker. */
+static bool fdholder_is_late(int channel)
 {
-    struct parcel parcel = {.channel = channel};
-    table_search(listener, GAP_MAX, fdholder_pack, &parcel);
-    if (!parcel.failed && (parcel.count == 0 || fdholder_give(channel, parcel.fds, parcel.count))) {
-        (void)fdholder_give(channel, NULL, 0);
+    struct pollfd look = {.fd = channel};
+    return poll(&look, 1, 0) != 0;
+}
+
+/* Gives all connections in the table, then a message without any. What the kernel does not let pass (ETOOMANYREFS: too
+ * many descriptors of this user are in flight) is answered here. */
+static void fdholder_give_all(int channel, const struct unstored *about)
+{
+    struct parcel parcel = {.channel = channel, .until = clock_after(clock_now(), GIVE_TIMEOUT)};
+    table_search(&about->listener, GAP_MAX, fdholder_pack, &parcel);
+    if (!parcel.failed && parcel.count > 0) {
+        parcel.failed = !fdholder_give(&parcel);
     }
+    if (parcel.failed && about->board != NULL && !fdholder_is_late(channel)) {
+        unstored_answer(about);
+    }
+    (void)fdholder_give(&parcel);
 }
 
 static void fdholder_wake(int number) { (void)number; }
@@ -94,7 +107,7 @@ static bool fdholder_await_channel(int channel, pid_t worker)
 struct fdholder {
     int channel;
     struct file_identity identity; /* of the channel */
-    struct table_name listener;
+    struct unstored unstored;
     pid_t worker;
 };
 
@@ -111,17 +124,22 @@ static void fdholder_keep(const struct fdholder *fdholder)
     if (fdholder_await_channel(fdholder->channel, fdholder->worker) && fd_stat(fdholder->channel, &found) == 0 &&
         file_identity_equal(&found, &fdholder->identity) && control_receive(fdholder->channel, &message, fds) == 1 &&
         message.type == CONTROL_COLLECT) {
-        fdholder_give_all(fdholder->channel, &fdholder->listener);
+        fdholder_give_all(fdholder->channel, &fdholder->unstored);
     }
     _exit(0);
 }
 
-int fdholder_start(int channel, int listener)
+int fdholder_start(int channel, int listener, const struct scoreboard *board, enum protocol protocol)
 {
-    struct fdholder fdholder = {.channel = channel, .worker = getpid()};
+    struct fdholder fdholder = {.channel = channel,
+                                .worker = getpid(),
+                                .unstored = {.board = board,
+                                             .protocol = protocol,
+                                             .unread = "the worker has ended; this request was not run, send it again",
+                                             .running = "the worker process ended while it served this request"}};
     int known = fd_stat(channel, &fdholder.identity);
     if (known == 0) {
-        known = table_name_of(listener, &fdholder.listener);
+        known = table_name_of(listener, &fdholder.unstored.listener);
     }
     if (known < 0) {
         return known;

@@ -10,7 +10,8 @@
  *   start     the worker makes its fdholder before any Python runs; it touches next to no memory afterwards
  *   waiting   the fdholder sleeps in one system call until the supervisor asks, or the channel ends
  *   asked     it sends the connections in the table, at most HELD_MAX in one message, then a message without any, and
- *             exits at once: until then the worker's files, locks and sockets stay open
+ *             exits at once: until then the worker's files, locks and sockets stay open. What it cannot send it
+ *             answers itself
  *   alone     if nobody asks within a second of the worker's death, it exits
  *
  * docs/decisions/0011-connections-of-a-dead-worker.md has the measurements.
@@ -18,14 +19,18 @@
 #ifndef ASYA_SERVER_FDHOLDER_H
 #define ASYA_SERVER_FDHOLDER_H
 
+#include "server/scoreboard.h"
+#include "wire/protocol.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 /* To be called in the new worker's process while it has one thread. Makes its fdholder, which waits on `channel` (one
- * end of a control_pair()) and gives the connections that were accepted from `listener`. The worker must keep the
- * channel open, since both share one table. Returns 0 or -errno: without an fdholder a connection is safe only once it
- * is stored. */
-int fdholder_start(int channel, int listener);
+ * end of a control_pair()) and gives the connections that were accepted from `listener`. What it cannot give it answers
+ * itself (unstored.h), by what the worker's `board` says; NULL: it does not. `protocol`: ASYA_PROTOCOL. The worker must
+ * keep the channel open, since both share one table. Returns 0 or -errno: without an fdholder a connection is safe only
+ * once it is stored. */
+int fdholder_start(int channel, int listener, const struct scoreboard *board, enum protocol protocol);
 
 /* Connections in one message. Closing a dead worker's fdstore entries frees at least as many descriptors, so even a
  * supervisor whose table is full can take them, if it deals with some before it takes the next. */

@@ -61,7 +61,8 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
     /* Not earlier: the fdholder shares this table of descriptors and waits for the end of a channel, which never comes
      * while the other end is open in the same table. Not after the hook: memory that Python changes after the fdholder
      * was forked is kept twice. */
-    int status = fdholder_start(ends->fdholder, supervisor->listener.fd);
+    int status = fdholder_start(ends->fdholder, supervisor->listener.fd, worker->board,
+                                (enum protocol)supervisor->options->protocol);
     signals_restore(supervisor); /* before the hook, which runs functions registered with os.register_at_fork; they may
                                     start threads */
     supervisor->hooks->after_fork(supervisor->hooks->context, true);

@@ -1,6 +1,7 @@
 /*
  * A system that gives as little as it may. SHIM_SOCKETS "short": a stream socket takes and gives one byte a call.
- * "interrupted": every second call of a kind that may be interrupted is, before it has done anything.
+ * "interrupted": every second call of a kind that may be interrupted is, before it has done anything. "crowded": no
+ * message takes a connection along, since too many descriptors are in flight.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,13 +20,15 @@
 
 static bool is_short;
 static bool is_interrupted;
+static bool is_crowded;
 
 __attribute__((constructor)) static void read_mode(void)
 {
     const char *mode = getenv("SHIM_SOCKETS");
     is_short = mode != NULL && strcmp(mode, "short") == 0;
     is_interrupted = mode != NULL && strcmp(mode, "interrupted") == 0;
-    if (!is_short && !is_interrupted) { /* or the test would show nothing */
+    is_crowded = mode != NULL && strcmp(mode, "crowded") == 0;
+    if (!is_short && !is_interrupted && !is_crowded) { /* or the test would show nothing */
         abort();
     }
 }
@@ -116,6 +119,10 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     NEXT(sendmsg)
     INTERRUPT;
+    if (is_crowded && message->msg_controllen > 0) {
+        errno = ETOOMANYREFS;
+        return -1;
+    }
     struct iovec part;
     struct msghdr shorter = cut_message(fd, message, &part);
     return next(fd, &shorter, flags);

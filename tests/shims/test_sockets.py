@@ -1,8 +1,13 @@
 """A system that gives as little as it may: one byte a call, or every second call interrupted. The answers are the same
 as without (E13)."""
 import contextlib
+import fcntl
+import os
 import re
+import signal
 import struct
+import sys
+import termios
 
 import pytest
 
@@ -121,3 +126,34 @@ def test_who_waits_behind_a_dead_worker_is_served(runtime, mode):
             for number, connection in enumerate(waiting):
                 assert connection.reply() == {"status": "ok", "result": number}
         assert server.worker_pids() != [worker]
+
+
+# Another program of the same user has so many descriptors in messages that the kernel lets no further one pass.
+CROWDED = shims.preloaded("sockets", SHIM_SOCKETS="crowded")
+
+
+def test_no_flood_of_lines_where_no_connection_can_be_stored(runtime):
+    with runtime("snippets:run", env=CROWDED, allow_log=TOLD) as server:
+        assert all(server.result("return %d" % number) == number for number in range(300))
+        assert 0 < server.log_text().count("could not be stored") < 100
+
+
+def unread(connection):
+    """Bytes sent that nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(connection.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+@pytest.mark.parametrize("wrap", [encode, http], ids=["bare JSON", "HTTP"])
+def test_the_fdholder_answers_what_it_cannot_give(runtime, tmp_path, wrap):
+    begun = tmp_path / "begun"
+    with runtime("snippets:run", env={**CROWDED, "ASYA_CONCURRENCY": "2"}, allow_log=TOLD) as server:
+        [worker] = server.worker_pids()
+        with server.connect() as running, server.connect() as partial:
+            running.send(wrap("import time\nopen(%r, 'w').close()\ntime.sleep(30)" % str(begun)))
+            partial.send(wrap("return 1")[:-3])
+            assert processes.eventually(begun.exists)
+            assert processes.eventually(lambda: unread(partial) == 0)
+            os.kill(worker, signal.SIGKILL)
+            assert b"WorkerCrashed" in running.receive_all()
+            assert b"send it again" in partial.receive_all()
+        assert server.result("return 1") == 1

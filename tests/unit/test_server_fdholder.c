@@ -61,7 +61,7 @@ static int start(const struct serving *serving, void (*life)(const struct servin
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(ours);
-        if (fdholder_start(theirs, serving->listener.fd) != 0) {
+        if (fdholder_start(theirs, serving->listener.fd, NULL, PROTOCOL_AUTO) != 0) {
             _exit(1);
         }
         life(serving, theirs);
