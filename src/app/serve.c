@@ -16,6 +16,7 @@
 #include "python/log.h"
 #include "python/loop.h"
 #include "python/memory.h"
+#include "python/news.h"
 #include "python/pool.h"
 #include "python/results.h"
 #include "python/shape.h"
@@ -164,8 +165,10 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .fdholder = seat->fdholder,
                                      .fdstore = seat->fdstore};
     fork_install(let_go);
-    function_log_install(options->log_level, options->log_format, seat->index, context_find);
+    /* POST /log-level may have changed the level */
+    function_log_install(log_level(), options->log_format, seat->index, context_find);
     context_install();
+    news_install(binding->board);
     int code = serve_load_function(options, binding, &owner);
     if (code == EXIT_OK) {
         code = serve_prepare_binding(options, binding);
@@ -208,6 +211,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     lifespan_note(binding->board, "tasks and executors of the event loop");
     loop_close();
     lifespan_note_leftovers(binding->board);
+    news_end();
     Py_XDECREF(owner);
     Py_CLEAR(binding->converter);
     Py_CLEAR(binding->function);

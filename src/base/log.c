@@ -44,6 +44,10 @@ enum {
     SHORT_SIZE = 512, /* of records without any text from outside */
 };
 
+enum log_level log_level(void) { return lowest; }
+
+void log_set_level(enum log_level level) { lowest = level; }
+
 int log_enabled(enum log_level level) { return level >= lowest; }
 
 bool log_has_colours(void) { return coloured; }

@@ -73,6 +73,10 @@ void log_configure(enum log_level level, enum log_format format);
 /* From now on this process is a worker: records that name no other are about it. */
 void log_be_worker(uint32_t index);
 
+/* The lowest level that is written. */
+enum log_level log_level(void);
+void log_set_level(enum log_level level);
+
 /* Whether records of this level are written, so that callers can skip costly texts. */
 int log_enabled(enum log_level level);
 

@@ -214,24 +214,25 @@ void active_wake(struct server *server) { waiting = server; }
 
 bool active_take_news(void) { return atomic_exchange_explicit(&news, false, memory_order_acquire); }
 
-/* Puts on_signal before what CPython has installed. */
-static bool active_chain_signal(void)
+/* Puts on_signal before what CPython has installed, which is the same function for all signals. */
+static bool active_chain_signal(int number, int flags)
 {
     struct sigaction action;
-    if (sigaction(CANCEL_SIGNAL, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
+    if (sigaction(number, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
         return false;
     }
     python_handler = action.sa_handler;
     action.sa_handler = active_on_signal;
-    return sigaction(CANCEL_SIGNAL, &action, NULL) == 0;
+    action.sa_flags |= flags;
+    return sigaction(number, &action, NULL) == 0;
 }
 
-static bool active_install_signal(void)
+bool active_install_handler(int number, PyMethodDef *method, int flags)
 {
     PyObject *module = PyImport_ImportModule("_signal");
-    PyObject *handler = module != NULL ? PyCFunction_New(&on_cancel_method, NULL) : NULL;
-    PyObject *done = handler != NULL ? PyObject_CallMethod(module, "signal", "iO", CANCEL_SIGNAL, handler) : NULL;
-    bool installed = done != NULL && active_chain_signal();
+    PyObject *handler = module != NULL ? PyCFunction_New(method, NULL) : NULL;
+    PyObject *done = handler != NULL ? PyObject_CallMethod(module, "signal", "iO", number, handler) : NULL;
+    bool installed = done != NULL && active_chain_signal(number, flags);
     Py_XDECREF(done);
     Py_XDECREF(handler);
     Py_XDECREF(module);
@@ -254,7 +255,7 @@ static bool active_install_stacks(int stack)
 void active_install(int stack)
 {
     stacks_use(stack);
-    if (!active_install_signal() || !active_install_stacks(stack)) {
+    if (!active_install_handler(CANCEL_SIGNAL, &on_cancel_method, 0) || !active_install_stacks(stack)) {
         PyErr_Clear();
         log_warning(EVENT_RUNTIME_DEGRADED,
                     "functions cannot be cancelled softly here: one that runs too long is killed with its worker");

@@ -27,6 +27,10 @@ int active_add_exceptions(PyObject *module);
  * stays the caller's. What cannot be installed is logged; the worker serves without it. */
 void active_install(int stack);
 
+/* Has `method` called in the main thread after a signal, and a server that waits there woken. `flags` are added to
+ * those of the handler (sigaction(2)). False with an exception, or without one. */
+bool active_install_handler(int number, PyMethodDef *method, int flags);
+
 /* From now on a cancellation wakes `server` (NULL: none). Without that, a signal that comes just before the server
  * begins to wait would be noticed only when something else happens. */
 void active_wake(struct server *server);

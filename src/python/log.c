@@ -152,3 +152,13 @@ void function_log_raised(enum log_level level, const char *line, const struct ra
     Py_XDECREF(text);
     Py_XDECREF(info);
 }
+
+void function_log_set_level(enum log_level level)
+{
+    wanted_level = level;
+    PyObject *name = names != NULL ? PyUnicode_FromString(level_names[level]) : NULL;
+    PyObject *done = name != NULL ? function_log_glue_call("set_level", name, NULL) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(name);
+}

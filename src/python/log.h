@@ -23,4 +23,8 @@ void function_log_install(enum log_level level, enum log_format format, uint32_t
  * if the program has imported `logging`. `line` is what the runtime's log says of it. Never leaves an exception set. */
 void function_log_raised(enum log_level level, const char *line, const struct raised *raised);
 
+/* POST /log-level: what the function logs has this level from now on, unless it has chosen one itself. Leaves no
+ * exception. */
+void function_log_set_level(enum log_level level);
+
 #endif

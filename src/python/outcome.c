@@ -27,6 +27,18 @@ static struct log_facts outcome_facts(const struct call *call)
                               .duration = since != 0 && since < now ? now - since : 0};
 }
 
+/* For GET /status. A time limit is noted by the supervisor, which has the stack. */
+static void outcome_note(const struct call *call, const struct log_facts *about)
+{
+    const struct failure *failure = call->failure;
+    struct scoreboard *board = call->binding->board;
+    if (board != NULL && active_reason(call) != CANCEL_TIMEOUT) {
+        bool has_type = failure->category == ERR_PROCESSING;
+        incident_note(&board->incidents, failure->category, about->request.id, view_of(has_type ? failure->type : ""),
+                      view_of(failure->text));
+    }
+}
+
 void outcome_fail(struct call *call, bool before_call)
 {
     PyObject *type;
@@ -38,6 +50,9 @@ void outcome_fail(struct call *call, bool before_call)
     context_carry(call);
     PyErr_Restore(type, value, traceback);
     failure_take(&about, expected, call->failure);
+    if (!expected) {
+        outcome_note(call, &about);
+    }
     outcome_write_failure(call, before_call);
 }
 
@@ -45,6 +60,7 @@ void outcome_fail_error(struct call *call, const struct error *err, bool before_
 {
     const struct log_facts about = outcome_facts(call);
     failure_take_error(&about, err, call->failure);
+    outcome_note(call, &about);
     outcome_write_failure(call, before_call);
 }
 

@@ -9,7 +9,8 @@ static PyObject *names; /* of the glue; NULL before the first call */
 
 void stacks_use(int pipe) { descriptor = pipe; }
 
-static PyObject *stacks_find_report(void)
+/* Borrowed, or NULL. */
+static PyObject *stacks_find(const char *name)
 {
     if (names == NULL) {
         names = PyDict_New();
@@ -20,12 +21,12 @@ static PyObject *stacks_find_report(void)
         }
         Py_XDECREF(builtins);
     }
-    return names != NULL ? PyDict_GetItemString(names, "report") : NULL; /* borrowed */
+    return names != NULL ? PyDict_GetItemString(names, name) : NULL;
 }
 
 void stacks_write(const struct call *call, PyObject *frame)
 {
-    PyObject *report = descriptor >= 0 ? stacks_find_report() : NULL;
+    PyObject *report = descriptor >= 0 ? stacks_find("report") : NULL;
     PyObject *task = call->runner->task != NULL ? call->runner->task(call) : NULL;
     PyObject *own = call->thread == PyThread_get_thread_ident() ? frame : Py_None;
     PyObject *arguments =
@@ -34,4 +35,14 @@ void stacks_write(const struct call *call, PyObject *frame)
     PyErr_Clear();
     Py_XDECREF(done);
     Py_XDECREF(arguments);
+}
+
+void stacks_write_tasks(void)
+{
+    PyObject *report = descriptor >= 0 ? stacks_find("report_tasks") : NULL;
+    PyObject *number = report != NULL ? PyLong_FromLong(descriptor) : NULL;
+    PyObject *done = number != NULL ? PyObject_CallFunctionObjArgs(report, number, NULL) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(done);
+    Py_XDECREF(number);
 }

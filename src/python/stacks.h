@@ -17,4 +17,7 @@ void stacks_use(int pipe);
  * written is left out. */
 void stacks_write(const struct call *call, PyObject *frame);
 
+/* Writes where all tasks of all event loops are that run now. Leaves no exception. */
+void stacks_write_tasks(void);
+
 #endif

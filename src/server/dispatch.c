@@ -178,6 +178,10 @@ static void dispatch_count_refusal(const struct conn_host *host, const struct er
         log_debug(EVENT_REQUEST_REFUSED, "empty_message: %s", err->text);
     } else {
         log_client(EVENT_REQUEST_REFUSED, error_code(err->category), "%s", err->text);
+        if (host->config->board != NULL) {
+            incident_note(&host->config->board->incidents, err->category, view_of(""), view_of(err->type),
+                          view_of(err->text));
+        }
     }
     if (host->config->board != NULL) {
         atomic_fetch_add_explicit(&host->config->board->refused, 1, memory_order_relaxed);

@@ -70,14 +70,23 @@ static bool http_invite_body(const struct conn *conn)
     return send(conn->fd, interim.data, interim.size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)interim.size;
 }
 
-static enum verdict http_health(struct conn *conn, struct verdict_details *details)
+/* GET and HEAD of the runtime's own paths: what /healthz and /readyz say, or that the runtime lives and has loaded the
+ * function (/livez, /startupz): else nobody could ask here. */
+static enum verdict http_probe(struct conn *conn, struct verdict_details *details, bool of_life)
 {
     const struct http1_request *request = &conn->http.request;
+    const struct scoreboard *board = conn->host->config->board;
     if (request->method != HTTP1_GET && request->method != HTTP1_HEAD) {
         return http_fixed(conn, details, 405, "GET, HEAD", "{\"error\":\"method_not_allowed\"}");
     }
+    if (of_life) {
+        return http_fixed(conn, details, 200, NULL, "{\"status\":\"alive\"}");
+    }
     if (conn->host->stage == STAGE_DRAINING) {
         return http_fixed(conn, details, 503, NULL, "{\"status\":\"stopping\"}");
+    }
+    if (board != NULL && atomic_load_explicit(&board->draining, memory_order_relaxed) != 0) {
+        return http_fixed(conn, details, 503, NULL, "{\"status\":\"draining\"}");
     }
     return http_fixed(conn, details, 200, NULL, "{\"status\":\"ready\"}");
 }
@@ -88,8 +97,9 @@ static enum verdict http_route(struct conn *conn, const unsigned char *message, 
 {
     const struct http1_request *request = &conn->http.request;
     struct view path = http1_view(message, request->path);
-    if (view_is(path, "/healthz")) {
-        return http_health(conn, details);
+    bool of_life = view_is(path, "/livez") || view_is(path, "/startupz");
+    if (of_life || view_is(path, "/healthz") || view_is(path, "/readyz")) {
+        return http_probe(conn, details, of_life);
     }
     if (!view_is(path, "/invoke")) {
         return http_fixed(conn, details, 404, NULL,

@@ -40,11 +40,24 @@ static bool peek_begins_with(const char *bytes, size_t size, struct view wanted)
            (bytes[wanted.size] == ' ' || bytes[wanted.size] == '?');
 }
 
-static bool peek_asks_for_health(const char *bytes, size_t size)
+/* What a GET or HEAD of one of the runtime's own paths asks for; PEEK_REQUEST: it is none. */
+static enum peek peek_probe(const char *bytes, size_t size)
 {
-    return (peek_begins_with(bytes, size, view_of("GET /healthz")) ||
-            peek_begins_with(bytes, size, view_of("HEAD /healthz"))) &&
-           peek_has_end(bytes, size);
+    static const struct {
+        const char *path;
+        enum peek what;
+    } probes[] = {
+        {"/healthz", PEEK_HEALTH}, {"/readyz", PEEK_HEALTH}, {"/livez", PEEK_ALIVE}, {"/startupz", PEEK_ALIVE}};
+    size_t at = size > 5 && memcmp(bytes, "HEAD ", 5) == 0 ? 5 : 4;
+    if (size <= at || (at == 4 && memcmp(bytes, "GET ", 4) != 0) || !peek_has_end(bytes, size)) {
+        return PEEK_REQUEST;
+    }
+    for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++) {
+        if (peek_begins_with(bytes + at, size - at, view_of(probes[i].path))) {
+            return probes[i].what;
+        }
+    }
+    return PEEK_REQUEST;
 }
 
 /* Decodes the bytes in place. */
@@ -106,8 +119,9 @@ enum peek peek_at(int connection, enum protocol protocol, size_t limit)
         return peek_is_hung_up(connection) ? PEEK_GONE : PEEK_REQUEST;
     }
     protocol = detect(protocol, bytes[0]);
-    if (protocol == PROTOCOL_HTTP && peek_asks_for_health((const char *)bytes, (size_t)got)) {
-        return PEEK_HEALTH;
+    enum peek probe = protocol == PROTOCOL_HTTP ? peek_probe((const char *)bytes, (size_t)got) : PEEK_REQUEST;
+    if (probe != PEEK_REQUEST) {
+        return probe;
     }
     if (got == sizeof bytes || !peek_is_partial(bytes, (size_t)got, protocol, limit) || peek_has_ended(connection)) {
         return PEEK_REQUEST;

@@ -9,7 +9,8 @@
 enum peek {
     PEEK_SILENT,  /* nothing has arrived */
     PEEK_PARTIAL, /* a part of a short request, and its client may send the rest */
-    PEEK_HEALTH,  /* GET or HEAD /healthz with its whole head */
+    PEEK_HEALTH,  /* GET or HEAD /healthz or /readyz with its whole head */
+    PEEK_ALIVE,   /* likewise /livez or /startupz */
     PEEK_GONE,    /* its client has closed it without sending a byte: no reply is needed */
     PEEK_REQUEST, /* anything else is for a worker: a whole request, a long one, an invalid one, or the end */
 };

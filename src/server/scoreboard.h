@@ -16,6 +16,7 @@
  *   awaited           the supervisor sets it and the worker clears it; with `turns`, in the same way
  *   reason, cancel    the supervisor writes them into the worker's slots
  *   closing           the supervisor writes it; with `serving`, in the same way
+ *   draining, level, stacks_wanted   the supervisor writes them
  *
  * The kernel writes scratch[0] and outlet.message.msg_len during a read and a send: these are right even if the worker
  * is killed before its next instruction.
@@ -26,6 +27,7 @@
 #include "base/clock.h"
 #include "base/exits.h"
 #include "base/view.h"
+#include "server/incident.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -164,11 +166,16 @@ struct scoreboard {
     _Atomic uint32_t full;     /* enum fullness: not FULL_NOT while the worker takes no more connections */
     _Atomic uint32_t closing;  /* the supervisor is about to end the worker: keep no connection alive */
     _Atomic uint32_t serving;  /* SCOREBOARD_SERVING: the worker may have clients, see scoreboard_begin_serving() */
-    _Atomic uint32_t own_exit; /* see scoreboard_note_exit() */
+    _Atomic uint32_t draining; /* probes are told that no messages are taken (POST /drain) */
+    _Atomic uint32_t level;    /* enum log_level and 1; 0: as it was at the start of the worker. NEWS_SIGNAL follows */
+    _Atomic uint32_t stacks_wanted;  /* counts how often the worker was to write where its tasks are; likewise */
+    _Atomic uint32_t stacks_written; /* the last of these that it has written */
+    _Atomic uint32_t own_exit;       /* see scoreboard_note_exit() */
     _Atomic uint32_t memory_denied; /* MEMORY_DENIED: the process aborts because memory was refused (python/memory.h) */
     struct scoreboard_outlet outlet;
     struct scoreboard_inlet inlet;
     char waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker running with nothing more to serve, for the log */
+    struct incident_ring incidents;       /* the last errors it has answered */
     struct scoreboard_guard guard_slots;
     struct scoreboard_slot slots[SLOTS_MAX];
     struct scoreboard_guard guard_ids;

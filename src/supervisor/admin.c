@@ -30,6 +30,11 @@ static const struct admin_route routes[] = {
     {"/readyz", HTTP1_GET, status_answer_ready},
     {"/startupz", HTTP1_GET, status_answer_startup},
     {"/status", HTTP1_GET, status_answer},
+    {"/stacks", HTTP1_POST, verbs_stacks},
+    {"/log-level", HTTP1_POST, verbs_log_level},
+    {"/drain", HTTP1_POST, verbs_drain},
+    {"/undrain", HTTP1_POST, verbs_undrain},
+    {"/recycle", HTTP1_POST, verbs_recycle},
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };

@@ -91,6 +91,9 @@ static void log_overrun(struct worker *worker, uint32_t index, const struct opti
     worker_read_stack(worker, stack, sizeof stack);
     struct error err = {0};
     cancel_late_error(&err, options->handler_timeout, limit_of(&worker->runs[index], options).is_callers);
+    if (worker->incidents != NULL) {
+        incidents_add_error(worker->incidents, &err, worker->late[index], (int32_t)worker->index, stack);
+    }
     const struct log_facts facts = {.request.id = view_of(worker->late[index]), /* the name as it was then: the slot may
                                                                                    serve another request by now */
                                     .worker = worker->index,
@@ -271,6 +274,16 @@ void deadline_list_overdue(const struct worker *worker, uint64_t ret_overdue[SLO
             ret_overdue[i / 64] |= UINT64_C(1) << i % 64;
         }
     }
+}
+
+bool deadline_is_dumping(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        if (worker->runs[i].step == STEP_LOG) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool deadline_any_running(const struct worker *worker)

@@ -31,6 +31,9 @@ uint64_t deadline_tend(struct worker *worker, const struct options *options, uin
  * ran when they were last intact. */
 bool deadline_any_running(const struct worker *worker);
 
+/* A request of the worker is over its time limit, and the stacks for the line about it are not read yet. */
+bool deadline_is_dumping(const struct worker *worker);
+
 /* Sets the bit of each slot whose request was over its time limit at the last look. */
 void deadline_list_overdue(const struct worker *worker, uint64_t ret_overdue[SLOTS_MAX / 64]);
 

@@ -113,11 +113,9 @@ static bool is_stuck_with_request(const struct supervisor *supervisor)
 /* Looks at what a client has sent. Returns whether that does not tell yet what it wants. */
 static bool fallback_look(struct supervisor *supervisor, uint32_t index)
 {
-    static const enum wants meaning[] = {[PEEK_SILENT] = WANTS_SILENT,
-                                         [PEEK_PARTIAL] = WANTS_REST,
-                                         [PEEK_HEALTH] = WANTS_HEALTH,
-                                         [PEEK_GONE] = WANTS_NOTHING,
-                                         [PEEK_REQUEST] = WANTS_WORKER};
+    static const enum wants meaning[] = {
+        [PEEK_SILENT] = WANTS_SILENT, [PEEK_PARTIAL] = WANTS_REST, [PEEK_HEALTH] = WANTS_HEALTH,
+        [PEEK_ALIVE] = WANTS_ALIVE,   [PEEK_GONE] = WANTS_NOTHING, [PEEK_REQUEST] = WANTS_WORKER};
     struct orphans *orphans = &supervisor->orphans;
     enum wants *wants = &orphans->wants[index];
     if (*wants != WANTS_WORKER) {
@@ -227,7 +225,7 @@ void fallback_accept(struct supervisor *supervisor)
 static uint64_t fallback_look_at_all(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
-    bool is_ready = state_is_serving(supervisor); /* what health says */
+    enum health health = state_is_ready(supervisor) ? HEALTH_READY : HEALTH_NOT_READY;
     bool has_room = is_anybody_ready(supervisor); /* the queue has taken everything in this round so far */
     bool patient =
         is_wanted(supervisor); /* keep silent clients: they may still ask for health, and no worker would take them */
@@ -238,16 +236,17 @@ static uint64_t fallback_look_at_all(struct supervisor *supervisor, uint64_t now
         if (is_time || orphans->wants[i] == WANTS_UNSEEN) {
             undecided += fallback_look(supervisor, i);
         }
-        if (orphans->wants[i] == WANTS_HEALTH || orphans->wants[i] == WANTS_NOTHING) {
-            if (orphans->wants[i] == WANTS_HEALTH) {
-                recover_health(fd_take(&orphans->fds[i]), is_ready);
-            } else {
+        enum wants wants = orphans->wants[i];
+        if (wants == WANTS_HEALTH || wants == WANTS_ALIVE || wants == WANTS_NOTHING) {
+            if (wants == WANTS_NOTHING) {
                 (void)hangup(&orphans->fds[i]);
+            } else {
+                recover_health(fd_take(&orphans->fds[i]), wants == WANTS_ALIVE ? HEALTH_ALIVE : health);
             }
             orphans_remove(orphans, i);
             continue;
         }
-        if (has_room && (orphans->wants[i] == WANTS_WORKER || !patient)) {
+        if (has_room && (wants == WANTS_WORKER || !patient)) {
             if (hand_on(supervisor, i, now)) {
                 continue;
             }
@@ -354,6 +353,7 @@ static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t
         }
     }
     if (requests > 0) {
+        incidents_add_error(&supervisor->incidents, &err, "", INCIDENTS_NO_WORKER, "");
         log_client(EVENT_REQUEST_REFUSED, "server_error", "%s; %u waited", err.text, requests);
     }
     if (incomplete > 0) {

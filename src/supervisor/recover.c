@@ -332,13 +332,16 @@ void orphans_reclaim(struct orphans *orphans, int queue, uint64_t now)
     }
 }
 
-void recover_health(int connection, bool ready)
+void recover_health(int connection, enum health health)
 {
-    static const char ready_body[] = "{\"status\":\"ready\"}";
-    static const char starting_body[] = "{\"status\":\"not ready\"}";
-    struct view body = view_of(ready ? ready_body : starting_body);
-    struct http1_response response = {.status = ready ? 200 : 503, .content_length = body.size, .minor = 1};
-    char bytes[HTTP1_RESPONSE_SIZE + sizeof starting_body];
+    static const char longest[] = "{\"status\":\"not ready\"}";
+    static const char *const bodies[] = {[HEALTH_NOT_READY] = longest,
+                                         [HEALTH_READY] = "{\"status\":\"ready\"}",
+                                         [HEALTH_ALIVE] = "{\"status\":\"alive\"}"};
+    struct view body = view_of(bodies[health]);
+    struct http1_response response = {
+        .status = health == HEALTH_NOT_READY ? 503 : 200, .content_length = body.size, .minor = 1};
+    char bytes[HTTP1_RESPONSE_SIZE + sizeof longest];
     char method = 'G';
     size_t size = http1_response_head(&response, bytes);
     if (recv(connection, &method, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && method != 'H') { /* HEAD has no body */

@@ -24,7 +24,8 @@ enum wants {
     WANTS_UNSEEN,  /* not looked at yet */
     WANTS_SILENT,  /* has sent nothing */
     WANTS_REST,    /* has sent a part of a request */
-    WANTS_HEALTH,  /* asks for health */
+    WANTS_HEALTH,  /* asks whether messages are taken */
+    WANTS_ALIVE,   /* asks whether the runtime lives */
     WANTS_NOTHING, /* has disconnected */
     WANTS_WORKER,  /* has sent a request for a worker; not looked at again */
 };
@@ -95,8 +96,10 @@ void recover_answer(int connection, enum protocol protocol, const struct error *
  * must keep it from sending: see outlet_progress. */
 bool recover_end_stream(int connection, const struct scoreboard *board, uint32_t slot, const struct error *err);
 
-/* Answers a health check and closes the connection. */
-void recover_health(int connection, bool ready);
+enum health { HEALTH_NOT_READY, HEALTH_READY, HEALTH_ALIVE };
+
+/* Answers a probe and closes the connection. */
+void recover_health(int connection, enum health health);
 
 /* Answers number `index` with `err` and removes it. `status` is the HTTP status; 0: the category's. A kept-alive
  * connection that has not begun its next request expects no reply and is only closed. */

@@ -68,8 +68,16 @@ static struct recovered answer_stored(struct supervisor *supervisor, struct work
     return recovery.done;
 }
 
-static void log_death(const struct worker *worker, const struct cause *cause, const struct obituary *obituary,
-                      const char *next)
+/* For GET /status: first what the worker has noted itself, then how it ended. */
+static void note_death(struct supervisor *supervisor, const struct worker *worker, const struct error *err,
+                       const struct running *running, const char *stack)
+{
+    const char *id = running->count == 1 && running->named == 1 ? running->names[0] : "";
+    incidents_add_error(&supervisor->incidents, err, id, (int32_t)worker->index, stack);
+}
+
+static void log_death(struct supervisor *supervisor, const struct worker *worker, const struct cause *cause,
+                      const struct obituary *obituary, const char *next)
 {
     const struct recovered *recovered = &obituary->recovered;
     char text[CAUSE_TEXT_SIZE];
@@ -81,6 +89,7 @@ static void log_death(const struct worker *worker, const struct cause *cause, co
     worker_read_stack(worker, stack, sizeof stack);
     struct error err;
     cause_error(cause, &err);
+    note_death(supervisor, worker, &err, &obituary->running, stack);
     const struct log_facts facts = {.request = running_about(&obituary->running),
                                     .worker = worker->index,
                                     .pid = (int)worker->pid,
@@ -107,11 +116,10 @@ static int start_failure_code(const struct worker *worker, const struct cause *c
     return EXIT_IMPORT;
 }
 
-static void log_start_failure(const struct supervisor *supervisor, const struct worker *worker,
-                              const struct cause *cause)
+static void log_start_failure(struct supervisor *supervisor, const struct worker *worker, const struct cause *cause,
+                              char stack[WORKER_STACK_SIZE])
 {
     char message[512];
-    char stack[WORKER_STACK_SIZE];
     char text[CAUSE_TEXT_SIZE];
     cause_describe(cause, text);
     if (worker->timed_out) {
@@ -123,7 +131,7 @@ static void log_start_failure(const struct supervisor *supervisor, const struct 
         (void)snprintf(message, sizeof message, "the worker process %s while it loaded '%.200s'", text,
                        supervisor->options->process_module);
     }
-    worker_read_stack(worker, stack, sizeof stack);
+    worker_read_stack(worker, stack, WORKER_STACK_SIZE);
     const struct log_facts facts = {
         .worker = worker->index, .pid = (int)worker->pid, .duration = clock_now() - worker->started_at, .stack = stack};
     log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, &facts, "%s", message);
@@ -147,11 +155,15 @@ static void describe_failed_start(const struct worker *worker, const struct caus
  * served before tries again without end, since the machine or a service that the function needs may recover. */
 static int after_failed_start(struct supervisor *supervisor, struct worker *worker, const struct cause *cause)
 {
-    log_start_failure(supervisor, worker, cause);
+    struct error err;
+    char stack[WORKER_STACK_SIZE] = "";
+    log_start_failure(supervisor, worker, cause, stack);
     if (supervisor->phase == PHASE_STARTING) {
         return start_failure_code(worker, cause);
     }
     describe_failed_start(worker, cause, supervisor->last_death);
+    error_set(&err, ERR_SERVER, 0, "the next worker %s", supervisor->last_death);
+    note_death(supervisor, worker, &err, &(struct running){0}, stack);
     uint64_t delay = worker_restart_delay(++worker->failures);
     bool is_replacement = worker->replaces != WORKER_NONE;
     if (is_replacement && delay < REPLACE_AGAIN) {
@@ -182,7 +194,7 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     if (!worker->vacant) {
         (void)snprintf(next, sizeof next, "a new one starts in %llu ms", (unsigned long long)(delay / CLOCK_MS));
     }
-    log_death(worker, cause, obituary, next);
+    log_death(supervisor, worker, cause, obituary, next);
 }
 
 static enum worker_ending ending_of(const struct worker *worker, const struct cause *cause, bool clean)
@@ -215,12 +227,14 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
                                        would give up in the same way */
     }
     running_add(&obituary.running, worker->board);
+    incidents_collect(&supervisor->incidents, &worker->board->incidents, &worker->incidents_seen,
+                      (int32_t)worker->index);
     obituary.recovered = answer_stored(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
     worker->ends[ending_of(worker, cause, clean)]++;
     if (supervisor->phase == PHASE_STOPPING) {
         if (!clean && !supervisor->is_over_time && worker->state == WORKER_STOPPING) {
-            log_death(worker, cause, &obituary, "the runtime is stopping");
+            log_death(supervisor, worker, cause, &obituary, "the runtime is stopping");
         }
     } else if (worker->state == WORKER_STARTING) {
         code = after_failed_start(supervisor, worker, cause);

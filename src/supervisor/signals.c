@@ -13,6 +13,7 @@
  */
 #include "base/clock.h"
 #include "base/fd.h"
+#include "server/cancel.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -88,11 +89,23 @@ uint32_t signals_take(struct supervisor *supervisor, uint64_t now)
     return came;
 }
 
+/* The signals to workers end a process that has no handler for them. A worker inherits that they are ignored, until it
+ * has installed its own; programs that it starts have the default again. */
+static void signals_ignore_ours(void)
+{
+    static const int ours[] = {NEWS_SIGNAL, STACK_SIGNAL, CANCEL_SIGNAL};
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        (void)sigaction(ours[i], &ignore, NULL);
+    }
+}
+
 /* In this order, so that a handler always finds the eventfd and our mask. */
 static void signals_install(struct supervisor *supervisor)
 {
     sigset_t set;
     sigemptyset(&set);
+    signals_ignore_ours();
     for (size_t i = 0; i < WATCHED_COUNT; i++) {
         sigaddset(&set, watched[i]);
     }

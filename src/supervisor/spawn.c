@@ -97,6 +97,7 @@ void spawn(struct supervisor *supervisor, struct worker *worker)
     pid_t parent = getpid();
     pid_t pid = -1;
     if (status == 0) {
+        state_tell_worker(supervisor, worker);
         supervisor->hooks->before_fork(supervisor->hooks->context);
         pid = fork();
         status = pid < 0 ? -errno : 0;

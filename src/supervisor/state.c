@@ -1,5 +1,7 @@
 #include "supervisor/state.h"
 
+#include "base/log.h"
+
 const char *state_function(const struct supervisor *supervisor)
 {
     const char *name = supervisor->options->process_module;
@@ -25,6 +27,14 @@ bool state_is_serving(const struct supervisor *supervisor)
         }
     }
     return false;
+}
+
+void state_tell_worker(const struct supervisor *supervisor, struct worker *worker)
+{
+    struct scoreboard *board = worker->board;
+    atomic_store_explicit(&board->draining, supervisor->is_draining, memory_order_relaxed);
+    atomic_store_explicit(&board->level, supervisor->has_new_level ? (uint32_t)log_level() + 1 : 0,
+                          memory_order_relaxed);
 }
 
 bool state_is_ready(const struct supervisor *supervisor)

@@ -7,16 +7,18 @@
  *
  *   supervisor            the loop
  *   admin                 the control socket: who asks for what
- *   status                what is asked of the runtime, and its answers
+ *   status, verbs         what is asked of the runtime, and its answers: what it says, what it does
  *   tend                  what is due for a worker
  *   spawn, reap           starting a worker; noticing that one has ended
  *   channel, restart      what a worker reports; what follows its death
  *   socket_file, replace  the socket's file; replacing a worker that lives
  *   stop                  the end of the runtime
+ *   snapshot              where all workers are
  *   fallback              accepting while no worker does
  *   tick                  which workers make progress
  *   queue, deadline, descriptors, signals
- *   state, and what has a header of its own: recover, running, remains, worker, cause, cgroup, readyfile
+ *   state, and what has a header of its own: recover, running, remains, worker, incidents, cause, cgroup,
+ *   readyfile
  */
 #ifndef ASYA_SUPERVISOR_STATE_H
 #define ASYA_SUPERVISOR_STATE_H
@@ -46,6 +48,15 @@ enum condition {
 };
 
 enum { LAST_DEATH_SIZE = CAUSE_TEXT_SIZE + 32 };
+
+/* The stacks of all workers are being collected (snapshot.c). */
+struct snapshot {
+    uint64_t deadline; /* CLOCK_NEVER: nobody has asked */
+    uint32_t number;   /* counts them */
+    uint32_t askers;
+    struct desk_ticket tickets[DESK_CLIENTS]; /* of the askers */
+    bool is_for_log;
+};
 
 struct supervisor {
     const struct options *options;
@@ -83,10 +94,13 @@ struct supervisor {
     char last_death[LAST_DEATH_SIZE]; /* how the last worker ended, a verb phrase */
     /* the control socket */
     struct desk desk;
-    struct listener control;  /* its socket; fd is -1 where there is none */
-    bool control_is_lost;     /* its file cannot be put back now, and that was logged */
-    uint64_t started_at;      /* clock_now() */
-    bool is_draining;         /* POST /drain */
+    struct listener control; /* its socket; fd is -1 where there is none */
+    bool control_is_lost;    /* its file cannot be put back now, and that was logged */
+    uint64_t started_at;     /* clock_now() */
+    bool is_draining;        /* POST /drain */
+    struct incidents incidents;
+    struct snapshot snapshot;
+    bool has_new_level;       /* POST /log-level: workers have the level of this log */
     bool has_served;          /* a worker was ready once */
     const char *stop_reason;  /* "" before a stop. Static storage */
     enum condition condition; /* at the last look of state_note_condition() */
@@ -112,6 +126,9 @@ bool state_is_serving(const struct supervisor *supervisor);
 /* What probes are told: messages are served, and nobody wants them to go elsewhere (POST /drain). */
 bool state_is_ready(const struct supervisor *supervisor);
 
+/* Writes what holds for all workers on the board of one that is about to be forked: draining, the log's level. */
+void state_tell_worker(const struct supervisor *supervisor, struct worker *worker);
+
 /* How the runtime is now. state_note_condition() keeps since when; it is called in each round of the loop. */
 enum condition state_condition(const struct supervisor *supervisor);
 void state_note_condition(struct supervisor *supervisor, uint64_t now);
@@ -134,6 +151,22 @@ bool status_answer(struct supervisor *supervisor, const struct desk_request *req
 bool status_answer_live(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
 bool status_answer_ready(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
 bool status_answer_startup(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+
+/* ---- verbs.c ---- */
+
+/* Do what POST requests of these names ask for. */
+bool verbs_drain(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+bool verbs_undrain(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+bool verbs_recycle(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+bool verbs_log_level(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+bool verbs_stacks(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
+
+/* ---- snapshot.c ---- */
+
+/* Begins to collect the stacks of all workers, for the request that `ticket` names, or for the log where it is NULL.
+ * snapshot_tend does what is due, and returns when to call it again. */
+void snapshot_begin(struct supervisor *supervisor, const struct desk_ticket *ticket);
+uint64_t snapshot_tend(struct supervisor *supervisor, uint64_t now);
 
 /* ---- tend.c ---- */
 

@@ -6,6 +6,7 @@
  * into memory that is freed once it is sent; without memory the answer is 503.
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/procstat.h"
 #include "base/statm.h"
 #include "base/timestamp.h"
@@ -167,7 +168,9 @@ static void status_write_settings(struct status *status, const struct supervisor
     for (size_t i = 0; options_value(supervisor->options, i, &value); i++) {
         writer_key(&status->writer, value.name);
         writer_open(&status->writer, '{');
-        if (value.form == OPTION_TEXT) {
+        if (strcmp(value.name, "ASYA_LOG_LEVEL") == 0) {
+            status_text(status, "value", options_level_name(log_level())); /* POST /log-level may have changed it */
+        } else if (value.form == OPTION_TEXT) {
             status_text(status, "value", value.text != NULL ? value.text : "");
         } else if (value.form == OPTION_TOKEN) {
             status_token(status, "value", value.text);
@@ -324,6 +327,45 @@ static void status_write_workers(struct status *status, const struct supervisor 
     writer_close(&status->writer, ']');
 }
 
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
+
+static void status_write_error(struct status *status, const struct kept_incident *kept)
+{
+    const struct incident *incident = &kept->incident;
+    char time[TIMESTAMP_SIZE];
+    timestamp_write(incident->at, time);
+    writer_open(&status->writer, '{');
+    status_text(status, "time", time);
+    status_text(status, "id", incident->id);
+    status_text(status, "category", error_code((enum error_category)incident->category));
+    status_text(status, "type", incident->type);
+    status_text(status, "message", incident->text);
+    if (kept->worker >= 0) {
+        status_number(status, "worker", (uint64_t)kept->worker);
+    } else {
+        status_token(status, "worker", "null");
+    }
+    status_text(status, "stack", kept->stack);
+    writer_close(&status->writer, '}');
+}
+
+static void status_write_errors(struct status *status, struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        struct worker *worker = &supervisor->workers[i];
+        if (worker->pid > 0) {
+            incidents_collect(&supervisor->incidents, &worker->board->incidents, &worker->incidents_seen,
+                              (int32_t)worker->index);
+        }
+    }
+    writer_key(&status->writer, "errors");
+    writer_open(&status->writer, '[');
+    for (uint32_t i = 0; i < supervisor->incidents.count; i++) {
+        status_write_error(status, &supervisor->incidents.kept[i]);
+    }
+    writer_close(&status->writer, ']');
+}
+
 /* ---- answers ---------------------------------------------------------------------------------------------------- */
 
 static struct status status_begin(struct desk_reply *reply)
@@ -353,6 +395,7 @@ bool status_answer(struct supervisor *supervisor, const struct desk_request *req
     status_write_running(&status, supervisor);
     status_write_waiting(&status, supervisor);
     status_write_workers(&status, supervisor);
+    status_write_errors(&status, supervisor);
     status_write_settings(&status, supervisor);
     return status_end(&status, reply);
 }

@@ -39,6 +39,9 @@ static void supervisor_obey(struct supervisor *supervisor, int number)
     case SIGUSR1:
         supervisor_log_workers(supervisor);
         return;
+    case SIGUSR2:
+        snapshot_begin(supervisor, NULL);
+        return;
     case SIGTERM:
     case SIGINT:
     case SIGQUIT:
@@ -104,6 +107,7 @@ static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
     }
     next = clock_earlier(next, remains_tend(&supervisor->remains, now));
     next = clock_earlier(next, desk_tend(&supervisor->desk, now));
+    next = clock_earlier(next, snapshot_tend(supervisor, now));
     for (uint32_t i = 0; i < supervisor->worker_count && !supervisor->is_worker; i++) {
         next = clock_earlier(next, tend_worker(supervisor, &supervisor->workers[i], now));
     }
@@ -172,6 +176,7 @@ static bool supervisor_prepare(struct supervisor *supervisor)
             return false;
         }
         supervisor->workers[i].vacant = i >= wanted;
+        supervisor->workers[i].incidents = &supervisor->incidents;
     }
     return true;
 }
@@ -227,6 +232,7 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->listener = supervisor->control = LISTENER_NONE;
     supervisor->stop_reason = "";
     supervisor->started_at = clock_now();
+    supervisor->snapshot.deadline = CLOCK_NEVER;
     desk_init(&supervisor->desk);
     if (!signals_watch(
             supervisor)) { /* first: without our handlers a signal would end us and leave the socket's files behind */

@@ -193,6 +193,8 @@ void worker_ended(struct worker *worker)
     fd_close(&worker->fdholder);
     fdstore_done(&worker->fdstore);
     worker->pid = 0;
+    worker->snapshot_number = 0;
+    worker->incidents_seen = 0; /* the next one begins a new ring */
     worker->state = WORKER_DOWN;
     worker->due = false;
 }

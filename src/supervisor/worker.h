@@ -12,11 +12,13 @@
 #ifndef ASYA_SUPERVISOR_WORKER_H
 #define ASYA_SUPERVISOR_WORKER_H
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/control.h"
 #include "server/fdstore.h"
 #include "server/scoreboard.h"
+#include "supervisor/incidents.h"
 #include "wire/protocol.h"
 
 #include <stdbool.h>
@@ -89,6 +91,10 @@ struct worker {
     int fdholder;               /* the channel to its fdholder; -1 while DOWN */
     struct run runs[SLOTS_MAX]; /* by slot */
     char late[SLOTS_MAX][SCOREBOARD_ID_MAX + 1]; /* by slot: the id of a request that ran into its time limit */
+    struct buffer snapshot;                      /* what it has written of its stacks for snapshot.c */
+    struct incidents *incidents;                 /* where its errors are kept; borrowed; NULL in tests */
+    uint32_t incidents_seen;                     /* of those that it has noted */
+    uint32_t snapshot_number;                    /* for which snapshot it was asked last */
     struct fdstore fdstore;                      /* we hold only the receiving ends, once the process was forked */
 };
 

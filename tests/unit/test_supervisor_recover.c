@@ -681,7 +681,7 @@ static void health_is_answered_and_the_connection_ends(void **state)
         bool ended;
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
         assert_int_equal(write(pair[0], rows[i].request, strlen(rows[i].request)), strlen(rows[i].request));
-        recover_health(pair[1], rows[i].ready);
+        recover_health(pair[1], rows[i].ready ? HEALTH_READY : HEALTH_NOT_READY);
         size_t size = read_reply(pair[0], reply, sizeof reply, &ended);
         assert_true(ended && size > strlen(rows[i].ends));
         assert_memory_equal(reply, rows[i].begins, strlen(rows[i].begins));

@@ -42,6 +42,15 @@ def configure():
     logging.basicConfig = leave_defaults(logging.root, logging.basicConfig)
 
 
+def set_level(name):
+    """POST /log-level. A level that the function has chosen itself stays."""
+    global LEVEL
+    import logging
+    if logging.root.level == logging.getLevelName(LEVEL):
+        logging.root.setLevel(name)
+    LEVEL = name
+
+
 def leave_defaults(root, basic_config):
     """basicConfig() without settings is what logging.info() and its like call when the root logger has no handler. That is no
     wish of the function's, so it changes nothing."""

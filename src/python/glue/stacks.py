@@ -5,6 +5,7 @@ import os
 import sys
 
 FRAMES = 24
+ALL_SIZE = 32000  # bytes: beside the threads' stacks in the same pipe
 SIZE = 2000  # bytes; the rest of the line is for the stacks of all threads
 
 
@@ -55,3 +56,27 @@ def report(descriptor, task, thread, frame):
         what, lines = "The request's thread, most recent call first", calls_of(frame or threads.get(thread))
     text = "\f%s:\n%s\n" % (what, "\n".join(lines))
     os.write(descriptor, text.encode("ascii", "backslashreplace")[:SIZE])
+
+
+def loops():
+    """The event loops that run, in whatever thread: each has run_forever() among the calls of its own."""
+    found = []
+    for frame in sys._current_frames().values():
+        while frame is not None:
+            loop = frame.f_locals.get("self") if frame.f_code.co_name == "run_forever" else None
+            if hasattr(loop, "call_soon") and loop not in found:
+                found.append(loop)
+            frame = frame.f_back
+    return found
+
+
+def report_tasks(descriptor):
+    """All tasks of all loops, for POST /stacks."""
+    asyncio, text = sys.modules.get("asyncio"), ""
+    for loop in loops() if asyncio is not None else ():
+        for task in asyncio.all_tasks(loop):
+            name = task.get_name() if hasattr(task, "get_name") else "of " + type(task).__name__
+            text += "Task %s, most recent await first:\n%s\n" % (name, "\n".join(awaits_of(task)))
+            if len(text) > ALL_SIZE:
+                break
+    os.write(descriptor, text.encode("ascii", "backslashreplace")[:ALL_SIZE])
