@@ -247,12 +247,29 @@ void recover_slots(struct recovery *recovery, const int *receive_ends, uint32_t 
     }
 }
 
-/* A connection without a slot: accepted and not read from. But on an overwritten scoreboard its slot may only be lost.
- * If its stored duplicate was answered it is hung up by now; otherwise it gets a reply. */
+/* A connection that was kept alive and is handed on has this priority (SO_PRIORITY; Unix sockets make no use of it).
+ * Nothing else tells what it is, should its next worker die after it has taken it and before it has given it a slot. */
+enum { KEPT_PRIORITY = 1 };
+
+static void mark_kept(int connection)
+{
+    int priority = KEPT_PRIORITY;
+    (void)setsockopt(connection, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority);
+}
+
+static bool is_marked_kept(int connection)
+{
+    int priority = 0;
+    socklen_t size = sizeof priority;
+    return getsockopt(connection, SOL_SOCKET, SO_PRIORITY, &priority, &size) == 0 && priority == KEPT_PRIORITY;
+}
+
+/* A connection without a slot: taken by the worker and not read from. But on an overwritten scoreboard its slot may
+ * only be lost. If its stored duplicate was answered it is hung up by now; otherwise it gets a reply. */
 static void deal_with_unplaced(struct recovery *recovery, int connection)
 {
     if (!recovery->is_overwritten) {
-        hand_on_or_refuse(recovery, connection, false);
+        hand_on_or_refuse(recovery, connection, is_marked_kept(connection));
         return;
     }
     struct pollfd look = {.fd = connection};
@@ -302,6 +319,9 @@ void orphans_dismiss(struct orphans *orphans, uint32_t index, unsigned status, c
 int orphans_queue(struct orphans *orphans, uint32_t index, int queue)
 {
     enum control_type type = orphans->kept[index] ? CONTROL_KEPT_ALIVE : CONTROL_CONNECTION;
+    if (orphans->kept[index]) {
+        mark_kept(orphans->fds[index]);
+    }
     int status = control_send(queue, type, &orphans->fds[index], 1);
     if (status < 0) {
         return status;

@@ -26,8 +26,11 @@ enum kind {
     BEHIND_EMPTY_READ,
     BEHIND_ACCEPT,
     BEHIND_PEEK,
-    BEHIND_WAIT
+    BEHIND_WAIT,
+    BEHIND_TAKE
 };
+
+enum { KEPT_ALIVE = 9 }; /* CONTROL_KEPT_ALIVE: the first word of a message that hands on such a connection */
 
 static struct {
     _Atomic int64_t count;
@@ -104,6 +107,9 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
         moment(got > 0 ? BEHIND_READ : BEHIND_EMPTY_READ);
     } else if ((flags & MSG_PEEK) != 0 && got > 0) {
         moment(BEHIND_PEEK);
+    } else if (wanted->count > 0 && got > (ssize_t)sizeof(uint32_t) && !is_stream(fd) &&
+               *(const uint32_t *)message->msg_iov->iov_base == KEPT_ALIVE) {
+        moment(BEHIND_TAKE);
     }
     return got;
 }

@@ -13,7 +13,8 @@ import pytest
 
 from harness import client, processes, protocols, shims
 from harness.shims import (
-    BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_PEEK, BEHIND_READ, BEHIND_SEND, BEHIND_WAIT)
+    BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_PEEK, BEHIND_READ, BEHIND_SEND, BEHIND_TAKE,
+    BEHIND_WAIT)
 
 pytestmark = pytest.mark.supervised
 
@@ -111,6 +112,20 @@ def test_a_kept_connection_that_is_idle_at_the_stop_is_told_nothing(doomed):
         assert payload(read_response(connection)[1]) == 1
         doomed.kill()
         assert doomed.server.result("return 5") == 5
+        assert doomed.server.stop() == 0
+        assert connection.receive_all() == b""
+
+
+def test_nor_is_one_whose_next_worker_dies_as_it_takes_it(doomed):
+    with doomed.server.connect() as connection:
+        [first] = doomed.server.worker_pids()
+        connection.send(post("return 1"))
+        assert payload(read_response(connection)[1]) == 1
+        doomed.stop_at(BEHIND_TAKE)
+        os.kill(first, signal.SIGKILL)
+        doomed.kill()
+        assert doomed.server.result("return 5") == 5
+        assert is_silent(connection)
         assert doomed.server.stop() == 0
         assert connection.receive_all() == b""
 
