@@ -130,7 +130,7 @@ def test_the_picture_of_the_sources_names_every_file():
 
 
 # words that were used for these before: scoreboard, fdholder, fdstore, stored, fallback acceptor, peek, recover, client
-OLD_WORDS = re.compile(r"\b(status page|keeper|park|parks|parked|parking|unparked|desk|glance|rescue|rescued|dial|dials)\b", re.IGNORECASE)
+OLD_WORDS = re.compile(r"\b(status page|keeper|park|parks|parked|parking|unparked|glance|rescue|rescued|dial|dials)\b", re.IGNORECASE)
 
 
 def test_there_is_one_word_for_each_thing():
