@@ -49,11 +49,12 @@ enum {
     LOG_NAME_MAX = 128,      /* bytes of each name that comes from a client */
 };
 
-/* Which request a record is about; either field may be empty. Both come from the client: they are escaped, and cut to
+/* Which request a record is about; each field may be empty. They come from the client: they are escaped, and cut to
  * LOG_NAME_MAX bytes each. */
 struct log_request {
     struct view id;
     struct view traceparent; /* W3C Trace Context; one that is not valid is left out in JSON */
+    struct view tracestate;  /* goes with it, and is not logged */
 };
 
 /* What is known of an event besides its text. All of it may be empty. */

@@ -5,17 +5,18 @@
 void call_make(struct call *call, const struct runner *runner, struct binding *binding, const struct request *request,
                struct reply *reply)
 {
-    *call = (struct call){.runner = runner,
-                          .binding = binding,
-                          .conn = request->conn,
-                          .slot = request->slot,
-                          .sequence = request->sequence,
-                          .protocol = request->protocol,
-                          .message = request->message,
-                          .size = request->size,
-                          .transport = {.id = request->id, .traceparent = request->traceparent},
-                          .reply = reply,
-                          .failure = &binding->failure};
+    *call = (struct call){
+        .runner = runner,
+        .binding = binding,
+        .conn = request->conn,
+        .slot = request->slot,
+        .sequence = request->sequence,
+        .protocol = request->protocol,
+        .message = request->message,
+        .size = request->size,
+        .transport = {.id = request->id, .traceparent = request->traceparent, .tracestate = request->tracestate},
+        .reply = reply,
+        .failure = &binding->failure};
     reply->status = 200;
     reply->succeeded = true;
 }
@@ -23,22 +24,20 @@ void call_make(struct call *call, const struct runner *runner, struct binding *b
 /* Copies what the call only borrows from its request. */
 static bool call_keep_names(struct call *call)
 {
-    struct log_request *transport = &call->transport;
-    size_t size = transport->id.size + transport->traceparent.size;
+    struct view *names[] = {&call->transport.id, &call->transport.traceparent, &call->transport.tracestate};
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size += names[i]->size;
+    }
     call->names = size > 0 ? malloc(size) : NULL;
-    if (call->names == NULL) {
-        return size == 0;
+    char *next = call->names;
+    for (size_t i = 0; next != NULL && i < sizeof names / sizeof *names; i++) {
+        if (names[i]->size > 0) {
+            names[i]->data = memcpy(next, names[i]->data, names[i]->size);
+            next += names[i]->size;
+        }
     }
-    char *traceparent = call->names + transport->id.size;
-    if (transport->id.size > 0) {
-        memcpy(call->names, transport->id.data, transport->id.size);
-    }
-    if (transport->traceparent.size > 0) {
-        memcpy(traceparent, transport->traceparent.data, transport->traceparent.size);
-    }
-    transport->id.data = call->names;
-    transport->traceparent.data = traceparent;
-    return true;
+    return call->names != NULL || size == 0;
 }
 
 bool call_keep(struct call *call, struct call *kept)

@@ -80,7 +80,8 @@ struct call {
     enum protocol protocol;
     const unsigned char *message; /* borrowed from the request; of a kept call a copy, behind it */
     size_t size;
-    struct log_request transport; /* X-Request-ID and traceparent of an HTTP request; borrowed, or in `names` */
+    struct log_request
+        transport; /* X-Request-ID, traceparent and tracestate of an HTTP request; borrowed, or in `names` */
     struct envelope envelope;
     struct reply *reply;     /* where the reply goes: the server's, or `own` */
     struct failure *failure; /* memory to describe a failure in; it belongs to the thread that runs this call */

@@ -28,6 +28,7 @@ struct handle {
     PyObject *id;
     PyObject *parent_id;
     PyObject *traceparent;
+    PyObject *tracestate;
     double deadline; /* seconds; 0: none */
     bool cancelled;
 };
@@ -101,6 +102,14 @@ static PyObject *context_get_traceparent(PyObject *self, void *closure)
                                 : context_own_or_empty_text(handle->traceparent);
 }
 
+static PyObject *context_get_tracestate(PyObject *self, void *closure)
+{
+    (void)closure;
+    const struct handle *handle = context_handle_of(self);
+    return handle->call != NULL ? context_text_of(context_about(handle->call).tracestate)
+                                : context_own_or_empty_text(handle->tracestate);
+}
+
 /* When the supervisor cancels; 0: never. */
 static double context_deadline_of(const struct call *call)
 {
@@ -151,6 +160,7 @@ static void context_dealloc(PyObject *self)
     Py_XDECREF(handle->id);
     Py_XDECREF(handle->parent_id);
     Py_XDECREF(handle->traceparent);
+    Py_XDECREF(handle->tracestate);
     PyObject_Free(self);
     Py_DECREF(class); /* PyType_GenericAlloc took it */
 }
@@ -190,6 +200,7 @@ void context_end(struct call *call)
     struct log_request about = context_about(call);
     handle->id = about.id.size > 0 ? context_text_of(about.id) : NULL;
     handle->traceparent = about.traceparent.size > 0 ? context_text_of(about.traceparent) : NULL;
+    handle->tracestate = about.tracestate.size > 0 ? context_text_of(about.tracestate) : NULL;
     PyErr_Clear(); /* without memory they are empty */
     handle->deadline = context_deadline_of(call);
     handle->cancelled = call->gone || active_reason(call) != 0;
@@ -285,10 +296,11 @@ void context_install(void)
 /* ---- the function -------------------------------------------------------------------------------------------------
  */
 
-PyDoc_STRVAR(context_doc, "context() -> Context\n--\n\n"
-                          "What is known of the request this function works on: id, parent_id, headers, route,\n"
-                          "traceparent, deadline (as time.monotonic() counts, or None), cancelled and ended. None\n"
-                          "outside of a request.");
+PyDoc_STRVAR(context_doc,
+             "context() -> Context\n--\n\n"
+             "What is known of the request this function works on: id, parent_id, headers, route,\n"
+             "traceparent, tracestate, deadline (as time.monotonic() counts, or None), cancelled and ended. None\n"
+             "outside of a request.");
 
 /* Says once how a thread of the function's learns of its request. */
 static int context_warn(void)
@@ -323,6 +335,7 @@ int context_add(PyObject *module)
         {"headers", context_get_headers, NULL, "The message's headers.", NULL},
         {"route", context_get_route, NULL, "The message's route.", NULL},
         {"traceparent", context_get_traceparent, NULL, "W3C Trace Context.", NULL},
+        {"tracestate", context_get_tracestate, NULL, "What goes with it.", NULL},
         {"deadline", context_get_deadline, NULL, "time.monotonic() at which the function is cancelled, or None.", NULL},
         {"cancelled", context_get_cancelled, NULL, "Whether the function is asked to stop.", NULL},
         {"ended", context_get_ended, NULL, "Whether the function is through with the request.", NULL},

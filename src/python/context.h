@@ -3,7 +3,7 @@
  *
  *   id, parent_id   str, "" where there is none
  *   headers, route  the dicts of the message, {} where there are none
- *   traceparent     str, "" where there is none
+ *   traceparent     str, "" where there is none or one that is not valid; with it tracestate
  *   deadline        time.monotonic() at which the function is cancelled, or None
  *   cancelled       whether it is already
  *   ended           whether the function is through with it

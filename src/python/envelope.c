@@ -1,6 +1,7 @@
 #include "python/envelope.h"
 
 #include "base/timestamp.h"
+#include "base/traceparent.h"
 
 #include "codec/encode.h"
 #include "codec/pyabi.h"
@@ -110,13 +111,23 @@ static struct view envelope_text_of(PyObject *object, struct view other)
     return size > 0 ? (struct view){text, (size_t)size} : other;
 }
 
-struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport)
+static struct view envelope_header(const struct envelope *envelope, const char *name)
 {
     PyObject *headers = envelope->headers;
-    PyObject *traceparent =
-        headers != NULL && PyDict_Check(headers) ? PyDict_GetItemString(headers, "traceparent") : NULL;
-    return (struct log_request){.id = envelope_text_of(envelope->id, transport->id),
-                                .traceparent = envelope_text_of(traceparent, transport->traceparent)};
+    PyObject *value = headers != NULL && PyDict_Check(headers) ? PyDict_GetItemString(headers, name) : NULL;
+    return envelope_text_of(value, (struct view){NULL, 0});
+}
+
+struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport)
+{
+    struct log_request about = *transport;
+    struct view traceparent = envelope_header(envelope, "traceparent");
+    about.id = envelope_text_of(envelope->id, transport->id);
+    if (traceparent_is_valid(traceparent)) {
+        about.traceparent = traceparent;
+        about.tracestate = envelope_header(envelope, "tracestate");
+    }
+    return about;
 }
 
 /* ---- fields -------------------------------------------------------------------------------------------------------

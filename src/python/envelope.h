@@ -40,7 +40,8 @@ void envelope_close(struct envelope *envelope);
  * call. Borrowed. */
 PyObject *envelope_fields(struct envelope *envelope);
 
-/* Whom a log line about this message names: its own id and traceparent, or, where it has none, those of `transport`.
+/* Whom a log line about this message names: its own id and trace, or, where it has none or
+ * one that is not valid, those of `transport`.
  * Borrows from both. Clears an exception that is set. */
 struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport);
 

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/traceparent.h"
 #include "server/budget.h"
 #include "server/hangup.h"
 #include "server/http.h"
@@ -301,7 +302,11 @@ static struct request dispatch_begin_request(struct conn *conn, const unsigned c
     conn->sequence = request.sequence;
     if (conn->protocol == PROTOCOL_HTTP) {
         request.id = http1_view(message, conn->http.request.request_id);
-        request.traceparent = http1_view(message, conn->http.request.traceparent);
+        struct view traceparent = http1_view(message, conn->http.request.traceparent);
+        if (traceparent_is_valid(traceparent)) {
+            request.traceparent = traceparent;
+            request.tracestate = http1_view(message, conn->http.request.tracestate);
+        }
     }
     host->running++;
     dispatch_count_running(host);

@@ -25,7 +25,8 @@ struct request {
     size_t size;
     enum protocol protocol;       /* PROTOCOL_RAW, PROTOCOL_FRAMED or PROTOCOL_HTTP */
     struct view id;               /* X-Request-ID of an HTTP request; empty if there is none */
-    struct view traceparent;      /* W3C trace context, likewise */
+    struct view traceparent;      /* W3C Trace Context, likewise; valid, or empty */
+    struct view tracestate;       /* likewise; only with a traceparent */
     uint64_t sequence;            /* number of the request in this worker, from 1 */
     struct scoreboard_slot *slot; /* where a cancellation is written; NULL: there is no supervisor */
     struct conn *conn;            /* names the request to server/exchange.h */

@@ -17,6 +17,7 @@ enum field {
     FIELD_CONTENT_ENCODING,
     FIELD_REQUEST_ID,
     FIELD_TRACEPARENT,
+    FIELD_TRACESTATE,
     FIELD_COUNT,
 };
 
@@ -34,6 +35,7 @@ static const struct view field_names[FIELD_COUNT] = {
     [FIELD_CONTENT_ENCODING] = NAME("content-encoding"),
     [FIELD_REQUEST_ID] = NAME("x-request-id"),
     [FIELD_TRACEPARENT] = NAME("traceparent"),
+    [FIELD_TRACESTATE] = NAME("tracestate"),
 };
 
 /* A piece of the message by its offsets, which errors need as well. */
@@ -305,6 +307,9 @@ static enum wire_step take_value(struct http1_request *request, enum field field
         break;
     case FIELD_TRACEPARENT:
         take_first(&request->traceparent, value);
+        break;
+    case FIELD_TRACESTATE:
+        take_first(&request->tracestate, value);
         break;
     case FIELD_OTHER:
     case FIELD_COUNT:

@@ -49,10 +49,11 @@ struct http1_request {
     bool expect_continue;               /* it waits for "100 Continue" before it sends the body */
     uint64_t content_length;            /* for HTTP1_BODY_LENGTH, at most the limit; else 0 */
     uint32_t head_size;                 /* bytes up to the body */
-    struct http1_span content_encoding; /* other than identity; this and the next two are empty if absent, and the first
-                                           one if repeated */
+    struct http1_span content_encoding; /* other than identity; this and the next three are empty if absent, and the
+                                           first one if repeated */
     struct http1_span request_id;       /* X-Request-ID */
-    struct http1_span traceparent;      /* W3C Trace Context */
+    struct http1_span traceparent;      /* W3C Trace Context, not validated */
+    struct http1_span tracestate;       /* likewise */
 
     /* private */
     uint64_t limit;   /* bytes of body */
