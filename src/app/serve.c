@@ -12,6 +12,7 @@
 #include "python/context.h"
 #include "python/fork.h"
 #include "python/handler.h"
+#include "python/health.h"
 #include "python/lifespan.h"
 #include "python/log.h"
 #include "python/loop.h"
@@ -176,6 +177,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     if (code != EXIT_OK) {
         give_up(seat, code);
     }
+    health_begin(binding, owner, options->healthcheck_interval);
     bool may_serve = scoreboard_begin_serving(seat->board);
     int status = may_serve ? control_send(seat->control, CONTROL_READY, NULL, 0) : 0;
     if (status < 0) {
@@ -212,6 +214,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     loop_close();
     lifespan_note_leftovers(binding->board);
     news_end();
+    health_end();
     Py_XDECREF(owner);
     Py_CLEAR(binding->converter);
     Py_CLEAR(binding->function);

@@ -53,6 +53,8 @@ struct options {
     uint64_t read_timeout;             /* nanoseconds for a whole request */
     uint64_t write_timeout;            /* nanoseconds for a whole reply */
     uint64_t startup_timeout;          /* nanoseconds; 0 is off */
+    uint64_t healthcheck_interval;     /* nanoseconds */
+    uint64_t healthcheck_timeout;      /* nanoseconds */
     uint64_t grace_period;             /* nanoseconds */
     uint64_t handler_timeout;          /* nanoseconds a function may run; 0 is off */
     uint64_t handler_grace;            /* nanoseconds between that and SIGTERM for its process */

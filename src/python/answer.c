@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "python/active.h"
 #include "python/fork.h"
+#include "python/health.h"
 #include "python/invoke.h"
 #include "python/loop.h"
 #include "python/outcome.h"
@@ -176,6 +177,7 @@ static void answer_resume(void *context, struct conn *conn)
 struct service answer_service(struct binding *binding)
 {
     return (struct service){.context = binding,
+                            .tend = health_is_wanted() ? health_tend : NULL,
                             .answer = answer_request,
                             .interrupted = answer_interrupted,
                             .collect = answer_collect,

@@ -50,6 +50,12 @@ int lifespan_begin(struct binding *binding, PyObject *owner)
         !lifespan_call(binding, binding->function, "setup", false)) {
         return handler_fail(EVENT_START_FAILED, "calling", "setup");
     }
+    PyObject *warm = binding->function != NULL && lifespan_has(binding->function, "warmup") ? binding->function
+                     : owner != NULL && lifespan_has(owner, "warmup")                       ? owner
+                                                                                            : NULL;
+    if (warm != NULL && !lifespan_call(binding, warm, "warmup", false)) {
+        return handler_fail(EVENT_START_FAILED, "calling", "warmup");
+    }
     return EXIT_OK;
 }
 

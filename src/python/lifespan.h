@@ -3,6 +3,7 @@
  *
  *   function.setup()           before ready, if the function has such an attribute
  *   instance.__enter__()       before ready, for a class handler or callable instance that is a context manager;
+ *   function.warmup(), or instance.warmup()      after these, as the last thing before ready
  *   instance.__exit__()        at a normal stop
  *   instance.close()           at a normal stop, if it is none
  *

@@ -24,6 +24,13 @@ bool conn_host_is_closing(const struct conn_host *host)
            (board != NULL && atomic_load_explicit(&board->closing, memory_order_relaxed) != 0);
 }
 
+bool conn_host_is_unwell(const struct conn_host *host)
+{
+    const struct scoreboard *board = host->config->board;
+    return board != NULL && (atomic_load_explicit(&board->health, memory_order_relaxed) == CHECKUP_FAILED ||
+                             atomic_load_explicit(&board->unwell, memory_order_relaxed) != 0);
+}
+
 /* ---- lists of deadlines ----------------------------------------------------------------------------------------- */
 
 static void conn_list_remove(struct conn_list *list, struct conn *conn)

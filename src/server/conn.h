@@ -158,6 +158,9 @@ struct conn_host {
 /* No connection is kept alive any more: the worker ends, or is about to be told so. */
 bool conn_host_is_closing(const struct conn_host *host);
 
+/* The function's health check fails, here or in another worker. */
+bool conn_host_is_unwell(const struct conn_host *host);
+
 /* The service can take one more request. */
 static inline bool conn_host_has_capacity(const struct conn_host *host)
 {

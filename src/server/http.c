@@ -85,6 +85,9 @@ static enum verdict http_probe(struct conn *conn, struct verdict_details *detail
     if (conn->host->stage == STAGE_DRAINING) {
         return http_fixed(conn, details, 503, NULL, "{\"status\":\"stopping\"}");
     }
+    if (conn_host_is_unwell(conn->host)) {
+        return http_fixed(conn, details, 503, NULL, "{\"status\":\"unhealthy\"}");
+    }
     if (board != NULL && atomic_load_explicit(&board->draining, memory_order_relaxed) != 0) {
         return http_fixed(conn, details, 503, NULL, "{\"status\":\"draining\"}");
     }

@@ -3,8 +3,8 @@
  * reply.
  *
  *   POST /invoke        to the service
- *   GET, HEAD /healthz  200 ready, 503 while stopping or draining; /readyz is the same
- *   GET, HEAD /livez    200; /startupz is the same, since nobody is served before the function was loaded
+ *   GET, HEAD /healthz  200 ready, 503 while stopping or draining, and while the function's health check fails; /readyz
+ * is the same GET, HEAD /livez    200; /startupz is the same, since nobody is served before the function was loaded
  *   anything else       404 or 405
  */
 #ifndef ASYA_SERVER_HTTP_H

@@ -15,6 +15,7 @@
  *                     of them notices
  *   awaited           the supervisor sets it and the worker clears it; with `turns`, in the same way
  *   reason, cancel    the supervisor writes them into the worker's slots
+ *   unwell            the supervisor writes it
  *   closing           the supervisor writes it; with `serving`, in the same way
  *   draining, level, stacks_wanted   the supervisor writes them
  *
@@ -150,11 +151,18 @@ struct scoreboard_guard {
 enum scoreboard_place { GUARD_HEAD, GUARD_SLOTS, GUARD_IDS, GUARD_END };
 #define SCOREBOARD_GUARD(place) (UINT64_C(0xA57A6A5D3C96E100) + (uint64_t)(place))
 
+/* What the function's own health check said last. */
+enum checkup { CHECKUP_NONE, CHECKUP_PASSED, CHECKUP_FAILED };
+
 struct scoreboard {
     struct scoreboard_guard guard_head;
-    _Atomic uint64_t requests; /* requests the function was called for */
-    _Atomic uint64_t failures; /* of these, how many were answered with an error */
-    _Atomic uint64_t refused;  /* requests answered with an error before any call */
+    _Atomic uint64_t health_since;          /* clock_now() when the health check that runs now began; 0: none runs */
+    _Atomic uint32_t health;                /* enum checkup */
+    _Atomic uint32_t unwell;                /* the supervisor writes it: the health check of some worker fails */
+    char health_text[SCOREBOARD_TEXT_SIZE]; /* how it failed, a verb phrase; written before `health` */
+    _Atomic uint64_t requests;              /* requests the function was called for */
+    _Atomic uint64_t failures;              /* of these, how many were answered with an error */
+    _Atomic uint64_t refused;               /* requests answered with an error before any call */
     _Atomic uint64_t turns;    /* rounds of the worker's loop; does not change while a function blocks it */
     _Atomic uint32_t holding;  /* connections that the worker holds */
     _Atomic uint32_t running;  /* requests that the service has */

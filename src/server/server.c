@@ -690,7 +690,8 @@ static void server_released(struct conn_host *host)
     /* server_expire() sets trim_at */
     bool may_trim = host->count == 0 && fdstore != NULL && fdstore->count > FDSTORE_KEPT;
     bool may_read_on = host->paused > 0 && host->given_back;
-    if (waits || may_trim || may_read_on || host->stage != STAGE_SERVING) {
+    bool may_tend = server->config->service.tend != NULL;
+    if (waits || may_trim || may_read_on || may_tend || host->stage != STAGE_SERVING) {
         server_wake(server);
     }
 }
@@ -711,6 +712,15 @@ static void server_update_board(const struct server *server)
     }
 }
 
+/* Between two requests, where one runs at a time; beside those that run elsewhere. */
+static uint64_t server_tend_service(const struct server *server, uint64_t now)
+{
+    const struct service *service = &server->config->service;
+    bool is_between = server->host.running == 0 || server->config->concurrency > 1;
+    return service->tend != NULL && is_between && !server_is_draining(server) ? service->tend(service->context, now)
+                                                                              : CLOCK_NEVER;
+}
+
 /* Acts on the deadlines that had passed at `now`. Returns when the loop must wake up without an event. */
 static uint64_t server_expire(struct server *server, uint64_t now)
 {
@@ -723,6 +733,7 @@ static uint64_t server_expire(struct server *server, uint64_t now)
         next = server->dismiss_at;
     }
     next = clock_earlier(next, server_trim_slots(server, now));
+    next = clock_earlier(next, server_tend_service(server, now));
     return server->resume_at < next ? server->resume_at : next;
 }
 
@@ -796,7 +807,8 @@ struct server *server_open(const struct server_config *config, struct error *err
         server_close(server);
         return NULL;
     }
-    server->deadline = server->resume_at; /* if the listener could not be watched */
+    server->deadline = config->service.tend != NULL ? 0 : server->resume_at; /* the latter if the listener could not be
+                                                                                watched */
     return server;
 }
 

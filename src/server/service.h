@@ -55,6 +55,9 @@ struct service {
     /* server_wake() was called, once or more often. May be NULL if it is never called. */
     void (*collect)(void *context);
 
+    /* Does what is due between two requests, as a health check. Returns when to call it again. May be NULL. */
+    uint64_t (*tend)(void *context, uint64_t now);
+
     /* The client of a stream has taken all that was sent to it, or is gone (see exchange_is_gone()). May be NULL if no
      * stream goes on after answer() has returned. */
     void (*resume)(void *context, struct conn *conn);

@@ -44,8 +44,11 @@ enum condition {
     CONDITION_READY,    /* messages are served */
     CONDITION_DRAINING, /* likewise, but probes are told otherwise (POST /drain) */
     CONDITION_CRASHING, /* no worker is ready, and several in a row have died or could not start */
+    CONDITION_UNWELL,   /* messages are served, but the function's health check fails */
     CONDITION_STOPPING,
 };
+
+enum { HEALTH_TEXT_SIZE = SCOREBOARD_TEXT_SIZE + 32 };
 
 enum { LAST_DEATH_SIZE = CAUSE_TEXT_SIZE + 32 };
 
@@ -68,6 +71,7 @@ struct supervisor {
     bool is_over_time;  /* and the workers are being killed: requests still running get server_error */
     bool rss_warned;    /* the warning that a fresh worker already exceeds max_rss was logged */
     bool fallback_open; /* the fallback acceptor takes connections from the listening socket */
+    uint32_t unwell;    /* index of a worker whose health check fails, or WORKER_NONE */
     bool all_busy;      /* no worker made progress at the last tick, and none has since */
     struct listener listener;
     int epoll;
@@ -167,6 +171,13 @@ bool verbs_stacks(struct supervisor *supervisor, const struct desk_request *requ
  * snapshot_tend does what is due, and returns when to call it again. */
 void snapshot_begin(struct supervisor *supervisor, const struct desk_ticket *ticket);
 uint64_t snapshot_tend(struct supervisor *supervisor, uint64_t now);
+/* ---- health.c ---- */
+
+/* Once a second: what the functions' own health checks say. While one fails the runtime is not ready. */
+void health_check(struct supervisor *supervisor, uint64_t now);
+
+/* How the health check of this worker fails, a verb phrase; false if it does not. */
+bool health_fails(const struct worker *worker, uint64_t limit, uint64_t now, char text[HEALTH_TEXT_SIZE]);
 
 /* ---- tend.c ---- */
 

@@ -91,12 +91,19 @@ static void status_since(struct status *status, const char *key, const char *key
 
 static const char *status_condition_name(enum condition condition)
 {
-    static const char *const names[] = {[CONDITION_LOADING] = "loading",
-                                        [CONDITION_READY] = "ready",
-                                        [CONDITION_DRAINING] = "draining",
-                                        [CONDITION_CRASHING] = "crash_loop",
-                                        [CONDITION_STOPPING] = "stopping"};
+    static const char *const names[] = {
+        [CONDITION_LOADING] = "loading",     [CONDITION_READY] = "ready",      [CONDITION_DRAINING] = "draining",
+        [CONDITION_CRASHING] = "crash_loop", [CONDITION_UNWELL] = "unhealthy", [CONDITION_STOPPING] = "stopping"};
     return names[condition];
+}
+
+static void status_health_reason(const struct supervisor *supervisor, char text[STATUS_REASON_SIZE])
+{
+    char how[HEALTH_TEXT_SIZE];
+    const struct worker *worker = &supervisor->workers[supervisor->unwell];
+    bool fails = health_fails(worker, supervisor->options->healthcheck_timeout, clock_now(), how);
+    (void)snprintf(text, STATUS_REASON_SIZE, "the health check of worker %u %s", worker->index,
+                   fails ? how : "has failed");
 }
 
 static void status_reason(const struct supervisor *supervisor, char text[STATUS_REASON_SIZE])
@@ -114,6 +121,9 @@ static void status_reason(const struct supervisor *supervisor, char text[STATUS_
         return;
     case CONDITION_STOPPING:
         (void)snprintf(text, STATUS_REASON_SIZE, "%s", supervisor->stop_reason);
+        return;
+    case CONDITION_UNWELL:
+        status_health_reason(supervisor, text);
         return;
     case CONDITION_DRAINING:
         (void)snprintf(text, STATUS_REASON_SIZE, "POST /drain; POST /undrain takes it back");

@@ -75,6 +75,7 @@ static void supervisor_check(struct supervisor *supervisor, uint64_t now)
 {
     supervisor->next_check = clock_after(now, STATE_CHECK_INTERVAL);
     replace_check(supervisor);
+    health_check(supervisor, now);
     queue_check(supervisor);
     tick_check(supervisor, now);
     socket_file_check(supervisor);
@@ -154,6 +155,7 @@ static bool supervisor_prepare(struct supervisor *supervisor)
                 1); /* orphans of the function's processes become our children; as PID 1 we get them anyway */
     uint32_t wanted = (uint32_t)supervisor->options->workers;
     supervisor->worker_count = wanted + 1;
+    supervisor->unwell = WORKER_NONE;
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
     descriptors_raise(supervisor);

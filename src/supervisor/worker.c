@@ -142,7 +142,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->state = WORKER_STARTING;
     worker->started_at = now;
     worker->still_at = clock_after(now, STILL_AFTER);
-    worker->timed_out = worker->due = worker->stopped = worker->wedged = worker->overran = false;
+    worker->unwell = worker->timed_out = worker->due = worker->stopped = worker->wedged = worker->overran = false;
     worker->grown = worker->looked_at = worker->large = worker->terminated = false;
     worker->progress = 0;
     worker->nudged = UINT64_MAX;

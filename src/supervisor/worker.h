@@ -85,6 +85,7 @@ struct worker {
     uint64_t deaf_at;           /* when to kill it because its control channel was closed; or CLOCK_NEVER */
     uint64_t killed_at;         /* when SIGKILL was sent first; or CLOCK_NEVER */
     bool overwritten;           /* the function wrote over the scoreboard, and it is being killed for that */
+    bool unwell;                /* its health check fails, and that was logged */
     bool timed_out;             /* ASYA_STARTUP_TIMEOUT passed while it was loading */
     struct scoreboard *board;   /* shared with the process; lives as long as the supervisor */
     int stack;                  /* where the process writes its Python stacks; -1 while DOWN */
