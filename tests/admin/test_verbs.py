@@ -140,9 +140,11 @@ def test_the_level_changes_for_all_workers_without_a_restart(runtime, tmp_path):
             assert running.reply()["result"] == 10
         server.wait_for_log("DEBUG .*in detail")
         assert server.status()["settings"]["ASYA_LOG_LEVEL"] == {"value": "DEBUG", "set": False}
-        for pid in server.worker_pids():
+        killed = server.worker_pids()
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        assert processes.eventually(lambda: {worker["state"] for worker in server.status()["workers"]} == {"idle"})
+        assert processes.eventually(lambda: {worker["state"] for worker in server.status()["workers"]} == {"idle"} and
+                                    not {worker["pid"] for worker in server.status()["workers"]} & {*killed})
         assert server.result(1) == 10, "a worker that starts later has it, too"
         assert server.control("/log-level", "POST", "warning").json == {"level": "WARNING"}
         assert processes.eventually(lambda: {server.result(1) for _ in range(4)} == {30})
