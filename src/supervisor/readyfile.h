@@ -1,4 +1,4 @@
-/* The ready-file: probes test for it. It exists, with content, exactly while requests are served. */
+/* The ready-file: probes test for it. When it exists is decided in socket_file.c; it is never empty. */
 #ifndef ASYA_SUPERVISOR_READYFILE_H
 #define ASYA_SUPERVISOR_READYFILE_H
 

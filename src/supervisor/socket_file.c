@@ -1,6 +1,9 @@
 /*
- * The socket, its file, and the ready-file. They exist while requests are served. If the socket's file is removed, or
- * the function shuts the socket down, a new one is made: the connections in the old backlog are taken over and the
+ * The socket, its file, and the ready-file. They exist from the first worker's readiness to the stop; the ready-file
+ * goes in a crash loop and while the runtime is drained, too. It stays while a worker is replaced after a single death:
+ * those who test for it restart the container if it is missing (Asya's liveness probe), and the service comes back
+ * sooner by itself. Whether requests are served at this moment is told by GET /readyz. If the socket's file is removed,
+ * or the function shuts the socket down, a new one is made: the connections in the old backlog are taken over and the
  * workers are sent the new socket. Checked once a second, and when a worker reports that it cannot accept.
  */
 #include "base/clock.h"
@@ -19,7 +22,7 @@
 void socket_file_show_readiness(struct supervisor *supervisor)
 {
     const char *path = supervisor->options->ready_file;
-    if (!state_is_ready(supervisor)) {
+    if (!state_is_on_duty(supervisor)) {
         readyfile_remove(path);
         return;
     }

@@ -70,6 +70,13 @@ enum condition state_condition(const struct supervisor *supervisor)
     return supervisor->is_draining ? CONDITION_DRAINING : CONDITION_READY;
 }
 
+bool state_is_on_duty(const struct supervisor *supervisor)
+{
+    enum condition condition = state_condition(supervisor);
+    return condition == CONDITION_READY ||
+           (condition == CONDITION_LOADING && supervisor->phase == PHASE_SERVING && !supervisor->is_draining);
+}
+
 void state_note_condition(struct supervisor *supervisor, uint64_t now)
 {
     enum condition condition = state_condition(supervisor);

@@ -123,12 +123,15 @@ const char *state_function(const struct supervisor *supervisor);
 /* How many workers are in this state. */
 uint32_t state_count(const struct supervisor *supervisor, enum worker_state state);
 
-/* What health checks and the ready-file report: at least one worker is ready and takes requests. A worker whose
+/* What health checks report: at least one worker is ready and takes requests. A worker whose
  * function has used up the descriptors takes none; it is going to be replaced. */
 bool state_is_serving(const struct supervisor *supervisor);
 
 /* What probes are told: messages are served, and nobody wants them to go elsewhere (POST /drain). */
 bool state_is_ready(const struct supervisor *supervisor);
+
+/* What the ready-file tells: messages are served, or soon will be again without anybody's help. */
+bool state_is_on_duty(const struct supervisor *supervisor);
 
 /* Writes what holds for all workers on the board of one that is about to be forked: draining, the log's level. */
 void state_tell_worker(const struct supervisor *supervisor, struct worker *worker);
@@ -219,7 +222,7 @@ void socket_file_publish(struct supervisor *supervisor);
 /* Checks that the socket's file is still there and still ours; puts it back if not. */
 void socket_file_check(struct supervisor *supervisor);
 
-/* Makes the ready-file exist if, and only if, requests are served (state_is_serving). */
+/* Makes the ready-file exist if, and only if, state_is_on_duty(). */
 void socket_file_show_readiness(struct supervisor *supervisor);
 
 /* ---- replace.c ---- */

@@ -75,3 +75,26 @@ def test_a_worker_that_cannot_import_any_more_does_not_end_in_silence(runtime, t
         assert reply["error"] == "server_error" and "load" in reply["message"], reply
         module.write_text("def process(payload):\n    return payload\n")
         assert processes.eventually(lambda: server.call(2).get("result") == 2)
+
+
+def test_the_ready_file_stays_through_one_death_and_goes_in_a_crash_loop(runtime, short_folder):
+    """Asya's liveness probe tests for it: a container is not to be restarted because one worker loads."""
+    ready, flag = short_folder / "runtime-ready", short_folder / "broken"
+    module = short_folder / "loads.py"
+    module.write_text("import os, time\ntime.sleep(0.5)\nif os.path.exists(%r):\n    os._exit(3)\n"
+                      "def process(payload):\n    return payload\n" % str(flag))
+    env = {"ASYA_SOCKET_DIR": str(short_folder), "ASYA_SOCKET_PATH": None, "PYTHONPATH": str(short_folder)}
+    with runtime("loads", env=env, path=short_folder / "asya-runtime.sock", allow_log=DEATH) as server:
+        first = server.worker_pids()[0]
+        os.kill(first, signal.SIGKILL)
+        assert processes.eventually(lambda: server.worker_pids() not in ([], [first]))
+        deadline = time.monotonic() + 0.4  # the next one loads for longer
+        while time.monotonic() < deadline:
+            assert ready.exists()
+        assert server.result(1) == 1
+        flag.touch()
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        assert processes.eventually(lambda: not ready.exists(), 20)
+        flag.unlink()
+        assert processes.eventually(ready.exists, 30)
+        assert server.result(2) == 2
