@@ -21,6 +21,7 @@
 #include "python/pool.h"
 #include "python/results.h"
 #include "python/shape.h"
+#include "python/spans.h"
 #include "python/stdio.h"
 #include "python/typed.h"
 #include "server/belongings.h"
@@ -177,6 +178,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     if (code != EXIT_OK) {
         give_up(seat, code);
     }
+    spans_install(options->process_module);
     health_begin(binding, owner, options->healthcheck_interval);
     bool may_serve = scoreboard_begin_serving(seat->board);
     int status = may_serve ? control_send(seat->control, CONTROL_READY, NULL, 0) : 0;

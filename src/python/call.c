@@ -51,6 +51,7 @@ bool call_keep(struct call *call, struct call *kept)
     call->reply->body = buffer_make(call->reply->body.limit);
     call->envelope = (struct envelope){0};
     call->handle = NULL;
+    call->span = NULL;
     exchange_set_data(kept->conn, kept);
     return true;
 }

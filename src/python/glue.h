@@ -12,6 +12,7 @@ extern const char glue_log[];       /* the function's own logging */
 extern const char glue_loop[];      /* asyncio */
 extern const char glue_readers[];   /* how payloads are read, for glue_typed */
 extern const char glue_results[];   /* what stands for objects in results */
+extern const char glue_spans[];     /* OpenTelemetry */
 extern const char glue_stacks[];    /* where a call is */
 extern const char glue_stdio[];     /* standard output and error */
 extern const char glue_typed[];     /* payloads by annotation */

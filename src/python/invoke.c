@@ -6,6 +6,7 @@
 #include "python/generator.h"
 #include "python/memory.h"
 #include "python/outcome.h"
+#include "python/spans.h"
 #include "server/cancel.h"
 
 #include <time.h>
@@ -98,6 +99,7 @@ static PyObject *invoke_function(struct call *call)
         Py_INCREF(argument);
         return argument;
     }
+    spans_begin(call);
     PyObject *result = PyObject_CallFunctionObjArgs(function, argument, NULL);
     fork_end_child();
     return result;

@@ -2,7 +2,9 @@
 
 #include "python/active.h"
 #include "python/context.h"
+#include "python/object.h"
 #include "python/result.h"
+#include "python/spans.h"
 #include "python/stream.h"
 #include "server/cancel.h"
 
@@ -48,8 +50,14 @@ void outcome_fail(struct call *call, bool before_call)
     PyErr_Fetch(&type, &value, &traceback);
     const struct log_facts about = outcome_facts(call);
     context_carry(call);
+    if (call->span != NULL) {
+        PyErr_NormalizeException(&type, &value, &traceback);
+    }
+    PyObject *error = call->span != NULL ? object_own(value) : NULL;
     PyErr_Restore(type, value, traceback);
     failure_take(&about, expected, call->failure);
+    spans_fail(call, error);
+    Py_XDECREF(error);
     if (!expected) {
         outcome_note(call, &about);
     }
@@ -60,6 +68,7 @@ void outcome_fail_error(struct call *call, const struct error *err, bool before_
 {
     const struct log_facts about = outcome_facts(call);
     failure_take_error(&about, err, call->failure);
+    spans_fail(call, NULL);
     outcome_note(call, &about);
     outcome_write_failure(call, before_call);
 }
@@ -111,6 +120,7 @@ void outcome_settle(struct call *call, PyObject *result)
 
 void outcome_close(struct call *call)
 {
+    spans_end(call);
     context_end(call);
     envelope_close(&call->envelope);
 }
