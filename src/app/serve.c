@@ -250,6 +250,14 @@ static void find_switch_interval(void)
     Py_XDECREF(sys);
 }
 
+static bool was_interrupted(void *context)
+{
+    (void)context;
+    bool is_raised = PyErr_CheckSignals() != 0; /* KeyboardInterrupt, or what a handler in Python raises */
+    PyErr_Clear();
+    return is_raised;
+}
+
 static void before_fork(void *context)
 {
     (void)context;
@@ -307,6 +315,7 @@ int serve(void)
     }
     struct worker_hooks hooks = {.context = &options,
                                  .python = Py_GetVersion(),
+                                 .was_interrupted = was_interrupted,
                                  .before_fork = before_fork,
                                  .after_fork = after_fork,
                                  .run = worker_run};

@@ -242,6 +242,9 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
         free(supervisor);
         return EXIT_INTERNAL;
     }
+    if (hooks->was_interrupted != NULL && hooks->was_interrupted(hooks->context)) {
+        (void)kill(getpid(), SIGINT); /* again, for our own handler */
+    }
     int code = supervisor_open_sockets(supervisor);
     if (code != EXIT_OK) {
         signals_close(supervisor);

@@ -124,6 +124,9 @@ struct worker_seat {
 struct worker_hooks {
     void *context;
     const char *python; /* the interpreter's version, for people; may be NULL */
+    /* Whether a request to end came before the supervisor's handlers were in place, and was noted by the interpreter,
+     * which will not act on it any more. May be NULL. */
+    bool (*was_interrupted)(void *context);
     void (*before_fork)(void *context);
     void (*after_fork)(void *context, bool in_child);
     /* In the worker's process: loads the function and serves until the end. Returns the exit code. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -27,7 +28,8 @@ enum kind {
     BEHIND_ACCEPT,
     BEHIND_PEEK,
     BEHIND_WAIT,
-    BEHIND_TAKE
+    BEHIND_TAKE,
+    BEFORE_EVENTFD
 };
 
 enum { KEPT_ALIVE = 9 }; /* CONTROL_KEPT_ALIVE: the first word of a message that hands on such a connection */
@@ -121,6 +123,13 @@ int epoll_wait(int epoll, struct epoll_event *events, int size, int timeout)
         moment(BEHIND_WAIT);
     }
     return (int)count;
+}
+
+/* The first one that a runtime makes is for its signals, whose handlers it installs right after. */
+int eventfd(unsigned int count, int flags)
+{
+    moment(BEFORE_EVENTFD);
+    return (int)next_syscall()(SYS_eventfd2, count, flags);
 }
 
 int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict size, int flags)

@@ -13,7 +13,7 @@ import pytest
 
 from harness import client, processes, protocols, shims
 from harness.shims import (
-    BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_PEEK, BEHIND_READ, BEHIND_SEND, BEHIND_TAKE,
+    BEFORE_EVENTFD, BEFORE_READ, BEFORE_SEND, BEHIND_EMPTY_READ, BEHIND_PEEK, BEHIND_READ, BEHIND_SEND, BEHIND_TAKE,
     BEHIND_WAIT)
 
 pytestmark = pytest.mark.supervised
@@ -382,3 +382,14 @@ def test_a_connection_whose_worker_dies_as_it_wakes_is_taken_by_another(runtime,
             moments.kill()
             assert connection.reply()["result"] in workers
             assert time.monotonic() - started < 6
+
+
+def test_an_interrupt_before_the_handlers_are_in_place_is_obeyed(runtime, tmp_path):
+    """The interpreter notes it and acts on it at its next instruction, which would not have come."""
+    moments = shims.Moments(tmp_path / "moments")
+    moments.stop_at(BEFORE_EVENTFD)
+    with runtime("snippets:run", env=moments.env, ready=False) as server:
+        moments.wait()
+        server.kill(signal.SIGINT)
+        moments.go_on()
+        assert server.wait() == 0
