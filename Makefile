@@ -69,7 +69,7 @@ faults: setup-test build ## Each system call and allocation fails, 1000 kills, 1
 	@ASYA_TEST_CALLS=20 ASYA_TEST_ALLOCATIONS=1000 ASYA_TEST_FUZZ=1000000 PYTHONPATH=dist $(VENV)/bin/python -m pytest -q \
 	    -p no:cacheprovider tests/faults/test_calls.py tests/shims/test_memory.py tests/socket/test_clients.py
 
-round-trip: setup-test build ## 200,000 random values of each annotation written and read back (half an hour; EXAMPLES=2000: a minute)
+round-trip: setup-test build ## 200,000 random values of each annotation written and read back (long; EXAMPLES=2000 is a hundredth)
 	@ASYA_TEST_EXAMPLES=$(or $(EXAMPLES),200000) PYTHONPATH=dist $(VENV)/bin/python -m pytest -q -p no:cacheprovider -o timeout=0 \
 	    -n 2 --maxschedchunk=1 -rP tests/typed/test_round_trip.py
 

@@ -403,4 +403,4 @@ def test_too_deep_for_a_library_is_the_payloads_fault():
 
     Deep.__annotations__["kids"] = typing.List[Deep]
     globals()["Deep"] = Deep
-    assert "nested too deep" in refusal(Deep, chain(3000, lambda inner: {"kids": [inner]}, {}))
+    assert "nested too deep" in refusal(Deep, chain(100_000, lambda inner: {"kids": [inner]}, {}))

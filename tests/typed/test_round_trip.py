@@ -100,16 +100,33 @@ def check(convert, value):
     assert same(value, read), (value, dumps(value), read)
 
 
+def objects(keys, numbers, seed):
+    """200 small ones of these members."""
+    dice = random.Random(seed)
+    return [{dice.choice(keys): dice.choice(numbers) for _ in range(dice.randrange(5))} for _ in range(200)]
+
+
+def several(name):
+    """A strategy for lists of values of an annotation, and how many each has. Objects of drawn members cost a tenth of drawn
+    objects."""
+    def lists(values):
+        return st.lists(values, min_size=TOGETHER, max_size=TOGETHER)
+
+    if TOGETHER > 1 and name.startswith("Dict by "):
+        return st.builds(objects, lists(KEYS[name[len("Dict by "):]][1]), lists(st.integers()), st.integers(0, 2**64)), 200
+    return lists(ALL[name][1]), TOGETHER
+
+
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(FINITE)))
 def test_every_annotation(name):
-    annotation, values = ALL[name]
-    convert = reading.converter(annotation)
+    convert = reading.converter(ALL[name][0])
+    values, size = several(name)
     count, seen = 0, set()
     print("ASYA_TEST_SEED=%d" % SEED)
     for run in itertools.count():  # hypothesis may end a run early
         @seed(SEED + run)
-        @settings(some, max_examples=-(-(COUNT - count) // TOGETHER))
-        @given(st.lists(values, min_size=TOGETHER, max_size=TOGETHER))
+        @settings(some, max_examples=-(-(COUNT - count) // size))
+        @given(values)
         def holds(drawn):
             nonlocal count
             count += len(drawn)
