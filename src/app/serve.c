@@ -129,11 +129,11 @@ static int serve_prepare_binding(const struct options *options, struct binding *
     return status == 0 ? EXIT_OK : handler_fail(EVENT_START_FAILED, "preparing", options->process_module);
 }
 
-static struct binding *make_binding(const struct options *options, const struct worker_seat *seat)
+static struct binding *make_binding(const struct options *options, struct scoreboard *board)
 {
     static struct binding binding; /* one in each process; too large for the stack */
     forked_begin();                /* so that a child that the function forks does not answer, too */
-    binding.board = FDSTORE ? seat->board : NULL;
+    binding.board = FDSTORE ? board : NULL;
     binding.timeout = options->handler_timeout;
     binding.concurrency = (uint32_t)options->concurrency;
     binding.validate = options->enable_validation;
@@ -150,13 +150,53 @@ static void let_go(struct server *server)
     belongings_drop(&belongings);
 }
 
+/* Before the first request: returns EXIT_OK, or the exit code of the failure. `belongings` are set. */
+static int serve_begin(const struct options *options, uint32_t worker, struct binding *binding, PyObject **ret_owner)
+{
+    fork_install(let_go);
+    /* POST /log-level may have changed the level */
+    function_log_install(log_level(), options->log_format, worker, context_find);
+    context_install();
+    news_install(binding->board);
+    int code = serve_load_function(options, binding, ret_owner);
+    return code == EXIT_OK ? serve_prepare_binding(options, binding) : code;
+}
+
+/* After the last request. Takes over `owner`. */
+static void serve_end(struct binding *binding, PyObject *owner)
+{
+    lifespan_note(binding->board, "what the function has to close");
+    lifespan_end(binding, owner);
+    lifespan_note(binding->board, "tasks and executors of the event loop");
+    loop_close();
+    lifespan_note_leftovers(binding->board);
+    news_end();
+    health_end();
+    Py_XDECREF(owner);
+    Py_CLEAR(binding->converter);
+    Py_CLEAR(binding->function);
+}
+
+/* What a server is told by the settings alone. */
+static struct server_config serve_config(const struct options *options, struct binding *binding)
+{
+    return (struct server_config){.max_message = (size_t)options->max_message_size,
+                                  .max_buffered = resources_max_buffered(options),
+                                  .read_timeout = options->read_timeout,
+                                  .write_timeout = options->write_timeout,
+                                  .service = answer_service(binding),
+                                  .allowed_uids = &options->allowed_uids,
+                                  .concurrency = binding->concurrency,
+                                  .protocol = (enum protocol)options->protocol};
+}
+
 static int worker_run(void *context, const struct worker_seat *seat)
 {
     const struct options *options = context;
     log_be_worker(seat->index);
     close_input();
     stdio_install();
-    struct binding *binding = make_binding(options, seat);
+    struct binding *binding = make_binding(options, seat->board);
     PyObject *owner = NULL;
     resources_limit(options, seat->index);
     active_install(seat->stack);
@@ -166,15 +206,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .queue = seat->queue,
                                      .fdholder = seat->fdholder,
                                      .fdstore = seat->fdstore};
-    fork_install(let_go);
-    /* POST /log-level may have changed the level */
-    function_log_install(log_level(), options->log_format, seat->index, context_find);
-    context_install();
-    news_install(binding->board);
-    int code = serve_load_function(options, binding, &owner);
-    if (code == EXIT_OK) {
-        code = serve_prepare_binding(options, binding);
-    }
+    int code = serve_begin(options, seat->index, binding, &owner);
     if (code != EXIT_OK) {
         give_up(seat, code);
     }
@@ -187,39 +219,23 @@ static int worker_run(void *context, const struct worker_seat *seat)
         scoreboard_note_exit(seat->board, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
-    struct server_config config = {.listener = seat->listener,
-                                   .control = seat->control,
-                                   .queue = seat->queue,
-                                   .fdholder = seat->fdholder,
-                                   .stack = seat->stack,
-                                   .max_message = (size_t)options->max_message_size,
-                                   .max_buffered = resources_max_buffered(options),
-                                   .read_timeout = options->read_timeout,
-                                   .write_timeout = options->write_timeout,
-                                   .service = answer_service(binding),
-                                   .max_requests = options->max_requests,
-                                   .alone = options->workers == 1,
-                                   .allowed_uids = &options->allowed_uids,
-                                   .concurrency = binding->concurrency,
-                                   .protocol = (enum protocol)options->protocol,
-                                   .board = FDSTORE ? seat->board : NULL,
-                                   .fdstore = FDSTORE ? seat->fdstore : NULL};
+    struct server_config config = serve_config(options, binding);
+    config.listener = seat->listener;
+    config.control = seat->control;
+    config.queue = seat->queue;
+    config.fdholder = seat->fdholder;
+    config.stack = seat->stack;
+    config.max_requests = options->max_requests;
+    config.alone = options->workers == 1;
+    config.board = FDSTORE ? seat->board : NULL;
+    config.fdstore = FDSTORE ? seat->fdstore : NULL;
     struct error err;
     if (may_serve && !answer_serve(binding, &config, &err)) {
         log_error(EVENT_START_FAILED, "the worker cannot serve: %s", err.text);
         scoreboard_note_exit(seat->board, EXIT_INTERNAL);
         return EXIT_INTERNAL;
     }
-    lifespan_note(binding->board, "what the function has to close");
-    lifespan_end(binding, owner);
-    lifespan_note(binding->board, "tasks and executors of the event loop");
-    loop_close();
-    lifespan_note_leftovers(binding->board);
-    news_end();
-    health_end();
-    Py_XDECREF(owner);
-    Py_CLEAR(binding->converter);
-    Py_CLEAR(binding->function);
+    serve_end(binding, owner);
     return EXIT_OK;
 }
 
@@ -299,6 +315,35 @@ static void warn_of_state_proxy(void)
             EVENT_SETTING_IGNORED,
             "ASYA_STATE_PROXY_MOUNTS is set, but this runtime has no state proxy: the function sees plain files");
     }
+}
+
+int serve_foreground(int listener, int control)
+{
+    static struct options options; /* a forked child of the function may look at it */
+    if (!serve_prepare(&options)) {
+        return EXIT_OPTION;
+    }
+    unknown_warn();
+    struct binding *binding = make_binding(&options, NULL);
+    PyObject *owner = NULL;
+    resources_limit(&options, 0);
+    belongings = (struct belongings){.listener = listener, .control = control, .queue = -1, .fdholder = -1};
+    int code = serve_begin(&options, 0, binding, &owner);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    struct server_config config = serve_config(&options, binding);
+    config.listener = listener;
+    config.control = control;
+    config.stack = -1;
+    config.alone = true;
+    struct error err;
+    if (!answer_serve(binding, &config, &err)) {
+        log_error(EVENT_START_FAILED, "cannot serve here: %s", err.text);
+        return EXIT_INTERNAL;
+    }
+    serve_end(binding, owner);
+    return EXIT_OK;
 }
 
 int serve(void)
