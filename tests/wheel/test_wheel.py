@@ -56,6 +56,49 @@ def install(python):
     run(python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-index", wheel())
 
 
+PLUGIN_TEST = """
+import pytest
+from asya_runtime import testing
+
+def test_a_block():
+    with testing.serve("handler", workers=2) as runtime:
+        assert runtime.call({"text": "hello"}) == {"length": 5}
+
+def test_the_fixture(asya_serve):
+    runtime = asya_serve("handler", handler_timeout=5)
+    with pytest.raises(testing.CallError) as raised:
+        runtime.call({})
+    assert raised.value.category == "validation_error" and "text is missing" in runtime.log()
+    events = asya_serve("handler:words").exchange({"payload": 1, "route": {"prev": [], "curr": "", "next": []}})
+    assert [name for name, _ in events] == ["downstream", "done"]
+    with pytest.raises(testing.StartError):
+        asya_serve("handler:nothing")
+"""
+PLUGIN_HANDLER = """
+def process(payload):
+    if "text" not in payload:
+        raise ValueError("text is missing")
+    return {"length": len(payload["text"])}
+
+def words(payload):
+    yield payload
+"""
+
+
+def test_it_has_the_commands_and_a_plugin_for_pytest(tmp_path):
+    place = tmp_path / "place"
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-index", "--target", place, wheel())
+    (tmp_path / "handler.py").write_text(PLUGIN_HANDLER)
+    (tmp_path / "test_plugin.py").write_text(PLUGIN_TEST)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(place)}
+    assert run(sys.executable, "-m", "asya_runtime", "call", "handler", '{"text": "ab"}', env=env, cwd=tmp_path) == '{"length":2}\n'
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "bc"}\n')
+    assert run(sys.executable, "-m", "asya_runtime", "run", "handler", "in.jsonl", "-o", "out.jsonl", env=env, cwd=tmp_path) == "2 results in out.jsonl\n"
+    assert (tmp_path / "out.jsonl").read_text() == '{"length":1}\n{"length":2}\n'
+    assert " passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_plugin.py", env=env, cwd=tmp_path)
+    assert (place / "share" / "bash-completion" / "completions" / "asya-runtime").exists()
+
+
 # -- what is in it ------------------------------------------------------------------------------------------------------
 
 
