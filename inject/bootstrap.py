@@ -182,12 +182,43 @@ def _load():
     _refuse("could not load its image; tried " + "; ".join(tried))
 
 
+def _commands():
+    """The package of the commands that are written in Python: they lie in this file, in the lines that begin with #:"""
+    import importlib.abc
+    import importlib.util
+    import os
+    import zlib
+
+    with open(__file__, encoding="ascii") as file:
+        text = "".join(line[2:] for line in file if line.startswith("#:"))
+    parts = zlib.decompressobj().decompress(_bytes(text)).decode().split("\0")
+    sources = dict(zip(parts[::2], parts[1::2]))
+
+    class Sources(importlib.abc.InspectLoader):
+        def find_spec(self, name, path=None, target=None):
+            return importlib.util.spec_from_loader(name, self) if name in sources else None
+
+        def is_package(self, name):
+            return name == "asya_commands"
+
+        def get_source(self, name):
+            return sources[name]
+
+    sys.meta_path.append(Sources())
+    package = importlib.import_module("asya_commands")
+    package.START = [sys.executable, os.path.abspath(__file__)]
+    return package
+
+
 # @IMAGES@
+
+# @COMMANDS@
 
 _check_interpreter()
 _asya = _load()
 del _IMAGES, _TEXTS
 loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
+_asya._commands = _commands
 HandlerTimeout, ClientGone, ShuttingDown, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.ShuttingDown, _asya.context
 fly_text, fly_status = _asya.fly_text, _asya.fly_status
 

@@ -6,6 +6,9 @@ stream with these texts as its preset dictionary; it holds the image rotated to 
 looks no further back than 32 KB. zopfli makes streams 5 % smaller than zlib's own best. They are written in base 85: five
 characters for four bytes, most significant first, padded with zero bytes.
 
+The commands that are written in Python (inject/commands) are one more stream, without their comments, in lines that are
+comments to the interpreter: a start skips them, and a command reads them out of the file.
+
 The same inputs give the same bytes: no timestamp, no path. Refuses a result of 400 KB or more, and of 250 KB or
 more with one image: `kubectl apply` copies a ConfigMap into an annotation limited to 262,144 bytes in total.
 """
@@ -13,10 +16,13 @@ import argparse
 import concurrent.futures
 import ctypes
 import hashlib
+import pathlib
 import re
 import struct
 import sys
 import zlib
+
+import embed
 
 SIZE_LIMIT = 400 * 1024
 ALONE_LIMIT = 250 * 1024  # with one image: `configmap --machine` takes the others out
@@ -79,15 +85,27 @@ def image_literal(machine, image, texts):
     return '    "%s": (%d, %s),' % (machine, begin, literal(zlib_stream(image[begin:] + image[:begin], texts)))
 
 
-def bundle(template, version, images):
-    """The text of the file; `images` are pairs of a machine and its image."""
+def commands_comment(folder):
+    """The Python sources of the commands in one stream, as comments: the interpreter skips them, and keeps nothing."""
+    parts = []
+    for path in sorted(folder.glob("*.py")):
+        name = "asya_commands" if path.stem == "__init__" else "asya_commands." + path.stem
+        parts += [name, embed.without_docstrings(path.read_text(encoding="ascii"))]
+    text = base85(zlib_stream("\0".join(parts).encode()))
+    return "\n".join("#:" + text[i : i + LINE] for i in range(0, len(text), LINE))
+
+
+def bundle(template, version, images, commands):
+    """The text of the file; `images` are pairs of a machine and its image, `commands` the folder of their sources."""
     digests = "\n".join("sha256 of the %s image: %s" % (m, hashlib.sha256(image).hexdigest()) for m, image in images)
     texts = texts_of([image for _, image in images])
     with concurrent.futures.ThreadPoolExecutor() as pool:
         literals = list(pool.map(lambda pair: image_literal(*pair, texts), images))
     assigned = "_TEXTS = %s\n_IMAGES = {\n%s\n}" % (literal(zlib_stream(texts)), "\n".join(literals))
     text = template.replace("@VERSION@", version).replace("@DIGESTS@", digests)
-    return text.replace("# @IMAGES@", assigned)
+    comment = commands_comment(commands)
+    print("bundle: the commands in Python take %d bytes" % len(comment))
+    return text.replace("# @IMAGES@", assigned).replace("# @COMMANDS@", comment)
 
 
 def main():
@@ -95,6 +113,8 @@ def main():
     parser.add_argument("--template", required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--image", action="append", required=True, metavar="MACHINE=FILE", help="the extension")
+    parser.add_argument("--commands", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent.parent / "inject" / "commands",
+                        help="the folder of the commands in Python")
     parser.add_argument("--output", required=True)
     options = parser.parse_args()
     images = []
@@ -103,7 +123,7 @@ def main():
         with open(path, "rb") as file:
             images.append((machine, file.read()))
     with open(options.template, encoding="utf-8") as file:
-        text = bundle(file.read(), options.version, images)
+        text = bundle(file.read(), options.version, images, options.commands)
     data = text.encode("ascii")
     limit = ALONE_LIMIT if len(images) == 1 else SIZE_LIMIT
     if len(data) >= limit:

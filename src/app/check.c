@@ -1,5 +1,6 @@
 #include "app/check.h"
 
+#include "app/flags.h"
 #include "app/output.h"
 #include "app/resources.h"
 #include "app/serve.h"
@@ -69,8 +70,9 @@ static void check_describe(const char *name, PyObject *function, bool is_typed)
 int check_run(const char *program, int count, const char *const *arguments)
 {
     (void)program;
-    if (count > 0) {
-        log_error(EVENT_COMMAND_FAILED, "check: bad argument '%s'; usage: asya_runtime.py check", arguments[0]);
+    struct error err;
+    if (!flags_take(count, arguments, true, &err)) {
+        log_error(EVENT_COMMAND_FAILED, "check: %s", err.text);
         return EXIT_OPTION;
     }
     struct options options;

@@ -1,58 +1,70 @@
 #include "app/cli.h"
 
 #include "app/check.h"
+#include "app/commands.h"
 #include "app/configmap.h"
+#include "app/flags.h"
 #include "app/output.h"
 #include "app/probe.h"
 #include "app/serve.h"
 #include "base/exits.h"
 #include "base/log.h"
-#include "base/options.h"
+#include "base/unknown.h"
 
 #include <stddef.h>
 #include <string.h>
 
+static int cli_serve(const char *program, int count, const char *const *arguments)
+{
+    (void)program;
+    struct error err;
+    if (!flags_take(count, arguments, true, &err)) {
+        log_error(EVENT_COMMAND_FAILED, "%s", err.text);
+        return EXIT_OPTION;
+    }
+    return serve();
+}
+
+/* `--brief`: the one line about the function, without the report. */
+static int cli_check(const char *program, int count, const char *const *arguments)
+{
+    bool brief = count > 0 && strcmp(arguments[0], "--brief") == 0;
+    int code = check_run(program, count - brief, arguments + brief);
+    return code == EXIT_OK && !brief ? commands_run("report", program, 0, NULL) : code;
+}
+
 struct command {
     const char *name;
-    int (*run)(const char *program, int count, const char *const *arguments);
-    const char *help;
+    int (*run)(const char *program, int count, const char *const *arguments); /* NULL: it is written in Python */
 };
 
 static const struct command commands[] = {
-    {"check", check_run,
-     "  check\n"
-     "                         load the function as a start would and say what was found\n"},
-    {"probe", probe_run,
-     "  probe [--readiness | --liveness | --startup] [--timeout SECONDS]\n"
-     "                         ask a running runtime how it is: exit code 0 or 1, and one line\n"},
-    {"configmap", configmap_run,
-     "  configmap [--name NAME] [--namespace NAMESPACE] [--machine x86_64|aarch64|all]\n"
-     "                         print this file as a Kubernetes ConfigMap, for `kubectl apply -f -`\n"},
+    {"serve", cli_serve}, {"check", cli_check}, {"probe", probe_run}, {"configmap", configmap_run},
+    {"call", NULL},       {"run", NULL},        {"help", NULL},       {"completion", NULL},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
-static void print_help(void)
-{
-    output_print("usage: asya_runtime.py [--help | --version | COMMAND]\n"
-                 "\n"
-                 "Serves a Python function to an Asya sidecar over a Unix socket. Without arguments it serves until\n"
-                 "SIGTERM or SIGINT.\n"
-                 "\n"
-                 "commands:\n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        output_print(commands[i].help);
-    }
-    output_print("\nsettings are environment variables:\n");
-    options_print_help();
-    output_print("\n"
-                 "try it:  ASYA_SOCKET_PATH=/tmp/app.sock python3 asya_runtime.py &\n"
-                 "         echo '{\"hello\":\"world\"}' | nc -UN /tmp/app.sock\n");
-}
-
 static bool is_one_of(const char *text, const char *first, const char *second)
 {
     return strcmp(text, first) == 0 || strcmp(text, second) == 0;
+}
+
+static int cli_refuse(const char *argument)
+{
+    const char *nearest = "";
+    size_t least = strlen(argument) < UNKNOWN_NAME_MAX ? 3 : 0; /* so many letters differ at most */
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        size_t distance = unknown_distance(argument, commands[i].name);
+        if (distance < least && distance < strlen(argument)) {
+            least = distance;
+            nearest = commands[i].name;
+        }
+    }
+    log_error(EVENT_COMMAND_FAILED,
+              "unknown argument '%s'; %s%s%susage: asya_runtime.py [--help | --version | COMMAND | --SETTING VALUE]",
+              argument, nearest[0] != '\0' ? "did you mean " : "", nearest, nearest[0] != '\0' ? "? " : "");
+    return EXIT_OPTION;
 }
 
 int cli_run(const char *program, int count, const char *const *arguments)
@@ -61,21 +73,23 @@ int cli_run(const char *program, int count, const char *const *arguments)
         return serve();
     }
     if (count == 1 && is_one_of(arguments[0], "--help", "-h")) {
-        print_help();
-        return EXIT_OK;
+        return commands_run("help", program, 0, NULL);
     }
     if (count == 1 && is_one_of(arguments[0], "--version", "-V")) {
         output_print("asya-runtime " ASYA_VERSION "\n");
         return EXIT_OK;
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(arguments[0], commands[i].name) == 0) {
-            return commands[i].run(program, count - 1, arguments + 1);
+        const struct command *command = &commands[i];
+        if (strcmp(arguments[0], command->name) == 0) {
+            bool asks = count == 2 && is_one_of(arguments[1], "--help", "-h");
+            return asks                   ? commands_run("help", program, 1, arguments)
+                   : command->run != NULL ? command->run(program, count - 1, arguments + 1)
+                                          : commands_run(command->name, program, count - 1, arguments + 1);
         }
     }
-    const char *unknown = count > 1 && arguments[0][0] == '-' ? arguments[1] : arguments[0];
-    log_error(EVENT_COMMAND_FAILED,
-              "unknown argument '%s'; usage: asya_runtime.py [--help | --version | check | probe | configmap]",
-              unknown);
-    return EXIT_OPTION;
+    if (strncmp(arguments[0], "--", 2) == 0 && !is_one_of(arguments[0], "--help", "--version")) {
+        return cli_serve(program, count, arguments);
+    }
+    return cli_refuse(count > 1 && arguments[0][0] == '-' ? arguments[1] : arguments[0]);
 }

@@ -4,6 +4,7 @@
  * It has loads, dumps, main, context, fly_text, fly_status and __version__. Importing it starts nothing.
  */
 #include "app/cli.h"
+#include "app/commands.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -85,7 +86,7 @@ PyDoc_STRVAR(main_doc,
              "Run the command line; argv[0] is the program's name. Returns the exit code. Serving forks worker\n"
              "processes, in each of which this returns as well: pass the value to sys.exit().");
 
-enum { ARGUMENTS_MAX = 16 };
+enum { ARGUMENTS_MAX = 128 };
 
 static PyObject *module_main(PyObject *self, PyObject *argv)
 {
@@ -129,7 +130,7 @@ static int module_exec(PyObject *module)
 {
     types_ask(results_answer);
     if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0 ||
-        fly_add(module) != 0) {
+        fly_add(module) != 0 || commands_add(module) != 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 enum option_kind { KIND_TEXT, KIND_BYTES, KIND_COUNT, KIND_SECONDS, KIND_WORD, KIND_SWITCH, KIND_MEMORY, KIND_UIDS };
 
@@ -598,16 +597,15 @@ const char *options_level_name(enum log_level level)
     return word->text;
 }
 
-void options_print_help(void)
+bool options_row(size_t index, struct option_row *ret_row)
 {
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        char line[512];
-        const char *fallback = table[i].fallback != NULL && table[i].fallback[0] != '\0' ? table[i].fallback : NULL;
-        int size =
-            snprintf(line, sizeof line, "  %-22s %s%s%s%s\n", table[i].name, table[i].help,
-                     fallback != NULL ? " [" : "", fallback != NULL ? fallback : "", fallback != NULL ? "]" : "");
-        if (size > 0 && write(STDOUT_FILENO, line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1) < 0) {
-            return;
-        }
+    if (index >= OPTION_COUNT) {
+        return false;
     }
+    const struct option *option = &table[index];
+    *ret_row = (struct option_row){.name = option->name,
+                                   .fallback = option->fallback != NULL ? option->fallback : "",
+                                   .help = option->help,
+                                   .is_switch = option->kind == KIND_SWITCH};
+    return true;
 }

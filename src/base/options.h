@@ -123,7 +123,15 @@ bool options_parse_level(const char *text, enum log_level *ret_level);
 /* A level as ASYA_LOG_LEVEL names it. Static storage. */
 const char *options_level_name(enum log_level level);
 
-/* Writes the table of variables for --help to standard output. */
-void options_print_help(void);
+/* One row of the table, for those who show or set settings. All text is constant. */
+struct option_row {
+    const char *name;     /* ASYA_WORKERS */
+    const char *fallback; /* "" if there is none */
+    const char *help;     /* what it means, in one sentence */
+    bool is_switch;       /* true or false */
+};
+
+/* The row at `index`. False after the last. */
+bool options_row(size_t index, struct option_row *ret_row);
 
 #endif

@@ -55,7 +55,7 @@ builtin = len
 def check(folder, *arguments, **settings):
     # a marked socket path: nothing may appear there
     env = {"PYTHONPATH": "%s:%s" % (folder, HANDLERS), "ASYA_SOCKET_PATH": str(folder / "run" / "s"), **settings}
-    return subprocess.run([PYTHON, str(RUNTIME), "check", *arguments], env=env, capture_output=True, text=True, timeout=20,
+    return subprocess.run([PYTHON, str(RUNTIME), "check", "--brief", *arguments], env=env, capture_output=True, text=True, timeout=20,
                           cwd=folder, check=False)
 
 
@@ -222,6 +222,20 @@ def test_a_module_that_asks_for_its_workers_number_loads_as_in_a_start(short_fol
     assert (ended.returncode, ended.stdout) == (0, "numbered is a function: (payload)\n")
 
 
+def test_the_report_has_what_a_support_person_asks_for(short_folder):
+    (short_folder / "here.py").write_text("def process(payload): return payload\n")
+    path = str(short_folder / "run" / "s")
+    ended = subprocess.run([PYTHON, str(RUNTIME), "check", "here", "--workers", "2"], capture_output=True, text=True, timeout=20,
+                           cwd=short_folder, check=False, env={"ASYA_SOCKET_PATH": path, "PATH": os.environ["PATH"]})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    first, rest = ended.stdout.split("\n", 1)
+    assert first == "here is a function: (payload)"
+    for words in (r"runtime +\d", r"Python +3\.", r"system +Linux", r"descriptors +\d", r"memory +container: ", r"quota: ",
+                  r"socket +%s\n" % path, r"its folder +.*a start can make it", r"ASYA_WORKERS +2\n",
+                  r"ASYA_CONCURRENCY +1\n"):
+        assert re.search(words, rest), (words, rest)
+
+
 def test_without_a_function_it_says_that_messages_are_echoed(short_folder):
     ended = check(short_folder)
     assert ended.returncode == 0 and "echoed" in ended.stdout
@@ -239,8 +253,8 @@ def test_it_ends_as_a_start_would(runtime, refuse, short_folder, name, code):
 
 
 def test_wrong_arguments_and_settings_are_refused(short_folder):
-    ended = check(short_folder, "handler")
-    assert ended.returncode == 64 and "usage: asya_runtime.py check" in ended.stderr
+    ended = check(short_folder, "--handlr", "x")
+    assert ended.returncode == 64 and "did you mean --handler?" in ended.stderr
     ended = check(short_folder, ASYA_WORKERS="0")
     assert ended.returncode == 64 and "ASYA_WORKERS" in ended.stderr and "Traceback" not in ended.stderr
 

@@ -1,0 +1,48 @@
+"""The commands of the runtime that are written in Python, with the standard library of CPython 3.7 alone.
+
+NAME.py has run(arguments), which returns the exit code. src/app/commands.c calls main() here; the single file carries
+these sources without their comments (tools/bundle.py), the wheel as asya_runtime._commands.
+"""
+import importlib
+import os
+import sys
+
+EXTENSION = None  # the module _asya, in C
+START = []  # the words that start this program, set by whoever has loaded this package
+FAILED, OPTION, INTERRUPTED = 1, 64, 130
+
+
+class Refusal(Exception):
+    """A command cannot do what it was asked to: one line that says what to do, and the exit code."""
+
+    def __init__(self, text, code=OPTION):
+        Exception.__init__(self, text)
+        self.code = code
+
+
+def say(text):
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def main(extension, name, program, arguments):
+    global EXTENSION
+    EXTENSION = extension
+    try:
+        return importlib.import_module("." + name, __name__).run(arguments) or 0
+    except Refusal as refusal:
+        say("asya_runtime %s: %s" % (name, refusal))
+        return refusal.code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has ended; Python would complain when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except OSError as error:
+        say("asya_runtime %s: %s" % (name, reason_of(error)))
+        return FAILED
+
+
+def reason_of(error):
+    """What the system says, with the file that it is about."""
+    return "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror or str(error)

@@ -1,0 +1,144 @@
+#include "app/commands.h"
+
+#include "app/serve.h"
+#include "base/exits.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "python/handler.h"
+#include "json/scan.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static PyObject *commands_module; /* the extension: borrowed for ever */
+
+/* ---- what the commands call -------------------------------------------------------------------------------------- */
+
+static PyObject *commands_options(PyObject *self, PyObject *nothing)
+{
+    (void)self;
+    (void)nothing;
+    struct option_row row;
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && options_row(i, &row); i++) {
+        PyObject *item =
+            Py_BuildValue("szssi", row.name, getenv(row.name), row.fallback, row.help, row.is_switch ? 1 : 0);
+        if (item == NULL || PyList_Append(list, item) != 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *commands_refusal(PyObject *self, PyObject *nothing)
+{
+    (void)self;
+    (void)nothing;
+    static struct options options;
+    struct error err;
+    bool usable =
+        options_load(&options, &err) && (options.process_module[0] == '\0' || handler_check_name(&options, &err));
+    return PyUnicode_FromString(usable ? "" : err.text);
+}
+
+static PyObject *commands_serve_foreground(PyObject *self, PyObject *pair)
+{
+    (void)self;
+    PyObject *listener = PySequence_GetItem(pair, 0);
+    PyObject *control = listener != NULL ? PySequence_GetItem(pair, 1) : NULL;
+    long numbers[] = {listener != NULL ? PyLong_AsLong(listener) : -1, control != NULL ? PyLong_AsLong(control) : -1};
+    Py_XDECREF(listener);
+    Py_XDECREF(control);
+    if (PyErr_Occurred() != NULL) {
+        return NULL;
+    }
+    return PyLong_FromLong(serve_foreground((int)numbers[0], (int)numbers[1]));
+}
+
+static PyObject *commands_single_value(PyObject *self, PyObject *data)
+{
+    (void)self;
+    char *text;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(data, &text, &size) < 0) {
+        return NULL;
+    }
+    struct scan scan = scan_make();
+    size_t end = (size_t)size;
+    enum scan_step step = scan_feed(&scan, (const unsigned char *)text, (size_t)size, &end);
+    bool single = step == SCAN_DONE || (step == SCAN_MORE && scan_is_number(&scan));
+    for (; single && end < (size_t)size; end++) {
+        single = text[end] == ' ' || text[end] == '\t' || text[end] == '\r' || text[end] == '\n';
+    }
+    PyObject *answer = single ? Py_True : Py_False;
+    Py_INCREF(answer);
+    return answer;
+}
+
+static PyObject *commands_end_with_parent(PyObject *self, PyObject *parent)
+{
+    (void)self;
+    long expected = PyLong_AsLong(parent);
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != expected) {
+        _exit(EXIT_FAILED); /* it has ended already */
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef commands_methods[] = {
+    {"_options", commands_options, METH_NOARGS, NULL},
+    {"_refusal", commands_refusal, METH_NOARGS, NULL},
+    {"_serve_foreground", commands_serve_foreground, METH_O, NULL},
+    {"_single_value", commands_single_value, METH_O, NULL},
+    {"_end_with_parent", commands_end_with_parent, METH_O, NULL},
+};
+
+int commands_add(PyObject *module)
+{
+    commands_module = module;
+    for (size_t i = 0; i < sizeof commands_methods / sizeof commands_methods[0]; i++) {
+        PyObject *function = PyCFunction_New(&commands_methods[i], NULL);
+        if (function == NULL || PyModule_AddObject(module, commands_methods[i].ml_name, function) != 0) {
+            Py_XDECREF(function);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- calling one --------------------------------------------------------------------------------------------------
+ */
+
+static PyObject *commands_list(int count, const char *const *arguments)
+{
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list != NULL && i < count; i++) {
+        PyObject *text = PyUnicode_DecodeUTF8(arguments[i], (Py_ssize_t)strlen(arguments[i]), "surrogateescape");
+        if (text == NULL || PyList_Append(list, text) != 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(text);
+    }
+    return list;
+}
+
+int commands_run(const char *name, const char *program, int count, const char *const *arguments)
+{
+    PyObject *list = commands_list(count, arguments);
+    PyObject *package = list != NULL ? PyObject_CallMethod(commands_module, "_commands", NULL) : NULL;
+    PyObject *code =
+        package != NULL ? PyObject_CallMethod(package, "main", "OssO", commands_module, name, program, list) : NULL;
+    long number = code != NULL ? PyLong_AsLong(code) : -1;
+    if (PyErr_Occurred() != NULL) {
+        PyErr_Print();
+        number = EXIT_INTERNAL;
+    }
+    Py_XDECREF(code);
+    Py_XDECREF(package);
+    Py_XDECREF(list);
+    return (int)number;
+}
