@@ -183,14 +183,15 @@ def _load():
 
 
 def _commands():
-    """The package of the commands that are written in Python: they lie in this file, in the lines that begin with #:"""
+    """The package of the commands that are written in Python: they lie in this file, in lines that begin as no other
+    line does, since the quote is none of the digits."""
     import importlib.abc
     import importlib.util
     import os
     import zlib
 
     with open(__file__, encoding="ascii") as file:
-        text = "".join(line[2:] for line in file if line.startswith("#:"))
+        text = "".join(line[2:] for line in file if line.startswith("#'"))
     parts = zlib.decompressobj().decompress(_bytes(text)).decode().split("\0")
     sources = dict(zip(parts[::2], parts[1::2]))
 
