@@ -134,11 +134,9 @@ class Foreground:
             timer.start()
         raise KeyboardInterrupt
 
-    def run_client(self, path, control):
+    def run_client(self, connection, control):
         try:
-            with client.connect(path) as connection:
-                os.unlink(path)
-                os.rmdir(os.path.dirname(path))
+            with connection:
                 self.code = ask(connection, self.protocol, self.message)
         except Refusal as refusal:
             self.refusal = refusal
@@ -151,10 +149,13 @@ class Foreground:
         listener.bind(path)
         listener.listen(1)
         listener.setblocking(False)
+        connection = client.connect(path)
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
         theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs.setblocking(False)
         signal.signal(signal.SIGINT, self.on_interrupt)
-        thread = threading.Thread(target=self.run_client, args=(path, ours), daemon=True)
+        thread = threading.Thread(target=self.run_client, args=(connection, ours), daemon=True)
         thread.start()
         code = EXTENSION._serve_foreground((listener.fileno(), theirs.fileno()))
         if self.interrupts:

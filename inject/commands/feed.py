@@ -51,8 +51,9 @@ class Runtime:
         while True:
             code = self.process.poll()
             if code is not None:
-                said = os.pread(self.log, 1 << 16, size).decode("utf-8", "replace").strip().splitlines() or [""]
-                raise Refusal("the function cannot be served: %s" % said[-1].partition(" ERROR ")[2] or said[-1],
+                said = os.pread(self.log, 1 << 16, size).decode("utf-8", "replace").splitlines()
+                causes = [line.partition(" ERROR ")[2] for line in said if " ERROR " in line]
+                raise Refusal("the function cannot be served: %s" % (causes or said or ["see the log"])[-1],
                               code if code > 0 else FAILED)
             try:
                 client.connect(self.path).close()
