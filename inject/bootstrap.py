@@ -190,6 +190,8 @@ def _commands():
     import os
     import zlib
 
+    if "__file__" not in globals():
+        _refuse("this command needs its file, which was read from standard input: write it to one")
     with open(__file__, encoding="ascii") as file:
         text = "".join(line[2:] for line in file if line.startswith("#'"))
     parts = zlib.decompressobj().decompress(_bytes(text)).decode().split("\0")

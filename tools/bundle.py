@@ -92,7 +92,8 @@ def commands_comment(folder):
         name = "asya_commands" if path.stem == "__init__" else "asya_commands." + path.stem
         parts += [name, embed.without_docstrings(path.read_text(encoding="ascii"))]
     text = base85(zlib_stream("\0".join(parts).encode()))
-    return "\n".join("#'" + text[i : i + LINE] for i in range(0, len(text), LINE))
+    size = LINE - 2
+    return "\n".join("#'" + text[i : i + size] for i in range(0, len(text), size))
 
 
 def bundle(template, version, images, commands):

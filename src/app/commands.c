@@ -133,10 +133,6 @@ int commands_run(const char *name, const char *program, int count, const char *c
     PyObject *code =
         package != NULL ? PyObject_CallMethod(package, "main", "OssO", commands_module, name, program, list) : NULL;
     long number = code != NULL ? PyLong_AsLong(code) : -1;
-    if (PyErr_Occurred() != NULL) {
-        PyErr_Print();
-        number = EXIT_INTERNAL;
-    }
     Py_XDECREF(code);
     Py_XDECREF(package);
     Py_XDECREF(list);

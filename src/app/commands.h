@@ -22,7 +22,7 @@
  * 0, or -1 with an exception. */
 int commands_add(PyObject *module);
 
-/* Runs a command: its exit code. What it raises is shown, and is EXIT_INTERNAL. */
+/* Runs a command: its exit code. With an exception set if it has raised one, SystemExit included: main() raises it. */
 int commands_run(const char *name, const char *program, int count, const char *const *arguments);
 
 #endif

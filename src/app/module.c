@@ -112,6 +112,9 @@ static PyObject *module_main(PyObject *self, PyObject *argv)
     }
     result = PyLong_FromLong(cli_run(arguments[0], count > 0 ? count - 1 : 0, arguments + 1));
     log_finish();
+    if (PyErr_Occurred() != NULL) { /* a command's own */
+        Py_CLEAR(result);
+    }
 done:
     for (int i = 0; i < ARGUMENTS_MAX; i++) {
         Py_XDECREF(kept[i]);

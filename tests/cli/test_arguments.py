@@ -69,6 +69,12 @@ def test_settings_are_flags_and_win_over_variables(runtime, form):
         assert server.call("x" * 200)["error"] == "message_too_large"
 
 
+def test_a_program_read_from_standard_input_says_what_its_commands_need():
+    ended = subprocess.run([PYTHON, "-", "help"], stdin=open(RUNTIME), env={}, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout) == (78, "") and "this command needs its file" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_offers_commands_and_flags(shell):
     script = run("completion", shell).stdout
