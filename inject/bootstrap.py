@@ -190,7 +190,7 @@ def _commands():
     import os
     import zlib
 
-    if "__file__" not in globals():
+    if not os.path.isfile(globals().get("__file__", "")):
         _refuse("this command needs its file, which was read from standard input: write it to one")
     with open(__file__, encoding="ascii") as file:
         text = "".join(line[2:] for line in file if line.startswith("#'"))
