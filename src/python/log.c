@@ -22,28 +22,36 @@ static PyObject *function_log_context(PyObject *self, PyObject *arguments)
 }
 
 static PyMethodDef context_method = {"context", function_log_context, METH_NOARGS, NULL};
+
+/* level() of the glue: asked whenever it is needed, since it may change at any moment. */
+static PyObject *function_log_level(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    (void)arguments;
+    return PyUnicode_FromString(level_names[wanted_level]);
+}
+
+static PyMethodDef level_method = {"level", function_log_level, METH_NOARGS, NULL};
 static uint32_t own_worker;
 
 /* What the glue finds in its globals. */
 static bool function_log_add_names(PyObject *made)
 {
-    PyObject *level = PyUnicode_FromString(level_names[wanted_level]);
     PyObject *event = PyUnicode_FromString(log_event_name(EVENT_FUNCTION_LOG));
     PyObject *worker = PyLong_FromLong((long)own_worker);
     PyObject *colours = PyTuple_New(log_has_colours() ? 4 : 0);
     for (int i = 0; colours != NULL && i < (int)PyTuple_Size(colours); i++) {
         (void)PyTuple_SetItem(colours, i, PyUnicode_FromString(log_colour((enum log_level)i)));
     }
-    bool added = level != NULL && event != NULL && worker != NULL && colours != NULL && PyErr_Occurred() == NULL &&
-                 PyDict_SetItemString(made, "LEVEL", level) == 0 && PyDict_SetItemString(made, "EVENT", event) == 0 &&
-                 PyDict_SetItemString(made, "WORKER", worker) == 0 &&
+    bool added = event != NULL && worker != NULL && colours != NULL && PyErr_Occurred() == NULL &&
+                 PyDict_SetItemString(made, "EVENT", event) == 0 && PyDict_SetItemString(made, "WORKER", worker) == 0 &&
                  PyDict_SetItemString(made, "COLOURS", colours) == 0 &&
                  object_set_new(made, context_method.ml_name, PyCFunction_New(&context_method, NULL)) &&
+                 object_set_new(made, level_method.ml_name, PyCFunction_New(&level_method, NULL)) &&
                  PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0;
     Py_XDECREF(colours);
     Py_XDECREF(worker);
     Py_XDECREF(event);
-    Py_XDECREF(level);
     return added;
 }
 
@@ -155,10 +163,13 @@ void function_log_raised(enum log_level level, const char *line, const struct ra
 
 void function_log_set_level(enum log_level level)
 {
+    PyObject *before = PyUnicode_FromString(level_names[wanted_level]);
+    PyObject *name = PyUnicode_FromString(level_names[level]);
     wanted_level = level;
-    PyObject *name = names != NULL ? PyUnicode_FromString(level_names[level]) : NULL;
-    PyObject *done = name != NULL ? function_log_glue_call("set_level", name, NULL) : NULL;
+    PyObject *done =
+        names != NULL && before != NULL && name != NULL ? function_log_glue_call("set_level", before, name) : NULL;
     PyErr_Clear();
     Py_XDECREF(done);
     Py_XDECREF(name);
+    Py_XDECREF(before);
 }

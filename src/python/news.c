@@ -45,6 +45,7 @@ void news_install(struct scoreboard *board)
         PyErr_Clear();
         log_debug(EVENT_RUNTIME_DEGRADED, "the worker cannot be told of a new log level");
     }
+    news_take_level(); /* it may have changed since the fork, when a signal told nobody */
 }
 
 void news_end(void)

@@ -115,6 +115,20 @@ def test_there_is_nothing_to_recycle_in_a_crash_loop(runtime, tmp_path):
 
 # -- log level ----------------------------------------------------------------------------------------------------------
 
+def test_a_worker_that_starts_misses_no_new_level(runtime, tmp_path):
+    """The level changes at whatever moment of a start."""
+    (tmp_path / "says.py").write_text("import logging\ndef process(payload):\n    return logging.getLogger().getEffectiveLevel()\n")
+    with runtime("says", env={"PYTHONPATH": str(tmp_path)}, allow_log=[".*"]) as server:
+        for number in range(24):
+            name, level = [("DEBUG", 10), ("WARNING", 30)][number % 2]
+            assert server.result(1) in (10, 20, 30)
+            os.kill(server.worker_pids()[0], signal.SIGKILL)
+            time.sleep(number * 0.0005)
+            assert server.control("/log-level", "POST", name).json == {"level": name}
+            assert server.result(1) == level
+            assert server.result(1) == level
+
+
 SPEAKS = '''
 import logging, time
 def process(payload):
@@ -144,7 +158,7 @@ def test_the_level_changes_for_all_workers_without_a_restart(runtime, tmp_path):
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
         assert processes.eventually(lambda: {worker["state"] for worker in server.status()["workers"]} == {"idle"} and
-                                    not {worker["pid"] for worker in server.status()["workers"]} & {*killed})
+                                    not {worker.get("pid") for worker in server.status()["workers"]} & {*killed})
         assert server.result(1) == 10, "a worker that starts later has it, too"
         assert server.control("/log-level", "POST", "warning").json == {"level": "WARNING"}
         assert processes.eventually(lambda: {server.result(1) for _ in range(4)} == {30})

@@ -1,7 +1,7 @@
 """What a function logs with `logging` appears in the runtime's log, in its format and at its level.
 
 This is done as the handler of last resort, so that whatever the function configures itself (basicConfig, dictConfig, a
-handler of a library's) takes its place, as in any other program. Set from outside: LEVEL, a name; JSON; EVENT, the name of
+handler of a library's) takes its place, as in any other program. Set from outside: level(), a name; JSON; EVENT, the name of
 these lines; WORKER, a number; COLOURS, of each level or empty; context().
 """
 import os
@@ -36,19 +36,20 @@ def configure():
                 except Exception:
                     self.handleError(record)
 
-    if not logging.root.handlers:
-        logging.root.setLevel(LEVEL)
+    name = logging.root.handlers and level()
+    while name != level():  # it may change meanwhile
+        name = level()
+        logging.root.setLevel(name)
     logging.lastResort = LastResort()
     logging.basicConfig = leave_defaults(logging.root, logging.basicConfig)
 
 
-def set_level(name):
-    """POST /log-level. A level that the function has chosen itself stays."""
-    global LEVEL
-    import logging
-    if logging.root.level == logging.getLevelName(LEVEL):
+def set_level(before, name):
+    """POST /log-level. A level that the function has chosen itself stays. Runs between any two lines of Python, so `logging`
+    may be half imported; then configure() finds the new level."""
+    logging = sys.modules.get("logging")
+    if hasattr(logging, "root") and logging.root.level == logging.getLevelName(before):
         logging.root.setLevel(name)
-    LEVEL = name
 
 
 def leave_defaults(root, basic_config):
