@@ -41,19 +41,16 @@ static bool health_look(struct worker *worker, uint64_t limit, uint64_t now)
 
 void health_check(struct supervisor *supervisor, uint64_t now)
 {
-    uint32_t before = supervisor->unwell;
-    supervisor->unwell = WORKER_NONE;
+    bool before = supervisor->unwell;
+    supervisor->unwell = false;
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        if (health_look(&supervisor->workers[i], supervisor->options->healthcheck_timeout, now) &&
-            supervisor->unwell == WORKER_NONE) {
-            supervisor->unwell = i;
-        }
+        bool fails = health_look(&supervisor->workers[i], supervisor->options->healthcheck_timeout, now);
+        supervisor->unwell = supervisor->unwell || fails;
     }
-    bool is_unwell = supervisor->unwell != WORKER_NONE;
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        atomic_store_explicit(&supervisor->workers[i].board->unwell, is_unwell, memory_order_relaxed);
+        atomic_store_explicit(&supervisor->workers[i].board->unwell, supervisor->unwell, memory_order_relaxed);
     }
-    if (is_unwell != (before != WORKER_NONE)) {
+    if (supervisor->unwell != before) {
         socket_file_show_readiness(supervisor);
     }
 }

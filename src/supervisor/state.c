@@ -39,7 +39,7 @@ void state_tell_worker(const struct supervisor *supervisor, struct worker *worke
 
 bool state_is_ready(const struct supervisor *supervisor)
 {
-    return supervisor->phase == PHASE_SERVING && !supervisor->is_draining && supervisor->unwell == WORKER_NONE &&
+    return supervisor->phase == PHASE_SERVING && !supervisor->is_draining && !supervisor->unwell &&
            state_is_serving(supervisor);
 }
 
@@ -64,7 +64,7 @@ enum condition state_condition(const struct supervisor *supervisor)
     if (!state_is_serving(supervisor)) {
         return state_is_crashing(supervisor) ? CONDITION_CRASHING : CONDITION_LOADING;
     }
-    if (supervisor->unwell != WORKER_NONE) {
+    if (supervisor->unwell) {
         return CONDITION_UNWELL;
     }
     return supervisor->is_draining ? CONDITION_DRAINING : CONDITION_READY;

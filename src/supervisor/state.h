@@ -71,7 +71,7 @@ struct supervisor {
     bool is_over_time;  /* and the workers are being killed: requests still running get server_error */
     bool rss_warned;    /* the warning that a fresh worker already exceeds max_rss was logged */
     bool fallback_open; /* the fallback acceptor takes connections from the listening socket */
-    uint32_t unwell;    /* index of a worker whose health check fails, or WORKER_NONE */
+    bool unwell;        /* the health check of some worker fails */
     bool all_busy;      /* no worker made progress at the last tick, and none has since */
     struct listener listener;
     int epoll;

@@ -100,10 +100,13 @@ static const char *status_condition_name(enum condition condition)
 static void status_health_reason(const struct supervisor *supervisor, char text[STATUS_REASON_SIZE])
 {
     char how[HEALTH_TEXT_SIZE];
-    const struct worker *worker = &supervisor->workers[supervisor->unwell];
-    bool fails = health_fails(worker, supervisor->options->healthcheck_timeout, clock_now(), how);
-    (void)snprintf(text, STATUS_REASON_SIZE, "the health check of worker %u %s", worker->index,
-                   fails ? how : "has failed");
+    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+        const struct worker *worker = &supervisor->workers[i];
+        if (worker->unwell && health_fails(worker, supervisor->options->healthcheck_timeout, clock_now(), how)) {
+            (void)snprintf(text, STATUS_REASON_SIZE, "the health check of worker %u %s", worker->index, how);
+            return;
+        }
+    }
 }
 
 static void status_reason(const struct supervisor *supervisor, char text[STATUS_REASON_SIZE])

@@ -155,7 +155,6 @@ static bool supervisor_prepare(struct supervisor *supervisor)
                 1); /* orphans of the function's processes become our children; as PID 1 we get them anyway */
     uint32_t wanted = (uint32_t)supervisor->options->workers;
     supervisor->worker_count = wanted + 1;
-    supervisor->unwell = WORKER_NONE;
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
     descriptors_raise(supervisor);
