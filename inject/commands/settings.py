@@ -16,7 +16,7 @@ GROUPS = [
                    "ASYA_CANCEL_ON_DISCONNECT"]),
     ("Memory and renewal", ["ASYA_MEMORY_LIMIT", "ASYA_MAX_RSS", "ASYA_MAX_REQUESTS", "ASYA_MAX_BUFFERED"]),
     ("Looking after it", ["ASYA_CONTROL_PATH", "ASYA_HTTP_ADDR"]),
-    ("Log", ["ASYA_LOG_LEVEL", "ASYA_LOG_FORMAT"]),
+    ("Log", ["ASYA_LOG_LEVEL", "ASYA_LOG_FORMAT", "ASYA_ACCESS_LOG"]),
 ]
 
 

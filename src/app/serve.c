@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/unknown.h"
+#include "python/access.h"
 #include "python/active.h"
 #include "python/answer.h"
 #include "python/context.h"
@@ -210,6 +211,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     if (code != EXIT_OK) {
         give_up(seat, code);
     }
+    access_install(options->access_log);
     spans_install(options->process_module);
     health_begin(binding, owner, options->healthcheck_interval);
     bool may_serve = scoreboard_begin_serving(seat->board);

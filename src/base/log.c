@@ -376,6 +376,14 @@ static void line_write_json(struct line *line, enum log_level level, enum event 
                        (unsigned long long)(facts->duration % CLOCK_SECOND / 1000));
         line_add_number(line, "duration_seconds", digits);
     }
+    if (facts->protocol != NULL) {
+        char digits[24];
+        line_add_member(line, "protocol", facts->protocol);
+        (void)snprintf(digits, sizeof digits, "%llu", (unsigned long long)facts->received);
+        line_add_number(line, "received_bytes", digits);
+        (void)snprintf(digits, sizeof digits, "%llu", (unsigned long long)facts->sent);
+        line_add_number(line, "sent_bytes", digits);
+    }
     if (facts->stack != NULL && facts->stack[0] != '\0') {
         line_open_member(line, "stack");
         line_add_stack(line, facts->stack);

@@ -65,7 +65,10 @@ struct log_facts {
     const char *category;   /* an error category (base/errors.def) */
     const char *error_type; /* the name of an exception's class */
     uint64_t duration;      /* ns */
-    const char *stack;      /* NUL-terminated, of several lines */
+    const char *protocol;   /* of a request in the access log, with the bytes of its message and of its reply */
+    uint64_t received;
+    uint64_t sent;
+    const char *stack; /* NUL-terminated, of several lines */
 };
 
 /* Process-wide settings; the default is INFO and text. Resets the limits of log_pass(). */

@@ -55,6 +55,8 @@ static const struct word modes[] = {WORD("payload", HANDLER_PAYLOAD), WORD("enve
 static const struct word argument_types[] = {WORD("payload", HANDLER_PAYLOAD), WORD("message", HANDLER_ENVELOPE),
                                              WORDS_END};
 static const struct word formats[] = {WORD("text", LOG_TEXT), WORD("json", LOG_JSON), WORDS_END};
+static const struct word access_logs[] = {WORD("off", ACCESS_OFF), WORD("sampled", ACCESS_SAMPLED),
+                                          WORD("all", ACCESS_ALL), WORDS_END};
 static const struct word levels[] = {
     WORD("DEBUG", LOG_LEVEL_DEBUG),  WORD("INFO", LOG_LEVEL_INFO),     WORD("WARNING", LOG_LEVEL_WARNING),
     WORD("ERROR", LOG_LEVEL_ERROR),  ALIAS("WARN", LOG_LEVEL_WARNING), ALIAS("CRITICAL", LOG_LEVEL_ERROR),
@@ -125,6 +127,8 @@ static const struct option table[] = {
      NULL},
     {"ASYA_LOG_LEVEL", KIND_WORD, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR", levels},
     {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", formats},
+    {"ASYA_ACCESS_LOG", KIND_WORD, FIELD(access_log), 0, 0, "off",
+     "a line for each request: off, sampled (one in 100, and each that fails) or all", access_logs},
     {"ASYA_HANDLER", KIND_TEXT, FIELD(handler), 0, 0, "",
      "the function as newer Asya versions name it: pkg.module.func or pkg.module.Class.method", NULL},
     {"ASYA_SOCKET_DIR", KIND_TEXT, FIELD(socket_dir), 0, 0, "",

@@ -24,6 +24,8 @@ enum {
 };
 
 /* What the function is called with. */
+enum access_log { ACCESS_OFF, ACCESS_SAMPLED, ACCESS_ALL };
+
 enum handler_mode { HANDLER_PAYLOAD, HANDLER_ENVELOPE };
 
 /* A size in bytes, or as a share of the cgroup's memory limit. */
@@ -71,6 +73,7 @@ struct options {
     unsigned handler_mode;  /* enum handler_mode */
     enum log_level log_level;
     enum log_format log_format;
+    enum access_log access_log;
 
     /* private: the fields above are made from these */
     unsigned handler_argument; /* ASYA_HANDLER_ARG_TYPE: the older name of the mode */

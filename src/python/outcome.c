@@ -1,5 +1,6 @@
 #include "python/outcome.h"
 
+#include "python/access.h"
 #include "python/active.h"
 #include "python/context.h"
 #include "python/object.h"
@@ -120,6 +121,7 @@ void outcome_settle(struct call *call, PyObject *result)
 
 void outcome_close(struct call *call)
 {
+    access_note(call);
     spans_end(call);
     context_end(call);
     envelope_close(&call->envelope);

@@ -18,6 +18,7 @@ enum sent stream_send(struct call *call, const char *name, struct buffer *json)
     if (!call->gone && json->size > 0) { /* empty: there was no memory for what should be sent */
         sent = call->runner->send(call, view_of(name), (struct view){(const char *)json->data, json->size});
     }
+    call->streamed += json->size;
     json->size = 0;
     if (sent == SENT_GONE) {
         (void)stream_lose(call);
