@@ -62,7 +62,8 @@ void outcome_fail(struct call *call, bool before_call)
     if (!expected) {
         outcome_note(call, &about);
     }
-    outcome_write_failure(call, before_call);
+    /* a class of the payload's may fail by itself, or memory run out: that is not the message's fault */
+    outcome_write_failure(call, before_call && call->failure->category == ERR_VALIDATION);
 }
 
 void outcome_fail_error(struct call *call, const struct error *err, bool before_call)

@@ -17,7 +17,9 @@ bool outcome_take(struct call *call, PyObject *result, const struct error *err, 
 /* outcome_take, and then the result is written into the reply. */
 void outcome_settle(struct call *call, PyObject *result);
 
-/* The exception that is set, or an error of the runtime's own, becomes the reply or an `error` event. */
+/* The exception that is set, or an error of the runtime's own, becomes the reply or an `error` event. `before_call`:
+ * the message is at fault; of an exception only if it is a validation_error, since the payload's class may fail by
+ * itself. */
 void outcome_fail(struct call *call, bool before_call);
 void outcome_fail_error(struct call *call, const struct error *err, bool before_call);
 

@@ -106,6 +106,18 @@ def test_in_the_other_protocols_it_is_the_messages_fault(typed):
     assert "id" in body["details"]["message"]
 
 
+@pytest.mark.parametrize("error, category, code, status", [
+    ("ValueError", "validation_error", "msg_parsing_error", 400), ("TypeError", "processing_error", "processing_error", 500),
+    ("MemoryError", "out_of_memory", "processing_error", 500)])
+def test_what_the_class_itself_raises_is_the_messages_fault_only_as_a_value_error(runtime, error, category, code, status):
+    with runtime("typed:strict", expect_log=["%s .*by the class" % ("WARNING" if status == 400 else "ERROR")]) as server:
+        assert server.call({"error": error})["error"] == category
+        found, body = invoke(server.path, hops({"error": error}))
+        assert (found, body["error"], body["details"]["type"]) == (status, code, error if error != "ValueError" else "ValidationError")
+        [item] = framed(server.path, actors({"error": error}))
+        assert item["error"] == code
+
+
 def test_a_payload_that_does_not_fit_has_no_traceback_and_is_said_once(typed):
     server = typed("pydantic2")
     _, body = invoke(server.path, hops({"items": []}, id="not-twice"))

@@ -144,6 +144,18 @@ def text(payload: str):
     return [type(payload).__name__, payload]
 
 
+@dataclasses.dataclass
+class Strict:
+    error: str
+
+    def __post_init__(self):
+        raise {"ValueError": ValueError, "TypeError": TypeError, "MemoryError": MemoryError}[self.error]("by the class")
+
+
+def strict(payload: Strict):
+    return payload
+
+
 def unknown(payload: NoSuchClass):  # noqa: F821
     return payload
 
