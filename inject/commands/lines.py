@@ -10,19 +10,19 @@ BLANK = None  # the result of a line that has nothing in it
 class Batch:
     """Lines that travel together. `payloads` and `results` go by index; a result is the JSON text of one, BLANK, or an
     error as (category, type, message)."""
-    __slots__ = ("first", "offset", "raws", "payloads", "results", "todo", "tries", "not_before", "numbers", "last")
+    __slots__ = ("first", "offset", "raws", "payloads", "results", "todo", "tries", "not_before", "numbers", "offsets", "last")
 
     def __init__(self, first, offset, raws, payloads, results, numbers=None):
         self.first, self.offset, self.raws, self.payloads, self.results = first, offset, raws, payloads, results
         self.todo = list(range(len(payloads)))
         if len(results) != 0:
             self.todo = [index for index in self.todo if index not in results]
-        self.tries, self.not_before, self.numbers = 0, 0, numbers
+        self.tries, self.not_before, self.numbers, self.offsets = 0, 0, numbers, None
 
     def line_of(self, index):
         """(line number, byte in the input) of a line."""
         number = self.numbers[index] if self.numbers else self.first + index
-        return number, self.offset + sum(map(len, self.raws[:index]))
+        return number, self.offsets[index] if self.offsets else self.offset + sum(map(len, self.raws[:index]))
 
 
 def error_of(payload):

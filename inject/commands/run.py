@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 
-from . import EXTENSION, FAILED, Refusal, columns, reason_of, say, settings
+from . import EXTENSION, FAILED, Refusal, columns, reason_of, retry, say, settings
 from .call import Parser
 from .feed import Feed, Runtime
 from .journal import Journal
@@ -25,6 +25,7 @@ def parse(arguments):
     parser.add_argument("--format", choices=["jsonl", "csv"])
     options = parser.parse_intermixed_args(settings.take(arguments, OWN))
     options.format = options.format or ("csv" if options.input.lower().endswith(".csv") else "jsonl")
+    options.kinds = None
     os.environ["ASYA_PROCESS_MODULE"] = options.handler
     refused = EXTENSION._refusal()
     if refused:
@@ -41,11 +42,6 @@ def open_input(path):
 
 def counted(number, noun):
     return "%d %s%s" % (number, noun, "" if number == 1 else "s")
-
-
-def beside(output, ending):
-    stem = output[:-6] if output.endswith(".jsonl") else output
-    return stem + ending
 
 
 class Progress:
@@ -111,9 +107,10 @@ def joined(lines):
     return b"\n".join(lines) + b"\n" if lines else b""
 
 
-def drive(journal, options, log):
+def drive(journal, options):
     """Until the end of the input, or until somebody stops it; the signal that did."""
     workers, concurrency = (int(os.environ.get(name) or 1) for name in ("ASYA_WORKERS", "ASYA_CONCURRENCY"))
+    log = os.open(options.paths.log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     progress = Progress(os.path.getsize(options.input), journal.state)
     stop, runtime = Stop(), Runtime(log)
     try:
@@ -140,33 +137,43 @@ def drive(journal, options, log):
     return stop.number
 
 
+def source_of(options, file, offset, line):
+    if options.format != "csv":
+        return JsonLines(file, offset, line)
+    if options.kinds is None:
+        options.kinds = columns.kinds_of(options.handler)
+    return CsvRows(file, offset, line, options.kinds)
+
+
 def run(arguments):
     options = parse(arguments)
     about = {"format": "asya-run 1", "handler": options.handler, "input": os.path.abspath(options.input),
              "kind": options.format, "numbered": options.numbered}
+    paths = options.paths = retry.Paths(options.output)
     with open_input(options.input) as file:
         if os.path.exists(options.output) and os.path.samefile(options.input, options.output):
             raise Refusal("%s is the input itself: name another output" % options.output)
-        journal = Journal(options.output, beside(options.output, ".errors.jsonl"), beside(options.output, ".journal"), about,
-                          options.restart)
+        paths.take_places()
+        journal = Journal(paths.output, paths.errors, paths.journal, about, options.restart)
         journal.check_input(file, options.input)
         state = journal.state
         if state["done"] and state["offset"] == os.path.getsize(options.input):
+            if options.retry_errors and state["failed"]:
+                return run_again(journal, options, file, about)
             say("nothing to do: all %d lines are done" % state["line"])
             return report(state, options)
+        if options.retry_errors:
+            if not state["sequence"]:
+                journal.forget()
+            raise Refusal("first run it to the end: the same command without --retry-errors")
         if state["offset"]:
             say("goes on after line %d" % state["line"])
         try:
-            if options.format == "csv":
-                options.source = CsvRows(file, state["offset"], state["line"], columns.kinds_of(options.handler))
-            else:
-                options.source = JsonLines(file, state["offset"], state["line"])
+            options.source = source_of(options, file, state["offset"], state["line"])
         except Refusal:
             journal.forget()
             raise
-        log_path = beside(options.output, ".log")
-        log = os.open(log_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        stopped = drive(journal, options, log)
+        stopped = drive(journal, options)
     if stopped:
         journal.sync()
         say("stopped after line %d; the same command goes on from there" % state["line"])
@@ -175,8 +182,24 @@ def run(arguments):
     return report(state, options)
 
 
+def run_again(journal, options, file, about):
+    """The lines that have errors. `journal`, of the first run, stays locked."""
+    failed = retry.read_errors(options.paths.errors)
+    again = retry.open_journal(options.paths, about, failed)
+    numbered, options.numbered = options.numbered, True
+    options.source = retry.Listed(lambda *place: source_of(options, file, *place), failed, again.state["line"])
+    stopped = drive(again, options)
+    if stopped:
+        again.sync()
+        say("stopped after %d of %d lines; the same command goes on from there" % (again.state["line"], len(failed)))
+        return 128 + stopped
+    again.sync()
+    whole = source_of(options, file, 0, 0)
+    return report(retry.merge(options.paths, whole, numbered, {error["line"] for error in failed}, about, journal.state), options)
+
+
 def report(state, options):
     say("%s in %s" % (counted(state["results"], "result"), options.output))
     if state["failed"]:
-        say("%s in %s" % (counted(state["failed"], "error"), beside(options.output, ".errors.jsonl")))
+        say("%s in %s" % (counted(state["failed"], "error"), options.paths.errors))
     return SOME_FAILED if state["failed"] else 0

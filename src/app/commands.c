@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "python/handler.h"
+#include "python/object.h"
 #include "json/scan.h"
 
 #include <signal.h>
@@ -86,7 +87,7 @@ static PyObject *commands_end_with_parent(PyObject *self, PyObject *parent)
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != expected) {
         _exit(EXIT_FAILED); /* it has ended already */
     }
-    Py_RETURN_NONE;
+    return object_none();
 }
 
 static PyMethodDef commands_methods[] = {

@@ -240,6 +240,64 @@ def test_columns_become_what_the_annotation_says(folder, handler):
     assert error["line"] == 4 and "number: int expected, not str" in error["message"]
 
 
+MENDED = """
+import os
+
+def process(payload):
+    if payload["n"] in (3, 7, 11) and not os.path.exists("mended-%d" % payload["n"]):
+        raise KeyError(payload["n"])
+    return [payload["n"], os.path.exists("mended-3")]
+"""
+
+
+@pytest.mark.parametrize("name, flags", [("in.jsonl", []), ("in.jsonl", ["--numbered"]), ("in.csv", [])])
+def test_errors_are_run_again_and_stand_in_their_place(folder, name, flags):
+    (folder / "mended.py").write_text(MENDED.replace('payload["n"]', 'int(payload["n"])'))
+    numbers(folder, 15)
+    text = (folder / "in.jsonl").read_text().replace('{"n": 5', '\n{"n": 5') + "nonsense\n"
+    (folder / "in.jsonl").write_text(text)
+    (folder / "in.csv").write_text("n,text\n" + "".join("%d,x\n%s" % (n, "\n" if n == 5 else "") for n in range(15)) + "a,b,c\n")
+    arguments = ["mended", name, "-o", "out.jsonl", *flags]
+
+    def results():
+        found = lines(folder / "out.jsonl")
+        return [result["result"] if flags else result for result in found]
+
+    code, err = run(folder, *arguments, "--retry-errors")
+    assert code == 64 and "first run it to the end" in err and not (folder / "out.jsonl").exists()
+    assert run(folder, *arguments)[0] == 2
+    assert [n for n, _ in results()] == [n for n in range(15) if n not in (3, 7, 11)]
+    before = lines(folder / "out.errors.jsonl")
+    assert run(folder, *arguments, "--retry-errors")[0] == 2 and lines(folder / "out.errors.jsonl") == before
+    (folder / "mended-3").write_text("")
+    (folder / "mended-7").write_text("")
+    assert run(folder, *arguments, "--retry-errors") == (2, "14 results in out.jsonl\n2 errors in out.errors.jsonl\n")
+    assert results() == [[n, n in (3, 7)] for n in range(15) if n != 11], "only those ran again"
+    assert lines(folder / "out.errors.jsonl") == [error for error in before if error["message"] == "KeyError: 11" or error["error"].startswith("invalid")]
+    (folder / "mended-11").write_text("")
+    assert run(folder, *arguments, "--retry-errors") == (2, "15 results in out.jsonl\n1 error in out.errors.jsonl\n")
+    assert results() == [[n, n in (3, 7, 11)] for n in range(15)]
+    assert {path.name for path in folder.glob("out*")} == {"out.jsonl", "out.errors.jsonl", "out.journal", "out.log"}
+    assert "nothing to do" in run(folder, *arguments)[1]
+
+
+def test_a_retry_that_is_killed_goes_on(folder):
+    (folder / "mended.py").write_text(MENDED.replace("in (3, 7, 11)", "< 200"))
+    numbers(folder, 300)
+    arguments = ["mended", "in.jsonl", "-o", "out.jsonl"]
+    assert run(folder, *arguments)[0] == 2
+    for n in range(200):
+        (folder / ("mended-%d" % n)).write_text("")
+    process = begin(folder, *arguments, "--retry-errors")
+    out = folder / "out.retry.jsonl"
+    eventually(lambda: process.poll() is not None or out.exists() and out.stat().st_size > 0, 60)
+    process.kill()
+    process.communicate()
+    assert run(folder, *arguments, "--retry-errors" if process.returncode else "--workers=1") is not None
+    assert [n for n, _ in lines(folder / "out.jsonl")] == list(range(300))
+    assert (folder / "out.errors.jsonl").read_text() == ""
+
+
 def test_an_input_that_has_grown_goes_on_and_one_that_has_changed_is_refused(folder):
     numbers(folder, 10)
     arguments = ["mine:same", "in.jsonl", "-o", "out.jsonl"]
