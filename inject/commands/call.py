@@ -74,9 +74,13 @@ def message_of(payload, protocol):
     return payload if whole else client.wrap(payload, protocol)
 
 
-def show_event(event):
-    sys.stdout.buffer.write(event + b"\n\n")
-    sys.stdout.flush()
+def show(data):
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # as if SIGPIPE, which Python ignores, had ended this process
+        os._exit(128 + signal.SIGPIPE)
 
 
 def report(reply, protocol):
@@ -93,10 +97,8 @@ def report(reply, protocol):
     text = reply
     if sys.stdout.isatty():
         text = json.dumps(json.loads(reply.decode()), indent=2, ensure_ascii=False).encode("utf-8", "replace") if reply else b""
-    sys.stdout.flush()
     if text:
-        sys.stdout.buffer.write(text + b"\n")
-    sys.stdout.flush()
+        show(text + b"\n")
     return 0
 
 
@@ -104,14 +106,14 @@ def ask(connection, protocol, message):
     """One exchange, shown; the exit code."""
     codes = [0]
 
-    def show(event):
+    def show_event(event):
         for name, data in client.events_of(event):
             if name == b"error":
                 codes.append(client.CODES.get(EXTENSION.loads(data).get("error"), FAILED))
-        show_event(event)
+        show(event + b"\n\n")
 
     try:
-        reply = client.exchange(connection, protocol, message, show)
+        reply = client.exchange(connection, protocol, message, show_event)
         return codes[-1] if reply is None else report(reply, protocol)
     except client.NoReply as error:
         raise Refusal(str(error), FAILED) from None

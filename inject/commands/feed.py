@@ -17,6 +17,7 @@ from collections import deque
 
 from . import EXTENSION, FAILED, START, Refusal, client
 
+FOLDER = "asya-run-"
 HEAD = b"POST /invoke HTTP/1.1\r\nHost: run\r\nContent-Length: %d\r\n\r\n%b%b}"
 LAST = HEAD.replace(b"run\r\n", b"run\r\nConnection: close\r\n")
 PREFIX = b'{"route":{},"payload":'
@@ -32,9 +33,14 @@ TRIES, RESTARTS = 5, 3
 class Runtime:
     """The runtime as a child that ends with us, at a socket in a folder of its own."""
 
-    def __init__(self, log):
+    def __init__(self, log, state):
+        """`state` of the journal remembers the folder: whoever was killed has left one behind."""
         self.log = log
-        self.folder = tempfile.mkdtemp(prefix="asya-run-")
+        left = state.get("folder", "")
+        if os.path.basename(left).startswith(FOLDER):
+            shutil.rmtree(left, ignore_errors=True)
+        self.folder = tempfile.mkdtemp(prefix=FOLDER)
+        state["folder"] = self.folder if len(self.folder) < 80 else ""
         self.path = os.path.join(self.folder, "s")
         self.process = None
         self.restarts = 0

@@ -112,7 +112,7 @@ def drive(journal, options):
     workers, concurrency = (int(os.environ.get(name) or 1) for name in ("ASYA_WORKERS", "ASYA_CONCURRENCY"))
     log = os.open(options.paths.log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     progress = Progress(os.path.getsize(options.input), journal.state)
-    stop, runtime = Stop(), Runtime(log)
+    stop, runtime = Stop(), Runtime(log, journal.state)
     try:
         try:
             runtime.start()

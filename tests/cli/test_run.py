@@ -137,6 +137,7 @@ def test_killed_at_random_and_resumed_it_is_complete_and_nothing_is_twice(folder
     code, err = run(folder, *arguments)
     assert code == 2 and "errors in out.errors.jsonl" in err
     check_all(folder, count)
+    assert not list(folder.glob("asya-run-*")), "those of the killed are removed, too"
     code, err = run(folder, *arguments)
     assert code == 2 and "nothing to do: all 6000 lines are done" in err
 
