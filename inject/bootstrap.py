@@ -224,6 +224,7 @@ loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__
 _asya._commands = _commands
 HandlerTimeout, ClientGone, ShuttingDown, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.ShuttingDown, _asya.context
 fly_text, fly_status = _asya.fly_text, _asya.fly_status
+metrics = _asya.metrics
 
 if __name__ == "__main__":
     sys.modules["asya_runtime"] = sys.modules["__main__"]  # the handler's `import asya_runtime` is this module

@@ -1,7 +1,7 @@
 /*
  * The extension module `_asya`: what the single file and the wheel load.
  *
- * It has loads, dumps, main, context, fly_text, fly_status and __version__. Importing it starts nothing.
+ * It has loads, dumps, main, context, metrics, fly_text, fly_status and __version__. Importing it starts nothing.
  */
 #include "app/cli.h"
 #include "app/commands.h"
@@ -14,6 +14,7 @@
 #include "python/active.h"
 #include "python/context.h"
 #include "python/fly.h"
+#include "python/metrics.h"
 #include "python/results.h"
 
 #include <Python.h>
@@ -133,7 +134,7 @@ static int module_exec(PyObject *module)
 {
     types_ask(results_answer);
     if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0 ||
-        fly_add(module) != 0 || commands_add(module) != 0) {
+        fly_add(module) != 0 || commands_add(module) != 0 || metrics_add(module) != 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);

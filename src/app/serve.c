@@ -18,6 +18,7 @@
 #include "python/log.h"
 #include "python/loop.h"
 #include "python/memory.h"
+#include "python/metrics.h"
 #include "python/news.h"
 #include "python/pool.h"
 #include "python/results.h"
@@ -207,6 +208,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .queue = seat->queue,
                                      .fdholder = seat->fdholder,
                                      .fdstore = seat->fdstore};
+    metrics_use(seat->series, seat->index);
     int code = serve_begin(options, seat->index, binding, &owner);
     if (code != EXIT_OK) {
         give_up(seat, code);

@@ -10,6 +10,7 @@
 extern const char glue_leftovers[]; /* what the end of the interpreter waits for */
 extern const char glue_log[];       /* the function's own logging */
 extern const char glue_loop[];      /* asyncio */
+extern const char glue_metrics[];   /* counters, gauges and histograms of the user's */
 extern const char glue_readers[];   /* how payloads are read, for glue_typed */
 extern const char glue_results[];   /* what stands for objects in results */
 extern const char glue_spans[];     /* OpenTelemetry */

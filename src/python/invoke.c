@@ -95,6 +95,7 @@ static PyObject *invoke_function(struct call *call)
     PyObject *argument = whole ? call->envelope.message : call->envelope.payload;
     active_add(call);
     memory_begin();
+    exchange_called(call->conn);
     if (function == NULL) {
         Py_INCREF(argument);
         return argument;

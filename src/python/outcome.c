@@ -15,6 +15,7 @@ static void outcome_write_failure(struct call *call, bool before_call)
     failure_write(call->failure, call->protocol, before_call, &reply->body);
     reply->status = before_call ? 400 : call->failure->category == ERR_SERVER ? 503 : 500;
     reply->succeeded = false;
+    exchange_fail(call->conn, call->failure->category, (struct view){call->failure->type, call->failure->type_size});
     if (call->streaming) {
         (void)stream_send(call, "error", &reply->body);
         PyErr_Clear(); /* a signal handler's: this request is over */
@@ -78,6 +79,7 @@ void outcome_fail_error(struct call *call, const struct error *err, bool before_
 bool outcome_take(struct call *call, PyObject *result, const struct error *err, PyObject **ret_result)
 {
     uint32_t reason = active_remove(call);
+    exchange_returned(call->conn);
     bool is_stopped = reason == CANCEL_STOPPING && call->told && result == NULL;
     if (reason == CANCEL_TIMEOUT ||
         is_stopped) { /* whatever it raised, or returned too late, the reply says that it was cancelled */

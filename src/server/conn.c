@@ -40,6 +40,16 @@ static void conn_list_remove(struct conn_list *list, struct conn *conn)
     conn->previous = conn->next = NULL;
 }
 
+/* How many requests wait for the service, for the supervisor's metrics. */
+static void conn_count_queued(const struct conn_host *host, const struct conn_list *list, uint32_t more)
+{
+    struct scoreboard *board = host->config->board;
+    if (list == &host->lists[CONN_QUEUED] && board != NULL) {
+        uint32_t queued = atomic_load_explicit(&board->queued, memory_order_relaxed);
+        atomic_store_explicit(&board->queued, queued + more, memory_order_relaxed);
+    }
+}
+
 /* Sorted by deadline. A new deadline is nearly always the latest, so the search starts at the end. */
 static void conn_list_insert(struct conn_list *list, struct conn *conn)
 {
@@ -83,9 +93,14 @@ void conn_enter(struct conn *conn, enum conn_state state)
     }
     uint64_t span = conn_span(conn, state);
     conn_list_remove(&host->lists[conn->state], conn);
+    conn_count_queued(host, &host->lists[conn->state], -1U);
     conn->state = state;
-    conn->deadline = span == CLOCK_NEVER ? CLOCK_NEVER : clock_after(clock_now(), span);
+    if (span != CLOCK_NEVER && state != CONN_READING) {
+        host->now = clock_now();
+    }
+    conn->deadline = clock_after(host->now, span);
     conn_list_insert(&host->lists[state], conn);
+    conn_count_queued(host, &host->lists[state], 1);
     conn_count_buffers(conn);
 }
 
@@ -164,7 +179,8 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     conn->protocol = kept ? PROTOCOL_HTTP : host->config->protocol; /* only HTTP has a next request */
     conn->in = buffer_make(INTAKE_LIMIT(host->config->max_message));
     conn->out = buffer_make(REPLY_LIMIT);
-    conn->deadline = clock_after(clock_now(), host->config->read_timeout);
+    conn->tally.began = host->now;
+    conn->deadline = clock_after(host->now, host->config->read_timeout);
     conn_list_insert(&host->lists[CONN_READING], conn);
     host->count++;
     numbers_note(&host->numbers, fd, true);
@@ -189,14 +205,37 @@ static bool conn_change_events(struct conn *conn, uint32_t events)
     return false;
 }
 
+void conn_decide(struct conn *conn, uint32_t row)
+{
+    struct scoreboard *board = conn->host->config->board;
+    if (board != NULL && conn->slot != NO_SLOT) {
+        conn->tally.pending = row + 1;
+        atomic_store_explicit(&board->slots[conn->slot].pending, (uint8_t)(row + 1), memory_order_relaxed);
+    }
+}
+
+void conn_count(struct conn *conn)
+{
+    struct conn_host *host = conn->host;
+    if (conn->tally.pending == 0) {
+        return;
+    }
+    struct scoreboard *board = host->config->board;
+    host->now = clock_now();
+    tally_count(&board->tally, conn->protocol, &conn->tally, host->now, conn->slot, &board->slots[conn->slot].pending);
+    conn->tally.pending = 0;
+}
+
 void conn_close(struct conn *conn)
 {
     struct conn_host *host = conn->host;
+    conn_count(conn);
     if (conn->events != 0) { /* close() would not remove it if another copy of the descriptor is open */
         (void)conn_change_events(conn, 0);
     }
     conn_list_remove(&host->lists[conn->state], conn);
     numbers_note(&host->numbers, conn->fd, false);
+    conn_count_queued(host, &host->lists[conn->state], -1U);
     if (!conn->handed_on && slot_end(&host->slots, conn->slot)) {
         tampered_check(&host->tampered, -hangup(&conn->fd));
     } else {

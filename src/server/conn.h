@@ -93,22 +93,23 @@ struct conn {
         struct raw raw;
         struct conn_http http;
     };
-    struct buffer in;      /* the request so far; bounded by INTAKE_LIMIT */
-    size_t body_at;        /* offset in `in`, once complete: where the JSON text begins */
-    size_t body_size;      /* length of the JSON text */
-    size_t request_end;    /* offset in `in`: where the next request begins */
-    size_t sent;           /* bytes sent of `head` and `out` together */
-    size_t drained;        /* bytes discarded in DRAINING */
-    struct buffer out;     /* the reply; bounded by REPLY_LIMIT */
-    size_t counted;        /* bytes of both buffers that are counted in host->held */
-    size_t moved;          /* bytes of a large request that have arrived since moved_at */
-    uint64_t moved_at;     /* when a large request last made enough progress, or its pause ended; 0: not large yet */
-    uint64_t paused_at;    /* when this request was paused first; 0: never */
-    uint64_t sequence;     /* number of the request that the service has */
-    uint64_t deadline;     /* when its time in this state is over */
-    uint64_t waited;       /* ns that the stream has waited for its client, in earlier FLUSHING states */
-    void *data;            /* belongs to the service */
-    struct conn *previous; /* in the list of its state, sorted by deadline */
+    struct buffer in;   /* the request so far; bounded by INTAKE_LIMIT */
+    size_t body_at;     /* offset in `in`, once complete: where the JSON text begins */
+    size_t body_size;   /* length of the JSON text */
+    size_t request_end; /* offset in `in`: where the next request begins */
+    size_t sent;        /* bytes sent of `head` and `out` together */
+    size_t drained;     /* bytes discarded in DRAINING */
+    struct buffer out;  /* the reply; bounded by REPLY_LIMIT */
+    size_t counted;     /* bytes of both buffers that are counted in host->held */
+    size_t moved;       /* bytes of a large request that have arrived since moved_at */
+    uint64_t moved_at;  /* when a large request last made enough progress, or its pause ended; 0: not large yet */
+    uint64_t paused_at; /* when this request was paused first; 0: never */
+    uint64_t sequence;  /* number of the request that the service has */
+    struct tally_request tally; /* of the current request */
+    uint64_t deadline;          /* when its time in this state is over */
+    uint64_t waited;            /* ns that the stream has waited for its client, in earlier FLUSHING states */
+    void *data;                 /* belongs to the service */
+    struct conn *previous;      /* in the list of its state, sorted by deadline */
     struct conn *next;
     uint32_t head_size;             /* bytes of `head` */
     char head[HTTP1_RESPONSE_SIZE]; /* HTTP head or length prefix of the reply; last, so that it is never cleared */
@@ -137,6 +138,9 @@ struct conn_host {
     const struct server_config *config; /* borrowed */
     int epoll;
     enum conn_stage stage;
+    uint64_t looked;  /* when epoll_wait() returned last */
+    uint64_t now;     /* the last reading of the clock: at most a round without the function ago. Saves further ones,
+                         80 ns each in some virtual machines */
     uint32_t running; /* requests that the service has */
     bool answering;   /* answer() runs: its message may lie in the scratch buffer, so nothing may be read */
     void (*released)(struct conn_host *host); /* a request ended outside of answer(): there is capacity */
@@ -176,6 +180,12 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
 /* Whether conn->fd is still the connection: the function may have closed it and have opened a file of its own that got
  * the number. If not, this ends the worker (tampered.h). One system call, two if it is. */
 void conn_check(const struct conn *conn);
+
+/* Decides in which row of the tally the request will be counted: before its reply is sent. */
+void conn_decide(struct conn *conn, uint32_t row);
+
+/* Counts the request if that was decided: its last byte is out, or its client is gone. */
+void conn_count(struct conn *conn);
 
 /* Closes the connection for the client. The record stays valid until conn_round_end(). */
 void conn_close(struct conn *conn);

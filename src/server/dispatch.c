@@ -88,6 +88,7 @@ static void dispatch_next_request(struct conn *conn)
     conn->served++;
     conn->seen = conn->sent = conn->moved = 0;
     conn->moved_at = conn->paused_at = 0;
+    conn->tally = (struct tally_request){0};
     conn->head_size = 0;
     conn->data = NULL;
     intake_begin(conn);
@@ -99,6 +100,7 @@ static void dispatch_next_request(struct conn *conn)
 
 void dispatch_finish(struct conn *conn)
 {
+    conn_count(conn);
     if (conn->refused && !conn->peer_done && shutdown(conn->fd, SHUT_WR) == 0) {
         conn_enter(conn, CONN_DRAINING);
         dispatch_drain(conn);
@@ -189,6 +191,16 @@ static void dispatch_count_refusal(const struct conn_host *host, const struct er
     }
 }
 
+/* When the request arrived. The supervisor is told, too: it may have to answer. */
+static void dispatch_note_arrival(const struct conn *conn)
+{
+    struct scoreboard *board = conn->host->config->board;
+    if (board != NULL && conn->slot != NO_SLOT) {
+        atomic_store_explicit(&board->tally.last_request, conn->tally.began, memory_order_relaxed);
+        atomic_store_explicit(&board->slots[conn->slot].began, conn->tally.began, memory_order_relaxed);
+    }
+}
+
 /* Answers with an error of our own: the request does not reach the function. `status`: the HTTP status, or 0 for that
  * of the error's category. */
 static void dispatch_refuse(struct conn *conn, unsigned status, const struct error *err)
@@ -204,6 +216,8 @@ static void dispatch_refuse(struct conn *conn, unsigned status, const struct err
     conn->keep_alive = false;
     conn->head_size = 0;
     conn->refused = err->category != ERR_CONNECTION; /* a client that was too slow is not drained as well */
+    conn_decide(conn, err->category);
+    dispatch_note_arrival(conn);
     slot_reply(slots, conn->slot);
     conn_enter(conn, CONN_WRITING);
     if (reply_failure_http(&out, conn->protocol, status, err) == BUFFER_OK) {
@@ -238,15 +252,24 @@ static void dispatch_write_reply_head(struct conn *conn, const struct reply *rep
     }
 }
 
-/* Before the reply is sent: whether the function has put another file in the connection's place. */
+/* Before the reply is sent, at host->now: whether the function has put another file in the connection's place. */
 static void dispatch_check(const struct conn *conn)
 {
     const struct scoreboard *board = conn->host->config->board;
     if (board != NULL && conn->slot != NO_SLOT) {
         uint64_t since = atomic_load_explicit(&board->slots[conn->slot].since, memory_order_relaxed);
-        if (clock_now() - since >= TRUSTED_TIME) {
+        if (conn->host->now - since >= TRUSTED_TIME) {
             conn_check(conn);
         }
+    }
+}
+
+/* The reply is written. `category`: of a failure that the service has not named (exchange_fail). */
+static void dispatch_decide_reply(struct conn *conn, enum error_category category)
+{
+    if (conn->host->config->board != NULL) {
+        conn->host->now = conn->tally.replied = clock_now();
+        conn_decide(conn, conn->tally.failed != 0 && category != ERR_MEMORY ? conn->tally.failed : category);
     }
 }
 
@@ -259,12 +282,15 @@ void dispatch_deliver(struct conn *conn, struct reply *reply)
     if (conn->fd < 0) {
         return;
     }
+    bool is_lost = reply->body.size == 0 && !(conn->protocol == PROTOCOL_HTTP && reply->status == 204);
+    dispatch_decide_reply(conn, is_lost ? ERR_MEMORY : reply->succeeded ? ERR_NONE : ERR_PROCESSING);
     dispatch_check(conn);
     if (!slot_leave(&conn->host->slots, conn->slot, SLOT_REPLYING)) {
+        conn->tally.pending = 0; /* the supervisor has answered, and counts */
         conn_close(conn);
         return;
     }
-    if (reply->body.size == 0 && !(conn->protocol == PROTOCOL_HTTP && reply->status == 204)) {
+    if (is_lost) {
         dispatch_send_out_of_memory(conn);
         return;
     }
@@ -312,7 +338,9 @@ static struct request dispatch_begin_request(struct conn *conn, const unsigned c
     dispatch_count_running(host);
     if (board != NULL) {
         atomic_store_explicit(&board->requests, request.sequence, memory_order_relaxed);
-        request.slot = slot_run(&host->slots, conn->slot, request.sequence);
+        request.slot = slot_run(&host->slots, conn->slot, request.sequence, host->now);
+        conn->tally.started = host->now;
+        dispatch_note_arrival(conn);
         if (request.id.size > 0 && request.slot != NULL) {
             scoreboard_note_id(board, request.slot, request.id);
         }
@@ -363,6 +391,7 @@ static void dispatch_submit(struct conn *conn, const struct verdict_details *det
         error_set(&err, ERR_MEMORY, 0, "no memory for a request of %zu bytes that has to wait", details->size);
         dispatch_refuse(conn, 0, &err);
     } else {
+        conn->tally.whole = host->now;
         conn_enter(conn, CONN_QUEUED);
         conn_watch(conn, 0);
     }
@@ -467,7 +496,12 @@ void dispatch_release(struct conn *conn)
 /* The log line comes last: the connection may have the number of the log's descriptor. */
 void dispatch_turn_away(const struct conn_host *host, int fd)
 {
-    struct view last = reply_out_of_memory(peek_protocol(fd, host->config->protocol));
+    enum protocol protocol = peek_protocol(fd, host->config->protocol);
+    struct view last = reply_out_of_memory(protocol);
+    if (host->config->board != NULL) {
+        struct tally_request request = {.began = host->now, .pending = 1 + ERR_MEMORY};
+        tally_count(&host->config->board->tally, protocol, &request, host->now, TALLY_NO_SLOT, NULL);
+    }
     (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)hangup(&fd);
     if (log_pass(LOG_LEVEL_ERROR, "out_of_memory")) {

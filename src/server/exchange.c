@@ -18,6 +18,39 @@ void exchange_reply(struct conn *conn, struct reply *reply)
     dispatch_release(conn);
 }
 
+void exchange_called(struct conn *conn)
+{
+    if (conn->host->config->board != NULL) {
+        conn->tally.called = clock_now();
+    }
+}
+
+void exchange_returned(struct conn *conn)
+{
+    if (conn->host->config->board != NULL) {
+        conn->tally.returned = clock_now();
+    }
+}
+
+/* What its client has seen of a stream after the event `error` or `done` is its outcome, also if the worker dies then.
+ */
+static void exchange_note_outcome(const struct conn *conn, uint32_t row)
+{
+    struct scoreboard *board = conn->host->config->board;
+    if (board != NULL && conn->slot != NO_SLOT) {
+        atomic_store_explicit(&board->slots[conn->slot].pending, (uint8_t)(row + 1), memory_order_relaxed);
+    }
+}
+
+void exchange_fail(struct conn *conn, enum error_category category, struct view type)
+{
+    struct scoreboard *board = conn->host->config->board;
+    if (board != NULL) {
+        conn->tally.failed = tally_row(&board->tally, category, type);
+        exchange_note_outcome(conn, conn->tally.failed);
+    }
+}
+
 void exchange_set_data(struct conn *conn, void *data) { conn->data = data; }
 
 void *exchange_data(const struct conn *conn) { return conn->data; }
@@ -121,6 +154,9 @@ bool exchange_event(struct conn *conn, struct view name, struct view json)
         return false;
     }
     conn->then = exchange_after_event(name);
+    if (conn->then == THEN_END) {
+        exchange_note_outcome(conn, conn->tally.failed);
+    }
     return exchange_push(conn);
 }
 
@@ -146,13 +182,31 @@ bool exchange_flush(struct conn *conn)
     return !conn->gone;
 }
 
+/* Its outcome is decided, and it is the worker's to end and to count: false if the supervisor has ended it. A client
+ * that went away has made it fail if the function did not. */
+static bool exchange_decide_stream(struct conn *conn, bool complete)
+{
+    struct conn_host *host = conn->host;
+    bool is_whole = complete && !conn->gone;
+    if (host->config->board != NULL) {
+        host->now = conn->tally.replied = clock_now();
+    }
+    conn_decide(conn, conn->tally.failed == 0 && !is_whole ? ERR_CONNECTION : conn->tally.failed);
+    if (!slot_leave(&host->slots, conn->slot, SLOT_REPLYING)) {
+        conn->tally.pending = 0;
+        return false;
+    }
+    return true;
+}
+
 void exchange_stream_end(struct conn *conn, bool complete)
 {
     struct view end = http1_stream_end(exchange_is_chunked(conn));
     conn->stream_is_over = true;
     conn->then = THEN_CLOSED;
-    bool whole = slot_leave(&conn->host->slots, conn->slot, SLOT_REPLYING) && complete && !conn->gone &&
-                 buffer_append(&conn->out, end.data, end.size) == BUFFER_OK && exchange_push(conn);
+    bool is_ours = exchange_decide_stream(conn, complete);
+    bool whole = is_ours && complete && !conn->gone && buffer_append(&conn->out, end.data, end.size) == BUFFER_OK &&
+                 exchange_push(conn);
     if (conn->fd >= 0 && !whole) {
         conn_close(conn); /* the missing last chunk tells the client that it was cut */
     } else if (conn->fd >= 0 && exchange_pending(conn) == 0) {

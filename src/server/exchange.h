@@ -9,6 +9,7 @@
 #ifndef ASYA_SERVER_EXCHANGE_H
 #define ASYA_SERVER_EXCHANGE_H
 
+#include "base/error.h"
 #include "server/service.h"
 
 #include <stddef.h>
@@ -16,6 +17,14 @@
 /* Sends the reply and ends the exchange; takes over the body. Discards it if the supervisor has answered already or the
  * client is gone. */
 void exchange_reply(struct conn *conn, struct reply *reply);
+
+/* For the metrics (tally.h), from the thread that runs the function: it is called now; it has returned. */
+void exchange_called(struct conn *conn);
+void exchange_returned(struct conn *conn);
+
+/* Likewise: its reply, or the last events of its stream, will be an error of this category, and of a class of
+ * exceptions or "". One thread at a time: with the GIL. */
+void exchange_fail(struct conn *conn, enum error_category category, struct view type);
 
 /* A pointer that belongs to the service, NULL at first. */
 void exchange_set_data(struct conn *conn, void *data);

@@ -129,7 +129,7 @@ static void fdholder_keep(const struct fdholder *fdholder)
     _exit(0);
 }
 
-int fdholder_start(int channel, int listener, const struct scoreboard *board, enum protocol protocol)
+int fdholder_start(int channel, int listener, struct scoreboard *board, enum protocol protocol)
 {
     struct fdholder fdholder = {.channel = channel,
                                 .worker = getpid(),

@@ -30,7 +30,7 @@
  * itself (unstored.h), by what the worker's `board` says; NULL: it does not. `protocol`: ASYA_PROTOCOL. The worker must
  * keep the channel open, since both share one table. Returns 0 or -errno: without an fdholder a connection is safe only
  * once it is stored. */
-int fdholder_start(int channel, int listener, const struct scoreboard *board, enum protocol protocol);
+int fdholder_start(int channel, int listener, struct scoreboard *board, enum protocol protocol);
 
 /* Connections in one message. Closing a dead worker's fdstore entries frees at least as many descriptors, so even a
  * supervisor whose table is full can take them, if it deals with some before it takes the next. */

@@ -77,6 +77,9 @@ static enum verdict intake_feed(struct conn *conn, unsigned char *message, size_
                                 struct verdict_details *details)
 {
     enum verdict verdict;
+    if (conn->seen == 0 && conn->tally.began < conn->host->looked) {
+        conn->tally.began = conn->host->looked; /* it was there at the end of the wait for it */
+    }
     conn->seen = *size;
     details->status = 0;
     if (conn->protocol == PROTOCOL_AUTO) {
@@ -223,6 +226,9 @@ static enum verdict intake_read(struct conn *conn, struct verdict_details *detai
     size_t room = first ? budget_first_read(host) : conn->in.capacity - conn->in.size;
     ssize_t got = slot_receive(&host->slots, conn->slot, conn->fd, conn->seen == 0, message + conn->in.size, room);
     if (got > 0) {
+        if (host->config->board != NULL) {
+            tally_add(&host->config->board->tally.counts.received, (uint64_t)got);
+        }
         return intake_take(conn, message, (size_t)got, (size_t)got < room, details);
     }
     if (got == 0) {

@@ -33,9 +33,10 @@ static ssize_t outlet_send_plainly(int fd, const struct msghdr *message)
 
 /* For sandboxes without sendmmsg(): the reply counts as begun, but not complete, before each send, so a worker that is
  * killed in between leaves its client without a reply. */
-static ssize_t outlet_send_unmarked(struct scoreboard_slot *slot, uint32_t left, enum slot_then then, int fd,
-                                    const struct msghdr *message)
+static ssize_t outlet_send_unmarked(struct scoreboard *board, uint32_t index, uint32_t left, enum slot_then then,
+                                    int fd, const struct msghdr *message)
 {
+    struct scoreboard_slot *slot = &board->slots[index];
     static bool told;
     if (!told) {
         told = true;
@@ -47,6 +48,7 @@ static ssize_t outlet_send_unmarked(struct scoreboard_slot *slot, uint32_t left,
     atomic_store_explicit(&slot->left, left, memory_order_release);
     ssize_t sent = outlet_send_plainly(fd, message);
     if (sent > 0) {
+        tally_add(&board->tally.counts.sent, (uint64_t)sent);
         outlet_note(slot, left - (uint32_t)sent, then);
     } else {
         atomic_store_explicit(&slot->left, before, memory_order_relaxed);
@@ -67,10 +69,11 @@ ssize_t outlet_send(struct scoreboard *board, uint32_t slot, enum slot_then then
     }
     static bool missing;
     if (missing) {
-        return outlet_send_unmarked(&board->slots[slot], left, then, fd, &message);
+        return outlet_send_unmarked(board, slot, left, then, fd, &message);
     }
     struct scoreboard_outlet *outlet = &board->outlet;
     outlet->message = (struct mmsghdr){.msg_hdr = message, .msg_len = OUTLET_UNSENT};
+    outlet->before = atomic_load_explicit(&board->tally.counts.sent, memory_order_relaxed);
     outlet->left = left;
     outlet->then = (uint8_t)then;
     atomic_store_explicit(&outlet->slot, slot, memory_order_release);
@@ -78,12 +81,13 @@ ssize_t outlet_send(struct scoreboard *board, uint32_t slot, enum slot_then then
     int error = errno;
     ssize_t sent = done == 1 ? (ssize_t)outlet->message.msg_len : -1;
     if (sent > 0) {
+        atomic_store_explicit(&board->tally.counts.sent, outlet->before + (uint64_t)sent, memory_order_relaxed);
         outlet_note(&board->slots[slot], left - (uint32_t)sent, then);
     }
     atomic_store_explicit(&outlet->slot, OUTLET_NO_SLOT, memory_order_release);
     if (done < 0 && (error == ENOSYS || error == EPERM)) {
         missing = true;
-        return outlet_send_unmarked(&board->slots[slot], left, then, fd, &message);
+        return outlet_send_unmarked(board, slot, left, then, fd, &message);
     }
     errno = error;
     return sent;

@@ -66,11 +66,25 @@ void scoreboard_reset(struct scoreboard *board)
     scoreboard_set_guard(&board->guard_ids, GUARD_IDS);
     scoreboard_set_guard(&board->guard_end, GUARD_END);
     board->outlet.slot = board->inlet.slot = OUTLET_NO_SLOT;
+    tally_reset(&board->tally);
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {
         board->slots[i].state = SLOT_FREE;
         board->slots[i].fd = -1;
         board->slots[i].first = FIRST_NONE;
         board->slots[i].left = LEFT_ALL;
+    }
+}
+
+void scoreboard_settle(struct scoreboard *board)
+{
+    const struct scoreboard_outlet *outlet = &board->outlet;
+    uint32_t sent = outlet->message.msg_len;
+    if (atomic_load_explicit(&outlet->slot, memory_order_acquire) < SLOTS_MAX && sent <= outlet->left) {
+        atomic_store_explicit(&board->tally.counts.sent, outlet->before + sent, memory_order_relaxed);
+    }
+    uint32_t slot = tally_settle(&board->tally);
+    if (slot < SLOTS_MAX) {
+        atomic_store_explicit(&board->slots[slot].pending, 0, memory_order_relaxed);
     }
 }
 

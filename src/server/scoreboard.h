@@ -29,6 +29,7 @@
 #include "base/exits.h"
 #include "base/view.h"
 #include "server/incident.h"
+#include "server/tally.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -102,7 +103,10 @@ struct scoreboard_slot {
     _Atomic uint8_t unchunked; /* a stream without chunked encoding: its end is the end of the connection */
     uint8_t id_size;           /* bytes of board.ids that name the request; 0: it has no id */
     uint8_t trace_size;        /* likewise of board.traces */
+    _Atomic uint8_t pending;   /* 1 + the row of the tally (tally.h) in which the worker will count the request; 0: that
+                                  is   not decided, or it is counted, or there is nothing to count */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
+    _Atomic uint64_t began;    /* clock_now() when the first byte of the request was there */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */
     _Atomic uint64_t cancel;   /* the supervisor writes it: sequence of the request to cancel */
     _Atomic uint64_t deadline; /* clock_now() when the function must stop for its caller's deadline; 0: it has none, or
@@ -134,6 +138,7 @@ struct scoreboard_inlet {
 /* What the worker is sending now (server/outlet.h). */
 struct scoreboard_outlet {
     _Atomic uint32_t slot;  /* the reply's slot; OUTLET_NO_SLOT between two sends */
+    uint64_t before;        /* tally.counts.sent before this call */
     uint32_t left;          /* bytes that are given to the kernel in this call */
     uint8_t then;           /* enum slot_then: holds once all of them are out */
     struct mmsghdr message; /* the kernel writes the bytes sent into its msg_len; OUTLET_UNSENT before */
@@ -166,6 +171,7 @@ struct scoreboard {
     _Atomic uint64_t turns;    /* rounds of the worker's loop; does not change while a function blocks it */
     _Atomic uint32_t holding;  /* connections that the worker holds */
     _Atomic uint32_t running;  /* requests that the service has */
+    _Atomic uint32_t queued;   /* requests that wait for it */
     _Atomic uint32_t busy;     /* the loop is in the function: a new connection must wait or go to another worker */
     _Atomic uint32_t watched;  /* SCOREBOARD_WATCHED: the supervisor looks at this scoreboard every tick; it clears this
                                   when nothing runs */
@@ -184,6 +190,7 @@ struct scoreboard {
     struct scoreboard_inlet inlet;
     char waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker running with nothing more to serve, for the log */
     struct incident_ring incidents;       /* the last errors it has answered */
+    struct tally tally;                   /* what the worker counts */
     struct scoreboard_guard guard_slots;
     struct scoreboard_slot slots[SLOTS_MAX];
     struct scoreboard_guard guard_ids;
@@ -219,6 +226,9 @@ uint8_t scoreboard_first(const struct scoreboard *board, uint32_t slot);
 
 /* Prepares the scoreboard for a new worker. */
 void scoreboard_reset(struct scoreboard *board);
+
+/* The worker is dead: completes what it was counting, and counts what it had sent (tally.h). */
+void scoreboard_settle(struct scoreboard *board);
 
 /* No guard word was overwritten. */
 static inline bool scoreboard_is_intact(const struct scoreboard *board)

@@ -63,7 +63,6 @@ struct server {
     uint64_t starving_since;    /* since when the function leaves no descriptor for connections; CLOCK_NEVER */
     uint64_t dismiss_at;        /* when silent clients are dismissed; CLOCK_NEVER unless draining */
     uint64_t deadline;          /* when the next turn is due without an event */
-    uint64_t looked;            /* when epoll_wait() returned last */
     struct spare spare;         /* RLIMIT_NOFILE at the start */
     uint64_t descriptors_begun; /* how many descriptors were open then */
     enum fullness full;         /* what the scoreboard says */
@@ -606,6 +605,7 @@ static void server_obey_event(struct server *server, const struct epoll_event *e
         if (read(server->wake, &calls, sizeof calls) == (ssize_t)sizeof calls &&
             server->config->service.collect != NULL) {
             server->config->service.collect(server->config->service.context);
+            server->host.now = clock_now(); /* that may have called the function */
         }
         return;
     }
@@ -683,7 +683,7 @@ static void server_resume(struct server *server, uint64_t now)
 static void server_released(struct conn_host *host)
 {
     struct server *server = (struct server *)((char *)host - offsetof(struct server, host));
-    server_resume(server, server->looked);
+    server_resume(server, host->looked);
     const struct fdstore *fdstore = server->config->fdstore;
     bool waits = host->lists[CONN_WRITING].first != NULL || host->lists[CONN_YIELDING].first != NULL ||
                  host->lists[CONN_FLUSHING].first != NULL;
@@ -795,6 +795,7 @@ struct server *server_open(const struct server_config *config, struct error *err
     server->deadline = server->resume_at = server->dismiss_at = server->trim_at = server->starving_since = CLOCK_NEVER;
     struct conn_host *host = &server->host;
     host->config = config;
+    host->looked = host->now = clock_now();
     host->epoll = server->wake = -1;
     host->released = server_released;
     host->reply = buffer_make(REPLY_LIMIT);
@@ -835,15 +836,16 @@ bool server_turn(struct server *server, bool wait)
         _exit(0);
     }
     server_update_board(server);
-    int timeout = wait ? clock_timeout(clock_now(), server_deadline(server)) : 0;
+    int timeout = wait ? clock_timeout(host->now, server_deadline(server)) : 0;
     int count = epoll_wait(host->epoll, events, EVENTS_MAX, timeout);
-    uint64_t looked = server->looked = clock_now();
+    uint64_t looked = host->looked = host->now = clock_now();
     log_tend(looked);
     if (count < 0 && errno != EINTR) {
         tampered_end(&server->host.tampered); /* the epoll descriptor is not ours any more */
     }
     if (count < 0 && errno == EINTR && service->interrupted != NULL) {
         service->interrupted(service->context);
+        host->now = clock_now(); /* the user's signal handlers may have run */
     }
     for (int i = 0; i < count; i++) {
         server_obey_event(server, &events[i]);

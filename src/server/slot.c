@@ -1,6 +1,5 @@
 #include "server/slot.h"
 
-#include "base/clock.h"
 #include "server/control.h"
 #include "server/outlet.h"
 #include "server/rights.h"
@@ -69,6 +68,7 @@ int slot_enter(struct slots *slots, int fd, enum protocol protocol, bool kept, u
     atomic_store_explicit(&place->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&place->protocol, (uint16_t)protocol, memory_order_relaxed);
     atomic_store_explicit(&place->kept, kept, memory_order_relaxed);
+    atomic_store_explicit(&place->pending, 0, memory_order_relaxed);
     place->first = FIRST_NONE;
     atomic_store_explicit(&place->state, slot_next_word(word, SLOT_WAITING), memory_order_release);
     return slot_store(slots, slot, fd);
@@ -210,12 +210,12 @@ static void slots_ask_to_watch(const struct slots *slots)
     tampered_check(slots->tampered, -status); /* without the channel nobody would ever look at this request */
 }
 
-struct scoreboard_slot *slot_run(const struct slots *slots, uint32_t slot, uint64_t sequence)
+struct scoreboard_slot *slot_run(const struct slots *slots, uint32_t slot, uint64_t sequence, uint64_t now)
 {
     struct scoreboard_slot *place = slot_find(slots, slot);
     if (place != NULL) {
         outlet_begin(place);
-        atomic_store_explicit(&place->since, clock_now(), memory_order_relaxed);
+        atomic_store_explicit(&place->since, now, memory_order_relaxed);
         atomic_store_explicit(&place->sequence, sequence, memory_order_relaxed);
         atomic_store_explicit(&place->deadline, 0, memory_order_relaxed);
         place->id_size = place->trace_size = 0;

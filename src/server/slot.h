@@ -98,8 +98,8 @@ bool slot_renew(const struct slots *slots, uint32_t slot, const unsigned char *f
 /* The worker begins a reply without calling the function: REPLYING. */
 void slot_reply(const struct slots *slots, uint32_t slot);
 
-/* The function is about to be called for request number `sequence`: RUNNING. Returns the slot, or NULL. */
-struct scoreboard_slot *slot_run(const struct slots *slots, uint32_t slot, uint64_t sequence);
+/* The function is about to be called for request number `sequence`, at `now`: RUNNING. Returns the slot, or NULL. */
+struct scoreboard_slot *slot_run(const struct slots *slots, uint32_t slot, uint64_t sequence, uint64_t now);
 
 /* Moves from RUNNING or STREAMING to `state`, which is REPLYING or PUSHING. False if the supervisor has answered the
  * request or ended the stream in the meantime: then nothing may be sent. */

@@ -61,6 +61,20 @@ static enum protocol unstored_protocol(const struct unstored *about, uint32_t in
     return noted != PROTOCOL_AUTO ? noted : peek_protocol(fd, about->protocol);
 }
 
+/* Not what the worker has counted, nor what is no request (slot.pending). Its clock is not known. */
+static void unstored_count(const struct unstored *about, uint32_t index, enum protocol protocol,
+                           const struct error *err)
+{
+    struct tally *tally = &about->board->tally;
+    struct scoreboard_slot *slot = index < SLOTS_MAX ? &about->board->slots[index] : NULL;
+    bool is_replying = slot != NULL && slot_state(slot) == SLOT_REPLYING;
+    if (is_replying && atomic_load_explicit(&slot->pending, memory_order_relaxed) == 0) {
+        return;
+    }
+    const struct tally_request request = {.pending = 1 + tally_row(tally, err->category, view_of(err->type))};
+    tally_count(tally, protocol, &request, 0, TALLY_NO_SLOT, NULL);
+}
+
 static void unstored_send(const struct unstored *about, uint32_t index, int fd, bool was_running)
 {
     struct error err;
@@ -71,7 +85,9 @@ static void unstored_send(const struct unstored *about, uint32_t index, int fd, 
     } else {
         error_set(&err, ERR_SERVER, 0, "%s", about->unread);
     }
-    if (reply_failure(&out, unstored_protocol(about, index, fd), &err) == BUFFER_OK) {
+    enum protocol protocol = unstored_protocol(about, index, fd);
+    unstored_count(about, index, protocol, &err);
+    if (reply_failure(&out, protocol, &err) == BUFFER_OK) {
         (void)send(fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT); /* fits into an empty send buffer */
     }
 }

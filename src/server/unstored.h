@@ -11,11 +11,11 @@
 #include "wire/protocol.h"
 
 struct unstored {
-    const struct scoreboard *board; /* the worker's */
-    struct table_name listener;     /* the name that its connections have */
-    enum protocol protocol;         /* ASYA_PROTOCOL */
-    const char *unread;             /* server_error: the request was not run */
-    const char *running;            /* WorkerCrashed: the function ran */
+    struct scoreboard *board;   /* the worker's, on whose tally these requests are counted */
+    struct table_name listener; /* the name that its connections have */
+    enum protocol protocol;     /* ASYA_PROTOCOL */
+    const char *unread;         /* server_error: the request was not run */
+    const char *running;        /* WorkerCrashed: the function ran */
 };
 
 /* Answers those that expect a reply and have not had a byte of it, and closes all. Those that are stored are left to

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/port.h"
+#include "supervisor/metrics.h"
 #include "supervisor/state.h"
 #include "json/writer.h"
 
@@ -26,15 +27,11 @@ struct admin_route {
 };
 
 static const struct admin_route routes[] = {
-    {"/livez", HTTP1_GET, status_answer_live},
-    {"/readyz", HTTP1_GET, status_answer_ready},
-    {"/startupz", HTTP1_GET, status_answer_startup},
-    {"/status", HTTP1_GET, status_answer},
-    {"/stacks", HTTP1_POST, verbs_stacks},
-    {"/log-level", HTTP1_POST, verbs_log_level},
-    {"/drain", HTTP1_POST, verbs_drain},
-    {"/undrain", HTTP1_POST, verbs_undrain},
-    {"/recycle", HTTP1_POST, verbs_recycle},
+    {"/livez", HTTP1_GET, status_answer_live},       {"/readyz", HTTP1_GET, status_answer_ready},
+    {"/startupz", HTTP1_GET, status_answer_startup}, {"/status", HTTP1_GET, status_answer},
+    {"/metrics", HTTP1_GET, metrics_answer},         {"/stacks", HTTP1_POST, verbs_stacks},
+    {"/log-level", HTTP1_POST, verbs_log_level},     {"/drain", HTTP1_POST, verbs_drain},
+    {"/undrain", HTTP1_POST, verbs_undrain},         {"/recycle", HTTP1_POST, verbs_recycle},
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };

@@ -19,7 +19,7 @@ static const struct signal_name signal_names[] = {
     {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"},
 };
 
-static const char *signal_name(int number)
+const char *cause_signal_name(int number)
 {
     for (size_t i = 0; i < sizeof signal_names / sizeof signal_names[0]; i++) {
         if (signal_names[i].number == number) {
@@ -54,7 +54,7 @@ void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE])
                        cause->core ? ", core dumped" : "");
     } else if (cause->signal != 0) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "was killed by signal %d (%s)%s", cause->signal,
-                       signal_name(cause->signal), cause->core ? ", core dumped" : "");
+                       cause_signal_name(cause->signal), cause->core ? ", core dumped" : "");
     } else if (cause->own && cause->status == EXIT_TAMPERED) {
         (void)snprintf(text, CAUSE_TEXT_SIZE, "gave up: the function closed or replaced descriptors of the runtime");
     } else {

@@ -26,6 +26,9 @@ enum { CAUSE_TEXT_SIZE = 128 };
 /* The cause from a wait status as waitpid gives it. Pure. */
 struct cause cause_from_wait(int wait_status);
 
+/* "SIGSEGV"; "unnamed" for one without a name here. Static storage. */
+const char *cause_signal_name(int number);
+
 /* A verb phrase: "was killed by signal 11 (SIGSEGV), core dumped" or "exited with status 3". Pure. */
 void cause_describe(const struct cause *cause, char text[CAUSE_TEXT_SIZE]);
 

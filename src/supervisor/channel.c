@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "server/control.h"
 #include "server/rights.h"
+#include "supervisor/ledger.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
         .worker = worker->index, .pid = (int)worker->pid, .duration = clock_now() - worker->started_at};
     log_event(LOG_LEVEL_INFO, EVENT_WORKER_READY, &facts, "worker %u is ready, pid %d, after %llu ms", worker->index,
               (int)worker->pid, (unsigned long long)(facts.duration / CLOCK_MS));
+    ledger_note_start(facts.duration);
     supervisor->alone_since = CLOCK_NEVER;
     replace_ready(supervisor, worker);
     replace_look(supervisor, worker);

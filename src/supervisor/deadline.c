@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "server/hangup.h"
+#include "supervisor/ledger.h"
 #include "supervisor/recover.h"
 #include "supervisor/running.h"
 
@@ -31,6 +32,7 @@ static void cancel(const struct worker *worker, struct scoreboard_slot *slot, ui
     atomic_store_explicit(&slot->reason, (uint16_t)reason, memory_order_relaxed);
     atomic_store_explicit(&slot->cancel, sequence, memory_order_release);
     (void)kill(worker->pid, CANCEL_SIGNAL);
+    ledger_note_cancel(reason);
 }
 
 static struct scoreboard_limit limit_of(const struct run *run, const struct options *options)
@@ -78,9 +80,11 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     if (state == SLOT_STREAMING) {
         (void)recover_end_stream(fd_take(&connection), worker->board, index, &err);
     } else if (run->streams && state != SLOT_RUNNING) {
+        ledger_note_answer(PROTOCOL_HTTP, &err, run->since);
         (void)hangup(&connection); /* the function overwrote how much of the stream was sent */
     } else {
-        recover_answer(fd_take(&connection), run->protocol, &err);
+        uint64_t began = atomic_load_explicit(&slot->began, memory_order_relaxed);
+        recover_answer(fd_take(&connection), run->protocol, &err, began);
     }
     return true;
 }

@@ -36,6 +36,11 @@ static void reap_note_stop(struct supervisor *supervisor, const siginfo_t *found
     }
 }
 
+static uint64_t reap_time(const struct timeval *time)
+{
+    return (uint64_t)time->tv_sec * CLOCK_SECOND + (uint64_t)time->tv_usec * 1000;
+}
+
 /* The order matters. First read what the dead worker had reported: this may signal its number, so the number must still
  * be its own. Then reap it. Then answer and restart. A stop of the runtime comes last, since it signals all workers
  * that live. */
@@ -51,6 +56,7 @@ static void reap_bury(struct supervisor *supervisor, pid_t pid)
     if (wait4(pid, &status, WNOHANG, &usage) == pid && worker != NULL) {
         struct cause cause = cause_from_wait(status);
         cause.peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+        worker->cpu += reap_time(&usage.ru_utime) + reap_time(&usage.ru_stime);
         remains_add(&supervisor->remains, pid, stop_term(supervisor, clock_now()));
         int code = restart_after_death(supervisor, worker, &cause);
         if (code != EXIT_OK) {

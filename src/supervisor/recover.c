@@ -10,6 +10,7 @@
 #include "server/outlet.h"
 #include "server/peek.h"
 #include "server/rights.h"
+#include "supervisor/ledger.h"
 #include "wire/detect.h"
 #include "wire/http1_response.h"
 #include "wire/reply.h"
@@ -33,38 +34,95 @@ static bool recover_send_all(int connection, const struct buffer *out)
 
 static void send_last(int connection, const struct buffer *out, enum buffer_status status)
 {
-    if (status != BUFFER_OK || !recover_send_all(connection, out)) {
+    if (status == BUFFER_OK && recover_send_all(connection, out)) {
+        ledger_note_sent(out->size);
+    } else {
         log_client(EVENT_REPLY_UNSENT, "server_error", "a reply could not be sent: %s", strerror(errno));
     }
     (void)hangup(&connection);
 }
 
-/* As recover_answer, with an HTTP status other than the category's; 0: the category's. */
-static void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err)
+/* As recover_answer, in the protocol that is known, with an HTTP status other than the category's (0: the category's),
+ * and without counting. */
+static void recover_send_error(int connection, enum protocol protocol, unsigned status, const struct error *err)
 {
     unsigned char bytes[REPLY_FAILURE_SIZE];
     struct buffer out = buffer_fixed(bytes, sizeof bytes);
-    enum buffer_status written = reply_failure_http(&out, peek_protocol(connection, protocol), status, err);
+    enum buffer_status written = reply_failure_http(&out, protocol, status, err);
     send_last(connection, &out, written);
 }
 
-void recover_answer(int connection, enum protocol protocol, const struct error *err)
+static void recover_answer_http(int connection, enum protocol protocol, unsigned status, const struct error *err,
+                                uint64_t began)
 {
-    recover_answer_http(connection, protocol, 0, err);
+    protocol = peek_protocol(connection, protocol);
+    ledger_note_answer(protocol, err, began);
+    recover_send_error(connection, protocol, status, err);
+}
+
+void recover_answer(int connection, enum protocol protocol, const struct error *err, uint64_t began)
+{
+    recover_answer_http(connection, protocol, 0, err, began);
+}
+
+/* ---- what is counted (ledger.h) --------------------------------------------------------------------------------- */
+
+/* When the first byte of the request in this slot was there. */
+static uint64_t recover_began(const struct scoreboard *board, uint32_t slot)
+{
+    return atomic_load_explicit(&board->slots[slot].began, memory_order_relaxed);
+}
+
+/* 1 + the row in which the worker would have counted the request; 0: it has not decided that, or has counted it, or
+ * there is nothing to count. */
+static uint32_t recover_pending(const struct scoreboard *board, uint32_t slot)
+{
+    return atomic_load_explicit(&board->slots[slot].pending, memory_order_relaxed);
+}
+
+/* The worker had decided the outcome, and its client has seen it. */
+static void recover_count_noted(const struct scoreboard *board, uint32_t slot, enum protocol protocol)
+{
+    uint32_t pending = recover_pending(board, slot);
+    if (pending != 0) {
+        ledger_note_row(&board->tally, pending - 1, protocol, recover_began(board, slot));
+    }
+}
+
+/* In this state the outcome is noted before anything is sent: what is not noted was counted, or is no request. */
+static bool recover_is_counted(const struct scoreboard *board, uint32_t slot)
+{
+    return slot_state(&board->slots[slot]) == SLOT_REPLYING && recover_pending(board, slot) == 0;
+}
+
+/* ---- replies of dead workers ------------------------------------------------------------------------------------ */
+
+/* The client's protocol. The worker may have died after it read the first byte and before it noted the protocol. */
+static enum protocol protocol_of(const struct scoreboard *board, uint32_t slot)
+{
+    enum protocol protocol = (enum protocol)atomic_load_explicit(&board->slots[slot].protocol, memory_order_relaxed);
+    uint8_t first = scoreboard_first(board, slot);
+    return first != FIRST_NONE ? detect(protocol, first) : protocol;
 }
 
 bool recover_end_stream(int connection, const struct scoreboard *board, uint32_t slot, const struct error *err)
 {
     struct outlet_progress progress = outlet_progress(board, slot);
     if (progress.left == LEFT_ALL) {
-        recover_answer(connection, PROTOCOL_HTTP, err);
+        recover_answer(connection, PROTOCOL_HTTP, err, recover_began(board, slot));
         return true;
     }
     struct reply_stream_end lacks = {
         .error = progress.then == THEN_EVENT,
         .done = progress.then == THEN_EVENT || progress.then == THEN_DONE,
         .chunked = atomic_load_explicit(&board->slots[slot].unchunked, memory_order_relaxed) == 0};
-    if (progress.left > 0 || (!lacks.done && progress.then != THEN_END)) {
+    bool is_cut = progress.left > 0 || (!lacks.done && progress.then != THEN_END);
+    if (!lacks.error && !is_cut) {
+        recover_count_noted(board, slot, PROTOCOL_HTTP);
+    } else if (!recover_is_counted(board, slot)) {
+        ledger_note_answer(protocol_of(board, slot), err, recover_began(board, slot));
+    }
+    if (is_cut) {
         (void)hangup(&connection);
         return false;
     }
@@ -109,7 +167,8 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
 }
 
 /* A connection that was not read from. A kept-alive one without a next request expects no reply. */
-static void answer_unread(int connection, bool kept, enum protocol protocol, unsigned status, const struct error *err)
+static void answer_unread(int connection, bool kept, enum protocol protocol, unsigned status, const struct error *err,
+                          uint64_t since)
 {
     char byte;
     if (kept) { /* so that a request cannot arrive between the look below and the close */
@@ -118,7 +177,7 @@ static void answer_unread(int connection, bool kept, enum protocol protocol, uns
     if (kept && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
         (void)hangup(&connection);
     } else {
-        recover_answer_http(connection, kept ? PROTOCOL_HTTP : protocol, status, err);
+        recover_answer_http(connection, kept ? PROTOCOL_HTTP : protocol, status, err, since);
     }
 }
 
@@ -130,7 +189,7 @@ static void hand_on_or_refuse(struct recovery *recovery, int connection, bool ke
     }
     struct error err;
     error_set(&err, ERR_SERVER, 0, "the worker died and too many requests wait for the next one; send it again");
-    answer_unread(connection, kept, recovery->orphans->protocol, 0, &err);
+    answer_unread(connection, kept, recovery->orphans->protocol, 0, &err, 0);
     recovery->done.partial++;
 }
 
@@ -139,16 +198,8 @@ static void answer_partial(int connection, enum protocol protocol, struct recove
     struct error err;
     error_set(&err, ERR_SERVER, 0,
               "the worker died while this request was still arriving; it was not run, send it again");
-    recover_answer(connection, protocol, &err);
+    recover_answer(connection, protocol, &err, 0);
     recovered->partial++;
-}
-
-/* The client's protocol. The worker may have died after it read the first byte and before it noted the protocol. */
-static enum protocol protocol_of(const struct scoreboard *board, uint32_t slot)
-{
-    enum protocol protocol = (enum protocol)atomic_load_explicit(&board->slots[slot].protocol, memory_order_relaxed);
-    uint8_t first = scoreboard_first(board, slot);
-    return first != FIRST_NONE ? detect(protocol, first) : protocol;
 }
 
 static bool has_bit(const uint64_t *bits, uint32_t index) { return (bits[index / 64] >> index % 64 & 1) != 0; }
@@ -158,12 +209,22 @@ static void end_reply(struct recovery *recovery, int connection, uint32_t index,
 {
     struct outlet_progress progress = outlet_progress(recovery->board, index);
     enum protocol protocol = protocol_of(recovery->board, index);
-    if (progress.left == LEFT_ALL) {
-        recover_answer(connection, protocol, err);
+    bool is_out = progress.left == 0 &&
+                  (progress.then == THEN_CLOSED || progress.then == THEN_UNREAD || progress.then == THEN_TAKEN);
+    if (is_out) {
+        recover_count_noted(recovery->board, index, protocol);
+    }
+    if (progress.left == LEFT_ALL && recover_is_counted(recovery->board, index)) {
+        recover_send_error(connection, peek_protocol(connection, protocol), 0, err);
         recovery->done.answered++;
-    } else if (progress.left == 0 && progress.then == THEN_UNREAD) {
+    } else if (progress.left == LEFT_ALL) {
+        recover_answer(connection, protocol, err, recover_began(recovery->board, index));
+        recovery->done.answered++;
+    } else if (is_out && progress.then == THEN_CLOSED) {
+        (void)hangup(&connection);
+    } else if (is_out && progress.then == THEN_UNREAD) {
         hand_on_or_refuse(recovery, connection, true);
-    } else if (progress.left == 0 && progress.then == THEN_TAKEN) {
+    } else if (is_out) {
         answer_partial(connection, protocol, &recovery->done);
     } else if (recover_end_stream(connection, recovery->board, index, err)) {
         recovery->done.answered++;
@@ -176,10 +237,12 @@ static void answer_overwritten(struct recovery *recovery, int connection, uint32
 {
     struct run run = recovery->runs != NULL ? recovery->runs[index] : (struct run){.protocol = PROTOCOL_AUTO};
     if (run.is_running && run.streams) {
+        ledger_note_answer(PROTOCOL_HTTP, err, run.since);
         (void)hangup(&connection); /* it is not known where in the stream it stopped, so nothing can be added */
         return;
     }
-    recover_answer(connection, run.protocol != PROTOCOL_AUTO ? run.protocol : recovery->orphans->protocol, err);
+    recover_answer(connection, run.protocol != PROTOCOL_AUTO ? run.protocol : recovery->orphans->protocol, err,
+                   run.since);
     recovery->done.answered++;
 }
 
@@ -228,7 +291,7 @@ static void deal_with(struct recovery *recovery, int connection, uint32_t index)
         fd_close(&connection);
         return;
     case SLOT_RUNNING:
-        recover_answer(connection, protocol_of(recovery->board, index), err);
+        recover_answer(connection, protocol_of(recovery->board, index), err, recover_began(recovery->board, index));
         recovery->done.answered++;
         return;
     default:
@@ -277,7 +340,7 @@ static void deal_with_unplaced(struct recovery *recovery, int connection)
         fd_close(&connection);
         return;
     }
-    recover_answer(connection, recovery->orphans->protocol, recovery->died);
+    recover_answer(connection, recovery->orphans->protocol, recovery->died, 0);
     recovery->done.answered++;
 }
 
@@ -312,7 +375,7 @@ bool recover_from_fdholder(struct recovery *recovery, int channel)
 
 void orphans_dismiss(struct orphans *orphans, uint32_t index, unsigned status, const struct error *err)
 {
-    answer_unread(orphans->fds[index], orphans->kept[index], orphans->protocol, status, err);
+    answer_unread(orphans->fds[index], orphans->kept[index], orphans->protocol, status, err, orphans->since[index]);
     orphans_remove(orphans, index);
 }
 
@@ -384,6 +447,6 @@ void recover_dismiss(struct orphans *orphans, const struct listener *listener, c
     }
     int connection;
     while (listener->fd >= 0 && (connection = listener_accept(listener)) >= 0) {
-        recover_answer(connection, orphans->protocol, err);
+        recover_answer(connection, orphans->protocol, err, 0);
     }
 }

@@ -86,9 +86,10 @@ void recover_held(struct recovery *recovery, struct held *kept);
  * most; false if the fdholder did not finish in that time, or does not exist. */
 bool recover_from_fdholder(struct recovery *recovery, int channel);
 
-/* Answers one connection with `err` and closes it in any case. With PROTOCOL_AUTO its first byte, if one has arrived,
+/* Answers one connection with `err` and closes it in any case, and counts that (ledger.h): its request had begun to
+ * arrive at `began`; 0: unknown. With PROTOCOL_AUTO its first byte, if one has arrived,
  * decides in which protocol. */
-void recover_answer(int connection, enum protocol protocol, const struct error *err);
+void recover_answer(int connection, enum protocol protocol, const struct error *err, uint64_t began);
 
 /* Ends the stream of the connection that had this slot, and closes it. If nothing of it was sent, `err` is the reply.
  * If the last event was sent whole, the events `error` (with `err`) and `done` follow, unless they were sent already.

@@ -7,6 +7,7 @@
 #include "server/cancel.h"
 #include "supervisor/cgroup.h"
 #include "supervisor/deadline.h"
+#include "supervisor/ledger.h"
 #include "supervisor/running.h"
 #include "supervisor/state.h"
 
@@ -197,21 +198,36 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     log_death(supervisor, worker, cause, obituary, next);
 }
 
-static enum worker_ending ending_of(const struct worker *worker, const struct cause *cause, bool clean)
+/* A worker that was told to end, and does, has no other cause. */
+static enum ledger_exit ending_of(const struct supervisor *supervisor, const struct worker *worker,
+                                  const struct cause *cause, bool clean)
 {
-    if (worker->state == WORKER_STARTING) {
-        return WORKER_END_START;
+    if (supervisor->phase == PHASE_STOPPING &&
+        (clean || supervisor->is_over_time || worker->state == WORKER_STARTING)) {
+        return ENDED_STOPPED;
     }
     if (clean || worker->terminated) {
-        return WORKER_END_RETIRED;
+        return ENDED_REPLACED;
     }
-    if (cause->overran) {
-        return WORKER_END_TIMEOUT;
+    if (worker->timed_out) {
+        return ENDED_START_TIMEOUT;
+    }
+    if (cause->lost) {
+        return ENDED_LOST;
+    }
+    if (cause->overwrote) {
+        return ENDED_OVERWRITE;
     }
     if (cause->out_of_memory || cause->memory_denied) {
-        return WORKER_END_MEMORY;
+        return ENDED_MEMORY;
     }
-    return cause->signal != 0 || cause->lost ? WORKER_END_SIGNAL : WORKER_END_EXIT;
+    if (worker->state == WORKER_STARTING) {
+        return ENDED_START_FAILED;
+    }
+    if (cause->overran) {
+        return ENDED_TIMEOUT;
+    }
+    return cause->signal != 0 ? ENDED_SIGNAL : ENDED_EXIT;
 }
 
 int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
@@ -226,12 +242,19 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
         supervisor->next_check = 0; /* check the socket at once: the function may have shut it down, and the next worker
                                        would give up in the same way */
     }
+    scoreboard_settle(worker->board);
     running_add(&obituary.running, worker->board);
     incidents_collect(&supervisor->incidents, &worker->board->incidents, &worker->incidents_seen,
                       (int32_t)worker->index);
     obituary.recovered = answer_stored(supervisor, worker, cause);
     bool clean = worker->state == WORKER_STOPPING && cause->signal == 0 && cause->status == EXIT_OK;
-    worker->ends[ending_of(worker, cause, clean)]++;
+    enum ledger_exit ending = ending_of(supervisor, worker, cause, clean);
+    worker->ends[ending]++;
+    ledger_absorb(&worker->board->tally, &worker->seen);
+    ledger_note_exit(ending, cause->signal);
+    if (supervisor->series != NULL) {
+        series_clear(supervisor->series, worker->index);
+    }
     if (supervisor->phase == PHASE_STOPPING) {
         if (!clean && !supervisor->is_over_time && worker->state == WORKER_STOPPING) {
             log_death(supervisor, worker, cause, &obituary, "the runtime is stopping");

@@ -80,7 +80,8 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                                .fdholder = ends->fdholder,
                                .stack = ends->stack,
                                .fdstore = &worker->fdstore,
-                               .board = worker->board};
+                               .board = worker->board,
+                               .series = supervisor->series};
     supervisor->is_worker = true;
     supervisor->worker_exit = supervisor->hooks->run(supervisor->hooks->context, &seat);
     fd_close(&ends->control); /* not the pipe for stacks: they show what holds up the end of the interpreter */

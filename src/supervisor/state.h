@@ -17,8 +17,8 @@
  *   fallback              accepting while no worker does
  *   tick                  which workers make progress
  *   queue, deadline, descriptors, signals
- *   state, and what has a header of its own: recover, running, remains, worker, incidents, cause, cgroup,
- *   readyfile
+ *   state, and what has a header of its own: metrics, recover, ledger, running, remains, worker, incidents, cause,
+ *   cgroup, readyfile
  */
 #ifndef ASYA_SUPERVISOR_STATE_H
 #define ASYA_SUPERVISOR_STATE_H
@@ -77,6 +77,7 @@ struct supervisor {
     int epoll;
     int signals; /* an eventfd: readable when a signal has come */
     sigset_t inherited_mask;
+    uint64_t started_wall; /* when the runtime started, ns since 1970 */
     uint64_t reaped_at;    /* when dead children were last looked for without a SIGCHLD */
     uint64_t next_check;   /* when supervisor_check() is due */
     uint64_t give_up_at;   /* stop then, if the socket's file still cannot be put back; 0: it is there */
@@ -84,6 +85,7 @@ struct supervisor {
     uint64_t max_rss;      /* bytes; 0 is off */
     uint32_t worker_count; /* entries of `workers`: ASYA_WORKERS, and one for a replacement */
     struct worker *workers;
+    struct series *series; /* the function's own metrics; NULL: there was no memory */
     struct orphans orphans;
     struct remains remains;     /* processes that dead workers left behind */
     int queue_send;             /* connections for whichever worker takes them first */

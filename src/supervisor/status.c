@@ -291,13 +291,10 @@ static const char *status_worker_state(const struct worker *worker)
 
 static void status_write_ends(struct status *status, const struct worker *worker)
 {
-    static const char *const names[] = {
-        [WORKER_END_SIGNAL] = "signal",   [WORKER_END_EXIT] = "exit",   [WORKER_END_MEMORY] = "out_of_memory",
-        [WORKER_END_TIMEOUT] = "timeout", [WORKER_END_START] = "start", [WORKER_END_RETIRED] = "retired"};
     writer_key(&status->writer, "exits");
     writer_open(&status->writer, '{');
-    for (unsigned i = 0; i < WORKER_ENDS; i++) {
-        status_number(status, names[i], worker->ends[i]);
+    for (unsigned i = 0; i < LEDGER_ENDS; i++) {
+        status_number(status, ledger_exit_name((enum ledger_exit)i), worker->ends[i]);
     }
     writer_close(&status->writer, '}');
 }

@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { EVENTS_MAX = 16 };
@@ -165,6 +167,8 @@ static bool supervisor_prepare(struct supervisor *supervisor)
         log_error(EVENT_START_FAILED, "the supervisor cannot start: no memory");
         return false;
     }
+    void *memory = mmap(NULL, SERIES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    supervisor->series = memory != MAP_FAILED ? series_make(memory, supervisor->worker_count) : NULL;
     int made = queue_make(supervisor);
     if (made < 0) {
         log_error(EVENT_START_FAILED, "the supervisor cannot start: %s", strerror(-made));
@@ -227,6 +231,9 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
         log_error(EVENT_START_FAILED, "the supervisor cannot start: no memory");
         return EXIT_INTERNAL;
     }
+    struct timespec wall = {0};
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    supervisor->started_wall = (uint64_t)wall.tv_sec * CLOCK_SECOND + (uint64_t)wall.tv_nsec;
     supervisor->options = options;
     supervisor->hooks = hooks;
     supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = -1;
@@ -260,6 +267,9 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
         return supervisor->worker_exit;
     }
     supervisor_finish(supervisor);
+    if (supervisor->series != NULL) {
+        (void)munmap(supervisor->series, SERIES_SIZE);
+    }
     free(supervisor->workers);
     code = supervisor->exit_code;
     free(supervisor);

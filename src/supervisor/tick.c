@@ -129,10 +129,19 @@ static void tick_look_at_board(struct worker *worker)
     worker_kill(worker, SIGKILL);
 }
 
+/* So that little is lost if the function writes over it. */
+static void tick_read_tally(struct worker *worker)
+{
+    if (is_serving(worker)) {
+        (void)tally_take(&worker->board->tally, &worker->seen);
+    }
+}
+
 void tick_check(struct supervisor *supervisor, uint64_t now)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         tick_look_at_board(&supervisor->workers[i]);
+        tick_read_tally(&supervisor->workers[i]);
         if (is_serving(&supervisor->workers[i]) && deadline_any_running(&supervisor->workers[i])) {
             tick_wake(supervisor, now);
         }
@@ -202,6 +211,7 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
             continue;
         }
         tick_look_at_board(worker);
+        tick_read_tally(worker);
         look_at_progress(worker);
         if (is_retiring(supervisor, worker)) {
             tick_take_unread(supervisor, worker);

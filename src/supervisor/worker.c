@@ -62,6 +62,7 @@ int worker_init(struct worker *worker, uint32_t index)
 {
     *worker = (struct worker){
         .index = index, .control = -1, .stack = -1, .fdholder = -1, .replaces = WORKER_NONE, .killed_at = CLOCK_NEVER};
+    tally_reset(&worker->seen);
     worker->board = make_board();
     return worker->board != NULL ? 0 : -errno;
 }

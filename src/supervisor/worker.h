@@ -15,10 +15,12 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/series.h"
 #include "server/control.h"
 #include "server/fdstore.h"
 #include "server/scoreboard.h"
 #include "supervisor/incidents.h"
+#include "supervisor/ledger.h"
 #include "wire/protocol.h"
 
 #include <stdbool.h>
@@ -29,17 +31,6 @@
 #define STILL_AFTER (10 * CLOCK_SECOND) /* of loading: that is said then, and again each time the time has doubled */
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
-
-/* How a worker's process has ended, for counting. */
-enum worker_ending {
-    WORKER_END_SIGNAL,
-    WORKER_END_EXIT,    /* by itself, while it served */
-    WORKER_END_MEMORY,  /* the kernel's OOM killer, or an abort for want of memory */
-    WORKER_END_TIMEOUT, /* the supervisor killed it: a function did not stop at its time limit */
-    WORKER_END_START,   /* before it was ready */
-    WORKER_END_RETIRED, /* as it was told to: it was replaced */
-    WORKER_ENDS
-};
 
 /* A running request as the supervisor last saw it. The function can write over the scoreboard, but not over this. */
 struct run {
@@ -62,7 +53,7 @@ struct worker {
     uint64_t spawn_at;          /* while DOWN */
     uint64_t still_at;          /* while STARTING: when to log again that it loads */
     uint64_t kill_at;           /* if it takes too long to start, or to end; or CLOCK_NEVER */
-    uint32_t ends[WORKER_ENDS]; /* how many of its processes have ended so */
+    uint32_t ends[LEDGER_ENDS]; /* how many of its processes have ended so */
     uint32_t failures;          /* deaths in a row without a request answered or 30 s of life */
     bool vacant;                /* this entry is kept free for a replacement: no worker is started in it */
     bool grown;                 /* it is to be replaced because of its memory */
@@ -88,6 +79,9 @@ struct worker {
     bool unwell;                /* its health check fails, and that was logged */
     bool timed_out;             /* ASYA_STARTUP_TIMEOUT passed while it was loading */
     struct scoreboard *board;   /* shared with the process; lives as long as the supervisor */
+    struct tally seen;          /* what was last read of board->tally */
+    uint64_t cpu;               /* ns that its dead processes have used */
+    uint64_t cpu_shown;         /* and with the living one, as last said */
     int stack;                  /* where the process writes its Python stacks; -1 while DOWN */
     int fdholder;               /* the channel to its fdholder; -1 while DOWN */
     struct run runs[SLOTS_MAX]; /* by slot */
@@ -118,6 +112,7 @@ struct worker_seat {
     int stack;    /* where its Python stacks are written; non-blocking */
     struct fdstore *fdstore;
     struct scoreboard *board;
+    struct series *series; /* the function's own metrics, which all workers share */
 };
 
 /* What app/serve.c does around and after a fork. */

@@ -353,5 +353,5 @@ def test_it_says_how_the_workers_are(runtime):
         server.call(b'"import os; os.kill(os.getpid(), 11)"')
         assert processes.eventually(lambda: server.status()["ready"])
         [worker] = server.status()["workers"]
-        assert worker["exits"] == {"signal": 1, "exit": 1, "out_of_memory": 0, "timeout": 0, "start": 0, "retired": 0}
+        assert {cause: count for cause, count in worker["exits"].items() if count} == {"signal": 1, "exit": 1}
         assert worker["requests"] == 0

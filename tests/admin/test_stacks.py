@@ -134,7 +134,7 @@ def test_asking_a_worker_that_was_only_just_forked_does_not_end_it(runtime):
             while pids & set(server.worker_pids()):
                 server.control("/stacks", "POST")
             assert server.result(1) == 1
-        assert server.status()["workers"][0]["exits"]["start"] == 0
+        assert server.status()["workers"][0]["exits"]["start_failed"] == 0
 
 
 def test_a_stopped_worker_is_said_to_take_no_signals(runtime):

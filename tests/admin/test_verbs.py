@@ -98,7 +98,7 @@ def test_all_workers_are_replaced_and_no_message_is_lost(runtime):
         assert not lost and done
         status = processes.eventually(lambda: (lambda seen: seen if len(seen["workers"]) == 2 else None)(server.status()))
         assert status["state"] == "ready"
-        assert sum(worker["exits"]["retired"] for worker in status["workers"]) >= 1
+        assert sum(worker["exits"]["replaced"] for worker in status["workers"]) >= 1
 
 
 def test_there_is_nothing_to_recycle_in_a_crash_loop(runtime, tmp_path):
