@@ -2,13 +2,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/options.h"
 
 #define SAMPLE 100 /* one in so many, and every request that fails */
 
-static int access_mode = ACCESS_OFF;
+static enum access_log access_mode = ACCESS_OFF;
 
-void access_install(int mode) { access_mode = mode; }
+void access_install(enum access_log mode) { access_mode = mode; }
 
 static const char *access_protocol(enum protocol protocol)
 {

@@ -3,10 +3,11 @@
 #ifndef ASYA_PYTHON_ACCESS_H
 #define ASYA_PYTHON_ACCESS_H
 
+#include "base/options.h"
 #include "python/call.h"
 
-/* In a worker. `mode`: enum access_log of base/options.h. */
-void access_install(int mode);
+/* In a worker. */
+void access_install(enum access_log mode);
 
 /* The reply to this call is made. */
 void access_note(const struct call *call);
