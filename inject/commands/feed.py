@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import deque
 
-from . import EXTENSION, FAILED, START, Refusal, client
+from . import EXTENSION, FAILED, START, Refusal, client, settings
 
 FOLDER = "asya-run-"
 HEAD = b"POST /invoke HTTP/1.1\r\nHost: run\r\nContent-Length: %d\r\n\r\n%b%b}"
@@ -28,6 +28,14 @@ LINES_MAX, PENDING_MAX = 64, 64 << 20
 LINKS_MORE = 8  # connections for each worker, while its lines are quick
 QUICK, SLOW = 0.010, 0.050
 TRIES, RESTARTS = 5, 3
+TRIES_KILLED = 2  # of a line whose worker gets SIGKILL: that may have come from outside, so once is no proof
+# What another runtime on this machine may have, unless the command line gives it to this one.
+ITS_OWN = ("ASYA_SOCKET_DIR", "ASYA_SOCKET_NAME", "ASYA_HANDLER_MODE", "ASYA_HANDLER_ARG_TYPE", "ASYA_HANDLER", "ASYA_ALLOWED_UIDS")
+SHARED = ("ASYA_CONTROL_PATH", "ASYA_HTTP_ADDR")
+
+
+class Killed(tuple):
+    """The error of a line whose worker was killed by SIGKILL."""
 
 
 class Runtime:
@@ -48,8 +56,7 @@ class Runtime:
     def start(self):
         env = dict(os.environ, ASYA_SOCKET_PATH=self.path, ASYA_PROTOCOL="http", ASYA_ENABLE_VALIDATION="false")
         env.setdefault("ASYA_LOG_LEVEL", "WARNING")
-        for name in ("ASYA_SOCKET_DIR", "ASYA_SOCKET_NAME", "ASYA_HANDLER_MODE", "ASYA_HANDLER_ARG_TYPE", "ASYA_HANDLER",
-                     "ASYA_ALLOWED_UIDS"):
+        for name in ITS_OWN + tuple(name for name in SHARED if name not in settings.given):
             env.pop(name, None)
         parent, size = os.getpid(), os.fstat(self.log).st_size
         self.process = subprocess.Popen(START, env=env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
@@ -180,6 +187,8 @@ def judge(status, body, payload):
             category, _, text = str(error).partition(": ")
             return category, None, text
         return "validation_error", kind, text
+    if kind == "WorkerCrashed" and "(SIGKILL)" in text:
+        return Killed(("processing_error", kind, text))
     if "MemoryError" in kind or "OutOfMemory" in kind:
         return "out_of_memory", kind, text
     is_value = kind == "ValueError" or "ValueError" in details.get("mro", ())
@@ -188,7 +197,7 @@ def judge(status, body, payload):
 
 def collect(data, batch):
     """Takes the results out of what came for a batch; whether there was one at least."""
-    at, done, todo, results = 0, 0, batch.todo, batch.results
+    at, done, todo, results, batch.killed = 0, 0, batch.todo, batch.results, None
     find, count = data.find, len(todo)
     while done < count:
         end = find(b"\r\n\r\n", at)
@@ -210,6 +219,8 @@ def collect(data, batch):
                 result = body[CUT:REST]
             else:
                 result = judge(status, body, batch.payloads[todo[done]])
+        if result.__class__ is Killed:
+            batch.killed, result = tuple(result), None
         if result is None:
             break
         results[todo[done]] = result
@@ -267,8 +278,8 @@ class Feed:
         else:
             batch.tries += 1
             batch.not_before = time.monotonic() + 0.1 * batch.tries
-            if batch.tries >= TRIES:
-                batch.results[batch.todo.pop(0)] = ("server_error", None, "no reply, in %d tries" % TRIES)
+            if batch.tries >= (TRIES_KILLED if batch.killed else TRIES):
+                batch.results[batch.todo.pop(0)] = batch.killed or ("server_error", None, "no reply, in %d tries" % TRIES)
                 batch.tries = 0
         if batch.todo:
             self.ready.appendleft(batch)

@@ -10,7 +10,7 @@ BLANK = None  # the result of a line that has nothing in it
 class Batch:
     """Lines that travel together. `payloads` and `results` go by index; a result is the JSON text of one, BLANK, or an
     error as (category, type, message)."""
-    __slots__ = ("first", "offset", "raws", "payloads", "results", "todo", "tries", "not_before", "numbers", "offsets", "last")
+    __slots__ = ("first", "offset", "raws", "payloads", "results", "todo", "tries", "not_before", "numbers", "offsets", "last", "killed")
 
     def __init__(self, first, offset, raws, payloads, results, numbers=None):
         self.first, self.offset, self.raws, self.payloads, self.results = first, offset, raws, payloads, results

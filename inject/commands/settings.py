@@ -43,6 +43,14 @@ def nearest(word, words):
     return ": did you mean %s?" % close[0] if close else ""
 
 
+given = set()  # names of the settings that came as flags
+
+
+def put(name, value):
+    os.environ[name] = value
+    given.add(name)
+
+
 def take(arguments, own=()):
     """Puts the flags that are settings into the environment, and returns the other arguments. `own` are the flags of the
     command: what begins with -- and is neither is refused here, with the nearest of both."""
@@ -56,11 +64,11 @@ def take(arguments, own=()):
         elif name not in flags:
             raise Refusal("unknown argument '%s'%s" % (name, nearest(name, list(own) + list(flags)) or "; see --help"))
         elif equals:
-            os.environ[flags[name].name] = value
+            put(flags[name].name, value)
         elif flags[name].is_switch and (not left or left[0].startswith("-")):
-            os.environ[flags[name].name] = "true"
+            put(flags[name].name, "true")
         elif left:
-            os.environ[flags[name].name] = left.pop(0)
+            put(flags[name].name, left.pop(0))
         else:
             raise Refusal("%s needs a value: %s" % (name, flags[name].meaning))
     return rest

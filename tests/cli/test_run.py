@@ -57,7 +57,7 @@ def folder(short_folder):
 
 
 def begin(folder, *arguments, **options):
-    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder), **options.pop("settings", {})}
     return subprocess.Popen([PYTHON, str(RUNTIME), "run", *arguments], cwd=folder, env=env, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, **options)
 
@@ -150,6 +150,36 @@ def test_a_runtime_that_is_killed_is_started_again(folder):
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "200 results in out.jsonl\n")
     assert [result["n"] for result in lines(folder / "out.jsonl")] == list(range(200))
+
+
+KILLED = """
+import os
+import signal
+
+def process(payload):
+    with open("ran-%d" % payload["n"], "a") as file:
+        file.write(".")
+    if payload["n"] == 5 or payload["n"] == 9 and os.path.getsize("ran-9") == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return payload["n"]
+"""
+
+
+def test_a_line_whose_worker_was_killed_by_somebody_runs_again_once(folder):
+    (folder / "killed.py").write_text(KILLED)
+    numbers(folder, 20)
+    assert run(folder, "killed", "in.jsonl", "-o", "out.jsonl")[0] == 2
+    [error] = lines(folder / "out.errors.jsonl")
+    assert (error["line"], error["type"]) == (6, "WorkerCrashed") and (folder / "ran-5").read_text() == ".."
+    assert lines(folder / "out.jsonl") == [n for n in range(20) if n != 5]
+
+
+def test_what_another_runtime_listens_on_is_left_to_it(folder, runtime):
+    numbers(folder, 5)
+    path = str(folder / "control")
+    with runtime("answers:echo", env={"ASYA_CONTROL_PATH": path}):
+        process = begin(folder, "mine:same", "in.jsonl", "-o", "out.jsonl", settings={"ASYA_CONTROL_PATH": path})
+        assert process.communicate(timeout=60)[1] == "5 results in out.jsonl\n"
 
 
 def test_its_runtime_ends_with_it(folder):

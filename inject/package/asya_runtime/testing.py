@@ -34,6 +34,8 @@ class Runtime:
         self.socket_path = os.path.join(self.folder, "s")
         self._log = os.path.join(self.folder, "log")
         env = dict(os.environ, ASYA_PROCESS_MODULE=handler, ASYA_SOCKET_PATH=self.socket_path)
+        for name in ("ASYA_CONTROL_PATH", "ASYA_HTTP_ADDR"):  # another runtime's
+            env.pop(name, None)
         env["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)  # it imports what the test can import
         for name, value in settings.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
