@@ -94,19 +94,25 @@ static enum verdict http_probe(struct conn *conn, struct verdict_details *detail
     return http_fixed(conn, details, 200, NULL, "{\"status\":\"ready\"}");
 }
 
+/* Every path but /invoke, which is looked for first: each look costs some 60 instructions of a request. */
+static enum verdict http_route_elsewhere(struct conn *conn, struct view path, struct verdict_details *details)
+{
+    bool of_life = view_is(path, "/livez") || view_is(path, "/startupz");
+    if (of_life || view_is(path, "/healthz") || view_is(path, "/readyz")) {
+        return http_probe(conn, details, of_life);
+    }
+    return http_fixed(conn, details, 404, NULL,
+                      "{\"error\":\"not_found\",\"message\":\"there are POST /invoke and GET /healthz\"}");
+}
+
 /* The head is complete. Returns MORE if the request is for the service, and so its body is to be read. */
 static enum verdict http_route(struct conn *conn, const unsigned char *message, size_t size,
                                struct verdict_details *details)
 {
     const struct http1_request *request = &conn->http.request;
     struct view path = http1_view(message, request->path);
-    bool of_life = view_is(path, "/livez") || view_is(path, "/startupz");
-    if (of_life || view_is(path, "/healthz") || view_is(path, "/readyz")) {
-        return http_probe(conn, details, of_life);
-    }
     if (!view_is(path, "/invoke")) {
-        return http_fixed(conn, details, 404, NULL,
-                          "{\"error\":\"not_found\",\"message\":\"there are POST /invoke and GET /healthz\"}");
+        return http_route_elsewhere(conn, path, details);
     }
     if (request->method != HTTP1_POST) {
         return http_fixed(conn, details, 405, "POST", "{\"error\":\"method_not_allowed\"}");
