@@ -9,7 +9,7 @@ characters for four bytes, most significant first, padded with zero bytes.
 The commands that are written in Python (inject/commands) are one more stream, without their comments, in lines that are
 comments to the interpreter: a start skips them, and a command reads them out of the file.
 
-The same inputs give the same bytes: no timestamp, no path. Refuses a result of 400 KB or more, and of 250 KB or
+The same inputs give the same bytes: no timestamp, no path. Refuses a result of 480 KB or more, and of 250 KB or
 more with one image: `kubectl apply` copies a ConfigMap into an annotation limited to 262,144 bytes in total.
 """
 import argparse
@@ -24,7 +24,7 @@ import zlib
 
 import embed
 
-SIZE_LIMIT = 400 * 1024
+SIZE_LIMIT = 480 * 1024
 ALONE_LIMIT = 250 * 1024  # with one image: `configmap --machine` takes the others out
 LINE = 1000
 # A stream looks back 32 KB (RFC 1951), and from a text to its copy in the dictionary it is the whole dictionary and those

@@ -68,7 +68,7 @@ def images():
 
 
 def test_it_fits_into_a_configmap():
-    assert RUNTIME.stat().st_size < 400 * 1024
+    assert RUNTIME.stat().st_size < 480 * 1024
 
 
 def test_it_is_plain_text():
