@@ -116,8 +116,10 @@ class TestAsModule:
 
     def test_its_stub_names_exactly_what_it_offers(self):
         stub = harness.REPOSITORY / "inject" / "package" / "asya_runtime" / "__init__.pyi"
-        named = {node.name for node in ast.parse(stub.read_text()).body
+        body = ast.parse(stub.read_text()).body
+        named = {node.name for node in body
                  if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not getattr(node, "decorator_list", [])}
+        named |= {alias.name for node in body if isinstance(node, ast.ImportFrom) and node.level for alias in node.names}
         seen = evaluate("import asya_runtime as a, json\n"
                         "print(json.dumps([n for n in dir(a) if n[0] != '_' and n != 'sys']))")
         assert named == set(seen)

@@ -53,3 +53,5 @@ def fly_status(message: str) -> Dict[str, Any]:
 
 def context() -> Optional[Context]:
     """The request that this function, task or copied context works on; None outside of one."""
+
+from . import metrics as metrics  # noqa: E402
