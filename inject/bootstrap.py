@@ -193,8 +193,10 @@ def _commands():
     if not os.path.isfile(globals().get("__file__", "")):
         _refuse("this command needs its file, which was read from standard input: write it to one")
     with open(__file__, encoding="ascii") as file:
-        text = "".join(line[2:] for line in file if line.startswith("#'"))
-    parts = zlib.decompressobj().decompress(_bytes(text)).decode().split("\0")
+        whole = file.read()
+    texts = zlib.decompress(_bytes(whole.split("\n_TEXTS = ")[1].split('"""')[1]))
+    text = "".join(line[2:] for line in whole.splitlines() if line.startswith("#'"))
+    parts = zlib.decompressobj(zdict=texts).decompress(_bytes(text)).decode().split("\0")
     sources = dict(zip(parts[::2], parts[1::2]))
 
     class Sources(importlib.abc.InspectLoader):

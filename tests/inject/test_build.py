@@ -102,7 +102,7 @@ def test_the_check_finds(tmp_path, source, flags, word):
 
 
 @needs_x86_64
-@pytest.mark.parametrize("size, fits", [(180_000, True), (200_000, False)], ids=["below the limit", "above it"])
+@pytest.mark.parametrize("size, fits", [(160_000, True), (200_000, False)], ids=["below the limit", "above it"])
 def test_a_file_too_large_for_kubectl_is_refused(tmp_path, size, fits):
     """250 KB in all; four bytes become five characters."""
     (tmp_path / "noise").write_bytes(os.urandom(size))

@@ -163,7 +163,7 @@ def test_every_variable_is_one_of_the_runtimes(name):
         settings = environment(container(pod(name)))
     for variable in settings:
         if variable.startswith("ASYA_"):
-            assert re.search(r"^  %s +\S" % variable, runtime_help(), re.MULTILINE), variable
+            assert re.search(r"^  %s, --" % variable, runtime_help(), re.MULTILINE), variable
 
 
 # What Asya's published definition of the resource demands (asya.sh/v1alpha1), as far as the example uses it.
