@@ -195,6 +195,12 @@ void failure_write_traceback(const struct raised *raised, char *target, size_t s
     Py_XDECREF(whole);
 }
 
+const char *failure_frames(const char *traceback)
+{
+    const char *end_of_line = strchr(traceback, '\n');
+    return end_of_line != NULL && end_of_line[1] == '\0' ? NULL : traceback;
+}
+
 /* str() of a KeyError is no more than the key's repr, and tells nothing where it stands alone: Python itself prints the
  * class before it. Nobody else's text is touched, nor that of a subclass that writes its own. */
 static bool failure_is_bare_key(const struct raised *raised)
@@ -255,12 +261,10 @@ static void failure_log(const struct log_facts *about, bool expected, const stru
                         named ? "" : failure->type, named ? "" : ": ",
                         failure->text_size < 300 ? (int)failure->text_size : 300, failure->text);
     text_trim_partial(message);
-    const char *end_of_line = strchr(failure->traceback, '\n');
-    bool is_told = end_of_line != NULL && end_of_line[1] == '\0'; /* no frame of the function's, the same text again */
     struct log_facts facts = *about;
     facts.category = error_code(failure->category);
     facts.error_type = failure->type;
-    facts.stack = is_told ? NULL : failure->traceback;
+    facts.stack = failure_frames(failure->traceback);
     log_event(level, EVENT_REQUEST_FAILED, &facts, "%s", message);
     if (!expected) {
         function_log_raised(level, message, raised);

@@ -115,7 +115,7 @@ static const struct log_facts *handler_account(const struct raised *raised, stru
     handler_call_on_stream("stderr", "flush");
     handler_attribute_text(raised->type, "__name__", account->type, sizeof account->type);
     failure_write_traceback(raised, account->stack, sizeof account->stack);
-    account->facts = (struct log_facts){.error_type = account->type, .stack = account->stack};
+    account->facts = (struct log_facts){.error_type = account->type, .stack = failure_frames(account->stack)};
     return &account->facts;
 }
 

@@ -1,29 +1,38 @@
 #include "python/raised.h"
 
-/* What glue_run gives as the file's name of the runtime's own Python. */
-static const char own_file[] = "asya_runtime ";
+/* How the names of files begin that are not of the user's code: what glue_run gives to the runtime's own Python, and
+ * the import of the module. */
+static const char *const other_files[] = {"asya_runtime ", "<frozen importlib._bootstrap"};
 
-/* Whether this part of a traceback is of the runtime's own Python. */
-static bool raised_is_own(PyObject *traceback)
+/* Whether `name`, a str, begins with `text`. */
+static bool raised_begins(PyObject *name, const char *text)
+{
+    PyObject *head = PyUnicode_Substring(name, 0, (Py_ssize_t)strlen(text));
+    bool begins = head != NULL && PyUnicode_CompareWithASCIIString(head, text) == 0;
+    PyErr_Clear();
+    Py_XDECREF(head);
+    return begins;
+}
+
+/* Whether this part of a traceback is not of the user's code. */
+static bool raised_is_others(PyObject *traceback)
 {
     PyObject *frame = PyObject_GetAttrString(traceback, "tb_frame");
     PyObject *code = frame != NULL ? PyObject_GetAttrString(frame, "f_code") : NULL;
     PyObject *file = code != NULL ? PyObject_GetAttrString(code, "co_filename") : NULL;
-    PyObject *head = file != NULL ? PyUnicode_Substring(file, 0, (Py_ssize_t)sizeof own_file - 1) : NULL;
-    bool own = head != NULL && PyUnicode_CompareWithASCIIString(head, own_file) == 0;
+    bool others = file != NULL && (raised_begins(file, other_files[0]) || raised_begins(file, other_files[1]));
     PyErr_Clear();
-    Py_XDECREF(head);
     Py_XDECREF(file);
     Py_XDECREF(code);
     Py_XDECREF(frame);
-    return own;
+    return others;
 }
 
 /* The traceback begins where the function does: what the runtime has called it from helps nobody, and would be shown
  * for some functions (async ones, those with a typed payload) and not for others. */
-static void raised_drop_own(struct raised *raised)
+static void raised_drop_others(struct raised *raised)
 {
-    while (raised->traceback != NULL && raised_is_own(raised->traceback)) {
+    while (raised->traceback != NULL && raised_is_others(raised->traceback)) {
         PyObject *next = PyObject_GetAttrString(raised->traceback, "tb_next");
         PyErr_Clear();
         Py_DECREF(raised->traceback);
@@ -43,7 +52,7 @@ struct raised raised_take(void)
     if (raised.traceback == NULL && raised.value != NULL) {
         raised.traceback = PyException_GetTraceback(raised.value); /* raised elsewhere, and handed on */
     }
-    raised_drop_own(&raised);
+    raised_drop_others(&raised);
     if (raised.value != NULL) {
         (void)PyException_SetTraceback(raised.value, raised.traceback != NULL ? raised.traceback : Py_None);
     }
