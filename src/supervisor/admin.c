@@ -11,7 +11,6 @@
 #include "server/port.h"
 #include "supervisor/metrics.h"
 #include "supervisor/state.h"
-#include "json/writer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -46,32 +45,18 @@ static const struct admin_route *admin_find(struct view path)
     return NULL;
 }
 
-/* {"error":CODE,"message":TEXT} */
-static void admin_refuse(struct desk_reply *reply, unsigned status, const char *code, const char *text)
-{
-    struct writer writer = writer_make(&reply->body);
-    reply->status = status;
-    writer_open(&writer, '{');
-    writer_key(&writer, "error");
-    writer_text(&writer, view_of(code));
-    writer_key(&writer, "message");
-    writer_text(&writer, view_of(text));
-    writer_close(&writer, '}');
-    (void)buffer_append(&reply->body, "\n", 1);
-}
-
 static void admin_refuse_path(const struct desk_request *request, struct desk_reply *reply)
 {
     char text[512];
     size_t used = (size_t)snprintf(text, sizeof text, "there are");
     for (size_t i = 0; i < ROUTES; i++) {
         bool is_get = routes[i].method == HTTP1_GET;
-        if (is_get || request->door == DESK_CONTROL) {
+        if (used < sizeof text && (is_get || request->door == DESK_CONTROL)) {
             used += (size_t)snprintf(text + used, sizeof text - used, "%s %s %s", i > 0 ? "," : "",
                                      is_get ? "GET" : "POST", routes[i].path);
         }
     }
-    admin_refuse(reply, 404, "not_found", text);
+    verbs_refuse(reply, 404, "not_found", text);
 }
 
 /* The desk's answer(). */
@@ -86,7 +71,7 @@ static bool admin_answer(void *context, const struct desk_request *request, stru
     enum http1_method method = request->method == HTTP1_HEAD ? HTTP1_GET : request->method;
     if (method != route->method) {
         reply->allow = route->method == HTTP1_GET ? "GET, HEAD" : "POST";
-        admin_refuse(reply, 405, "method_not_allowed",
+        verbs_refuse(reply, 405, "method_not_allowed",
                      route->method == HTTP1_GET ? "ask for this with GET" : "ask for this with POST");
         return true;
     }

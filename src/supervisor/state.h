@@ -170,6 +170,9 @@ bool verbs_recycle(struct supervisor *supervisor, const struct desk_request *req
 bool verbs_log_level(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
 bool verbs_stacks(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
 
+/* {"error":CODE,"message":TEXT}, for whoever asks for what cannot be done. Returns true. */
+bool verbs_refuse(struct desk_reply *reply, unsigned status, const char *code, const char *text);
+
 /* ---- snapshot.c ---- */
 
 /* Begins to collect the stacks of all workers, for the request that `ticket` names, or for the log where it is NULL.

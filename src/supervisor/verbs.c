@@ -12,7 +12,7 @@
 enum { VERBS_WORD_SIZE = 16 };
 
 /* {KEY:VALUE}, a text or a number. */
-static bool verbs_say(struct desk_reply *reply, unsigned status, const char *key, const char *text, uint32_t number)
+static bool verbs_say(struct desk_reply *reply, const char *key, const char *text, uint32_t number)
 {
     char digits[16];
     struct writer writer = writer_make(&reply->body);
@@ -26,7 +26,20 @@ static bool verbs_say(struct desk_reply *reply, unsigned status, const char *key
     }
     writer_close(&writer, '}');
     (void)buffer_append(&reply->body, "\n", 1);
+    return true;
+}
+
+bool verbs_refuse(struct desk_reply *reply, unsigned status, const char *code, const char *text)
+{
+    struct writer writer = writer_make(&reply->body);
     reply->status = status;
+    writer_open(&writer, '{');
+    writer_key(&writer, "error");
+    writer_text(&writer, view_of(code));
+    writer_key(&writer, "message");
+    writer_text(&writer, view_of(text));
+    writer_close(&writer, '}');
+    (void)buffer_append(&reply->body, "\n", 1);
     return true;
 }
 
@@ -51,14 +64,14 @@ bool verbs_drain(struct supervisor *supervisor, const struct desk_request *reque
 {
     (void)request;
     verbs_set_draining(supervisor, true);
-    return verbs_say(reply, 200, "status", "draining", 0);
+    return verbs_say(reply, "status", "draining", 0);
 }
 
 bool verbs_undrain(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply)
 {
     (void)request;
     verbs_set_draining(supervisor, false);
-    return verbs_say(reply, 200, "status", state_is_ready(supervisor) ? "ready" : "not ready", 0);
+    return verbs_say(reply, "status", state_is_ready(supervisor) ? "ready" : "not ready", 0);
 }
 
 /* ---- recycle ---------------------------------------------------------------------------------------------------- */
@@ -74,9 +87,9 @@ bool verbs_recycle(struct supervisor *supervisor, const struct desk_request *req
         replace_worker(supervisor, worker, "POST /recycle");
     }
     if (supervisor->phase != PHASE_SERVING || (count == 0 && state_count(supervisor, WORKER_READY) == 0)) {
-        return verbs_say(reply, 503, "error", "no worker is ready that could be replaced", 0);
+        return verbs_refuse(reply, 503, "not_ready", "no worker is ready that could be replaced");
     }
-    return verbs_say(reply, 200, "replacing", NULL, count);
+    return verbs_say(reply, "replacing", NULL, count);
 }
 
 /* ---- log level -------------------------------------------------------------------------------------------------- */
@@ -130,8 +143,8 @@ bool verbs_log_level(struct supervisor *supervisor, const struct desk_request *r
 {
     enum log_level level;
     if (!verbs_read_level(request->body, &level)) {
-        return verbs_say(reply, 400, "error",
-                         "the body should be DEBUG, INFO, WARNING or ERROR, or {\"level\":\"DEBUG\"}", 0);
+        return verbs_refuse(reply, 400, "bad_request",
+                            "the body should be DEBUG, INFO, WARNING or ERROR, or {\"level\":\"DEBUG\"}");
     }
     log_set_level(level);
     supervisor->has_new_level = true;
@@ -142,7 +155,7 @@ bool verbs_log_level(struct supervisor *supervisor, const struct desk_request *r
             (void)kill(worker->pid, NEWS_SIGNAL);
         }
     }
-    return verbs_say(reply, 200, "level", options_level_name(level), 0);
+    return verbs_say(reply, "level", options_level_name(level), 0);
 }
 
 /* ---- stacks ----------------------------------------------------------------------------------------------------- */
