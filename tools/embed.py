@@ -10,16 +10,19 @@ import pathlib
 
 
 def without_docstrings(text):
-    """The lines of the source that do something."""
+    """The lines of the source that do something; a text over several lines stays whole."""
     tree = ast.parse(text)
-    dropped = set()
+    dropped, texts = set(), set()
     for node in ast.walk(tree):
+        if isinstance(node, (ast.Constant, ast.JoinedStr)) and node.end_lineno > node.lineno:
+            texts.update(range(node.lineno, node.end_lineno + 1))
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and len(node.body) > 1:
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
                 dropped.update(range(first.lineno, first.end_lineno + 1))
     lines = enumerate(text.splitlines(), 1)
-    kept = [line for number, line in lines if number not in dropped and line.strip() and line.strip()[0] != "#"]
+    kept = [line for number, line in lines
+            if number not in dropped and (number in texts or line.strip() and line.strip()[0] != "#")]
     result = "\n".join(kept) + "\n"
     compile(result, "embedded", "exec")
     return result

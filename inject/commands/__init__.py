@@ -10,6 +10,7 @@ import sys
 EXTENSION = None  # the module _asya, in C
 START = []  # the words that start this program, set by whoever has loaded this package
 FAILED, OPTION, INTERRUPTED = 1, 64, 130
+VERBS = ("stacks", "log-level", "drain", "undrain", "recycle")  # one module has them all
 
 
 class Refusal(Exception):
@@ -28,8 +29,9 @@ def say(text):
 def main(extension, name, program, arguments):
     global EXTENSION
     EXTENSION = extension
+    module, words = ("verbs", [name] + arguments) if name in VERBS else (name, arguments)
     try:
-        return importlib.import_module("." + name, __name__).run(arguments) or 0
+        return importlib.import_module("." + module, __name__).run(words) or 0
     except Refusal as refusal:
         say("asya_runtime %s: %s" % (name, refusal))
         return refusal.code

@@ -1,10 +1,12 @@
 """Completion for bash and zsh: a script each, from the same tables as the help."""
-from . import Refusal, help, settings
+from . import VERBS, Refusal, help, settings
 
 OWN = {"call": ["--socket", "--protocol", "--timeout"],
        "run": ["--output", "--numbered", "--retry-errors", "--restart", "--format"],
        "probe": ["--readiness", "--liveness", "--startup", "--timeout"],
-       "configmap": ["--name", "--namespace", "--machine"], "check": ["--brief"]}
+       "configmap": ["--name", "--namespace", "--machine"], "check": ["--brief"], "status": ["--json"], "top": ["--interval"],
+       "log-level": ["DEBUG", "INFO", "WARNING", "ERROR"]}
+ASKS = ("status", "top") + VERBS  # a running runtime
 TAKES_SETTINGS = ("serve", "check", "call", "run")
 
 SCRIPT = """_asya_runtime() {
@@ -28,6 +30,7 @@ def run(arguments):
     cases = ""
     for name in names:
         words = OWN.get(name, []) + ([flags] if name in TAKES_SETTINGS else [])
+        words += ["--control", "--socket", "--socket-path"] if name in ASKS else []
         words += sorted(help.TOPICS) + ["settings"] if name == "help" else ["bash", "zsh"] if name == "completion" else []
         cases += "    %s) words='%s' ;;\n" % (name, " ".join(words + ["--help"]))
     script = SCRIPT % (cases, flags, " ".join(names + ["--help", "--version", flags]))

@@ -16,6 +16,20 @@ COMMANDS = [
      "call handler:process '{\"text\": \"hello\"}'"),
     ("try and run", "run", "put a file of messages through the function",
      "run handler:process in.jsonl -o out.jsonl"),
+    ("operate", "status", "how a running runtime is, what runs, memory, the last errors",
+     "status --socket ./app.sock"),
+    ("operate", "top", "the same, second by second",
+     "top --socket ./app.sock"),
+    ("operate", "stacks", "where every worker is, without ending anything",
+     "stacks"),
+    ("operate", "log-level", "set the log's level without a restart",
+     "log-level DEBUG"),
+    ("operate", "drain", "let probes fail, and serve on; undrain takes it back",
+     "drain"),
+    ("operate", "undrain", "let probes succeed again",
+     "undrain"),
+    ("operate", "recycle", "replace every worker, one after the other",
+     "recycle"),
     ("operate", "probe", "ask a running runtime how it is: exit code 0 or 1, and one line",
      "probe --readiness"),
     ("operate", "configmap", "print this file as a Kubernetes ConfigMap",
@@ -88,6 +102,58 @@ it was interrupted runs again.
 Exit codes: 0 every line has a result; 2 some lines have errors; 130 stopped by
 Ctrl-C; 1 it could not go on; 64 to 73 the function could not be loaded.
 """,
+    "status": """usage: {0} status [--json] [--socket PATH | --control PATH]
+
+Asks the control socket of a running runtime, and prints: version, state and
+why it is not ready, settings, the requests that run and since when, workers
+with memory and how they have ended, the last errors with their stacks. --json
+prints all that GET /status has.
+{1}
+  {0} status --socket ./app.sock
+""",
+    "top": """usage: {0} top [--interval SECONDS]
+                             [--socket PATH | --control PATH]
+
+Shows requests per second, workers, running requests and the last errors, and
+how they change. q or Ctrl-C ends it. Without a terminal it prints this once.
+{1}
+  kubectl exec -it POD -- python3 /opt/asya/{0} top
+""",
+    "stacks": """usage: {0} stacks [--socket PATH | --control PATH]
+
+Prints where each worker is: the Python stacks of all threads, and of every
+task of asyncio. Nothing is ended by it.
+{1}
+  {0} stacks
+""",
+    "log-level": """usage: {0} log-level DEBUG|INFO|WARNING|ERROR
+                             [--socket PATH | --control PATH]
+
+Sets the level of the log, of the supervisor and of all workers, until the
+runtime ends.
+{1}
+  {0} log-level DEBUG
+""",
+    "drain": """usage: {0} drain [--socket PATH | --control PATH]
+
+Takes the runtime out of service by hand: readiness probes fail, and messages
+that come are served all the same. `undrain` takes it back.
+{1}
+  {0} drain
+""",
+    "undrain": """usage: {0} undrain [--socket PATH | --control PATH]
+
+Takes `drain` back.
+{1}
+  {0} undrain
+""",
+    "recycle": """usage: {0} recycle [--socket PATH | --control PATH]
+
+Replaces every worker, one after the other: the next one loads first. No
+message is lost.
+{1}
+  {0} recycle
+""",
     "probe": """usage: {0} probe [--readiness | --liveness | --startup]
                              [--timeout SECONDS]
 
@@ -142,6 +208,17 @@ installs it for both shells.
 """,
 }
 
+# What the commands have in common that ask a running runtime.
+ASKED = """
+  --socket PATH    the socket that it serves: the control socket is PATH.ctl
+  --control PATH   the control socket itself
+                   Without both it is that of the settings, which are variables
+                   or flags: ASYA_CONTROL_PATH, ASYA_SOCKET_PATH or _DIR.
+
+Exit code 0: it has answered. 1: it has not, or it cannot do that now.
+64: wrong arguments.
+"""
+
 
 def wrapped(text, indent):
     return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False,
@@ -182,7 +259,7 @@ def run(arguments):
     elif topic == "settings":
         text = settings_text()
     elif topic in TOPICS:
-        text = TOPICS[topic].format(PROGRAM)
+        text = TOPICS[topic].format(PROGRAM, ASKED)
     elif topic == "help":
         text = "usage: %s help [COMMAND | SETTING | %s]\n" % (PROGRAM, " | ".join(sorted(TOPICS)))
         text = wrapped(text, "") + "\n\n  %s help workers\n" % PROGRAM

@@ -1,0 +1,42 @@
+"""`status`: how a running runtime is, for somebody who was woken up."""
+import sys
+
+from . import control, display
+
+
+def lines_of(status):
+    settings = status["settings"]
+    count, waiting = status["running_count"], status["waiting"]
+    yield from display.head(status)
+    yield "serves %s at %s" % (status["function"], settings["ASYA_SOCKET_PATH"]["value"])
+    changed = [(name, about.get("value")) for name, about in settings.items() if about["set"]]
+    yield "settings: " + (" ".join("%s=%s" % pair for pair in changed) or "the defaults")
+    yield ""
+    yield "%d running, %d waiting with workers, %d with the supervisor" % (count, waiting["with_workers"],
+                                                                          waiting["with_supervisor"])
+    if status["running"]:
+        yield from display.table(display.requests(status))
+    if count > len(status["running"]):
+        yield "and %d more" % (count - len(status["running"]))
+    yield ""
+    yield from display.table(display.workers(status))
+    rss = [worker.get("rss_bytes") or 0 for worker in status["workers"]]
+    yield "all workers: %s; ended: %s" % (display.size(sum(rss)), display.exits(status["workers"]) or "none")
+    yield ""
+    errors = status["errors"]
+    yield "the last errors:" if errors else "no errors"
+    for entry in errors:
+        yield "  " + display.error(entry)
+        for line in entry["stack"].rstrip("\n").split("\n") if entry["stack"] else []:
+            yield "    " + display.clean(line)
+
+
+def run(arguments):
+    parser = control.parser("status")
+    parser.add_argument("--json", action="store_true")
+    options = control.parse(parser, arguments, ("--json",))
+    if options.json:
+        sys.stdout.write(control.ask(options.control, "/status")[1])
+    else:
+        print("\n".join(lines_of(control.status(options.control))))
+    return 0
