@@ -7,25 +7,24 @@ looks no further back than 32 KB. zopfli makes streams 5 % smaller than zlib's o
 characters for four bytes, most significant first, padded with zero bytes.
 
 The commands that are written in Python (inject/commands) are one more stream with the same dictionary, without their
-comments, in lines that are comments to the interpreter: a start skips them, and a command reads them out of the file.
+comments and with short names (shorten.py), in lines that are comments to the interpreter: a start skips them, and a
+command reads them out of the file.
 
 The same inputs give the same bytes: no timestamp, no path. Refuses a result of 480 KB or more, and of 250 KB or
 more with one image: `kubectl apply` copies a ConfigMap into an annotation limited to 262,144 bytes in total.
 """
 import argparse
-import ast
 import concurrent.futures
 import ctypes
 import hashlib
-import io
 import pathlib
 import re
 import struct
 import sys
-import tokenize
 import zlib
 
 import embed
+import shorten
 
 SIZE_LIMIT = 480 * 1024
 ALONE_LIMIT = 250 * 1024  # with one image: `configmap --machine` takes the others out
@@ -88,30 +87,12 @@ def image_literal(machine, image, texts):
     return '    "%s": (%d, %s),' % (machine, begin, literal(zlib_stream(image[begin:] + image[:begin], texts)))
 
 
-def narrow(source):
-    """The source with one space for each level, but for what stands in strings of several lines."""
-    inside = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.STRING:
-            inside.update(range(token.start[0] + 1, token.end[0] + 1))
-    lines = source.splitlines()
-    for number, line in enumerate(lines, 1):
-        deep = len(line) - len(line.lstrip(" "))
-        if number not in inside:
-            lines[number - 1] = " " * (deep // 4 + deep % 4) + line.lstrip(" ")
-    result = "\n".join(lines) + "\n"
-    if ast.dump(ast.parse(result)) != ast.dump(ast.parse(source)):
-        sys.exit("bundle: another program with narrow indentation")
-    return result
-
-
 def commands_comment(folder, texts):
     """The Python sources of the commands in one stream, as comments: the interpreter skips them, and keeps nothing."""
-    parts = []
-    for path in sorted(folder.glob("*.py")):
-        name = "asya_commands" if path.stem == "__init__" else "asya_commands." + path.stem
-        parts += [name, narrow(embed.without_docstrings(path.read_text(encoding="ascii")))]
-    text = base85(zlib_stream("\0".join(parts).encode(), texts))
+    paths = sorted(folder.glob("*.py"))
+    names = ["asya_commands" if path.stem == "__init__" else "asya_commands." + path.stem for path in paths]
+    sources = shorten.shorten([embed.without_docstrings(path.read_text(encoding="ascii")) for path in paths])
+    text = base85(zlib_stream("\0".join(part for pair in zip(names, sources) for part in pair).encode(), texts))
     size = LINE - 2
     return "\n".join("#'" + text[i : i + size] for i in range(0, len(text), size))
 

@@ -72,6 +72,12 @@ def ask(path, target, body=None):
     return int(status.group(1)), text.decode("utf-8", "replace")
 
 
+def metrics(path):
+    """What GET /metrics says, as text."""
+    code, text = ask(path, "/metrics")
+    return text if code == 200 else ""
+
+
 def status(path):
     """What GET /status says."""
     code, text = ask(path, "/status")

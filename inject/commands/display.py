@@ -1,4 +1,5 @@
 """Texts and numbers as people read them."""
+import re
 import time
 import unicodedata
 
@@ -63,6 +64,56 @@ def head(status):
         status["version"], status["python"].split()[0], status["build"]["machine"], status["pid"], span(status["uptime_seconds"])),
             "%s since %s (%s)%s" % (status["state"], status["since"][:19] + "Z", span(status["seconds"]),
                                     ": " + status["reason"] if status["reason"] else "")]
+
+
+def samples(text, name):
+    """The samples of a metric in the text of GET /metrics: (labels, value)."""
+    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in
+            re.findall(r"^asya_runtime_%s(?:\{(.*)\})? (\S+)" % name, text, re.MULTILINE)]
+
+
+def durations(text):
+    """How many requests took so long at most, for each limit of the histogram."""
+    counts = {}
+    for labels, value in samples(text, "request_duration_seconds_bucket"):
+        limit = float(labels["le"])
+        counts[limit] = counts.get(limit, 0) + value
+    return counts
+
+
+def latency(counts, before=None):
+    """The median and the 99th percentile, as Prometheus computes them, of what came since `before`."""
+    counts = {limit: count - (before or {}).get(limit, 0) for limit, count in counts.items()}
+    said, whole = [], max(counts.values() or [0])
+    for share in (50, 99):
+        low, under, wanted = 0, 0, whole * share / 100
+        for limit, count in sorted(counts.items()):
+            if count >= wanted:
+                break
+            low, under = limit, count
+        if whole:
+            at = low if limit == float("inf") else low + (limit - low) * (wanted - under) / (count - under)
+            said.append("p%d %s%.3g ms" % (share, "over " if at == low else "", at * 1e3))
+    return ", ".join(said) or "no latency yet"
+
+
+def tally(text):
+    """How many requests there were, and the errors by category and type, the most frequent first."""
+    whole, causes = 0, {}
+    for labels, value in samples(text, "requests_total"):
+        whole += value
+        if labels["outcome"] != "ok" and value:
+            cause = " ".join(filter(None, (labels["outcome"], clean(labels["error_type"]))))
+            causes[cause] = causes.get(cause, 0) + value
+    return int(whole), ", ".join("%d %s" % (count, cause) for cause, count in
+                                 sorted(causes.items(), key=lambda item: -item[1])) or "none"
+
+
+def ends(text):
+    """How workers have ended, by cause."""
+    found = [("%d %s" % (value, labels["signal"] or labels["cause"])) for labels, value in samples(text, "worker_exits_total")
+             if value]
+    return ", ".join(found) or "none"
 
 
 def requests(status):

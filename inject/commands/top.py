@@ -12,20 +12,24 @@ BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 PLAIN_BARS = "_.-:=+*#"  # for a terminal that knows ASCII only
 OPEN, CLOSE = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"  # another screen, without a cursor; and back
 ERRORS_SHOWN = 6
+LATELY = 10  # as many samples back are the latencies counted
 
 
 class Rate:
-    """Requests per second, from the workers' counts."""
+    """Requests per second, and how long they took lately, from what /metrics counts."""
 
     def __init__(self):
-        self.counts, self.time, self.rates = None, 0, []
+        self.count, self.time, self.rates, self.latency, self.counted = None, 0, [], "", []
 
-    def note(self, status, now):
-        counts = {(worker["worker"], worker.get("pid")): worker.get("requests", 0) for worker in status["workers"]}
-        if self.counts is not None:
-            done = sum(max(count - self.counts.get(key, 0), 0) for key, count in counts.items())
-            self.rates = self.rates[-299:] + [done / max(now - self.time, 1e-3)]
-        self.counts, self.time = counts, now
+    def note(self, metrics, now):
+        count, self.errors = display.tally(metrics)
+        if self.count and count < self.count:  # another runtime is there now
+            self.counted = []
+        if self.count is not None:
+            self.rates = self.rates[-299:] + [max(count - self.count, 0) / max(now - self.time, 1e-3)]
+        self.count, self.time, self.ends = count, now, display.ends(metrics)
+        self.counted = self.counted[-LATELY:] + [display.durations(metrics)]
+        self.latency = display.latency(self.counted[-1], self.counted[0] if len(self.counted) > 1 else None)
 
     def plot(self, width):
         try:
@@ -49,17 +53,17 @@ def frame(status, rate, width, height):
     """The lines of one screen; what does not fit is counted."""
     errors = [display.error(entry) for entry in status["errors"]][-ERRORS_SHOWN:][::-1]
     workers, requests = display.table(display.workers(status)), display.table(display.requests(status))
-    room = max(height - 9 - len(errors), 6)
-    lines = display.head(status) + [rate.line(width), ""]
+    room = max(height - 11 - len(errors), 6)
+    lines = display.head(status) + [rate.line(width), "%d requests; lately %s" % (rate.count, rate.latency), ""]
     most = min(len(workers), max(room - len(requests), room // 2))
     for rows, size in ((workers, most), (requests, room - most)):
         left = len(rows) - size
         lines += rows if left <= 0 else rows[: size - 1] + ["and %d more" % (left + 1)]
         lines.append("")
     waiting = status["waiting"]
-    lines.append("%d running, %d waiting; workers ended: %s" % (status["running_count"], sum(waiting.values()),
-                                                                 display.exits(status["workers"]) or "none"))
-    return [display.cut(line, width) for line in (lines + (errors or ["no errors"]))[: height - 1]]
+    lines += ["%d running, %d waiting; workers ended: %s" % (status["running_count"], sum(waiting.values()), rate.ends),
+              "errors: " + rate.errors]
+    return [display.cut(line, width) for line in (lines + errors)[: height - 1]]
 
 
 class Terminal:
@@ -100,7 +104,7 @@ def watch(path, seconds):
             width, height = shutil.get_terminal_size()
             try:
                 status, silent = control.status(path), ""
-                rate.note(status, time.monotonic())
+                rate.note(control.metrics(path), time.monotonic())
             except Refusal as refusal:
                 if status is None:
                     raise
@@ -122,7 +126,7 @@ def run(arguments):
     rate = Rate()
     for last in (False, True):
         status = control.status(options.control)
-        rate.note(status, time.monotonic())
+        rate.note(control.metrics(options.control), time.monotonic())
         if not last:
             time.sleep(options.interval)
     print("\n".join(frame(status, rate, 80, 200)))
