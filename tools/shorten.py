@@ -53,7 +53,9 @@ def name_of(node):
 
 
 def rename(function, kept):
-    counts, bound, fixed = {}, set(), set(kept)
+    around = function.args.defaults + function.args.kw_defaults + function.decorator_list  # of the scope around it
+    counts, bound = {}, set()
+    fixed = kept | {node.id for part in around if part for node in ast.walk(part) if isinstance(node, ast.Name)}
     for node in ast.walk(function):
         field, binds = name_of(node)
         if field:

@@ -6,7 +6,7 @@ SAID = {
     "log-level": "the log's level is {level} now",
     "drain": "draining: probes fail, messages that come are served; undrain takes it back",
     "undrain": "undrained: {status}",
-    "recycle": "{replacing} workers are replaced, one after the other; status shows how far it is",
+    "recycle": "replacing workers, one after the other: {replacing}; status shows how far it is",
 }
 
 

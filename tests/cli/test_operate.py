@@ -133,7 +133,7 @@ def test_the_verbs_do_what_they_say(runtime):
         assert server.status()["settings"]["ASYA_LOG_LEVEL"]["value"] == "DEBUG"
         [pid] = server.worker_pids()
         assert re.match(r"worker 0, pid %d:\n.*thread" % pid, ask("stacks", *at))
-        assert ask("recycle", *at).startswith("1 workers are replaced")
+        assert ask("recycle", *at).startswith("replacing workers, one after the other: 1;")
         assert processes.eventually(lambda: pid not in server.worker_pids() and server.reachable())
 
 
@@ -216,4 +216,4 @@ def test_top_fits_a_small_terminal_and_waits_for_a_runtime_that_is_away(runtime)
 def test_without_a_terminal_top_prints_once(runtime):
     with runtime("answers:echo") as server:
         text = ask("top", "--interval", "0.2", "--control", server.control_path)
-        assert "\x1b" not in text and re.search(r"^0 requests/s ", text, re.MULTILINE) and "no errors" in text
+        assert "\x1b" not in text and re.search(r"^0 requests/s ", text, re.MULTILINE) and "errors: none" in text
