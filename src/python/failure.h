@@ -51,8 +51,8 @@ void failure_take_error(const struct log_facts *about, const struct error *err, 
 /* The traceback as Python prints it, NUL-terminated; its end if it is too long. Leaves no exception set. */
 void failure_write_traceback(const struct raised *raised, char *target, size_t size);
 
-/* What a log line shows of such a traceback: NULL if it is one line, which has no frame of the user's code and only says
- * once more what the line says. */
+/* What a log line shows of such a traceback: NULL if it is one line, which has no frame of the user's code and only
+ * says once more what the line says. */
 const char *failure_frames(const char *traceback);
 
 /* Replaces the content of `out` by the error reply (wire/reply.h); on failure (memory, limit) leaves it empty. */
