@@ -49,11 +49,14 @@ static void desk_expect(struct desk *desk, struct desk_client *client)
 {
     client->request = http1_request_make(DESK_BODY_MAX);
     client->number = ++desk->numbers;
-    client->has_head = client->is_head = client->is_invited = false;
+    client->has_head = client->is_head = client->is_invited = client->is_refused = false;
 }
 
-/* It has sent nothing of a request. */
-static bool desk_is_idle(const struct desk_client *client) { return client->state == DESK_READING && client->got == 0; }
+/* It has sent nothing of a request, or has had its answer. */
+static bool desk_is_idle(const struct desk_client *client)
+{
+    return client->state == DESK_DRAINING || (client->state == DESK_READING && client->got == 0);
+}
 
 /* Whose place a new client gets; NULL: all are being answered. */
 static struct desk_client *desk_find_place(struct desk *desk)
@@ -104,6 +107,11 @@ static void desk_next(struct desk *desk, struct desk_client *client, uint64_t no
 {
     size_t used = client->request.head_size + (size_t)client->request.content_length;
     buffer_done(&client->out);
+    if (client->is_refused && shutdown(client->fd, SHUT_WR) == 0) {
+        desk_enter(client, DESK_DRAINING, now, DESK_DRAIN_TIME);
+        desk_watch(desk, client, EPOLLIN);
+        return;
+    }
     if (!client->keep_alive || used > client->got) {
         desk_drop(desk, client);
         return;
@@ -150,6 +158,7 @@ static void desk_refuse(struct desk *desk, struct desk_client *client, unsigned 
         *at = *at == '"' ? '\'' : *at;
     }
     client->keep_alive = false;
+    client->is_refused = true;
     (void)buffer_append(&reply.body, body, (size_t)size); /* without memory the status says it */
     desk_send(desk, client, &reply, now);
 }
@@ -355,6 +364,10 @@ static void desk_obey(struct desk *desk, struct desk_client *client, uint32_t ev
     if (client->state == DESK_READING) {
         if (desk_read(desk, client, now)) {
             desk_serve(desk, client, now);
+        }
+    } else if (client->state == DESK_DRAINING) {
+        if (hangup_discard(client->fd) == 0 || (events & (EPOLLERR | EPOLLHUP)) != 0) {
+            desk_drop(desk, client);
         }
     } else if (client->state == DESK_WRITING && (events & (EPOLLERR | EPOLLHUP)) == 0) {
         desk_send_rest(desk, client, now);

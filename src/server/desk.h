@@ -10,6 +10,8 @@
  *             between two requests DESK_IDLE_TIME
  *   PENDING   the reply comes later, by desk_reply(); whoever promised it keeps the time
  *   WRITING   the reply waits for the client: DESK_WRITE_TIME
+ *   DRAINING  the request was refused before all of it had come: the rest is discarded for DESK_DRAIN_TIME, so that the
+ *             client gets to read why
  *
  * A request, head and body, has at most DESK_REQUEST_SIZE bytes, and lies in an array of its client's. Memory is
  * allocated for a reply only, up to DESK_REPLY_LIMIT, and freed once it is sent. Over TCP there is only GET, and HEAD.
@@ -36,6 +38,7 @@ enum {
 #define DESK_READ_TIME  (5 * CLOCK_SECOND)
 #define DESK_IDLE_TIME  (60 * CLOCK_SECOND)
 #define DESK_WRITE_TIME (10 * CLOCK_SECOND)
+#define DESK_DRAIN_TIME (1 * CLOCK_SECOND)
 
 /* Where a request came from. */
 enum desk_door { DESK_CONTROL, DESK_PORT, DESK_DOORS };
@@ -63,7 +66,7 @@ struct desk_reply {
     struct buffer body;
 };
 
-enum desk_state { DESK_FREE, DESK_READING, DESK_PENDING, DESK_WRITING };
+enum desk_state { DESK_FREE, DESK_READING, DESK_PENDING, DESK_WRITING, DESK_DRAINING };
 
 struct desk_client {
     enum desk_state state;
@@ -71,6 +74,7 @@ struct desk_client {
     int fd; /* -1 while FREE */
     bool keep_alive;
     bool is_head;    /* the method is HEAD: the reply has no body */
+    bool is_refused; /* the rest of its request is not read */
     bool is_invited; /* it was told to go on and send its body */
     uint64_t number; /* of its request; no two have the same */
     uint64_t since;  /* when it came into its state, or its request began */

@@ -233,7 +233,24 @@ static void what_is_no_request_is_refused(void **state)
     memset(large + size, 'x', sizeof large - (size_t)size - 1);
     large[sizeof large - 1] = '\0';
     assert_non_null(strstr(ask(large), "larger than 8192 bytes"));
+    turn();
     assert_int_equal(asked, 0);
+    assert_int_equal(taken(), 0);
+}
+
+static void a_refused_client_can_send_the_rest_and_read_why(void **state)
+{
+    (void)state;
+    FD_SCOPED int fd = visit();
+    say(fd, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n");
+    turn();
+    for (int i = 0; i < 20; i++) {
+        say(fd, "more of the body, which nobody reads");
+        turn();
+    }
+    assert_memory_equal(hear(fd), "HTTP/1.1 413", 12);
+    assert_int_equal(taken(), 1);
+    (void)desk_tend(&desk, clock_now() + DESK_DRAIN_TIME + CLOCK_SECOND);
     assert_int_equal(taken(), 0);
 }
 
@@ -428,6 +445,7 @@ int main(void)
         DESK_TEST(byte_by_byte_it_is_the_same),
         DESK_TEST(a_body_that_waits_to_be_invited_is),
         DESK_TEST(what_is_no_request_is_refused),
+        DESK_TEST(a_refused_client_can_send_the_rest_and_read_why),
         DESK_TEST(a_client_that_left_gets_no_late_reply),
         DESK_TEST(the_oldest_idle_client_gives_way_first),
         DESK_TEST(slow_clients_keep_nobody_out),
