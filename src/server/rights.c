@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define PASSRIGHTS 83 /* SO_PASSRIGHTS of <asm-generic/socket.h>; the headers of the build are older */
+#define PIDFD      4  /* SCM_PIDFD of <linux/socket.h>: the sender's process, as a descriptor; likewise */
 
 static bool are_refused; /* the kernel refuses clients' descriptors */
 
@@ -101,17 +102,34 @@ void rights_close(int *fds, uint32_t count)
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 
-/* Looks only at the first control message: there is no other without SO_PASSCRED and its like, and CMSG_NXTHDR may call
- * a function that musl does not have. */
+/* Looks at each control message: the function may have set SO_PASSCRED or its like on a socket of ours, and then the
+ * descriptors are not in the first one. Without CMSG_NXTHDR, which may call a function that musl does not have. */
 static uint32_t rights_take(struct msghdr *header, int ret_fds[RIGHTS_MAX])
 {
-    struct cmsghdr *part = CMSG_FIRSTHDR(header);
-    if (part == NULL || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
-        return 0;
+    const size_t head = CMSG_LEN(0);
+    const unsigned char *at = header->msg_control;
+    size_t rest = header->msg_controllen;
+    uint32_t count = 0;
+    while (rest >= head) {
+        struct cmsghdr part;
+        memcpy(&part, at, sizeof part);
+        if (part.cmsg_len < head || part.cmsg_len > rest) {
+            break;
+        }
+        size_t size = part.cmsg_len - head;
+        if (part.cmsg_level == SOL_SOCKET && part.cmsg_type == SCM_RIGHTS && size <= RIGHTS_MAX * sizeof(int)) {
+            memcpy(ret_fds, at + head, size);
+            count = (uint32_t)(size / sizeof(int));
+        } else if (part.cmsg_level == SOL_SOCKET && part.cmsg_type == PIDFD && size == sizeof(int)) {
+            int process;
+            memcpy(&process, at + head, sizeof process);
+            fd_close(&process);
+        }
+        size_t whole = CMSG_SPACE(size) < rest ? CMSG_SPACE(size) : rest;
+        at += whole;
+        rest -= whole;
     }
-    size_t size = part->cmsg_len - CMSG_LEN(0);
-    memcpy(ret_fds, CMSG_DATA(part), size); /* bounded by the ancillary space that the kernel was given */
-    return (uint32_t)(size / sizeof(int));
+    return count;
 }
 
 void rights_keep_in_line(int connection)

@@ -21,9 +21,10 @@
 
 enum { RIGHTS_MAX = 253 }; /* in one message: the kernel's limit */
 
-/* Room for all descriptors that one message can have: the kernel closes those without room, and would linger. */
+/* Room for all descriptors that one message can have: the kernel closes those without room, and would linger. Before
+ * them stands what the function may have asked for on a socket of ours: the sender's ids or label (SO_PASSCRED). */
 union rights_space {
-    char bytes[CMSG_SPACE(RIGHTS_MAX * sizeof(int))];
+    char bytes[512 + CMSG_SPACE(RIGHTS_MAX * sizeof(int))];
     struct cmsghdr align;
 };
 

@@ -37,6 +37,7 @@ DEEDS = {
     "everything but connections is shut down":
         "if listens or s.type != socket.SOCK_STREAM: s.shutdown(socket.SHUT_RDWR)",
     "everything blocks": "s.setblocking(True)",
+    "every message names its sender": "s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)",
 }
 
 
