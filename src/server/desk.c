@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/brief.h"
 #include "server/hangup.h"
 #include "server/rights.h"
 
@@ -193,7 +194,7 @@ static void desk_invite(struct desk_client *client)
     if (client->request.expect_continue && !client->is_invited) {
         struct view interim = http1_continue();
         client->is_invited = true;
-        (void)!send(client->fd, interim.data, interim.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)brief_send(client->fd, interim.data, interim.size); /* if not, it is gone: the next read says so */
     }
 }
 

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/traceparent.h"
+#include "server/brief.h"
 #include "server/budget.h"
 #include "server/hangup.h"
 #include "server/http.h"
@@ -133,6 +134,13 @@ static enum slot_then dispatch_after_reply(const struct conn *conn)
     return conn->in.size > conn->request_end ? THEN_TAKEN : THEN_UNREAD;
 }
 
+/* The rest of the reply is sent as the client reads. */
+static void dispatch_await_room(struct conn *conn)
+{
+    conn_enter(conn, CONN_WRITING);
+    conn_watch(conn, EPOLLOUT);
+}
+
 /* Sends conn->head and `body` as the whole reply. What the client does not take now is kept in conn->out: then the
  * bytes are moved out of `body`. */
 static void dispatch_send_reply(struct conn *conn, struct buffer *body)
@@ -152,17 +160,21 @@ static void dispatch_send_reply(struct conn *conn, struct buffer *body)
     buffer_done(&conn->out);
     conn->out = *body;
     *body = buffer_make(body->limit);
-    conn_enter(conn, CONN_WRITING);
-    conn_watch(conn, EPOLLOUT);
+    dispatch_await_room(conn);
 }
 
-/* Likewise for conn->head and a few bytes. They fit into the send buffer; if they do not, the client counts as gone. */
+/* Likewise for conn->head and a few bytes, which need no memory but behind earlier replies that the client has not read
+ * yet. */
 static void dispatch_send_small(struct conn *conn, struct view bytes)
 {
     conn->sent = 0;
     conn->then = dispatch_after_reply(conn);
-    if (output_push(conn, bytes) == OUTPUT_SENT) {
+    enum output_step step = output_push(conn, bytes);
+    buffer_done(&conn->out);
+    if (step == OUTPUT_SENT) {
         dispatch_finish(conn);
+    } else if (step == OUTPUT_WAITING && buffer_append(&conn->out, bytes.data, bytes.size) == BUFFER_OK) {
+        dispatch_await_room(conn);
     } else {
         dispatch_client_gone(conn);
     }
@@ -502,7 +514,7 @@ void dispatch_turn_away(const struct conn_host *host, int fd)
         struct tally_request request = {.began = host->now, .pending = 1 + ERR_MEMORY};
         tally_count(&host->config->board->tally, protocol, &request, host->now, TALLY_NO_SLOT, NULL);
     }
-    (void)send(fd, last.data, last.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)brief_send(fd, last.data, last.size);
     (void)hangup(&fd);
     if (log_pass(LOG_LEVEL_ERROR, "out_of_memory")) {
         log_error(EVENT_MEMORY_SHORT, "out_of_memory: no memory or no descriptor for a connection");

@@ -1,6 +1,6 @@
 #include "server/http.h"
 
-#include <sys/socket.h>
+#include "server/brief.h"
 
 void http_begin(struct conn *conn)
 {
@@ -63,11 +63,11 @@ static enum verdict http_refuse_encoding(struct verdict_details *details, struct
     return VERDICT_REFUSED;
 }
 
-/* Sends "100 Continue" if the client waits for it. If the client does not even take these 25 bytes, it is gone. */
+/* Sends "100 Continue" if the client waits for it. */
 static bool http_invite_body(const struct conn *conn)
 {
     struct view interim = http1_continue();
-    return send(conn->fd, interim.data, interim.size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)interim.size;
+    return brief_send(conn->fd, interim.data, interim.size);
 }
 
 /* GET and HEAD of the runtime's own paths: what /healthz and /readyz say, or that the runtime lives and has loaded the

@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "server/brief.h"
 #include "server/hangup.h"
 #include "server/outlet.h"
 #include "server/peek.h"
@@ -88,7 +89,7 @@ static void unstored_send(const struct unstored *about, uint32_t index, int fd, 
     enum protocol protocol = unstored_protocol(about, index, fd);
     unstored_count(about, index, protocol, &err);
     if (reply_failure(&out, protocol, &err) == BUFFER_OK) {
-        (void)send(fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT); /* fits into an empty send buffer */
+        (void)brief_send(fd, out.data, out.size);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "server/brief.h"
 #include "server/control.h"
 #include "server/fdstore.h"
 #include "server/hangup.h"
@@ -20,21 +21,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Does not wait: the send buffer of a connection that has had no reply takes this many bytes. */
-static bool recover_send_all(int connection, const struct buffer *out)
-{
-    bool sent = true;
-    for (size_t done = 0; sent && done < out->size;) {
-        ssize_t count = send(connection, out->data + done, out->size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
-        sent = count > 0 || (count < 0 && errno == EINTR);
-        done += count > 0 ? (size_t)count : 0;
-    }
-    return sent;
-}
-
 static void send_last(int connection, const struct buffer *out, enum buffer_status status)
 {
-    if (status == BUFFER_OK && recover_send_all(connection, out)) {
+    if (status == BUFFER_OK && brief_send(connection, out->data, out->size)) {
         ledger_note_sent(out->size);
     } else {
         log_client(EVENT_REPLY_UNSENT, "server_error", "a reply could not be sent: %s", strerror(errno));
@@ -431,7 +420,7 @@ void recover_health(int connection, enum health health)
         memcpy(bytes + size, body.data, body.size);
         size += body.size;
     }
-    if (send(connection, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+    if (!brief_send(connection, bytes, size)) {
         log_debug(EVENT_CLIENT_GONE, "whoever asked for health did not wait for it");
     }
     (void)hangup(&connection);
