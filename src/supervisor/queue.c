@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/control.h"
+#include "supervisor/running.h"
 #include "supervisor/state.h"
 
 #include <poll.h>
@@ -46,27 +47,34 @@ void queue_check(struct supervisor *supervisor)
     }
 }
 
-/* A connection waits for a worker, here or in the socket's backlog. */
-static bool queue_is_waiting(const struct supervisor *supervisor)
+bool queue_is_waiting(const struct supervisor *supervisor)
 {
     struct pollfd look = {.fd = supervisor->queue_receive, .events = POLLIN};
     return (poll(&look, 1, 0) == 1 && (look.revents & POLLIN) != 0) || listener_is_waiting(&supervisor->listener);
 }
 
+static bool queue_is_asleep(const struct worker *worker)
+{
+    return worker->state == WORKER_READY && worker->is_still && !worker->stopped &&
+           atomic_load_explicit(&worker->board->busy, memory_order_relaxed) == 0;
+}
+
+bool queue_is_unheard(const struct worker *worker)
+{
+    return queue_is_asleep(worker) && worker->nudged == worker->progress;
+}
+
 /* Each connection wakes only one waiting process (EPOLLEXCLUSIVE). If that one was stopped or frozen, or had no
- * capacity any more, the others go on sleeping although a connection waits, so they are told to look. Only once for
- * each time that a worker makes no progress: messages to one that does not read its channel would fill it, and a stop
- * could not be told. */
+ * capacity any more, the others go on sleeping although a connection waits, so they are told to look. So is a worker
+ * that holds connections: whether it is at rest or blocked shows in what it does then. Only once for each time that a
+ * worker makes no progress: messages to one that does not read its channel would fill it, and a stop could not be told.
+ */
 void queue_nudge(struct supervisor *supervisor)
 {
-    if (!queue_is_waiting(supervisor)) {
-        return;
-    }
+    bool is_waiting = queue_is_waiting(supervisor);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
-        bool is_asleep = worker->state == WORKER_READY && worker->is_still && !worker->stopped &&
-                         atomic_load_explicit(&worker->board->busy, memory_order_relaxed) == 0;
-        if (is_asleep && worker->nudged != worker->progress) {
+        if (queue_is_asleep(worker) && !queue_is_unheard(worker) && (is_waiting || running_holds_any(worker->board))) {
             worker->nudged = worker->progress;
             (void)control_send(worker->control, CONTROL_LOOK, NULL,
                                0); /* if the channel is full, its messages wake the worker */

@@ -36,19 +36,11 @@ static void replace_retire(struct supervisor *supervisor, struct worker *worker)
     tick_wake(supervisor, clock_now());
 }
 
-/* It has begun to read a request that is not fully answered. */
-static bool holds_request(const struct worker *worker)
-{
-    struct running running = {0};
-    running_add(&running, worker->board);
-    return running.count + running.partial > 0;
-}
-
 /* Its requests may take as long as ASYA_HANDLER_TIMEOUT allows. Once it has none, whatever else keeps the process from
  * ending (threads, atexit) has ASYA_GRACE_PERIOD. */
 uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
-    if (holds_request(worker)) {
+    if (running_is_any(worker->board)) {
         worker->kill_at = CLOCK_NEVER;
         return clock_after(now, LOOK_INTERVAL);
     }

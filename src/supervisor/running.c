@@ -41,6 +41,22 @@ void running_add(struct running *running, const struct scoreboard *board)
     }
 }
 
+bool running_is_any(const struct scoreboard *board)
+{
+    struct running running = {0};
+    running_add(&running, board);
+    return running.count + running.partial > 0;
+}
+
+bool running_holds_any(const struct scoreboard *board)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        held += slot_state(&board->slots[i]) != SLOT_FREE;
+    }
+    return held > 0;
+}
+
 struct log_request running_about(const struct running *running)
 {
     bool is_one = running->count == 1 && running->named == 1;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "server/scoreboard.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -31,6 +32,12 @@ void running_trace(const struct scoreboard *board, uint32_t slot, char trace[SCO
 
 /* Adds the requests on one scoreboard. */
 void running_add(struct running *running, const struct scoreboard *board);
+
+/* A request has begun to arrive, runs, or is being answered. */
+bool running_is_any(const struct scoreboard *board);
+
+/* It holds a connection, with or without a request. */
+bool running_holds_any(const struct scoreboard *board);
 
 /* Which request a log line is about: the only one, if it has an id. Borrows from `running`. */
 struct log_request running_about(const struct running *running);

@@ -25,7 +25,8 @@ enum {
     SNAPSHOT_PIECE = 4096,
 };
 
-/* Reads what the worker has written since the last time; the marks are for time limits only. */
+/* Reads what the worker has written since the last time; the marks are for time limits only. Not while a time limit has
+ * had the stacks written for its line in the log: the same pipe holds both. */
 static void snapshot_read(struct worker *worker)
 {
     char piece[SNAPSHOT_PIECE];
@@ -150,7 +151,7 @@ uint64_t snapshot_tend(struct supervisor *supervisor, uint64_t now)
         }
         bool is_written =
             snapshot_is_done(worker, snapshot->number); /* before reading: it wrote all before it said so */
-        if (worker->pid > 0 && worker->snapshot_number == snapshot->number) {
+        if (worker->pid > 0 && worker->snapshot_number == snapshot->number && !deadline_is_dumping(worker)) {
             snapshot_read(worker);
         }
         is_done = is_done && is_written;

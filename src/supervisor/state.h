@@ -289,7 +289,8 @@ void tick_wake(struct supervisor *supervisor, uint64_t now);
  * running requests. */
 void tick_take_unread(struct supervisor *supervisor, struct worker *worker);
 
-/* Once a second: finds scoreboards that were written over, and requests that run although no worker reported them. */
+/* Once a second: finds scoreboards that were written over, requests that run although no worker reported them, and
+ * clients that wait although nothing runs. */
 void tick_check(struct supervisor *supervisor, uint64_t now);
 
 /* Between ticks: clears all_busy as soon as a worker has made progress. Only reads the scoreboards. */
@@ -303,10 +304,14 @@ int queue_make(struct supervisor *supervisor);
 bool queue_renew(struct supervisor *supervisor);
 void queue_check(struct supervisor *supervisor);
 
+/* A connection waits for a worker, in the queue or in the socket's backlog. */
+bool queue_is_waiting(const struct supervisor *supervisor);
+
 /* Connections wait here or in the backlog, and workers may sleep all the same: queue_nudge, at a tick, wakes those that
  * made no progress; queue_wake, after a worker's death, all of them: the dead one may have been woken and not have
  * taken the connection. */
 void queue_nudge(struct supervisor *supervisor);
+bool queue_is_unheard(const struct worker *worker); /* nothing runs in it, it was told to look, and has not done so */
 void queue_wake(const struct supervisor *supervisor);
 
 /* ---- descriptors.c ---- */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "server/cancel.h"
 #include "supervisor/deadline.h"
+#include "supervisor/running.h"
 #include "supervisor/state.h"
 
 #include <signal.h>
@@ -34,12 +35,43 @@ static uint64_t tend_stopped(struct supervisor *supervisor, struct worker *worke
     return CLOCK_NEVER;
 }
 
+/* What the function has left behind blocks the worker: a health check, a callback or task of its event loop, a signal
+ * handler. If requests wait for the worker it has the time that a request would have, and is then ended as for one.
+ * Its loop shows no progress, so each tick comes here. */
+static uint64_t tend_blocked(const struct supervisor *supervisor, struct worker *worker, uint64_t now)
+{
+    const struct options *options = supervisor->options;
+    if (worker->kill_at <= now) {
+        char stack[WORKER_STACK_SIZE];
+        worker_read_stack(worker, stack, sizeof stack);
+        const struct log_facts facts = {.worker = worker->index, .pid = (int)worker->pid, .stack = stack};
+        log_event(
+            LOG_LEVEL_ERROR, EVENT_WORKER_ENDED, &facts,
+            "worker %u, pid %d, has been blocked between requests for %llu ms (ASYA_HANDLER_TIMEOUT), and requests "
+            "wait: it is ended",
+            worker->index, (int)worker->pid, (unsigned long long)((now - worker->blocked_since) / CLOCK_MS));
+        worker->kill_at = CLOCK_NEVER;
+        worker->overran = true;
+        worker_kill(worker, SIGKILL);
+    } else if (worker->blocked_since != CLOCK_NEVER && worker->kill_at == CLOCK_NEVER && !worker->overran &&
+               options->handler_timeout > 0 && (queue_is_waiting(supervisor) || running_is_any(worker->board)) &&
+               clock_after(worker->blocked_since, clock_after(options->handler_timeout, options->handler_grace)) <=
+                   now) {
+        worker->kill_at = clock_after(now, STACK_TIME);
+        (void)kill(worker->pid, STACK_SIGNAL);
+    }
+    return worker->kill_at;
+}
+
 /* Time limits of its requests, clients that went away, a closed channel, SIGSTOP. */
 static uint64_t tend_serving(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
     uint64_t next = deadline_tend(worker, supervisor->options, now);
     next = clock_earlier(next, tend_deaf(worker, now));
     next = clock_earlier(next, tend_stopped(supervisor, worker, now));
+    if (worker->state == WORKER_READY) {
+        next = clock_earlier(next, tend_blocked(supervisor, worker, now));
+    }
     if (worker->wedged) {
         replace_worker(supervisor, worker, "a function does not stop, and others run beside it");
     }

@@ -3,12 +3,16 @@
  * progress? Does a connection wait, accepted and unread, behind a function that blocks its worker? If no worker makes
  * progress the fallback acceptor takes over (fallback.c). While nothing runs there are no ticks: the supervisor clears
  * the scoreboards' `watched` and sleeps, and the worker that begins the next request sends CONTROL_WATCH to wake it.
+ * Once a second it looks whether clients may wait all the same: what the function has left behind (a health check, a
+ * callback of its event loop, a signal handler) can block a worker in which no request runs. A worker that holds a
+ * connection is told to look then; if it has not done so at the next tick, it is blocked, and not at rest.
  */
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/outlet.h"
 #include "supervisor/deadline.h"
+#include "supervisor/running.h"
 #include "supervisor/state.h"
 
 #include <poll.h>
@@ -61,6 +65,17 @@ void tick_look(struct supervisor *supervisor)
             (worker->was_full || progress_of(worker) != worker->progress)) {
             supervisor->all_busy = false;
         }
+    }
+}
+
+/* Does it keep clients waiting although nothing runs in it? To be called before queue_nudge(), which tells it to look:
+ * so a tick has passed since then. */
+static void tick_note_blocked(struct worker *worker, uint64_t now)
+{
+    if (!queue_is_unheard(worker)) {
+        worker->blocked_since = CLOCK_NEVER;
+    } else if (worker->blocked_since == CLOCK_NEVER) {
+        worker->blocked_since = now;
     }
 }
 
@@ -139,12 +154,15 @@ static void tick_read_tally(struct worker *worker)
 
 void tick_check(struct supervisor *supervisor, uint64_t now)
 {
+    bool is_due = queue_is_waiting(supervisor);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        tick_look_at_board(&supervisor->workers[i]);
-        tick_read_tally(&supervisor->workers[i]);
-        if (is_serving(&supervisor->workers[i]) && deadline_any_running(&supervisor->workers[i])) {
-            tick_wake(supervisor, now);
-        }
+        struct worker *worker = &supervisor->workers[i];
+        tick_look_at_board(worker);
+        tick_read_tally(worker);
+        is_due = is_due || (is_serving(worker) && running_holds_any(worker->board));
+    }
+    if (is_due) {
+        tick_wake(supervisor, now);
     }
 }
 
@@ -152,8 +170,8 @@ static bool is_anything_running(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (is_serving(worker) &&
-            (worker->stopped || is_retiring(supervisor, worker) || deadline_any_running(worker))) {
+        if (is_serving(worker) && (worker->stopped || is_retiring(supervisor, worker) || queue_is_unheard(worker) ||
+                                   deadline_any_running(worker))) {
             return true;
         }
     }
@@ -220,10 +238,11 @@ uint64_t tick(struct supervisor *supervisor, uint64_t now)
             tick_take_back(supervisor, worker, false);
         }
         if (worker->state == WORKER_READY) {
+            tick_note_blocked(worker, now);
             bool is_busy = worker->is_still && atomic_load_explicit(&worker->board->busy, memory_order_relaxed) != 0;
             ready++;
             still += worker->is_still || worker->was_full;
-            busy += is_busy || worker->was_full;
+            busy += is_busy || worker->was_full || worker->blocked_since != CLOCK_NEVER;
         }
     }
     queue_nudge(supervisor);

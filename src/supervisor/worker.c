@@ -147,7 +147,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->grown = worker->looked_at = worker->large = worker->terminated = false;
     worker->progress = 0;
     worker->nudged = UINT64_MAX;
-    worker->deaf_at = worker->kill_at = worker->killed_at = CLOCK_NEVER;
+    worker->deaf_at = worker->kill_at = worker->killed_at = worker->blocked_since = CLOCK_NEVER;
     worker->oom_known = cgroup_oom_kills(&worker->oom_kills);
 }
 

@@ -68,6 +68,7 @@ struct worker {
     uint64_t progress;          /* loop turns plus requests, at the last tick */
     uint64_t nudged;            /* its progress when it was last told to look at the queue */
     bool is_still;              /* no progress between the last two ticks */
+    uint64_t blocked_since;     /* nothing runs in it, and it does not come back to its loop; or CLOCK_NEVER */
     bool was_full;              /* at the last tick it took no more connections */
     bool overran;               /* it is being killed because a function did not stop at its time limit */
     bool wedged;                /* a function does not stop while other requests run: replace it, do not kill it */
