@@ -44,7 +44,7 @@ int fdstore_put(const struct fdstore *fdstore, uint32_t entry, int connection)
     return rights_send(fdstore->send[entry], &mark, sizeof mark, &connection, 1);
 }
 
-void fdstore_drop(const struct fdstore *fdstore, uint32_t entry)
+int fdstore_drop(const struct fdstore *fdstore, uint32_t entry)
 {
     char mark;
     ssize_t got;
@@ -52,6 +52,7 @@ void fdstore_drop(const struct fdstore *fdstore, uint32_t entry)
     do {
         got = recv(fdstore->receive[entry], &mark, sizeof mark, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : 0;
 }
 
 bool fdstore_is_connection(int fd)

@@ -37,8 +37,8 @@ void fdstore_done(struct fdstore *fdstore);
  * too many in flight). */
 int fdstore_put(const struct fdstore *fdstore, uint32_t entry, int connection);
 
-/* Empties an entry: closes the duplicate in it, if there is one. */
-void fdstore_drop(const struct fdstore *fdstore, uint32_t entry);
+/* Empties an entry: closes the duplicate in it, if there is one. Returns 0 or -errno (-EAGAIN: there was none). */
+int fdstore_drop(const struct fdstore *fdstore, uint32_t entry);
 
 /* Takes the connection out of an entry. Returns its descriptor, which the caller owns and which was checked to be a
  * Unix stream socket, or -errno: -EAGAIN if the entry is empty, -EPROTO if something else was in it (which is

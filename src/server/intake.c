@@ -153,7 +153,7 @@ static enum verdict intake_end(struct conn *conn, unsigned char *message, size_t
 
 static enum verdict intake_receive_failed(const struct conn *conn, int error)
 {
-    tampered_check(&conn->host->tampered, error);
+    tampered_check_read(&conn->host->tampered, error);
     if (conn->seen > 0) {
         log_client(EVENT_CLIENT_GONE, "connection_error", "reading a request failed after %zu bytes: %s", conn->seen,
                    strerror(error));

@@ -372,9 +372,7 @@ static enum accepted server_take_one(struct server *server)
         return server_give_way(server, server->config->queue, -spare);
     }
     int status = server_receive_handed_on(server, spare, &message, fds);
-    if (status == -EBADF || status == -ENOTSOCK) {
-        tampered_end(&server->host.tampered);
-    }
+    tampered_check_read(&server->host.tampered, -status);
     if (status <= 0) {
         return status == -EPROTO ? ACCEPTED : ACCEPT_EMPTY; /* EPROTO: the function wrote to it */
     }
@@ -567,6 +565,7 @@ static void server_obey(struct server *server)
     if (status == 0) {
         server->stopped = true; /* the supervisor is gone */
     }
+    tampered_check_read(&server->host.tampered, -status);
 }
 
 /* The function has shut down the listening socket or the queue, for all processes that share it: asks the supervisor

@@ -101,7 +101,7 @@ void slot_vacate(struct slots *slots, uint32_t slot)
         if (slot_state(place) != SLOT_TAKEN) { /* TAKEN until it is dropped: recover.c must not end it */
             slot_store_state(place, SLOT_FREE);
         }
-        fdstore_drop(slots->fdstore, slot);
+        tampered_check_read(slots->tampered, -fdstore_drop(slots->fdstore, slot));
         atomic_store_explicit(&place->stored, 0, memory_order_relaxed);
     }
     slot_store_state(place, SLOT_FREE);

@@ -43,4 +43,14 @@ static inline void tampered_check(const struct tampered *tampered, int error)
     }
 }
 
+/* The same for reading. What a sandbox of the function (seccomp) refuses will not work again: the worker would go on
+ * accepting, and close each connection without a reply. */
+static inline void tampered_check_read(const struct tampered *tampered, int error)
+{
+    if (error == EPERM || error == EACCES || error == ENOSYS) {
+        tampered_end(tampered);
+    }
+    tampered_check(tampered, error);
+}
+
 #endif
