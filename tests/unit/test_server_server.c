@@ -171,20 +171,31 @@ static void without_a_supervisor_the_worker_ends(void **state)
 
 /* ---- the supervisor's word -------------------------------------------------------------------------------------- */
 
+/* Accepts a client as the supervisor does while no worker accepts: before serving_start(). Its end is *ret_client. */
+static int accept_client(const struct serving *serving, int *ret_client)
+{
+    *ret_client = caller_connect(serving);
+    int accepted = listener_accept(&serving->listener);
+    assert_true(accepted >= 0);
+    return accepted;
+}
+
 static void a_connection_handed_over_is_served(void **state)
 {
     (void)state;
     struct serving *serving = serving_make(2);
+    int clients[2];
+    int accepted[2];
+    for (int i = 0; i < 2; i++) {
+        accepted[i] = accept_client(serving, &clients[i]);
+    }
     serving_start(serving);
     for (int early = 0; early < 2; early++) { /* what was sent before is read too */
-        int pair[2];
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-        assert_int_equal(fcntl(pair[0], F_SETFL, 0), 0);
-        assert_true(!early || caller_send(pair[0], "[4]", 3));
-        assert_int_equal(control_send(serving->queue, CONTROL_CONNECTION, &pair[1], 1), 0);
-        close(pair[1]);
-        assert_true(early || caller_send(pair[0], "[4]", 3));
-        assert_answered(pair[0], OK("[4]"));
+        assert_true(!early || caller_send(clients[early], "[4]", 3));
+        assert_int_equal(control_send(serving->queue, CONTROL_CONNECTION, &accepted[early], 1), 0);
+        close(accepted[early]);
+        assert_true(early || caller_send(clients[early], "[4]", 3));
+        assert_answered(clients[early], OK("[4]"));
     }
     assert_true(serving_stop(serving));
 }
@@ -334,25 +345,24 @@ static void more_slots_are_made_and_told_when_they_run_out(void **state)
 static void who_is_handed_on_waits_for_a_free_descriptor(void **state)
 {
     (void)state;
-    int pair[2];
+    int client;
     struct serving *serving = serving_make(4);
+    int accepted = accept_client(serving, &client);
     serving_start(serving);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(fcntl(pair[0], F_SETFL, 0), 0);
     assert_int_equal(caller_exchange(serving, "[1]", true, (char[64]){0}, 64), strlen(OK("[1]"))); /* it is up */
     (void)count_at_rest();
     descriptors_limit(0);
     uint64_t turns = serving->board.turns;
-    int sent = control_send(serving->queue, CONTROL_CONNECTION, &pair[1], 1);
+    int sent = control_send(serving->queue, CONTROL_CONNECTION, &accepted, 1);
     for (int i = 0; i < 5000 && serving->board.turns == turns; i++) {
         usleep(1000);
     }
     descriptors_allow();
-    close(pair[1]);
+    close(accepted);
     assert_int_equal(sent, 0);
     assert_true(serving->board.turns > turns); /* it has looked */
-    assert_true(caller_send(pair[0], "[2]", 3));
-    assert_answered(pair[0], OK("[2]"));
+    assert_true(caller_send(client, "[2]", 3));
+    assert_answered(client, OK("[2]"));
     assert_true(serving_stop(serving));
 }
 
