@@ -5,9 +5,11 @@ OWN = {"call": ["--socket", "--protocol", "--timeout"],
        "run": ["--output", "--numbered", "--retry-errors", "--restart", "--format"],
        "probe": ["--readiness", "--liveness", "--startup", "--timeout"],
        "configmap": ["--name", "--namespace", "--machine"], "check": ["--brief"], "status": ["--json"], "top": ["--interval"],
+       "bench": ["--socket", "--protocol", "--keep", "--clients", "--rate", "--seconds", "--requests", "--timeout", "--json",
+                 "--compare"],
        "log-level": ["DEBUG", "INFO", "WARNING", "ERROR"]}
 ASKS = ("status", "top") + VERBS  # a running runtime
-TAKES_SETTINGS = ("serve", "check", "call", "run")
+TAKES_SETTINGS = ("serve", "check", "call", "run", "bench")
 
 SCRIPT = """_asya_runtime() {
     local word=${COMP_WORDS[COMP_CWORD]} words

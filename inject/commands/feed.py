@@ -41,9 +41,9 @@ class Killed(tuple):
 class Runtime:
     """The runtime as a child that ends with us, at a socket in a folder of its own."""
 
-    def __init__(self, log, state):
+    def __init__(self, log, state, protocol="http"):
         """`state` of the journal remembers the folder: whoever was killed has left one behind."""
-        self.log = log
+        self.log, self.protocol = log, protocol
         left = state.get("folder", "")
         if os.path.basename(left).startswith(FOLDER):
             shutil.rmtree(left, ignore_errors=True)
@@ -54,7 +54,7 @@ class Runtime:
         self.restarts = 0
 
     def start(self):
-        env = dict(os.environ, ASYA_SOCKET_PATH=self.path, ASYA_PROTOCOL="http", ASYA_ENABLE_VALIDATION="false")
+        env = dict(os.environ, ASYA_SOCKET_PATH=self.path, ASYA_PROTOCOL=self.protocol, ASYA_ENABLE_VALIDATION="false")
         env.setdefault("ASYA_LOG_LEVEL", "WARNING")
         for name in ITS_OWN + tuple(name for name in SHARED if name not in settings.given):
             env.pop(name, None)

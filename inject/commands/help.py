@@ -16,6 +16,8 @@ COMMANDS = [
      "call handler:process '{\"text\": \"hello\"}'"),
     ("try and run", "run", "put a file of messages through the function",
      "run handler:process in.jsonl -o out.jsonl"),
+    ("try and run", "bench", "how many requests a second, and how long they take",
+     "bench handler:process '{\"text\": \"hello\"}'"),
     ("operate", "status", "how a running runtime is, what runs, memory, the last errors",
      "status --socket ./app.sock"),
     ("operate", "top", "the same, second by second",
@@ -101,6 +103,27 @@ it was interrupted runs again.
 
 Exit codes: 0 every line has a result; 2 some lines have errors; 130 stopped by
 Ctrl-C; 1 it could not go on; 64 to 73 the function could not be loaded.
+""",
+    "bench": """usage: {0} bench [HANDLER] [JSON | @FILE | -] [options]
+
+Sends the same message again and again, to a runtime of its own that serves
+HANDLER, or with --socket to a running one.
+
+  --clients N       requests at once (8; with --rate 64)
+  --rate R          so many requests are due a second, whether they are
+                    answered or not; a latency runs from when one was due.
+                    Without it each client waits for its reply.
+  --seconds S, --requests N   how long (5 s), how many at most
+  --protocol NAME   raw (default), framed or http, as for call
+  --keep            http: all requests of a client over one connection
+  --timeout S       give a request up after so many seconds (30)
+  --json            one JSON document, for --compare
+  --compare FILE    beside each figure that of an earlier --json
+  --workers N, --SETTING VALUE
+
+  {0} bench handler:process '{{"text": "hello"}}' --workers 2
+
+Exit codes: 0 all replies were good; 2 some were not; 1 none was, or no server.
 """,
     "status": """usage: {0} status [--json] [--socket PATH | --control PATH]
 

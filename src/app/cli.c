@@ -42,7 +42,7 @@ static const struct command commands[] = {
     {"serve", cli_serve}, {"check", cli_check}, {"probe", probe_run}, {"configmap", configmap_run},
     {"call", NULL},       {"run", NULL},        {"help", NULL},       {"completion", NULL},
     {"status", NULL},     {"top", NULL},        {"stacks", NULL},     {"log-level", NULL},
-    {"drain", NULL},      {"undrain", NULL},    {"recycle", NULL},
+    {"drain", NULL},      {"undrain", NULL},    {"recycle", NULL},    {"bench", NULL},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "python/handler.h"
 #include "python/object.h"
+#include "server/load.h"
 #include "json/scan.h"
 
 #include <signal.h>
@@ -90,12 +91,63 @@ static PyObject *commands_end_with_parent(PyObject *self, PyObject *parent)
     return object_none();
 }
 
+/* Whether the load goes on: the command has a say, and Ctrl-C. */
+static bool commands_load_goes_on(void *check)
+{
+    PyObject *answer = PyErr_CheckSignals() == 0 ? PyObject_CallFunctionObjArgs(check, NULL) : NULL;
+    bool goes_on = answer != NULL && PyObject_IsTrue(answer) == 1;
+    Py_XDECREF(answer);
+    return goes_on;
+}
+
+static PyObject *commands_load(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    struct load_plan plan = {.check = commands_load_goes_on};
+    PyObject *request;
+    PyObject *prefix;
+    PyObject *check;
+    int at, is_bad, half_close, keeps, clients;
+    long long interval, span, requests, timeout;
+    char *text;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(arguments, "yOOiiiiiLLLLO", &plan.path, &request, &prefix, &at, &is_bad, &half_close, &keeps,
+                          &clients, &interval, &span, &requests, &timeout, &check) ||
+        PyBytes_AsStringAndSize(request, &text, &size) != 0) {
+        return NULL;
+    }
+    plan.request = (struct view){text, (size_t)size};
+    if (PyBytes_AsStringAndSize(prefix, &text, &size) != 0) {
+        return NULL;
+    }
+    plan.prefix = (struct view){text, (size_t)size};
+    plan.prefix_at = (size_t)at;
+    plan.prefix_is_bad = is_bad != 0;
+    plan.half_close = half_close != 0;
+    plan.keeps = keeps != 0;
+    plan.clients = (uint32_t)clients;
+    plan.interval = (uint64_t)interval;
+    plan.span = (uint64_t)span;
+    plan.requests = (uint64_t)requests;
+    plan.timeout = (uint64_t)timeout;
+    plan.context = check;
+    static struct load_tally tally;
+    memset(&tally, 0, sizeof tally);
+    (void)prctl(PR_SET_TIMERSLACK, 1UL); /* nanosecond: requests of the open loop begin when they are due */
+    int status = load_run(&plan, &tally);
+    if (PyErr_Occurred() != NULL) {
+        return NULL;
+    }
+    return status < 0 ? PyLong_FromLong(status) : PyBytes_FromStringAndSize((const char *)&tally, sizeof tally);
+}
+
 static PyMethodDef commands_methods[] = {
     {"_options", commands_options, METH_NOARGS, NULL},
     {"_refusal", commands_refusal, METH_NOARGS, NULL},
     {"_serve_foreground", commands_serve_foreground, METH_O, NULL},
     {"_single_value", commands_single_value, METH_O, NULL},
     {"_end_with_parent", commands_end_with_parent, METH_O, NULL},
+    {"_load", commands_load, METH_VARARGS, NULL},
 };
 
 int commands_add(PyObject *module)

@@ -18,6 +18,8 @@
  *   _serve_foreground(fd, fd)    serve_foreground() of app/serve.h
  *   _single_value(bytes)         whether these bytes are one JSON value by its extent (json/scan.h), and nothing else
  *   _end_with_parent()           in a child before it execs: it gets SIGTERM when the thread that forked it ends
+ *   _load(...)                   load_run() of server/load.h: the plan's members in their order; the tally as bytes,
+ *                                or -errno
  *
  * 0, or -1 with an exception. */
 int commands_add(PyObject *module);
