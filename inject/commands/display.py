@@ -94,7 +94,7 @@ def latency(counts, before=None):
         if whole:
             at = low if limit == float("inf") else low + (limit - low) * (wanted - under) / (count - under)
             said.append("p%d %s%.3g ms" % (share, "over " if at == low else "", at * 1e3))
-    return ", ".join(said) or "no latency yet"
+    return ", ".join(said) or "no replies"
 
 
 def tally(text):
