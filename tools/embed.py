@@ -2,14 +2,11 @@
 """Writes a Python source as a C string, for code that the extension compiles when it first needs it.
 
 Usage: embed.py SOURCE.py --name NAME --output FILE.c defines `const char NAME[]`. Comments, docstrings and blank lines
-are left out, and names get short (shorten.py): nobody needs those. The other sources of the folder say which names they share.
---public: others give arguments of these functions by name.
+are left out; the names of the lines that remain are not needed by anybody.
 """
 import argparse
 import ast
 import pathlib
-
-import shorten
 
 
 def without_docstrings(text):
@@ -33,7 +30,7 @@ def without_docstrings(text):
 
 def c_string(text):
     """One literal a line."""
-    quoted = (line.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t") for line in text.splitlines())
+    quoted = (line.replace("\\", "\\\\").replace('"', '\\"') for line in text.splitlines())
     return "\n".join('    "%s\\n"' % line for line in quoted)
 
 
@@ -41,13 +38,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--public", action="store_true")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
-    paths = sorted(arguments.source.parent.glob("*.py"))
-    own = [path.name for path in paths].index(arguments.source.name)
-    sources = [without_docstrings(path.read_text(encoding="utf-8")) for path in paths]
-    text = shorten.shorten(sources, [own] if arguments.public else [])[own] + "\n"
+    text = without_docstrings(arguments.source.read_text(encoding="utf-8"))
     if not text.isascii():
         parser.error("only ASCII")
     arguments.output.write_text('#include "python/glue.h"\n\nconst char %s[] =\n%s;\n' % (arguments.name, c_string(text)))

@@ -1,14 +1,14 @@
 """Shorter Python for sources that travel compressed: the same code with names of one letter for the variables and
-parameters of functions, indented by tabs. It takes 12 % off the streams.
+parameters of functions, indented by tabs. It takes 12 % off the stream of the commands.
 
-Kept are names that somebody may use from elsewhere: those of modules, classes, functions, attributes; names that are global
-anywhere in a source; names that are written as a text, or by which an argument is given, anywhere in the sources. So
-where others call functions with arguments by name, keep those names (`public`), or write each as a keyword once.
+Kept are names that somebody may use from elsewhere: those of modules, classes, functions, attributes, and of parameters
+that are given by name anywhere in these sources. So a parameter that only the standard library gives by name must not
+be renamed either: write it as a keyword once, or give it one letter.
 """
 import ast
+import builtins
 import re
 import string
-import symtable
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = FUNCTIONS + (ast.ClassDef,)
@@ -18,20 +18,18 @@ def imported(node):
     return [(alias.asname or alias.name).split(".")[0] for alias in node.names]
 
 
-def shared(table):
-    """Names that are no function's own: of the module and of classes, and what functions take from there."""
-    is_function = table.get_type() == "function"
-    names = {symbol.get_name() for symbol in table.get_symbols() if not is_function or symbol.is_global()}
-    return names.union(*map(shared, table.get_children()))
-
-
-def spoken(tree):
-    """Names by which an argument is given, or that are written as a text."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword):
-            yield node.arg
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+def names_of_module(tree):
+    """What the module's own level names, and the builtins: a function may mean these."""
+    names = set(dir(builtins))
+    for statement in tree.body:
+        for node in [statement] if isinstance(statement, SCOPES) else ast.walk(statement):
+            if isinstance(node, SCOPES):
+                names.add(node.name)
+            elif isinstance(node, ast.Name):
+                names.add(node.id)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names.update(imported(node))
+    return names
 
 
 def functions_of(tree):
@@ -55,7 +53,9 @@ def name_of(node):
 
 
 def rename(function, kept):
-    counts, bound, fixed = {}, set(), set(kept)
+    around = function.args.defaults + function.args.kw_defaults + function.decorator_list  # of the scope around it
+    counts, bound = {}, set()
+    fixed = kept | {node.id for part in around if part for node in ast.walk(part) if isinstance(node, ast.Name)}
     for node in ast.walk(function):
         field, binds = name_of(node)
         if field:
@@ -77,17 +77,12 @@ def rename(function, kept):
             setattr(node, field, short.get(getattr(node, field), getattr(node, field)))
 
 
-def parameters(tree):
-    return {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-
-
-def shorten(sources, public=()):
-    """The texts of modules that belong together, shorter; parameters of those whose indices are `public` stay."""
+def shorten(sources):
+    """The texts of modules that belong together, shorter."""
     trees = [ast.parse(source) for source in sources]
-    given = {name for tree in trees for name in spoken(tree)}
-    for index, (source, tree) in enumerate(zip(sources, trees)):
-        kept = given | shared(symtable.symtable(source, "source", "exec")) | (parameters(tree) if index in public else set())
+    given = {node.arg for tree in trees for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    for tree in trees:
+        kept = names_of_module(tree) | given
         for function in functions_of(tree):
             rename(function, kept)
-    texts = [ast.unparse(tree).encode("ascii", "backslashreplace").decode() for tree in trees]
-    return [re.sub(r"(?m)^(?:    )+", lambda match: "\t" * (len(match.group()) // 4), text) for text in texts]
+    return [re.sub(r"(?m)^(?:    )+", lambda match: "\t" * (len(match.group()) // 4), ast.unparse(tree)) for tree in trees]
