@@ -4,9 +4,14 @@
 #include <limits.h>
 #include <sys/socket.h>
 
-bool brief_send(int connection, const void *bytes, size_t size)
+void brief_enlarge(int connection)
 {
     static const int largest = INT_MAX; /* the kernel takes what it allows */
+    (void)setsockopt(connection, SOL_SOCKET, SO_SNDBUF, &largest, sizeof largest);
+}
+
+bool brief_send(int connection, const void *bytes, size_t size)
+{
     const char *at = bytes;
     bool is_enlarged = false;
     for (size_t done = 0; done < size;) {
@@ -15,7 +20,7 @@ bool brief_send(int connection, const void *bytes, size_t size)
             done += (size_t)sent;
         } else if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && !is_enlarged) {
             is_enlarged = true;
-            (void)setsockopt(connection, SOL_SOCKET, SO_SNDBUF, &largest, sizeof largest);
+            brief_enlarge(connection);
         } else if (sent == 0 || errno != EINTR) {
             return false;
         }

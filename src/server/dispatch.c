@@ -586,7 +586,9 @@ void dispatch_vacate(struct conn *conn)
     }
     room_describe(conn, &err);
     dispatch_refuse(conn, 408, &err); /* RFC 9110, section 15.5.9 */
-    if (conn->fd >= 0) {              /* the reply cannot be sent at once: do not let it keep the slot */
+    if (conn->fd >= 0) { /* earlier replies are unread and fill the send buffer, and the place is needed now */
+        brief_enlarge(conn->fd);
+        (void)output_resume(conn);
         conn_close(conn);
     }
 }

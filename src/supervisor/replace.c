@@ -36,16 +36,27 @@ static void replace_retire(struct supervisor *supervisor, struct worker *worker)
     tick_wake(supervisor, clock_now());
 }
 
-/* Its requests may take as long as ASYA_HANDLER_TIMEOUT allows. Once it has none, whatever else keeps the process from
- * ending (threads, atexit) has ASYA_GRACE_PERIOD. */
+/* When a worker without a running function has to end. Requests that arrive and replies that go out have their own time
+ * limits, which the worker itself keeps as long as nothing blocks it. */
+static uint64_t replace_end(const struct options *options, const struct running *running, uint64_t now)
+{
+    uint64_t end = clock_after(now, options->grace_period);
+    end = running->partial > 0 ? clock_after(end, options->read_timeout) : end;
+    return running->sending > 0 ? clock_after(end, options->write_timeout) : end;
+}
+
+/* The function may run as long as ASYA_HANDLER_TIMEOUT allows. Otherwise, whatever keeps the process from ending
+ * (threads, atexit, what blocks its loop while a request has partly arrived) has a limit. */
 uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
-    if (running_is_any(worker->board)) {
+    struct running running = {0};
+    running_add(&running, worker->board);
+    if (running.count > running.sending) {
         worker->kill_at = CLOCK_NEVER;
         return clock_after(now, LOOK_INTERVAL);
     }
-    if (worker->kill_at == CLOCK_NEVER) {
-        worker->kill_at = clock_after(now, supervisor->options->grace_period);
+    if (!worker->terminated) {
+        worker->kill_at = clock_earlier(worker->kill_at, replace_end(supervisor->options, &running, now));
     }
     if (worker->kill_at <= now && !worker->terminated) {
         worker->terminated = true;
@@ -53,14 +64,15 @@ uint64_t replace_tend(struct supervisor *supervisor, struct worker *worker, uint
         char text[HOLDUP_TEXT_SIZE];
         running_describe_holdup(worker->board, text);
         log_event(LOG_LEVEL_WARNING, EVENT_WORKER_ENDED, WORKER_FACTS(worker),
-                  "worker %u, pid %d, was replaced %llu ms ago (ASYA_GRACE_PERIOD) and %s: it is ended", worker->index,
-                  (int)worker->pid, (unsigned long long)(supervisor->options->grace_period / CLOCK_MS), text);
+                  "worker %u, pid %d, was replaced and %s: it is ended (ASYA_GRACE_PERIOD)", worker->index,
+                  (int)worker->pid, text);
         worker_kill(worker, SIGTERM);
     } else if (worker->kill_at <= now) {
         worker->kill_at = clock_after(now, KILL_AFTER);
         worker_kill(worker, SIGKILL);
     }
-    return worker->kill_at;
+    return running.partial + running.sending > 0 ? clock_earlier(worker->kill_at, clock_after(now, LOOK_INTERVAL))
+                                                 : worker->kill_at;
 }
 
 static struct worker *find_vacant(const struct supervisor *supervisor)

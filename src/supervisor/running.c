@@ -34,6 +34,7 @@ void running_add(struct running *running, const struct scoreboard *board)
             continue;
         }
         running->count++;
+        running->sending += slot_state(&board->slots[i]) == SLOT_REPLYING;
         if (running->named < RUNNING_NAMES) {
             running_name(board, i, running->names[running->named]);
             running->named += running->names[running->named][0] != '\0';
@@ -89,8 +90,10 @@ void running_describe_holdup(const struct scoreboard *board, char text[HOLDUP_TE
     running_add(&running, board);
     memcpy(noted, board->waits_for, sizeof noted);
     noted[sizeof noted - 1] = '\0';
-    if (running.count > 0) {
+    if (running.count > running.sending) {
         (void)snprintf(text, HOLDUP_TEXT_SIZE, "has %u requests that run", running.count);
+    } else if (running.sending > 0) {
+        (void)snprintf(text, HOLDUP_TEXT_SIZE, "has %u replies to send", running.sending);
     } else if (running.partial > 0) {
         (void)snprintf(text, HOLDUP_TEXT_SIZE, "waits for the rest of %u requests", running.partial);
     } else if (noted[0] != '\0') {

@@ -20,6 +20,7 @@ enum {
 struct running {
     uint32_t count;   /* requests in the function, or whose reply is being sent */
     uint32_t partial; /* requests that have arrived in part */
+    uint32_t sending; /* of `count`, those whose function has returned, and whose reply goes out */
     uint32_t named;
     char names[RUNNING_NAMES][SCOREBOARD_ID_MAX + 1]; /* ids of the first requests that have one, NUL-terminated */
 };

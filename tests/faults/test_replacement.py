@@ -99,6 +99,24 @@ def test_what_the_old_process_leaves_holds_up_nobody(runtime):
         server.wait_for_log("WARNING .*pid %d, was replaced .*has no request any more and waits for thread" % old)
 
 
+def test_an_old_worker_that_is_blocked_leaves_no_client_with_half_a_request(runtime):
+    """Its own time limits need its loop, so the supervisor has one for it."""
+    env = {"ASYA_READ_TIMEOUT": "2", "ASYA_GRACE_PERIOD": "0.5"}
+    code = "import signal, time\nsignal.signal(signal.SIGALRM, lambda *_: time.sleep(1000))"
+    with runtime("snippets:run", env=env, allow_log=["WARNING ", "ERROR "], code=None) as server:
+        [old] = server.worker_pids()
+        assert server.result(code) is None
+        begun = server.connect()
+        begun.send(b'["begun"')
+        server.control("/recycle", "POST")
+        server.wait_for_log("is ready", count=2)
+        os.kill(old, signal.SIGALRM)
+        assert begun.reply()["error"] == "server_error"
+        begun.close()
+        assert gone(old)
+        server.wait_for_log("WARNING .*pid %d, was replaced and waits for the rest of 1 requests" % old)
+
+
 def test_a_model_that_exceeds_the_limit_from_the_beginning_is_warned_of_once(runtime, tmp_path):
     (tmp_path / "large.py").write_text("import os\nmodel = bytearray(b'x') * (150 << 20)\ndef process(p):\n    return os.getpid()\n")
     with runtime("large", cwd=tmp_path, env={"ASYA_MAX_RSS": str(100 << 20)}, expect_log=["WARNING .*ASYA_MAX_RSS"]) as server:

@@ -1,7 +1,9 @@
 """A client that has not read its earlier replies yet is not gone: what follows them on its connection arrives, too."""
+import contextlib
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -117,3 +119,17 @@ def test_a_stream_whose_worker_dies_ends_whole_although_its_client_has_read_noth
         stream = connection.receive_all()
         connection.close()
         assert b"event: error\n" in stream and stream.endswith(b"0\r\n\r\n")
+
+
+def test_a_client_that_gives_way_is_told_so_behind_an_unread_reply(runtime):
+    allowed = ["WARNING .*connection_error", "WARNING .*accepting pauses", "WARNING .*fdstore entries",
+               "WARNING .*hard limit of descriptors"]
+    with runtime("snippets:run", wrapper=("prlimit", "--nofile=80:80"), allow_log=allowed) as server:
+        with Reader(server) as reader, contextlib.ExitStack() as stack:
+            reader.fill(server, post("return 1", body=False))
+            assert server.result("return 2") == 2
+            time.sleep(2.1)  # from then on it gives way
+            for _ in range(120):
+                stack.enter_context(server.connect())
+            assert server.wait_for_log("others need its place")
+            assert [reader.status(), reader.status()] == [200, 408]

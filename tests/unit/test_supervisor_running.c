@@ -139,9 +139,12 @@ static void what_holds_up_a_worker_is_said_in_this_order(void **state)
     board.slots[3].first = '{';
     running_describe_holdup(&board, held);
     assert_string_equal(held, "waits for the rest of 1 requests");
+    board.slots[5].state = SLOT_REPLYING;
+    running_describe_holdup(&board, held);
+    assert_string_equal(held, "has 1 replies to send");
     board.slots[4].state = SLOT_RUNNING;
     running_describe_holdup(&board, held);
-    assert_string_equal(held, "has 1 requests that run");
+    assert_string_equal(held, "has 2 requests that run");
 }
 
 int main(void)
