@@ -500,10 +500,13 @@ def test_a_socket_of_its_own_that_comes_back_is_replaced(runtime, short_folder):
     folder, aside = short_folder / "inner", short_folder / "aside"
     with runtime(ECHO, path=folder / "app.sock", allow_log=LOST) as server:
         server.clean_before = []
+        first = os.lstat(server.path).st_ino
         os.rename(folder, aside)
         assert processes.eventually(server.reachable)
         os.rename(folder, short_folder / "mounted")
         os.rename(aside, folder)
+        # a worker that has not heard of the new socket yet still accepts from the first one, whose file is back
+        assert processes.eventually(lambda: os.path.exists(server.path) and os.lstat(server.path).st_ino != first)
         assert processes.eventually(server.reachable)
         assert server.result(1) == 1
 
