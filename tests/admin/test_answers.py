@@ -1,4 +1,5 @@
 """The control socket answers whatever the workers do, and whoever else asks; what it says is what a client did."""
+import contextlib
 import json
 import os
 import re
@@ -124,7 +125,8 @@ def test_slow_and_silent_clients_harm_nobody(runtime):
         crowd = [Connection(server.control_path) for _ in range(50)]
         try:
             for number, connection in enumerate(crowd):
-                connection.send(b"GET /status HTTP/1.1\r\nHost"[:number % 3 * 10])
+                with contextlib.suppress(OSError):  # it may have given way already
+                    connection.send(b"GET /status HTTP/1.1\r\nHost"[:number % 3 * 10])
             assert quickest(server) < SLOWEST
             assert server.result(1) == 1
         finally:
