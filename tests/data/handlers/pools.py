@@ -15,8 +15,9 @@ def pool():
 
 
 def pids(payload):
-    """Of the pool's processes."""
-    return sorted(set(pool().map(pid_of, range(8))))
+    """Of the pool's processes, also of one that another was quicker than."""
+    list(pool().map(pid_of, range(8)))
+    return sorted(pool()._processes)
 
 
 def pid_of(number):
