@@ -5,7 +5,7 @@ import json
 import socket
 import time
 
-from . import client
+from . import client, protocols
 
 
 class Answer(collections.namedtuple("Answer", "status headers text seconds")):
@@ -16,22 +16,11 @@ class Answer(collections.namedtuple("Answer", "status headers text seconds")):
         return client.strict_loads(self.text.encode())
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def connection(where, timeout=client.PATIENCE):
     """`where`: the path of a Unix socket, or a port of this machine."""
     if isinstance(where, int):
         return http.client.HTTPConnection("127.0.0.1", where, timeout=timeout)
-    return _UnixConnection(str(where), timeout)
+    return protocols.HttpConnection(str(where), timeout)
 
 
 def ask(where, path, method="GET", body=None, headers=None, timeout=client.PATIENCE, over=None):
