@@ -7,10 +7,10 @@ streams. The deeds they ask for are in handler.py; the killer is here and strike
 A leg is a runtime of its own: so many workers, one shape of the function (plain, threads, tasks), and one kind: steady,
 with recycling, or delayed: with delays around system calls too (tests/shims/delays.c). In two kinds more nobody dies, so
 that no reply may be an error: calm, with recycling and delays; idle, with delays, where kept connections are used in the
-moment they end for being idle. Without --workers and --shape all of them are run and share the requests. Prints a table, what happened as JSON, and the seed of all choices. What the function itself
-tears from the loop's hand counts apart (separate_torn). Exit status 1
-if a reply was lost, duplicated, unsolicited, mispaired, wrong, truncated, reset or late, if something was cut that no
-death explains, or if a supervisor has not come back to what it was before."""
+moment they end for being idle. Without --workers and --shape all of them are run and share the requests. Prints a table,
+what happened as JSON, and the seed of all choices. What the function itself tears from the loop's hand counts apart
+(separate_torn). Exit status 1 if a reply was lost, duplicated, unsolicited, mispaired, wrong, truncated, reset or late,
+if something was cut that no death explains, or if a supervisor has not come back to what it was before."""
 import argparse
 import bisect
 import datetime
@@ -116,9 +116,16 @@ def is_as_before(now, before):
 
 
 def settled(server, before):
-    """The supervisor's state once it is as before, or what it stays at."""
-    processes.eventually(lambda: is_as_before(state(server), before), 10)  # the last one killed may await its successor
-    return state(server)
+    """The supervisor's state once it is as before, or what it stays at. Not looked at again after that: a worker whose
+    function hangs may be killed for its time limit a moment later, and then its successor is not there yet."""
+    seen = []
+
+    def has_settled():
+        seen.append(state(server))
+        return is_as_before(seen[-1], before)
+
+    processes.eventually(has_settled, 10)
+    return seen[-1]
 
 
 def deaths_of(log):
@@ -209,6 +216,7 @@ def run_leg(arguments, seed, requests, workers, shape, kind):
         figures.update(seed=seed, workers=workers, shape=shape, kind=kind, before=before, after=after, ended=ended,
                        serves=serves, strikes=killer.deadly, stops=killer.stops)
         judge(figures, server.log_text())
+        figures["log_end"] = server.log_text().splitlines()[-40:]
         return figures
     finally:
         keep_log(arguments, "%d-%s-%s" % (workers, shape, kind), server.log_text())
@@ -320,6 +328,8 @@ def main():
         print_row(row_of(figures))
         for text in figures["failed"]:
             print("    FAILED: " + text, flush=True)
+        if figures["failed"]:
+            print("    the log's end:\n" + "\n".join(figures["log_end"]), flush=True)
     total = added(all_figures)
     print(json.dumps({"seed": arguments.seed, **total}, indent=1))
     print("FAILED" if total["failed"] else "passed")
