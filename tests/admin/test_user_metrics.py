@@ -37,13 +37,18 @@ def test_they_are_summed_over_workers_and_stay_when_these_die(runtime):
         assert (found["sizes_sum",], found["sizes_count",]) == (66, 12)
 
 
+def wait_for_successor(server, pid):
+    assert processes.eventually(lambda: pid not in server.worker_pids() and server.status()["ready"])
+
+
 def test_a_gauge_goes_with_the_worker_that_has_set_it(runtime):
     with runtime("measured:run", allow_log=[".*"]) as server:
         server.result("opened.inc(3); opened.dec(); largest.set(-5); latest.set(9)")
         found = samples(server)
         assert (found["open_now",], found["largest",], found["latest",]) == (2, -5, 9)
-        os.kill(server.worker_pids()[0], signal.SIGKILL)
-        assert processes.eventually(lambda: server.worker_pids() and server.status()["ready"])
+        pid = server.worker_pids()[0]
+        os.kill(pid, signal.SIGKILL)
+        wait_for_successor(server, pid)
         found = samples(server)
         assert (found["open_now",], found.get(("largest",)), found["latest",]) == (0, None, 9)
 
@@ -72,9 +77,10 @@ def test_a_worker_killed_in_the_middle_leaves_whole_values(runtime):
                 connection.send(b'"while True:\\n    plain.inc(); jobs.labels(\'x\').inc(); sizes.observe(5)" ')
                 before = samples(server)["plain_total",]
                 assert processes.eventually(lambda: samples(server)["plain_total",] > before + 1000)
-                os.kill(server.worker_pids()[0], signal.SIGKILL)
+                pid = server.worker_pids()[0]
+                os.kill(pid, signal.SIGKILL)
                 connection.receive_all()
-            assert processes.eventually(lambda: server.worker_pids() and server.status()["ready"])
+            wait_for_successor(server, pid)
         found = samples(server)
         assert found["plain_total",] == int(found["plain_total",])
         assert 0 <= found["plain_total",] - found["jobs_total", "x"] <= 5  # one of each may be missing for each death

@@ -101,10 +101,13 @@ class Runtime:
             return False
 
     def reachable(self):
-        """Whether a connection is accepted right now."""
+        """Whether a connection is accepted right now, and not by what a killed runtime has left: its fdholder keeps the
+        listener for a moment."""
         try:
-            client.Connection(self.path, 1.0).close()
-            return True
+            connection = client.Connection(self.path, 1.0)
+            listening = connection.peer_pid()
+            connection.close()
+            return listening == 0 or processes.alive(listening)  # 0: in another PID namespace
         except OSError:
             return False
 

@@ -529,7 +529,7 @@ def test_after_kill_9_the_next_start_works_though_a_child_holds_the_socket(runti
         try:
             first.kill(signal.SIGKILL)
             first.wait()
-            assert first.reachable(), "the child has the socket open"
+            first.connect().close()  # the child has the socket open
             second = Runtime(ECHO, path=first.path)
             try:
                 second.launch()
