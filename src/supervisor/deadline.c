@@ -20,6 +20,7 @@
 #define SHARED_INTERVAL (100 * CLOCK_MS)   /* between checks whether other requests of the worker still run */
 #define PUSH_INTERVAL   (2 * CLOCK_MS)     /* before trying again to answer for a worker that is sending right now */
 #define GONE_INTERVAL   (100 * CLOCK_MS)   /* between checks whether a running request's client is still there */
+#define STACKS_SHARED   (1 * CLOCK_SECOND) /* limits that end this close together share the stacks that were written */
 
 /* What is done about a request over its time limit, in this order; run.step is the next one to do. From STEP_TERMINATE
  * on it is the process that is dealt with: its request has been answered. */
@@ -89,10 +90,24 @@ static bool take_over(const struct worker *worker, uint32_t index, const struct 
     return true;
 }
 
+/* What the line about a time limit says of the stacks. The worker writes those of all its threads and tasks at once, so
+ * of several limits that end together only the first one's record has them. */
+static const char *deadline_describe_stacks(struct worker *worker, const char *stack, uint64_t now)
+{
+    if (stack[0] != '\0') {
+        worker->stacks_at = now;
+        return "";
+    }
+    return worker->stacks_at != 0 && now - worker->stacks_at < STACKS_SHARED
+               ? "; its stacks are in the record before"
+               : "; no stack could be had: the process does not take signals";
+}
+
 static void log_overrun(struct worker *worker, uint32_t index, const struct options *options)
 {
     char stack[WORKER_STACK_SIZE];
     worker_read_stack(worker, stack, sizeof stack);
+    uint64_t now = clock_now();
     struct error err = {0};
     cancel_late_error(&err, options->handler_timeout, limit_of(&worker->runs[index], options).is_callers);
     if (worker->incidents != NULL) {
@@ -104,11 +119,10 @@ static void log_overrun(struct worker *worker, uint32_t index, const struct opti
                                     .pid = (int)worker->pid,
                                     .category = error_code(err.category),
                                     .error_type = err.type,
-                                    .duration = clock_now() - worker->runs[index].since,
+                                    .duration = now - worker->runs[index].since,
                                     .stack = stack};
     log_event(LOG_LEVEL_ERROR, EVENT_REQUEST_TIMEOUT, &facts, "worker %u, pid %d: %s; it is asked to stop%s",
-              worker->index, (int)worker->pid, err.text,
-              stack[0] != '\0' ? "" : "; no stack could be had: the process does not take signals");
+              worker->index, (int)worker->pid, err.text, deadline_describe_stacks(worker, stack, now));
 }
 
 /* The function runs and nobody has answered its client yet. */

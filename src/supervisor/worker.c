@@ -145,7 +145,7 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
     worker->still_at = clock_after(now, STILL_AFTER);
     worker->unwell = worker->timed_out = worker->due = worker->stopped = worker->wedged = worker->overran = false;
     worker->grown = worker->looked_at = worker->large = worker->terminated = false;
-    worker->progress = 0;
+    worker->progress = worker->stacks_at = 0;
     worker->nudged = UINT64_MAX;
     worker->deaf_at = worker->kill_at = worker->killed_at = worker->blocked_since = CLOCK_NEVER;
     worker->oom_known = cgroup_oom_kills(&worker->oom_kills);

@@ -74,6 +74,7 @@ struct worker {
     bool wedged;                /* a function does not stop while other requests run: replace it, do not kill it */
     bool stopped;               /* by SIGSTOP or the like */
     uint64_t stopped_at;        /* when it was stopped */
+    uint64_t stacks_at;         /* when stacks that it wrote at a time limit were last read; 0: not yet */
     uint64_t deaf_at;           /* when to kill it because its control channel was closed; or CLOCK_NEVER */
     uint64_t killed_at;         /* when SIGKILL was sent first; or CLOCK_NEVER */
     bool overwritten;           /* the function wrote over the scoreboard, and it is being killed for that */

@@ -223,3 +223,17 @@ def test_the_line_says_first_which_thread_it_is_of_several(runtime):
         assert server.call("stay")["type"] == "HandlerTimeout"
         [line] = server.wait_for_log("ERROR .*asked to stop")
         assert re.search(r"asked to stop\n    The request's thread, most recent call first:\n" + AT % "in_the_function", line.text)
+
+
+def test_limits_that_end_together_share_the_stacks(runtime):
+    """The worker writes all of its stacks at once: a record that has none must not say that the process is deaf."""
+    env = {"ASYA_HANDLER_TIMEOUT": LIMIT, "ASYA_CONCURRENCY": 8}
+    with runtime("stuck:awaits_task", env=env, allow_log=["(WARNING|ERROR) .*"]) as server:
+        connections = [server.connect() for _ in range(8)]
+        for connection in connections:
+            connection.send(b"1 ")
+        assert [connection.reply()["type"] for connection in connections] == ["HandlerTimeout"] * 8
+        lines = server.wait_for_log("ERROR .*asked to stop", count=8)
+    told = [line.text.splitlines()[0] for line in lines]
+    assert not [text for text in told if "no stack could be had" in text]
+    assert all("in the record before" in text or "\n" in line.text for text, line in zip(told, lines))
