@@ -6,6 +6,7 @@
 #include "python/memory.h"
 #include "python/raised.h"
 
+#include <stdio.h>
 #include <string.h>
 
 size_t failure_text_of(PyObject *object, char *target, size_t size)
@@ -220,6 +221,14 @@ static bool failure_is_bare_key(const struct raised *raised)
     return bare;
 }
 
+/* pdb gives up at the end of standard input, which is empty in a worker, with an exception that has no text. */
+static const char *failure_explain_silence(const struct failure *failure)
+{
+    return strcmp(failure->name, "bdb.BdbQuit") == 0
+               ? ": breakpoint() has no terminal in a worker; run the function with the command 'call'"
+               : "";
+}
+
 /* What the reply says: str(exception), "KeyError: 'missing'" for a bare key, and the class's name where there is no
  * text. */
 static void failure_write_text(const struct raised *raised, struct failure *failure)
@@ -235,8 +244,9 @@ static void failure_write_text(const struct raised *raised, struct failure *fail
     size_t size =
         raised->value != NULL ? failure_text_of(raised->value, failure->text + used, sizeof failure->text - used) : 0;
     if (size == 0) { /* `raise ValueError` has no text: its name is better than nothing */
-        memcpy(failure->text, failure->type, failure->type_size + 1);
-        used = failure->type_size;
+        int named =
+            snprintf(failure->text, sizeof failure->text, "%s%s", failure->type, failure_explain_silence(failure));
+        used = named > 0 ? (size_t)named : 0;
     }
     failure->text_size = used + size;
 }

@@ -93,6 +93,13 @@ def test_a_strange_exception_gets_its_category_in_valid_json(serving, code, begi
         assert len(lines[0].text) <= 16_384
 
 
+def test_a_breakpoint_says_where_there_is_a_terminal(serving):
+    with serving.watched(expect_log=["ERROR .*BdbQuit: .*no terminal"]):
+        error = serving.call("breakpoint()\nresult = 1")
+    assert (error["error"], error["type"]) == ("processing_error", "BdbQuit")
+    assert "terminal" in error["message"] and "'call'" in error["message"]
+
+
 def test_an_exception_group_is_judged_by_its_own_class(serving):
     if not serving.result("import builtins\nreturn hasattr(builtins, 'ExceptionGroup')"):
         pytest.skip("this interpreter has no exception groups")
