@@ -71,7 +71,7 @@ faults: setup-test build ## Each system call and allocation fails, 1000 kills, 1
 
 round-trip: setup-test build ## 200,000 random values of each annotation written and read back (long; EXAMPLES=2000 is a hundredth)
 	@ASYA_TEST_EXAMPLES=$(or $(EXAMPLES),200000) PYTHONPATH=dist $(VENV)/bin/python -m pytest -q -p no:cacheprovider -o timeout=0 \
-	    -n 2 --maxschedchunk=1 -rP tests/typed/test_round_trip.py
+	    -o faulthandler_timeout=0 -n 2 --maxschedchunk=1 -rP tests/typed/test_round_trip.py
 
 valgrind: setup-test ## The C unit tests of server and supervisor under valgrind
 	@tools/valgrind.sh
