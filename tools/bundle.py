@@ -93,7 +93,7 @@ def commands_comment(folder, texts):
     """The Python sources of the commands in one stream, as comments: the interpreter skips them, and keeps nothing."""
     paths = sorted(folder.glob("*.py"))
     names = ["asya_commands" if path.stem == "__init__" else "asya_commands." + path.stem for path in paths]
-    sources = shorten.shorten([embed.without_docstrings(path.read_text(encoding="ascii")) for path in paths])
+    sources = shorten.shorten([embed.essence(path.read_text(encoding="ascii")) for path in paths])
     text = base85(zlib_stream("\0".join(part for pair in zip(names, sources) for part in pair).encode(), texts))
     size = LINE - 2
     return "\n".join("#'" + text[i : i + size] for i in range(0, len(text), size))

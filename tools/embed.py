@@ -2,27 +2,47 @@
 """Writes a Python source as a C string, for code that the extension compiles when it first needs it.
 
 Usage: embed.py SOURCE.py --name NAME --output FILE.c defines `const char NAME[]`. Comments, docstrings and blank lines
-are left out; the names of the lines that remain are not needed by anybody.
+are left out, and tabs indent; the numbers of the lines that remain are not needed by anybody. NAME is not aligned: all of
+them stand one behind the other in the image, and the single file carries them once (bundle.py).
 """
 import argparse
 import ast
+import io
 import pathlib
+import re
+import tokenize
+
+DOCUMENTED = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def without_docstrings(text):
+def without_comments(text):
+    lines = text.splitlines(keepends=True)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
+    return "".join(lines)
+
+
+def with_tabs(line):
+    return re.sub("^(?:    )+", lambda spaces: "\t" * (len(spaces.group()) // 4), line)
+
+
+def essence(text):
     """The lines of the source that do something; a text over several lines stays whole."""
+    text = without_comments(text)
     tree = ast.parse(text)
     dropped, texts = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Constant, ast.JoinedStr)) and node.end_lineno > node.lineno:
-            texts.update(range(node.lineno, node.end_lineno + 1))
-        if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and len(node.body) > 1:
+            texts.update(range(node.lineno + 1, node.end_lineno + 1))
+        if isinstance(node, DOCUMENTED) and len(node.body) > 1:
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
                 dropped.update(range(first.lineno, first.end_lineno + 1))
     lines = enumerate(text.splitlines(), 1)
-    kept = [line for number, line in lines
-            if number not in dropped and (number in texts or line.strip() and line.strip()[0] != "#")]
+    kept = [line if number in texts else with_tabs(line) for number, line in lines
+            if number not in dropped and (number in texts or line.strip())]
     result = "\n".join(kept) + "\n"
     compile(result, "embedded", "exec")
     return result
@@ -30,7 +50,7 @@ def without_docstrings(text):
 
 def c_string(text):
     """One literal a line."""
-    quoted = (line.replace("\\", "\\\\").replace('"', '\\"') for line in text.splitlines())
+    quoted = (line.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t") for line in text.splitlines())
     return "\n".join('    "%s\\n"' % line for line in quoted)
 
 
@@ -40,10 +60,11 @@ def main():
     parser.add_argument("--name", required=True)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
-    text = without_docstrings(arguments.source.read_text(encoding="utf-8"))
+    text = essence(arguments.source.read_text(encoding="utf-8"))
     if not text.isascii():
         parser.error("only ASCII")
-    arguments.output.write_text('#include "python/glue.h"\n\nconst char %s[] =\n%s;\n' % (arguments.name, c_string(text)))
+    arguments.output.write_text('#include "python/glue.h"\n\nconst char __attribute__((aligned(1))) %s[] =\n%s;\n' %
+                                (arguments.name, c_string(text)))
 
 
 if __name__ == "__main__":
