@@ -59,58 +59,6 @@ def _by_number(fd):
     return "/proc/self/fd/%d" % high, lambda: os.close(high)
 
 
-def _check_folder(folder, by_path):
-    """What stands in a folder is whatever those want who may write to it or to one above it: for code that shall be
-    root and we alone. The top of a mount (a pod's volume) may be open to others where nothing is loaded by its path."""
-    import os
-    import stat
-
-    above = os.stat("/")
-    ours = (0, os.geteuid(), above.st_uid)  # who owns / is root here: in a user namespace 0 may be somebody else
-    path = ""
-    for name in folder.split("/"):
-        path += name + "/"
-        found = os.stat(path)
-        if found.st_uid not in ours:
-            raise OSError("%s belongs to user %d, whose code it could become" % (path, found.st_uid))
-        mounted = found.st_dev != above.st_dev and not by_path
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX and not mounted:
-            raise OSError("others may write to %s, which has no sticky bit" % path)
-        above = found
-
-
-def _named_file(folder):
-    """A file in `folder`, for where there is no memfd or no /proc. Returns a function like _memory_file."""
-
-    def place(image):
-        import os
-
-        by_path = not os.path.exists("/proc/self/fd")
-        real = os.path.realpath(folder)
-        _check_folder(real, by_path)
-        path = os.path.join(real, ".asya-%d-%s.so" % (os.getpid(), os.urandom(8).hex()))
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
-        try:
-            os.fchmod(fd, 0o700)
-            with open(fd, "wb", closefd=False) as file:
-                file.writelines(image)
-            if not by_path:
-                os.unlink(path)
-                return _by_number(fd)
-            written, found = os.fstat(fd), os.lstat(path)
-            if written != found or found.st_uid != os.geteuid():
-                raise OSError("%s was replaced while it was written" % path)
-        except OSError:
-            os.close(fd)
-            if os.path.lexists(path):
-                os.unlink(path)
-            raise
-        os.close(fd)
-        return path, lambda: os.unlink(path)
-
-    return place
-
-
 def _places():
     """Where the image can be loaded from, best first. ASYA_LOAD=memfd or =file takes only that way."""
     import os
@@ -119,10 +67,7 @@ def _places():
     if way != "file":
         yield "memfd", _memory_file
     if way != "memfd":
-        socket = os.path.dirname(os.environ.get("ASYA_SOCKET_PATH", ""))
-        for folder in (socket, os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm", os.environ.get("HOME")):
-            if folder:
-                yield folder, _named_file(folder)
+        yield from _seldom(_TEXTS)["folders"]()
 
 
 _DIGITS = bytes(c for c in range(33, 127) if c not in b"\"'\\<>&{}$")  # 85 that JSON, YAML and templates leave alone
@@ -141,18 +86,30 @@ def _bytes(text):
 
 
 def _unpack(where, text):
-    """The image in two parts: it was compressed with the texts of all images as dictionary, beginning at byte `where`."""
+    """The image in three parts. In its middle are texts that all images have: these are carried once, and are the
+    dictionary of the rest, which begins behind them and ends with the `where` bytes that stand before them."""
     import zlib
 
     try:
-        stream = zlib.decompressobj(zdict=zlib.decompress(_bytes(_TEXTS)))
-        image = stream.decompress(_bytes(text))
+        texts = zlib.decompress(_bytes(_TEXTS))
+        stream = zlib.decompressobj(zdict=texts)
+        rest = stream.decompress(_bytes(text))
         if not stream.eof:
             raise ValueError("it lacks its end")
-        view = memoryview(image)
-        return view[-where:], view[:-where]
+        view = memoryview(rest)
+        return view[-where:], texts[: texts.rfind(b"\0") + 1], view[:-where]
     except (ValueError, OverflowError, zlib.error) as error:
         _refuse("its image is damaged: %s" % error)
+
+
+def _seldom(text):
+    """The names of inject/seldom.py, which stands behind the texts: what few starts need."""
+    import zlib
+
+    texts = zlib.decompress(_bytes(text))
+    names = dict(globals(), _DICTIONARY=texts)
+    exec(texts[texts.rfind(b"\0") + 1 :], names)
+    return names
 
 
 def _load():
@@ -183,36 +140,14 @@ def _load():
 
 
 def _commands():
-    """The package of the commands that are written in Python: they lie in this file, in lines that begin as no other
-    line does, since the quote is none of the digits."""
-    import importlib.abc
-    import importlib.util
+    """The package of the commands that are written in Python: they lie in this file."""
     import os
-    import zlib
 
     if not os.path.isfile(globals().get("__file__", "")):
         _refuse("this command needs its file, which was read from standard input: write it to one")
     with open(__file__, encoding="ascii") as file:
         whole = file.read()
-    texts = zlib.decompress(_bytes(whole.split("\n_TEXTS = ")[1].split('"""')[1]))
-    text = "".join(line[2:] for line in whole.splitlines() if line.startswith("#'"))
-    parts = zlib.decompressobj(zdict=texts).decompress(_bytes(text)).decode().split("\0")
-    sources = dict(zip(parts[::2], parts[1::2]))
-
-    class Sources(importlib.abc.InspectLoader):
-        def find_spec(self, name, path=None, target=None):
-            return importlib.util.spec_from_loader(name, self) if name in sources else None
-
-        def is_package(self, name):
-            return name == "asya_commands"
-
-        def get_source(self, name):
-            return sources[name]
-
-    sys.meta_path.append(Sources())
-    package = importlib.import_module("asya_commands")
-    package.START = [sys.executable, os.path.abspath(__file__)]
-    return package
+    return _seldom(whole.split("\n_TEXTS = ")[1].split('"""')[1])["commands"](whole)
 
 
 # @IMAGES@

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes the single file: the bootstrap template with one compressed image per kind of processor.
 
-The texts that all images hold (messages, help, embedded Python) are carried once, as a zlib stream. An image is a zlib
-stream with these texts as its preset dictionary; it holds the image rotated to begin with its constants, since a stream
-looks no further back than 32 KB. zopfli makes streams 5 % smaller than zlib's own best. They are written in base 85: five
-characters for four bytes, most significant first, padded with zero bytes.
+The constants of each image begin with the same texts, the Python that it embeds. They are carried once, as a zlib stream,
+and behind them what few starts need (inject/seldom.py), which is none of the images'. An image is a zlib stream of what
+stands behind these texts in it and then of what stands before them, with the texts as its preset dictionary. zopfli makes
+streams 5 % smaller than zlib's own best. They are written in base 85: five characters for four bytes, most significant
+first, padded with zero bytes.
 
 The commands that are written in Python (inject/commands) are one more stream with the same dictionary, without their
 comments and with short names (shorten.py), in lines that are comments to the interpreter: a start skips them, and a
@@ -18,7 +19,6 @@ import concurrent.futures
 import ctypes
 import hashlib
 import pathlib
-import re
 import struct
 import sys
 import zlib
@@ -31,10 +31,7 @@ SIZE_LIMIT = 480 * 1024
 # JSON, which is 850 bytes longer than the file, and for the names that it is given.
 ALONE_LIMIT = 260_000
 LINE = 1000
-# A stream looks back 32 KB (RFC 1951), and from a text to its copy in the dictionary it is the whole dictionary and those
-# constants before it that are none. With all 33 KB of texts no copy was in reach, and the streams were 6 % larger.
-REACH = 28 * 1024
-TEXT = re.compile(rb"[\n\t -~]{8,}\0")
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 DIGITS = "".join(c for c in map(chr, range(33, 127)) if c not in "\"'\\<>&{}$")  # as inject/bootstrap.py has them
 ZOPFLI = ctypes.CDLL("libzopfli.so.1")  # the command zopfli knows no dictionaries
 
@@ -58,19 +55,20 @@ def zlib_stream(data, dictionary=b""):
 
 
 def constants_of(image):
-    """Where .rodata begins and ends in a 64-bit ELF file."""
+    """Where .rodata begins in a 64-bit ELF file."""
     table, count, names = struct.unpack_from("<Q12xHH", image, 0x28)
     sections = [struct.unpack_from("<I20xQQ", image, table + 64 * i) for i in range(count)]
-    [found] = [(offset, offset + size) for name, offset, size in sections
-               if image.startswith(b".rodata\0", sections[names][1] + name)]
+    [found] = [offset for name, offset, _ in sections if image.startswith(b".rodata\0", sections[names][1] + name)]
     return found
 
 
-def texts_of(images):
-    """The constant texts that every image holds, once each, in the order of the first."""
-    begin, end = constants_of(images[0])
-    found = [text for text in TEXT.findall(images[0], begin, end) if all(text in image for image in images)]
-    return b"".join(dict.fromkeys(found))[:REACH]
+def shared_texts(folder, images):
+    """The Python that the images embed, as they have it: one source behind the other, each ended by a zero byte."""
+    sources = [embed.essence(path.read_text(encoding="ascii")) + "\0" for path in sorted(folder.glob("*.py"))]
+    texts = "".join(sources).encode()
+    if not all(image.startswith(texts, constants_of(image)) for image in images):
+        sys.exit("bundle: the constants of an image do not begin with the sources of %s" % folder)
+    return texts
 
 
 def base85(data):
@@ -84,9 +82,11 @@ def literal(stream):
     return '"""\n%s\n"""' % "\n".join(text[i : i + LINE] for i in range(0, len(text), LINE))
 
 
-def image_literal(machine, image, texts):
-    begin, _ = constants_of(image)
-    return '    "%s": (%d, %s),' % (machine, begin, literal(zlib_stream(image[begin:] + image[:begin], texts)))
+def image_literal(machine, image, shared, texts):
+    """`shared` stands in the image, and `texts` begins with it."""
+    begin = constants_of(image)
+    stream = zlib_stream(image[begin + len(shared) :] + image[:begin], texts)
+    return '    "%s": (%d, %s),' % (machine, begin, literal(stream))
 
 
 def commands_comment(folder, texts):
@@ -99,26 +99,29 @@ def commands_comment(folder, texts):
     return "\n".join("#'" + text[i : i + size] for i in range(0, len(text), size))
 
 
-def bundle(template, version, images, commands):
-    """The text of the file; `images` are pairs of a machine and its image, `commands` the folder of their sources."""
+def bundle(options, images):
+    """The text of the file; `images` are pairs of a machine and its image."""
     digests = "\n".join("sha256 of the %s image: %s" % (m, hashlib.sha256(image).hexdigest()) for m, image in images)
-    texts = texts_of([image for _, image in images])
+    shared = shared_texts(options.embedded, [image for _, image in images])
+    texts = shared + embed.essence(options.seldom.read_text(encoding="ascii")).encode()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        literals = list(pool.map(lambda pair: image_literal(*pair, texts), images))
+        literals = list(pool.map(lambda pair: image_literal(*pair, shared, texts), images))
     assigned = "_TEXTS = %s\n_IMAGES = {\n%s\n}" % (literal(zlib_stream(texts)), "\n".join(literals))
-    text = template.replace("@VERSION@", version).replace("@DIGESTS@", digests)
-    comment = commands_comment(commands, texts)
+    text = options.template.read_text(encoding="ascii").replace("@VERSION@", options.version).replace("@DIGESTS@", digests)
+    comment = commands_comment(options.commands, texts)
     print("bundle: the commands in Python take %d bytes" % len(comment))
     return text.replace("# @IMAGES@", assigned).replace("# @COMMANDS@", comment)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--template", required=True)
+    parser.add_argument("--template", type=pathlib.Path, required=True)
     parser.add_argument("--version", required=True)
     parser.add_argument("--image", action="append", required=True, metavar="MACHINE=FILE", help="the extension")
-    parser.add_argument("--commands", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent.parent / "inject" / "commands",
-                        help="the folder of the commands in Python")
+    for name, path, meaning in (("commands", "inject/commands", "the folder of the commands in Python"),
+                                ("embedded", "src/python/glue", "the folder of the Python that the images embed"),
+                                ("seldom", "inject/seldom.py", "what few starts need")):
+        parser.add_argument("--" + name, type=pathlib.Path, default=ROOT / path, help=meaning)
     parser.add_argument("--output", required=True)
     parser.add_argument("--any-size", action="store_true", help="not to be shipped: another compiler's image may be larger")
     options = parser.parse_args()
@@ -127,9 +130,7 @@ def main():
         machine, path = item.split("=", 1)
         with open(path, "rb") as file:
             images.append((machine, file.read()))
-    with open(options.template, encoding="utf-8") as file:
-        text = bundle(file.read(), options.version, images, options.commands)
-    data = text.encode("ascii")
+    data = bundle(options, images).encode("ascii")
     limit = ALONE_LIMIT if len(images) == 1 else SIZE_LIMIT
     if len(data) >= limit and not options.any_size:
         sys.exit("bundle: %d bytes, the limit is %d" % (len(data), limit))

@@ -56,11 +56,12 @@ def images():
     """The images in the file, unpacked, by processor."""
     tree = ast.parse(RUNTIME.read_text())
     texts, packed = (ast.literal_eval(assignment(tree, name).value) for name in ("_TEXTS", "_IMAGES"))
-    dictionary = zlib.decompress(from_base85(texts))
+    texts = zlib.decompress(from_base85(texts))
+    shared = texts[:texts.rindex(b"\0") + 1]
     found = {}
     for machine, (where, text) in packed.items():
-        rotated = zlib.decompressobj(zdict=dictionary).decompress(from_base85(text))
-        found[machine] = rotated[-where:] + rotated[:-where]
+        rest = zlib.decompressobj(zdict=texts).decompress(from_base85(text))
+        found[machine] = rest[-where:] + shared + rest[:-where]
     return found
 
 
