@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 
-from . import EXTENSION, FAILED, INTERRUPTED, Refusal, client, reason_of, say, settings
+from . import EXTENSION, FAILED, INTERRUPTED, Refusal, client, reason_of, recorded, say, settings
 
 HANDLER = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?\Z", re.ASCII)
 OWN = ("--socket", "--protocol", "--timeout")
@@ -24,7 +24,7 @@ def parse(arguments):
     parser = Parser("call", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--socket")
-    parser.add_argument("--protocol", choices=["raw", "framed", "http"], default="raw")
+    parser.add_argument("--protocol", choices=["raw", "framed", "http"])
     parser.add_argument("--timeout", type=float)
     left = settings.take(arguments, OWN)
     # "-" and JSON such as -1 are no options; argparse would take them for some
@@ -51,7 +51,7 @@ def split(options):
     words = list(options.words)
     is_handler = words and HANDLER.match(words[0]) and words[0] not in ("null", "true", "false")
     if is_handler and (len(words) == 2 or not options.socket):
-        os.environ["ASYA_PROCESS_MODULE"] = words.pop(0)
+        settings.put("ASYA_PROCESS_MODULE", words.pop(0))
         if options.socket:
             raise Refusal("with --socket the runtime has its function already: leave out '%s'"
                           % os.environ["ASYA_PROCESS_MODULE"])
@@ -102,7 +102,7 @@ def report(reply, protocol):
     return 0
 
 
-def ask(connection, protocol, message):
+def ask(connection, protocol, message, fields):
     """One exchange, shown; the exit code."""
     codes = [0]
 
@@ -113,7 +113,7 @@ def ask(connection, protocol, message):
         show(event + b"\n\n")
 
     try:
-        reply = client.exchange(connection, protocol, message, show_event)
+        reply = client.exchange(connection, protocol, message, show_event, fields)
         return codes[-1] if reply is None else report(reply, protocol)
     except client.NoReply as error:
         raise Refusal(str(error), FAILED) from None
@@ -122,8 +122,8 @@ def ask(connection, protocol, message):
 class Foreground:
     """Serves this one message in the main thread, where signals and a debugger work; a thread is its client."""
 
-    def __init__(self, protocol, message):
-        self.protocol, self.message, self.code, self.interrupts = protocol, message, FAILED, 0
+    def __init__(self, *what):
+        self.what, self.code, self.interrupts = what, FAILED, 0
         self.refusal = None
 
     def on_interrupt(self, number, frame):
@@ -139,7 +139,7 @@ class Foreground:
     def run_client(self, connection, control):
         try:
             with connection:
-                self.code = ask(connection, self.protocol, self.message)
+                self.code = ask(connection, *self.what)
         except Refusal as refusal:
             self.refusal = refusal
         finally:
@@ -173,14 +173,18 @@ class Foreground:
 def run(arguments):
     options = parse(arguments)
     payload = split(options)
-    message = message_of(payload, options.protocol)
+    if recorded.is_one(payload):
+        what = recorded.replay(payload, options.protocol)
+    else:
+        protocol = options.protocol or "raw"
+        what = protocol, message_of(payload, protocol), b""
     if not options.socket:
         os.environ.pop("ASYA_PROTOCOL", None)
-        return Foreground(options.protocol, message).run()
+        return Foreground(*what).run()
     try:
         connection = client.connect(options.socket, options.timeout)
     except OSError as error:
         raise Refusal("no runtime answers at %s (%s): start one, or leave out --socket"
                       % (options.socket, error.strerror or error), FAILED) from None
     with connection:
-        return ask(connection, options.protocol, message)
+        return ask(connection, *what)

@@ -30,12 +30,13 @@ def wrap(payload, protocol):
     return b'{"route":' + ROUTES[protocol] + b',"payload":' + payload + b"}"
 
 
-def exchange(connection, protocol, message, show_event=None):
-    """Sends one message. The reply's JSON text; of a stream None, after each event was given to `show_event`."""
+def exchange(connection, protocol, message, show_event=None, fields=b""):
+    """Sends one message. The reply's JSON text; of a stream None, after each event was given to `show_event`. `fields` are
+    lines of HTTP's head."""
     try:
         if protocol == "http":
             head = b"POST /invoke HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            message = head + b"Content-Length: %d\r\n\r\n" % len(message) + message
+            message = head + fields + b"Content-Length: %d\r\n\r\n" % len(message) + message
         elif protocol == "framed":
             message = struct.pack(">I", len(message)) + message
         try:

@@ -15,7 +15,7 @@ GROUPS = [
                    "ASYA_STARTUP_TIMEOUT", "ASYA_HEALTHCHECK_INTERVAL", "ASYA_HEALTHCHECK_TIMEOUT", "ASYA_GRACE_PERIOD",
                    "ASYA_CANCEL_ON_DISCONNECT"]),
     ("Memory and renewal", ["ASYA_MEMORY_LIMIT", "ASYA_MAX_RSS", "ASYA_MAX_REQUESTS", "ASYA_MAX_BUFFERED"]),
-    ("Looking after it", ["ASYA_CONTROL_PATH", "ASYA_HTTP_ADDR"]),
+    ("Looking after it", ["ASYA_CONTROL_PATH", "ASYA_HTTP_ADDR", "ASYA_RECORD_DIR"]),
     ("Log", ["ASYA_LOG_LEVEL", "ASYA_LOG_FORMAT", "ASYA_ACCESS_LOG"]),
 ]
 
@@ -55,6 +55,7 @@ def take(arguments, own=()):
     """Puts the flags that are settings into the environment, and returns the other arguments. `own` are the flags of the
     command: what begins with -- and is neither is refused here, with the nearest of both."""
     flags = {setting.flag: setting for setting in known()}
+    flags["--record"] = flags["--record-dir"]
     rest, left = [], list(arguments)
     while left:
         word = left.pop(0)

@@ -31,6 +31,8 @@ def lines_of(status, metrics):
         yield "  " + display.error(entry)
         for line in entry["stack"].rstrip("\n").split("\n") if entry["stack"] else []:
             yield "    " + display.clean(line)
+        if entry["recorded"]:
+            yield "    call @" + display.clean(entry["recorded"])
 
 
 def run(arguments):

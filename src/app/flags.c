@@ -2,6 +2,7 @@
 
 #include "base/options.h"
 #include "base/unknown.h"
+#include "base/view.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -29,9 +30,13 @@ static void flags_name(const char *variable, char target[UNKNOWN_NAME_MAX + 1])
 static bool flags_find(const char *argument, size_t size, struct option_row *ret_row)
 {
     char name[UNKNOWN_NAME_MAX + 1];
+    struct view flag = {argument, size};
+    if (view_is(flag, "--record")) { /* what people type, not what the folder's variable is called */
+        flag = view_of("--record-dir");
+    }
     for (size_t i = 0; options_row(i, ret_row); i++) {
         flags_name(ret_row->name, name);
-        if (strlen(name) == size && memcmp(name, argument, size) == 0) {
+        if (view_is(flag, name)) {
             return true;
         }
     }

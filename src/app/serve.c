@@ -28,6 +28,7 @@
 #include "python/typed.h"
 #include "server/belongings.h"
 #include "server/control.h"
+#include "server/record.h"
 #include "server/server.h"
 #include "supervisor/supervisor.h"
 
@@ -209,6 +210,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .fdholder = seat->fdholder,
                                      .fdstore = seat->fdstore};
     metrics_use(seat->series, seat->index);
+    record_begin_worker();
     int code = serve_begin(options, seat->index, binding, &owner);
     if (code != EXIT_OK) {
         give_up(seat, code);
@@ -355,6 +357,11 @@ int serve(void)
     struct options options;
     fd_plug_standard(); /* before any descriptor that is kept */
     if (!serve_prepare(&options)) {
+        return EXIT_OPTION;
+    }
+    struct error err;
+    if (!record_open(&options, &err)) {
+        log_error(EVENT_START_FAILED, "%s", err.text);
         return EXIT_OPTION;
     }
     unknown_warn();

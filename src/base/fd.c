@@ -56,6 +56,7 @@ int fd_stat_at(int directory, const char *name, struct file_identity *ret_identi
     }
     *ret_identity = (struct file_identity){.device = status.st_dev,
                                            .inode = status.st_ino,
+                                           .size = (uint64_t)status.st_size,
                                            .modified = (uint64_t)status.st_mtim.tv_sec * 1000000000 +
                                                        (uint64_t)status.st_mtim.tv_nsec,
                                            .owner = status.st_uid,

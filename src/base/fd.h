@@ -19,6 +19,7 @@
 struct file_identity {
     uint64_t device;
     uint64_t inode;
+    uint64_t size;     /* bytes */
     uint64_t modified; /* nanoseconds since 1970 */
     uint32_t owner;
     unsigned mode; /* type and permissions, as st_mode */

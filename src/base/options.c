@@ -125,6 +125,10 @@ static const struct option table[] = {
     {"ASYA_HTTP_ADDR", KIND_TEXT, FIELD(http_address), 0, 0, "",
      "where the control socket's GETs are answered over TCP, too: :9100, 127.0.0.1:9100 or [::1]:9100; unset: nowhere",
      NULL},
+    {"ASYA_RECORD_DIR", KIND_TEXT, FIELD(record_dir), 0, 0, "",
+     "a folder for the requests that fail, one file each, which `call @FILE` sends again: they hold payloads; unset: "
+     "none are kept",
+     NULL},
     {"ASYA_LOG_LEVEL", KIND_WORD, FIELD(log_level), 0, 0, "INFO", "DEBUG, INFO, WARNING or ERROR", levels},
     {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", formats},
     {"ASYA_ACCESS_LOG", KIND_WORD, FIELD(access_log), 0, 0, "off",

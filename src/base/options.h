@@ -45,6 +45,7 @@ struct options {
     const char *ready_file;        /* "" for none */
     const char *control_path;      /* the control socket; "" for none */
     bool control_is_named;         /* ASYA_CONTROL_PATH names it: not beside the socket by default */
+    const char *record_dir;        /* where requests that fail are kept; "" for nowhere */
     const char *http_address;      /* base/address.h; "" for none */
     const char *process_module;    /* names the function; "" for the echo function */
     const char *function_variable; /* the variable that names it */

@@ -36,10 +36,13 @@ static void outcome_note(const struct call *call, const struct log_facts *about)
 {
     const struct failure *failure = call->failure;
     struct scoreboard *board = call->binding->board;
+    struct incident incident;
+    bool has_type = failure->category == ERR_PROCESSING;
+    incident_make(&incident, failure->category, about->request.id, view_of(has_type ? failure->type : ""),
+                  view_of(failure->text));
+    exchange_keep_record(call->conn, incident.file);
     if (board != NULL && active_reason(call) != CANCEL_TIMEOUT) {
-        bool has_type = failure->category == ERR_PROCESSING;
-        incident_note(&board->incidents, failure->category, about->request.id, view_of(has_type ? failure->type : ""),
-                      view_of(failure->text));
+        incident_note(&board->incidents, &incident);
     }
 }
 

@@ -41,6 +41,7 @@
 #include "base/buffer.h"
 #include "server/config.h"
 #include "server/numbers.h"
+#include "server/record.h"
 #include "server/slot.h"
 #include "server/tampered.h"
 #include "wire/http1_chunked.h"
@@ -84,6 +85,7 @@ struct conn {
     bool keep_alive;     /* another request may follow the reply */
     bool parting;        /* shut down for reading: what was sent before is the last request */
     bool gone;           /* nobody waits for the reply any more */
+    bool has_failed;     /* the service has said so: what is recorded of the request is kept */
     bool stream_is_over; /* the service has ended the stream; only pending bytes are left to send */
     bool paused;         /* not read from while memory is short (server/budget.h) */
     enum slot_then then; /* what the connection becomes once all bytes are sent */
@@ -93,18 +95,19 @@ struct conn {
         struct raw raw;
         struct conn_http http;
     };
-    struct buffer in;   /* the request so far; bounded by INTAKE_LIMIT */
-    size_t body_at;     /* offset in `in`, once complete: where the JSON text begins */
-    size_t body_size;   /* length of the JSON text */
-    size_t request_end; /* offset in `in`: where the next request begins */
-    size_t sent;        /* bytes sent of `head` and `out` together */
-    size_t drained;     /* bytes discarded in DRAINING */
-    struct buffer out;  /* the reply; bounded by REPLY_LIMIT */
-    size_t counted;     /* bytes of both buffers that are counted in host->held */
-    size_t moved;       /* bytes of a large request that have arrived since moved_at */
-    uint64_t moved_at;  /* when a large request last made enough progress, or its pause ended; 0: not large yet */
-    uint64_t paused_at; /* when this request was paused first; 0: never */
-    uint64_t sequence;  /* number of the request that the service has */
+    struct buffer in;     /* the request so far; bounded by INTAKE_LIMIT */
+    size_t body_at;       /* offset in `in`, once complete: where the JSON text begins */
+    size_t body_size;     /* length of the JSON text */
+    size_t request_end;   /* offset in `in`: where the next request begins */
+    size_t sent;          /* bytes sent of `head` and `out` together */
+    size_t drained;       /* bytes discarded in DRAINING */
+    struct buffer out;    /* the reply; bounded by REPLY_LIMIT */
+    size_t counted;       /* bytes of both buffers that are counted in host->held */
+    size_t moved;         /* bytes of a large request that have arrived since moved_at */
+    uint64_t moved_at;    /* when a large request last made enough progress, or its pause ended; 0: not large yet */
+    uint64_t paused_at;   /* when this request was paused first; 0: never */
+    uint64_t sequence;    /* number of the request that the service has */
+    struct record record; /* and its file */
     struct tally_request tally; /* of the current request */
     uint64_t deadline;          /* when its time in this state is over */
     uint64_t waited;            /* ns that the stream has waited for its client, in earlier FLUSHING states */

@@ -24,6 +24,7 @@
 #include "server/intake.h"
 #include "server/output.h"
 #include "server/peek.h"
+#include "server/record.h"
 #include "server/room.h"
 #include "wire/framed.h"
 #include "wire/reply.h"
@@ -194,8 +195,9 @@ static void dispatch_count_refusal(const struct conn_host *host, const struct er
     } else {
         log_client(EVENT_REQUEST_REFUSED, error_code(err->category), "%s", err->text);
         if (host->config->board != NULL) {
-            incident_note(&host->config->board->incidents, err->category, view_of(""), view_of(err->type),
-                          view_of(err->text));
+            struct incident incident;
+            incident_make(&incident, err->category, view_of(""), view_of(err->type), view_of(err->text));
+            incident_note(&host->config->board->incidents, &incident);
         }
     }
     if (host->config->board != NULL) {
@@ -285,7 +287,7 @@ static void dispatch_decide_reply(struct conn *conn, enum error_category categor
     }
 }
 
-void dispatch_deliver(struct conn *conn, struct reply *reply)
+static void dispatch_send(struct conn *conn, struct reply *reply, bool is_lost)
 {
     struct scoreboard *board = conn->host->config->board;
     if (board != NULL && !reply->succeeded) {
@@ -294,7 +296,6 @@ void dispatch_deliver(struct conn *conn, struct reply *reply)
     if (conn->fd < 0) {
         return;
     }
-    bool is_lost = reply->body.size == 0 && !(conn->protocol == PROTOCOL_HTTP && reply->status == 204);
     dispatch_decide_reply(conn, is_lost ? ERR_MEMORY : reply->succeeded ? ERR_NONE : ERR_PROCESSING);
     dispatch_check(conn);
     if (!slot_leave(&conn->host->slots, conn->slot, SLOT_REPLYING)) {
@@ -309,6 +310,15 @@ void dispatch_deliver(struct conn *conn, struct reply *reply)
     dispatch_write_reply_head(conn, reply);
     conn->refused = !reply->succeeded && !conn->keep_alive; /* the client may still be sending when it gets an error */
     dispatch_send_reply(conn, &reply->body);
+}
+
+void dispatch_deliver(struct conn *conn, struct reply *reply)
+{
+    bool is_lost = reply->body.size == 0 && !(conn->protocol == PROTOCOL_HTTP && reply->status == 204);
+    const struct record record = conn->record;
+    bool succeeded = !conn->has_failed && !is_lost;
+    dispatch_send(conn, reply, is_lost);
+    record_end(&record, succeeded);
 }
 
 /* ---- the service ------------------------------------------------------------------------------------------------ */
@@ -369,6 +379,9 @@ static void dispatch_run(struct conn *conn, const unsigned char *message)
     struct conn_host *host = conn->host;
     const struct service *service = &host->config->service;
     struct request request = dispatch_begin_request(conn, message);
+    record_begin(&request);
+    conn->record = record_of(request.slot);
+    conn->has_failed = false;
     dispatch_count_busy(host, 1);
     conn_enter(conn, CONN_RUNNING);
     buffer_reset(&host->reply, KEEP_REPLY);

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 void exchange_reply(struct conn *conn, struct reply *reply)
 {
@@ -49,6 +50,12 @@ void exchange_fail(struct conn *conn, enum error_category category, struct view 
         conn->tally.failed = tally_row(&board->tally, category, type);
         exchange_note_outcome(conn, conn->tally.failed);
     }
+}
+
+void exchange_keep_record(struct conn *conn, char name[RECORD_NAME_SIZE])
+{
+    conn->has_failed = true;
+    record_name(&conn->record, getpid(), name);
 }
 
 void exchange_set_data(struct conn *conn, void *data) { conn->data = data; }
@@ -202,6 +209,8 @@ static bool exchange_decide_stream(struct conn *conn, bool complete)
 void exchange_stream_end(struct conn *conn, bool complete)
 {
     struct view end = http1_stream_end(exchange_is_chunked(conn));
+    const struct record record = conn->record;
+    bool succeeded = !conn->has_failed;
     conn->stream_is_over = true;
     conn->then = THEN_CLOSED;
     bool is_ours = exchange_decide_stream(conn, complete);
@@ -212,5 +221,6 @@ void exchange_stream_end(struct conn *conn, bool complete)
     } else if (conn->fd >= 0 && exchange_pending(conn) == 0) {
         dispatch_finish(conn);
     }
+    record_end(&record, succeeded);
     dispatch_release(conn);
 }

@@ -10,6 +10,7 @@
 #define ASYA_SERVER_EXCHANGE_H
 
 #include "base/error.h"
+#include "server/record.h"
 #include "server/service.h"
 
 #include <stddef.h>
@@ -25,6 +26,10 @@ void exchange_returned(struct conn *conn);
 /* Likewise: its reply, or the last events of its stream, will be an error of this category, and of a class of
  * exceptions or "". One thread at a time: with the GIL. */
 void exchange_fail(struct conn *conn, enum error_category category, struct view type);
+
+/* The request has failed, by itself or by the function: what is recorded of it is kept (record.h). Writes the name of
+ * that file; "" if there is none. From the thread that runs the function. */
+void exchange_keep_record(struct conn *conn, char name[RECORD_NAME_SIZE]);
 
 /* A pointer that belongs to the service, NULL at first. */
 void exchange_set_data(struct conn *conn, void *data);

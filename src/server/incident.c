@@ -22,19 +22,19 @@ void incident_make(struct incident *ret_incident, enum error_category category, 
     incident_copy(ret_incident->id, sizeof ret_incident->id, id);
     incident_copy(ret_incident->type, sizeof ret_incident->type, type);
     incident_copy(ret_incident->text, sizeof ret_incident->text, text);
+    ret_incident->file[0] = '\0';
 }
 
 /* Of an entry that is whole and has this number; odd while it is written. */
 static uint32_t incident_sequence(uint32_t number) { return number * 2 + 2; }
 
-void incident_note(struct incident_ring *ring, enum error_category category, struct view id, struct view type,
-                   struct view text)
+void incident_note(struct incident_ring *ring, const struct incident *incident)
 {
     uint32_t number = atomic_fetch_add_explicit(&ring->count, 1, memory_order_relaxed);
     struct incident_entry *entry = &ring->entries[number % INCIDENTS_KEPT];
     atomic_store_explicit(&entry->sequence, incident_sequence(number) - 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    incident_make(&entry->incident, category, id, type, text);
+    entry->incident = *incident;
     atomic_store_explicit(&entry->sequence, incident_sequence(number), memory_order_release);
 }
 
@@ -49,6 +49,7 @@ bool incident_read(const struct incident_ring *ring, uint32_t number, struct inc
         return false;
     }
     read.id[sizeof read.id - 1] = read.type[sizeof read.type - 1] = read.text[sizeof read.text - 1] = '\0';
+    read.file[sizeof read.file - 1] = '\0';
     *ret_incident = read;
     return true;
 }

@@ -22,6 +22,7 @@ enum {
     INCIDENT_ID_SIZE = 65, /* each with its NUL */
     INCIDENT_TYPE_SIZE = 64,
     INCIDENT_TEXT_SIZE = 256,
+    INCIDENT_FILE_SIZE = 72,
 };
 
 struct incident {
@@ -30,6 +31,7 @@ struct incident {
     char id[INCIDENT_ID_SIZE];     /* of the request; "" if it has none */
     char type[INCIDENT_TYPE_SIZE]; /* class name; "" where the reply has none */
     char text[INCIDENT_TEXT_SIZE];
+    char file[INCIDENT_FILE_SIZE]; /* what it was recorded in (record.h); "" if it was not */
 };
 
 struct incident_entry {
@@ -42,13 +44,12 @@ struct incident_ring {
     struct incident_entry entries[INCIDENTS_KEPT];
 };
 
-/* Fills it: the time is now, and each text is cut at a character's border. */
+/* Fills it, without a file: the time is now, and each text is cut at a character's border. */
 void incident_make(struct incident *ret_incident, enum error_category category, struct view id, struct view type,
                    struct view text);
 
 /* Notes one. From any thread, without waiting. */
-void incident_note(struct incident_ring *ring, enum error_category category, struct view id, struct view type,
-                   struct view text);
+void incident_note(struct incident_ring *ring, const struct incident *incident);
 
 /* Reads entry `number`, counted from 0. False if it is not whole, or has been written over by a later one. */
 bool incident_read(const struct incident_ring *ring, uint32_t number, struct incident *ret_incident);

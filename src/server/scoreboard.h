@@ -105,6 +105,7 @@ struct scoreboard_slot {
     uint8_t trace_size;        /* likewise of board.traces */
     _Atomic uint8_t pending;   /* 1 + the row of the tally (tally.h) in which the worker will count the request; 0: that
                                   is   not decided, or it is counted, or there is nothing to count */
+    _Atomic uint8_t recorded;  /* the request lies in a file (record.h) */
     _Atomic uint64_t since;    /* clock_now() when the function was called */
     _Atomic uint64_t began;    /* clock_now() when the first byte of the request was there */
     _Atomic uint64_t sequence; /* number of the request that runs here, from 1 */

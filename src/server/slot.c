@@ -188,6 +188,7 @@ void slot_reply(const struct slots *slots, uint32_t slot)
     if (place != NULL) {
         outlet_begin(place);
         atomic_store_explicit(&place->since, clock_now(), memory_order_relaxed); /* else that of the request before */
+        atomic_store_explicit(&place->recorded, 0, memory_order_relaxed);
         place->id_size = place->trace_size = 0;
         slot_store_state(place, SLOT_REPLYING);
     }
@@ -218,6 +219,7 @@ struct scoreboard_slot *slot_run(const struct slots *slots, uint32_t slot, uint6
         atomic_store_explicit(&place->since, now, memory_order_relaxed);
         atomic_store_explicit(&place->sequence, sequence, memory_order_relaxed);
         atomic_store_explicit(&place->deadline, 0, memory_order_relaxed);
+        atomic_store_explicit(&place->recorded, 0, memory_order_relaxed);
         place->id_size = place->trace_size = 0;
         slot_store_state(place, SLOT_RUNNING);
         slots_ask_to_watch(slots);

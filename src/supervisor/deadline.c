@@ -111,7 +111,11 @@ static void log_overrun(struct worker *worker, uint32_t index, const struct opti
     struct error err = {0};
     cancel_late_error(&err, options->handler_timeout, limit_of(&worker->runs[index], options).is_callers);
     if (worker->incidents != NULL) {
-        incidents_add_error(worker->incidents, &err, worker->late[index], (int32_t)worker->index, stack);
+        struct record record = record_of(&worker->board->slots[index]);
+        record.since = record.sequence == worker->runs[index].sequence ? record.since : 0;
+        char file[RECORD_NAME_SIZE];
+        record_name(&record, (int)worker->pid, file);
+        incidents_add_error(worker->incidents, &err, worker->late[index], file, (int32_t)worker->index, stack);
     }
     const struct log_facts facts = {.request.id = view_of(worker->late[index]), /* the name as it was then: the slot may
                                                                                    serve another request by now */

@@ -353,7 +353,7 @@ static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t
         }
     }
     if (requests > 0) {
-        incidents_add_error(&supervisor->incidents, &err, "", INCIDENTS_NO_WORKER, "");
+        incidents_add_error(&supervisor->incidents, &err, "", "", INCIDENTS_NO_WORKER, "");
         log_client(EVENT_REQUEST_REFUSED, "server_error", "%s; %u waited", err.text, requests);
     }
     if (incomplete > 0) {

@@ -36,11 +36,12 @@ void incidents_add(struct incidents *incidents, const struct incident *incident,
     }
 }
 
-void incidents_add_error(struct incidents *incidents, const struct error *err, const char *id, int32_t worker,
-                         const char *stack)
+void incidents_add_error(struct incidents *incidents, const struct error *err, const char *id, const char *file,
+                         int32_t worker, const char *stack)
 {
     struct incident incident;
     incident_make(&incident, err->category, view_of(id), view_of(err->type), view_of(err->text));
+    text_copy(incident.file, sizeof incident.file, file);
     incidents_add(incidents, &incident, worker, stack);
 }
 

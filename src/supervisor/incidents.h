@@ -21,9 +21,9 @@ struct incidents {
 /* Adds one. The oldest gives way. */
 void incidents_add(struct incidents *incidents, const struct incident *incident, int32_t worker, const char *stack);
 
-/* The same for an error that the supervisor answers. `id` and `stack` may be "". */
-void incidents_add_error(struct incidents *incidents, const struct error *err, const char *id, int32_t worker,
-                         const char *stack);
+/* The same for an error that the supervisor answers. `id`, `file` and `stack` may be "". */
+void incidents_add_error(struct incidents *incidents, const struct error *err, const char *id, const char *file,
+                         int32_t worker, const char *stack);
 
 /* Adds what a worker has noted since `*seen`, which is then how many it has noted. A time in the future becomes now. */
 void incidents_collect(struct incidents *incidents, const struct incident_ring *ring, uint32_t *seen, int32_t worker);

@@ -74,7 +74,9 @@ static void note_death(struct supervisor *supervisor, const struct worker *worke
                        const struct running *running, const char *stack)
 {
     const char *id = running->count == 1 && running->named == 1 ? running->names[0] : "";
-    incidents_add_error(&supervisor->incidents, err, id, (int32_t)worker->index, stack);
+    char file[RECORD_NAME_SIZE];
+    record_name(&running->record, (int)worker->pid, file);
+    incidents_add_error(&supervisor->incidents, err, id, file, (int32_t)worker->index, stack);
 }
 
 static void log_death(struct supervisor *supervisor, const struct worker *worker, const struct cause *cause,

@@ -35,6 +35,7 @@ void running_add(struct running *running, const struct scoreboard *board)
         }
         running->count++;
         running->sending += slot_state(&board->slots[i]) == SLOT_REPLYING;
+        running->record = record_of(&board->slots[i]);
         if (running->named < RUNNING_NAMES) {
             running_name(board, i, running->names[running->named]);
             running->named += running->names[running->named][0] != '\0';

@@ -6,6 +6,7 @@
 #define ASYA_SUPERVISOR_RUNNING_H
 
 #include "base/log.h"
+#include "server/record.h"
 #include "server/scoreboard.h"
 
 #include <stdbool.h>
@@ -18,9 +19,10 @@ enum {
 };
 
 struct running {
-    uint32_t count;   /* requests in the function, or whose reply is being sent */
-    uint32_t partial; /* requests that have arrived in part */
-    uint32_t sending; /* of `count`, those whose function has returned, and whose reply goes out */
+    uint32_t count;       /* requests in the function, or whose reply is being sent */
+    uint32_t partial;     /* requests that have arrived in part */
+    uint32_t sending;     /* of `count`, those whose function has returned, and whose reply goes out */
+    struct record record; /* the file of one of them */
     uint32_t named;
     char names[RUNNING_NAMES][SCOREBOARD_ID_MAX + 1]; /* ids of the first requests that have one, NUL-terminated */
 };

@@ -338,6 +338,15 @@ static void status_write_workers(struct status *status, const struct supervisor 
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
+static void status_write_record(struct status *status, const char *name)
+{
+    char path[OPTION_PATH_SIZE + INCIDENT_FILE_SIZE + 1] = "";
+    if (name[0] != '\0') {
+        (void)snprintf(path, sizeof path, "%s/%s", record_folder(), name);
+    }
+    status_text(status, "recorded", path);
+}
+
 static void status_write_error(struct status *status, const struct kept_incident *kept)
 {
     const struct incident *incident = &kept->incident;
@@ -355,6 +364,7 @@ static void status_write_error(struct status *status, const struct kept_incident
         status_token(status, "worker", "null");
     }
     status_text(status, "stack", kept->stack);
+    status_write_record(status, incident->file);
     writer_close(&status->writer, '}');
 }
 

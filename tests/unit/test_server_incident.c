@@ -2,6 +2,7 @@
  * writes over it. */
 #include "server/incident.h"
 
+#include "base/text.h"
 #include "base/timestamp.h"
 
 #include <pthread.h>
@@ -26,7 +27,10 @@ static int begin(void **state)
 
 static void note(const char *text)
 {
-    incident_note(&ring, ERR_PROCESSING, view_of("order-1"), view_of("KeyError"), view_of(text));
+    struct incident incident;
+    incident_make(&incident, ERR_PROCESSING, view_of("order-1"), view_of("KeyError"), view_of(text));
+    text_copy(incident.file, sizeof incident.file, "one.recorded");
+    incident_note(&ring, &incident);
 }
 
 static void what_is_noted_is_read(void **state)
@@ -40,6 +44,7 @@ static void what_is_noted_is_read(void **state)
     assert_string_equal(incident.id, "order-1");
     assert_string_equal(incident.type, "KeyError");
     assert_string_equal(incident.text, "missing");
+    assert_string_equal(incident.file, "one.recorded");
     assert_int_equal(incident.category, ERR_PROCESSING);
     assert_true(incident.at >= before && incident.at <= timestamp_now());
     assert_false(incident_read(&ring, 1, &incident));
@@ -70,12 +75,14 @@ static void long_texts_are_cut_between_characters(void **state)
     for (size_t i = 0; i + 3 < sizeof text; i += 3) {
         memcpy(text + i, "\xe2\x82\xac", 4);
     }
-    incident_note(&ring, ERR_VALIDATION, view_of(text), view_of(text), view_of(text));
+    incident_make(&incident, ERR_VALIDATION, view_of(text), view_of(text), view_of(text));
+    incident_note(&ring, &incident);
     assert_true(incident_read(&ring, 0, &incident));
     assert_int_equal(strlen(incident.id), 63);
     assert_int_equal(strlen(incident.type), 63);
     assert_int_equal(strlen(incident.text), 255);
-    incident_note(&ring, ERR_VALIDATION, (struct view){0}, (struct view){0}, (struct view){0});
+    incident_make(&incident, ERR_VALIDATION, (struct view){0}, (struct view){0}, (struct view){0});
+    incident_note(&ring, &incident);
     assert_true(incident_read(&ring, 1, &incident));
     assert_string_equal(incident.text, "");
 }

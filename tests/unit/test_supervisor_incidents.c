@@ -30,6 +30,13 @@ static void add_at(uint64_t at)
     incidents_add(&incidents, &incident, 0, "");
 }
 
+static void note(enum error_category category, struct view id, struct view type, struct view text)
+{
+    struct incident incident;
+    incident_make(&incident, category, id, type, text);
+    incident_note(&ring, &incident);
+}
+
 static void check_order(void)
 {
     for (uint32_t i = 1; i < incidents.count; i++) {
@@ -63,13 +70,13 @@ static void each_is_collected_once(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++) {
-        incident_note(&ring, ERR_JSON, view_of(""), view_of(""), view_of("bad"));
+        note(ERR_JSON, view_of(""), view_of(""), view_of("bad"));
     }
     incidents_collect(&incidents, &ring, &seen, 4);
     incidents_collect(&incidents, &ring, &seen, 4);
     assert_int_equal(incidents.count, 3);
     assert_int_equal(incidents.kept[2].worker, 4);
-    incident_note(&ring, ERR_JSON, view_of(""), view_of(""), view_of("last"));
+    note(ERR_JSON, view_of(""), view_of(""), view_of("last"));
     incidents_collect(&incidents, &ring, &seen, 4);
     assert_int_equal(incidents.count, 4);
     assert_string_equal(incidents.kept[3].incident.text, "last");
@@ -81,7 +88,7 @@ static void of_many_the_last_are_collected(void **state)
     for (int i = 0; i < 1000; i++) {
         char text[16];
         (void)snprintf(text, sizeof text, "%d", i);
-        incident_note(&ring, ERR_JSON, view_of(""), view_of(""), view_of(text));
+        note(ERR_JSON, view_of(""), view_of(""), view_of(text));
     }
     incidents_collect(&incidents, &ring, &seen, 0);
     assert_int_equal(incidents.count, INCIDENTS_KEPT);
@@ -91,7 +98,7 @@ static void of_many_the_last_are_collected(void **state)
 static void a_ring_that_was_written_over_is_bounded(void **state)
 {
     (void)state;
-    incident_note(&ring, ERR_JSON, view_of(""), view_of(""), view_of("x"));
+    note(ERR_JSON, view_of(""), view_of(""), view_of("x"));
     ring.entries[0].incident.at = UINT64_MAX;
     incidents_collect(&incidents, &ring, &seen, 0);
     assert_int_equal(incidents.count, 1);
@@ -112,9 +119,10 @@ static void an_error_of_the_supervisor_comes_with_its_stack(void **state)
     static char stack[2 * INCIDENTS_STACK_SIZE];
     memset(stack, 's', sizeof stack - 1);
     error_set_processing(&err, "WorkerCrashed", "the worker was killed");
-    incidents_add_error(&incidents, &err, "order-1", INCIDENTS_NO_WORKER, stack);
+    incidents_add_error(&incidents, &err, "order-1", "one.recorded", INCIDENTS_NO_WORKER, stack);
     assert_string_equal(incidents.kept[0].incident.type, "WorkerCrashed");
     assert_string_equal(incidents.kept[0].incident.id, "order-1");
+    assert_string_equal(incidents.kept[0].incident.file, "one.recorded");
     assert_int_equal(strlen(incidents.kept[0].stack), INCIDENTS_STACK_SIZE - 1);
     assert_int_equal(incidents.kept[0].worker, INCIDENTS_NO_WORKER);
 }
