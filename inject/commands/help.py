@@ -67,7 +67,9 @@ foreground: input and output are the terminal's, so breakpoint() works, and
 there is no time limit. Results, typed payloads and errors are those that a
 client of a running runtime gets.
 
-  JSON, @FILE, -   the payload, a file that has it, or standard input
+  JSON, @FILE, -   the payload, a file that has it, or standard input; a file
+                   of --record says itself for which function it is, and by
+                   which protocol it came
   --socket PATH    send it to the runtime that serves this socket
   --protocol NAME  raw (default), framed or http; the last two wrap the payload
                    in a message unless it has a payload and a route; http
