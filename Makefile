@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples docs demo test chaos faults round-trip valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples pipeline-demo docs demo test chaos faults round-trip valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ setup: ## Install the tools that building needs
 
 setup-test: setup ## Install the tools that testing needs, and the project's virtual environment
 	@tools/setup.sh test
+
+pipeline-demo: build ## 2,000 messages through RabbitMQ and two actors while all is killed: counted
+	@tools/pipeline.sh
 
 examples: setup-test build ## The example handlers with real models, through the socket
 	@tools/examples.sh

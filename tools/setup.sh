@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what building ("build") or testing ("test") needs and does not find: packages of Debian or Ubuntu by apt, Python
-# packages by pip into .venv. Says each step before it does it. Where there is no apt or no permission, says what is missing.
+# Installs what building ("build"), testing ("test") or the demo with a broker ("pipeline") needs and does not find: packages
+# of Debian or Ubuntu by apt, Python packages by pip into .venv. Says each step before it does it. Where there is no apt or no
+# permission, says what is missing.
 set -eu
 cd "$(dirname "$0")/.."
 log=$(mktemp)
@@ -107,8 +108,15 @@ test)
     fi
     need_python_packages
     ;;
+pipeline)
+    if command -v dpkg-query >/dev/null; then
+        need_packages "the pipeline" rabbitmq-server python3-venv
+    else
+        need_commands "the pipeline" rabbitmqctl
+    fi
+    ;;
 *)
-    echo "usage: setup.sh build|test" >&2
+    echo "usage: setup.sh build|test|pipeline" >&2
     exit 2
     ;;
 esac
