@@ -139,33 +139,32 @@ void conn_recount_buffers(struct conn *conn)
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------ */
 
-/* The function has closed what we held at the number `fd`. What is there now belongs to somebody else, and must not be
- * taken for the former connection by those who deal with the worker's end. */
-static void conn_end_replaced(const struct conn_host *host, int fd) __attribute__((noreturn));
-
-static void conn_end_replaced(const struct conn_host *host, int fd)
+/* The function has closed what we held at the number `fd`. What is there now must not be taken for the former
+ * connection by those who deal with the worker's end. */
+static void conn_forget_number(const struct conn_host *host, int fd)
 {
     struct scoreboard *board = host->config->board;
     uint32_t slot = board != NULL ? scoreboard_find(board, fd) : SLOTS_MAX;
     if (slot < SLOTS_MAX) {
         atomic_store_explicit(&board->slots[slot].fd, -1, memory_order_relaxed);
     }
-    tampered_end(&host->tampered);
 }
 
 void conn_check(const struct conn *conn)
 {
     const struct tampered *tampered = &conn->host->tampered;
     if (tampered->listener.size > 0 && !table_is_ours(conn->fd, &tampered->listener)) {
-        conn_end_replaced(conn->host, conn->fd);
+        conn_forget_number(conn->host, conn->fd);
+        tampered_end(&conn->host->tampered);
     }
 }
 
 struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_stored)
 {
     struct conn *conn = host->spare;
-    if (numbers_are_held(&host->numbers, fd)) {
-        conn_end_replaced(host, fd);
+    bool is_replaced = numbers_are_held(&host->numbers, fd);
+    if (is_replaced) {
+        conn_forget_number(host, fd);
     }
     if (conn != NULL) {
         host->spare = conn->next;
@@ -186,6 +185,9 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     numbers_note(&host->numbers, fd, true);
     rights_keep_in_line(fd);
     *ret_stored = slot_enter(&host->slots, fd, conn->protocol, kept, &conn->slot);
+    if (is_replaced) { /* not before the new connection has a slot: that says whether its client expects a reply */
+        tampered_end(&host->tampered);
+    }
     return conn;
 }
 

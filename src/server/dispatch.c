@@ -519,8 +519,11 @@ void dispatch_release(struct conn *conn)
 /* ---- accepting, and giving way ---------------------------------------------------------------------------------- */
 
 /* The log line comes last: the connection may have the number of the log's descriptor. */
-void dispatch_turn_away(const struct conn_host *host, int fd)
+void dispatch_turn_away(const struct conn_host *host, int fd, bool kept)
 {
+    if (kept && hangup_if_idle(&fd)) {
+        return;
+    }
     enum protocol protocol = peek_protocol(fd, host->config->protocol);
     struct view last = reply_out_of_memory(protocol);
     if (host->config->board != NULL) {
@@ -550,7 +553,7 @@ struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept)
     int stored = 0;
     struct conn *conn = slots_have_room(&host->slots) ? conn_open(host, fd, kept, &stored) : NULL;
     if (conn == NULL) {
-        dispatch_turn_away(host, fd);
+        dispatch_turn_away(host, fd, kept);
         return NULL;
     }
     intake_begin(conn);

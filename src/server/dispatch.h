@@ -14,8 +14,8 @@
 struct conn *dispatch_accept(struct conn_host *host, int fd, bool kept);
 
 /* For a connection for which there is no memory or no descriptor: sends an out_of_memory reply that needs neither, in
- * the protocol of what has arrived so far. Closes `fd`. */
-void dispatch_turn_away(const struct conn_host *host, int fd);
+ * the protocol of what has arrived so far. `kept` as above: then only if a request has arrived. Closes `fd`. */
+void dispatch_turn_away(const struct conn_host *host, int fd, bool kept);
 
 /* Serves an accepted connection as far as it goes without waiting. */
 void dispatch_begin(struct conn *conn);

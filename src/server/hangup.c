@@ -26,3 +26,16 @@ int hangup(int *connection)
     fd_close(connection);
     return status;
 }
+
+/* shutdown(SHUT_RD) of a Unix socket makes later sends of the client fail, and leaves what it has sent: so no request
+ * is discarded after the look. */
+bool hangup_if_idle(int *connection)
+{
+    char byte;
+    (void)shutdown(*connection, SHUT_RD);
+    if (recv(*connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+        return false;
+    }
+    (void)hangup(connection);
+    return true;
+}

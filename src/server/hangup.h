@@ -13,12 +13,17 @@
 #ifndef ASYA_SERVER_HANGUP_H
 #define ASYA_SERVER_HANGUP_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Ends *connection for its client, even if a child of the function has a copy; closes it and sets it to -1. Never
  * waits; reads what the client has sent, which is bounded by the socket's buffer. Returns 0, or -errno if the
  * descriptor is not a connection (it is closed all the same). */
 int hangup(int *connection);
+
+/* For a kept connection whose client has its last reply: ends it if no next request has been sent. Returns true then.
+ * False if there is one, which has to be answered; no other can follow it. */
+bool hangup_if_idle(int *connection);
 
 /* Reads once and discards what was read. Returns as recv() does, without waiting. */
 ssize_t hangup_discard(int connection);

@@ -305,7 +305,7 @@ static enum accepted server_give_way(struct server *server, int fd, int error)
 static void server_take_in(struct server *server, int fd, bool kept)
 {
     if (fd_raise(&fd) < 0) { /* no number above is free, and the function has closed a standard one */
-        dispatch_turn_away(&server->host, fd);
+        dispatch_turn_away(&server->host, fd, kept);
         fd_plug_standard();
         return;
     }

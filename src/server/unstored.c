@@ -31,17 +31,23 @@ static enum unstored_expects unstored_expects_rest(const struct scoreboard *boar
     return progress.left == LEFT_ALL ? EXPECTS_REPLY : EXPECTS_NOTHING;
 }
 
+/* A connection that is kept alive expects no reply before it has sent the first byte of its next request. The bytes
+ * that wait are looked at first: what another thread takes meanwhile is noted before it stops waiting. */
+static bool unstored_is_idle(const struct scoreboard *board, uint32_t index, int fd)
+{
+    bool is_kept = atomic_load_explicit(&board->slots[index].kept, memory_order_relaxed) != 0;
+    return is_kept && !unstored_has_bytes(fd) && scoreboard_first(board, index) == FIRST_NONE;
+}
+
 static enum unstored_expects unstored_expects(const struct scoreboard *board, uint32_t index, int fd)
 {
     const struct scoreboard_slot *slot = index < SLOTS_MAX ? &board->slots[index] : NULL;
     switch (slot != NULL ? slot_state(slot) : SLOT_FREE) {
     case SLOT_FREE: /* accepted a moment ago */
-    case SLOT_READING:
         return EXPECTS_REQUEST;
-    case SLOT_WAITING: { /* kept alive: expects no reply before it has sent its next request */
-        bool is_kept = atomic_load_explicit(&slot->kept, memory_order_relaxed) != 0;
-        return is_kept && !unstored_has_bytes(fd) ? EXPECTS_NOTHING : EXPECTS_REQUEST;
-    }
+    case SLOT_WAITING:
+    case SLOT_READING:
+        return unstored_is_idle(board, index, fd) ? EXPECTS_NOTHING : EXPECTS_REQUEST;
     case SLOT_RUNNING:
         return EXPECTS_REPLY;
     case SLOT_REPLYING:
@@ -99,6 +105,9 @@ static bool unstored_answer_one(void *context, int fd)
     uint32_t index = scoreboard_find(about->board, fd);
     if (index < SLOTS_MAX && atomic_load_explicit(&about->board->slots[index].stored, memory_order_relaxed) != 0) {
         return true;
+    }
+    if (index < SLOTS_MAX && atomic_load_explicit(&about->board->slots[index].kept, memory_order_relaxed) != 0) {
+        (void)shutdown(fd, SHUT_RD); /* so that no next request arrives after the look */
     }
     enum unstored_expects expects = unstored_expects(about->board, index, fd);
     if (expects != EXPECTS_NOTHING) {

@@ -159,13 +159,7 @@ void orphans_remove(struct orphans *orphans, uint32_t index)
 static void answer_unread(int connection, bool kept, enum protocol protocol, unsigned status, const struct error *err,
                           uint64_t since)
 {
-    char byte;
-    if (kept) { /* so that a request cannot arrive between the look below and the close */
-        (void)shutdown(connection, SHUT_RD);
-    }
-    if (kept && recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
-        (void)hangup(&connection);
-    } else {
+    if (!kept || !hangup_if_idle(&connection)) {
         recover_answer_http(connection, kept ? PROTOCOL_HTTP : protocol, status, err, since);
     }
 }
