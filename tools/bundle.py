@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the single file: the bootstrap template with one compressed image per kind of processor.
 
-The constants of each image begin with the same texts, the Python that it embeds. They are carried once, as a zlib stream,
-and behind them what few starts need (inject/seldom.py), which is none of the images'. An image is a zlib stream of what
+Each image has the same texts among its constants, the Python that it embeds. They are carried once, as a zlib stream, and
+behind them what few starts need (inject/seldom.py), which is none of the images'. An image is a zlib stream of what
 stands behind these texts in it and then of what stands before them, with the texts as its preset dictionary. zopfli makes
 streams 5 % smaller than zlib's own best. They are written in base 85: five characters for four bytes, most significant
 first, padded with zero bytes.
@@ -54,20 +54,12 @@ def zlib_stream(data, dictionary=b""):
     return header + deflate(data, dictionary) + struct.pack(">I", zlib.adler32(data))
 
 
-def constants_of(image):
-    """Where .rodata begins in a 64-bit ELF file."""
-    table, count, names = struct.unpack_from("<Q12xHH", image, 0x28)
-    sections = [struct.unpack_from("<I20xQQ", image, table + 64 * i) for i in range(count)]
-    [found] = [offset for name, offset, _ in sections if image.startswith(b".rodata\0", sections[names][1] + name)]
-    return found
-
-
 def shared_texts(folder, images):
     """The Python that the images embed, as they have it: one source behind the other, each ended by a zero byte."""
     sources = [embed.essence(path.read_text(encoding="ascii")) + "\0" for path in sorted(folder.glob("*.py"))]
     texts = "".join(sources).encode()
-    if not all(image.startswith(texts, constants_of(image)) for image in images):
-        sys.exit("bundle: the constants of an image do not begin with the sources of %s" % folder)
+    if not all(texts in image for image in images):
+        sys.exit("bundle: an image does not have the sources of %s in one piece" % folder)
     return texts
 
 
@@ -84,7 +76,7 @@ def literal(stream):
 
 def image_literal(machine, image, shared, texts):
     """`shared` stands in the image, and `texts` begins with it."""
-    begin = constants_of(image)
+    begin = image.index(shared)
     stream = zlib_stream(image[begin + len(shared) :] + image[:begin], texts)
     return '    "%s": (%d, %s),' % (machine, begin, literal(stream))
 
