@@ -85,9 +85,10 @@ def _bytes(text):
     return number.to_bytes(size, "big")
 
 
-def _unpack(where, text):
-    """The image in three parts. In its middle are texts that all images have: these are carried once, and are the
-    dictionary of the rest, which begins behind them and ends with the `where` bytes that stand before them."""
+def _unpack(begin, table, count, text):
+    """The parts of the image. From byte `begin` on it has texts that all images have: these are carried once, and are the
+    dictionary of the rest, which begins behind them and ends with what stands before them. There, from byte `table` on,
+    are `count` relocations of 24 bytes, first the first bytes of all."""
     import zlib
 
     try:
@@ -96,8 +97,12 @@ def _unpack(where, text):
         rest = stream.decompress(_bytes(text))
         if not stream.eof:
             raise ValueError("it lacks its end")
+        at, size = len(rest) - begin + table, 24 * count
+        relocations = bytearray(size)
+        for i in range(24):
+            relocations[i::24] = rest[at + i * count : at + i * count + count]
         view = memoryview(rest)
-        return view[-where:], texts[: texts.rfind(b"\0") + 1], view[:-where]
+        return view[-begin:at], relocations, view[at + size :], texts[: texts.rfind(b"\0") + 1], view[:-begin]
     except (ValueError, OverflowError, zlib.error) as error:
         _refuse("its image is damaged: %s" % error)
 

@@ -3,7 +3,8 @@
 
 Each image has the same texts among its constants, the Python that it embeds. They are carried once, as a zlib stream, and
 behind them what few starts need (inject/seldom.py), which is none of the images'. An image is a zlib stream of what
-stands behind these texts in it and then of what stands before them, with the texts as its preset dictionary. zopfli makes
+stands behind these texts in it and then of what stands before them, with the texts as its preset dictionary. The relocations,
+which resemble one another, stand in columns: first the first bytes of all, then the second ones. zopfli makes
 streams 5 % smaller than zlib's own best. They are written in base 85: five characters for four bytes, most significant
 first, padded with zero bytes.
 
@@ -31,6 +32,7 @@ SIZE_LIMIT = 480 * 1024
 # JSON, which is 850 bytes longer than the file, and for the names that it is given.
 ALONE_LIMIT = 260_000
 LINE = 1000
+SHT_RELA, RELOCATION = 4, 24  # of a section, and the size of one
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DIGITS = "".join(c for c in map(chr, range(33, 127)) if c not in "\"'\\<>&{}$")  # as inject/bootstrap.py has them
 ZOPFLI = ctypes.CDLL("libzopfli.so.1")  # the command zopfli knows no dictionaries
@@ -52,6 +54,14 @@ def zlib_stream(data, dictionary=b""):
     """RFC 1950: a header with the sum of the dictionary if there is one, the raw stream, the sum of the data."""
     header = struct.pack(">HI", 0x78F9, zlib.adler32(dictionary)) if dictionary else struct.pack(">H", 0x78DA)
     return header + deflate(data, dictionary) + struct.pack(">I", zlib.adler32(data))
+
+
+def relocations_of(image):
+    """Where the table of relocations begins in a 64-bit ELF file, and how many it has."""
+    table, count = struct.unpack_from("<Q12xH", image, 0x28)
+    sections = [struct.unpack_from("<4xI16xQQ", image, table + 64 * i) for i in range(count)]
+    found = [(offset, size // RELOCATION) for kind, offset, size in sections if kind == SHT_RELA]
+    return max(found, key=lambda pair: pair[1], default=(0, 0))
 
 
 def shared_texts(folder, images):
@@ -77,8 +87,11 @@ def literal(stream):
 def image_literal(machine, image, shared, texts):
     """`shared` stands in the image, and `texts` begins with it."""
     begin = image.index(shared)
-    stream = zlib_stream(image[begin + len(shared) :] + image[:begin], texts)
-    return '    "%s": (%d, %s),' % (machine, begin, literal(stream))
+    table, count = relocations_of(image)
+    end = table + count * RELOCATION
+    columns = b"".join(image[table + i : end : RELOCATION] for i in range(RELOCATION))
+    stream = zlib_stream(image[begin + len(shared) :] + image[:table] + columns + image[end:begin], texts)
+    return '    "%s": (%d, %d, %d, %s),' % (machine, begin, table, count, literal(stream))
 
 
 def commands_comment(folder, texts):

@@ -48,8 +48,8 @@ bool single_file_is_whole(const struct buffer *file)
     return true;
 }
 
-/* tools/bundle.py writes the images between these lines, each as `    "MACHINE": (WHERE, """`, lines of digits,
- * `"""),`. */
+/* tools/bundle.py writes the images between these lines, each as `    "MACHINE": (` with numbers, `"""`, lines
+ * of digits, `"""),`. */
 static const char images_begin[] = "\n_IMAGES = {\n";
 static const char image_begin[] = "    \"";
 static const char image_end[] = "\n\"\"\"),\n";

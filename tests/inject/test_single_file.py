@@ -59,9 +59,12 @@ def images():
     texts = zlib.decompress(from_base85(texts))
     shared = texts[:texts.rindex(b"\0") + 1]
     found = {}
-    for machine, (where, text) in packed.items():
+    for machine, (begin, table, count, text) in packed.items():
         rest = zlib.decompressobj(zdict=texts).decompress(from_base85(text))
-        found[machine] = rest[-where:] + shared + rest[:-where]
+        head, tail = rest[-begin:], rest[:-begin]
+        columns = head[table:table + 24 * count]
+        rows = bytes(columns[i * count + row] for row in range(count) for i in range(24))
+        found[machine] = head[:table] + rows + head[table + 24 * count:] + shared + tail
     return found
 
 
@@ -336,7 +339,7 @@ def with_images(path, text):
     whole = RUNTIME.read_text()
     node = assignment(ast.parse(whole), "_IMAGES")
     lines = whole.splitlines()
-    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), (1000, text))]
+    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), (1000, 64, 1, text))]
     path.write_text("\n".join(lines) + "\n")
     return path
 
