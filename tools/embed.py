@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Writes a Python source as a C string, for code that the extension compiles when it first needs it.
 
-Usage: embed.py SOURCE.py --name NAME --output FILE.c defines `const char NAME[]`. Comments, docstrings and blank lines
-are left out, and tabs indent; the numbers of the lines that remain are not needed by anybody. NAME is not aligned: all of
-them stand one behind the other in the image, and the single file carries them once (bundle.py).
+Usage: embed.py SOURCE.py --name NAME --output FILE.c defines `const char NAME[]`. Comments, docstrings, blank lines and
+spaces that the interpreter does not need are left out, and tabs indent; the numbers of the lines that remain are not
+needed by anybody. NAME is not aligned: all of them stand one behind the other in the image, and the single file carries
+them once (bundle.py).
 """
 import argparse
 import ast
@@ -12,6 +13,7 @@ import pathlib
 import re
 import tokenize
 
+OPERATORS = ("**", "//", "<<", ">>", "==", "<=", ">=", "!=", "+=", "-=", "*=", "/=", "->", ":=", "..")
 DOCUMENTED = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -28,8 +30,33 @@ def with_tabs(line):
     return re.sub("^(?:    )+", lambda spaces: "\t" * (len(spaces.group()) // 4), line)
 
 
+def parts_a_word(before, token):
+    """Whether these two would be one, or something else, without the space between them."""
+    last, first = before.string[-1], token.string[0]
+    if before.type in (tokenize.NAME, tokenize.NUMBER):
+        return first.isalnum() or first in "_\"'" or before.type == tokenize.NUMBER and first == "."
+    return before.type == token.type == tokenize.OP and last + first in OPERATORS
+
+
+def tight(text):
+    """The same without the spaces within lines that the interpreter does not need."""
+    lines, gaps, depth, before = text.splitlines(keepends=True), [], 0, None
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        name = tokenize.tok_name[token.type]
+        depth += (name == "FSTRING_START") - (name == "FSTRING_END")
+        one_line = before and before.end[0] == token.start[0] and before.string.strip() and token.string.strip()
+        if one_line and token.start[1] > before.end[1] and not depth and not parts_a_word(before, token):
+            gaps.append((token.start[0] - 1, before.end[1], token.start[1]))
+        before = token
+    for row, begin, end in reversed(gaps):
+        lines[row] = lines[row][:begin] + lines[row][end:]
+    result = "".join(lines)
+    assert ast.dump(ast.parse(result)) == ast.dump(ast.parse(text))
+    return result
+
+
 def essence(text):
-    """The lines of the source that do something; a text over several lines stays whole."""
+    """The lines of the source that do something, with the spaces that they need; a text over several lines stays whole."""
     text = without_comments(text)
     tree = ast.parse(text)
     dropped, texts = set(), set()
@@ -43,7 +70,7 @@ def essence(text):
     lines = enumerate(text.splitlines(), 1)
     kept = [line if number in texts else with_tabs(line) for number, line in lines
             if number not in dropped and (number in texts or line.strip())]
-    result = "\n".join(kept) + "\n"
+    result = tight("\n".join(kept) + "\n")
     compile(result, "embedded", "exec")
     return result
 

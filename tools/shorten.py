@@ -10,6 +10,8 @@ import builtins
 import re
 import string
 
+import embed
+
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = FUNCTIONS + (ast.ClassDef,)
 
@@ -85,4 +87,5 @@ def shorten(sources):
         kept = names_of_module(tree) | given
         for function in functions_of(tree):
             rename(function, kept)
-    return [re.sub(r"(?m)^(?:    )+", lambda match: "\t" * (len(match.group()) // 4), ast.unparse(tree)) for tree in trees]
+    tabs = lambda match: "\t" * (len(match.group()) // 4)
+    return [embed.tight(re.sub(r"(?m)^(?:    )+", tabs, ast.unparse(tree))) for tree in trees]

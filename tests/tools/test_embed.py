@@ -24,13 +24,13 @@ def f(text):
             LIMIT]
 '''
 
-SHORTER = '''LIMIT = 3
+SHORTER = '''LIMIT=3
 def f(text):
-\tif text == "# no comment":
+\tif text=="# no comment":
 \t\treturn """a text
     of  # several
         lines"""
-\treturn [text,
+\treturn[text,
 \t\t\tLIMIT]
 '''
 

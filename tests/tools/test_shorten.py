@@ -4,6 +4,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
+import embed  # noqa: E402
 import shorten  # noqa: E402
 
 SOURCE = '''
@@ -55,3 +56,9 @@ def test_names_that_others_may_use_stay_and_the_rest_gets_short():
     for kept in ("def given(named,", "class Thing", "self.width" if "self.width" in text else ".width", "LIMIT", "import json"):
         assert kept in text
     assert "found" not in text and "rows" not in text and "\n\tfor " in text
+
+
+def test_spaces_that_the_interpreter_needs_stay():
+    text = "a = 1 if b else - 2\nc = not(a) or 'x' in b'y' and 3 .real\nd = f'{a + 1:>{ c }} {b}' + 'two  spaces'\nfrom . import e\nf = lambda x, * y: x ** - 1\n"
+    assert embed.tight(text) == ("a=1 if b else-2\nc=not(a)or 'x'in b'y'and 3 .real\nd=f'{a + 1:>{ c }} {b}'+'two  spaces'\n"
+                                 "from.import e\nf=lambda x,*y:x**-1\n")
