@@ -1,7 +1,7 @@
 """Completion for bash and zsh: a script each, from the same tables as the help."""
 from . import VERBS, Refusal, help, settings
 
-OWN = {"call": ["--socket", "--protocol", "--timeout"],
+OWN = {"serve": ["--reload"], "call": ["--socket", "--protocol", "--timeout"],
        "run": ["--output", "--numbered", "--retry-errors", "--restart", "--format"],
        "probe": ["--readiness", "--liveness", "--startup", "--timeout"],
        "configmap": ["--name", "--namespace", "--machine"], "check": ["--brief"], "status": ["--json"], "top": ["--interval"],

@@ -43,13 +43,19 @@ COMMANDS = [
 ]
 
 TOPICS = {
-    "serve": """usage: {0} [serve [HANDLER]] [--SETTING VALUE ...]
+    "serve": """usage: {0} [serve [HANDLER]] [--reload]
+                             [--SETTING VALUE ...]
 
 Serves the function over a Unix socket until SIGTERM or Ctrl-C. HANDLER names
 the function as ASYA_PROCESS_MODULE does. Every setting is also a flag:
 --workers 2 is ASYA_WORKERS=2. A flag wins over the variable.
 
+--reload, while you develop: the workers are replaced, without a gap, when a
+source of the function has changed: its module or what that imports, outside
+of site-packages. Not for production.
+
   {0} serve handler:process --socket-path ./app.sock --workers 2
+  {0} serve handler:process --reload
 """,
     "check": """usage: {0} check [HANDLER] [--brief] [--SETTING VALUE ...]
 

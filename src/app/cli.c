@@ -16,8 +16,12 @@
 
 static int cli_serve(const char *program, int count, const char *const *arguments)
 {
-    (void)program;
     struct error err;
+    for (int i = 0; i < count; i++) {
+        if (strcmp(arguments[i], "--reload") == 0) {
+            return commands_run("reload", program, count, arguments);
+        }
+    }
     if (!flags_take(count, arguments, true, &err)) {
         log_error(EVENT_COMMAND_FAILED, "%s", err.text);
         return EXIT_OPTION;

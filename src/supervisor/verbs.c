@@ -1,5 +1,6 @@
 /* What the control socket can have the runtime do (docs/operating.md). Nothing here waits: what takes time goes on in
  * the loop, and /status shows how far it is. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "server/cancel.h"
 #include "supervisor/state.h"
@@ -76,13 +77,17 @@ bool verbs_undrain(struct supervisor *supervisor, const struct desk_request *req
 
 /* ---- recycle ---------------------------------------------------------------------------------------------------- */
 
-/* Every worker that serves is replaced, one after the other (replace.c). */
+/* Every worker that serves is replaced, one after the other (replace.c). A successor that could not load the function,
+ * and waits for its next start, is started now. */
 bool verbs_recycle(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply)
 {
     uint32_t count = 0;
     (void)request;
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
+        if (worker->state == WORKER_DOWN && worker->replaces != WORKER_NONE) {
+            worker->spawn_at = clock_now();
+        }
         count += worker->state == WORKER_READY && !worker->due;
         replace_worker(supervisor, worker, "POST /recycle");
     }
