@@ -104,6 +104,17 @@ def commands_comment(folder, texts):
     return "\n".join("#'" + text[i : i + size] for i in range(0, len(text), size))
 
 
+def template(path):
+    """The bootstrap without what only those read who change it; its first lines, for everybody, and the places stay."""
+    head, end, code = path.read_text(encoding="ascii").partition('\n"""\n')
+    for place in ("IMAGES", "COMMANDS"):
+        code = code.replace("# @%s@" % place, "_AT_" + place)
+    code = embed.plain(code).replace("\t", " ")  # a tab would be one more thing that YAML has its own view of
+    for place in ("IMAGES", "COMMANDS"):
+        code = code.replace("_AT_" + place, "# @%s@" % place)
+    return head + end + code
+
+
 def bundle(options, images):
     """The text of the file; `images` are pairs of a machine and its image."""
     digests = "\n".join("sha256 of the %s image: %s" % (m, hashlib.sha256(image).hexdigest()) for m, image in images)
@@ -112,7 +123,7 @@ def bundle(options, images):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         literals = list(pool.map(lambda pair: image_literal(*pair, shared, texts), images))
     assigned = "_TEXTS = %s\n_IMAGES = {\n%s\n}" % (literal(zlib_stream(texts)), "\n".join(literals))
-    text = options.template.read_text(encoding="ascii").replace("@VERSION@", options.version).replace("@DIGESTS@", digests)
+    text = template(options.template).replace("@VERSION@", options.version).replace("@DIGESTS@", digests)
     comment = commands_comment(options.commands, texts)
     print("bundle: the commands in Python take %d bytes" % len(comment))
     return text.replace("# @IMAGES@", assigned).replace("# @COMMANDS@", comment)

@@ -55,8 +55,8 @@ def tight(text):
     return result
 
 
-def essence(text):
-    """The lines of the source that do something, with the spaces that they need; a text over several lines stays whole."""
+def plain(text):
+    """The lines of the source that do something; a text over several lines stays whole."""
     text = without_comments(text)
     tree = ast.parse(text)
     dropped, texts = set(), set()
@@ -70,7 +70,12 @@ def essence(text):
     lines = enumerate(text.splitlines(), 1)
     kept = [line if number in texts else with_tabs(line) for number, line in lines
             if number not in dropped and (number in texts or line.strip())]
-    result = tight("\n".join(kept) + "\n")
+    return "\n".join(kept) + "\n"
+
+
+def essence(text):
+    """The same with the spaces that it needs alone."""
+    result = tight(plain(text))
     compile(result, "embedded", "exec")
     return result
 
