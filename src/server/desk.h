@@ -61,7 +61,7 @@ struct desk_request {
 
 struct desk_reply {
     unsigned status;
-    const char *type;  /* of the content; NULL: JSON. Static storage */
+    const char *type;  /* of the content; NULL: JSON. Static storage. Further lines of the head may follow it */
     const char *allow; /* of a 405, else NULL. Static storage */
     struct buffer body;
 };

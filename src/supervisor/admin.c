@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "server/port.h"
+#include "supervisor/dashboard.h"
 #include "supervisor/metrics.h"
 #include "supervisor/state.h"
 
@@ -25,12 +26,30 @@ struct admin_route {
     bool (*answer)(struct supervisor *supervisor, const struct desk_request *request, struct desk_reply *reply);
 };
 
+static bool admin_answer_page(struct supervisor *supervisor, const struct desk_request *request,
+                              struct desk_reply *reply)
+{
+    (void)supervisor;
+    (void)request;
+    reply->type = dashboard_type;
+    if (buffer_append(&reply->body, dashboard_text, strlen(dashboard_text)) != BUFFER_OK) {
+        reply->status = 503;
+    }
+    return true;
+}
+
 static const struct admin_route routes[] = {
-    {"/livez", HTTP1_GET, status_answer_live},       {"/readyz", HTTP1_GET, status_answer_ready},
-    {"/startupz", HTTP1_GET, status_answer_startup}, {"/status", HTTP1_GET, status_answer},
-    {"/metrics", HTTP1_GET, metrics_answer},         {"/stacks", HTTP1_POST, verbs_stacks},
-    {"/log-level", HTTP1_POST, verbs_log_level},     {"/drain", HTTP1_POST, verbs_drain},
-    {"/undrain", HTTP1_POST, verbs_undrain},         {"/recycle", HTTP1_POST, verbs_recycle},
+    {"/livez", HTTP1_GET, status_answer_live},
+    {"/readyz", HTTP1_GET, status_answer_ready},
+    {"/startupz", HTTP1_GET, status_answer_startup},
+    {"/status", HTTP1_GET, status_answer},
+    {"/metrics", HTTP1_GET, metrics_answer},
+    {"/stacks", HTTP1_POST, verbs_stacks},
+    {"/log-level", HTTP1_POST, verbs_log_level},
+    {"/drain", HTTP1_POST, verbs_drain},
+    {"/undrain", HTTP1_POST, verbs_undrain},
+    {"/recycle", HTTP1_POST, verbs_recycle},
+    {"/", HTTP1_GET, admin_answer_page},
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };

@@ -172,7 +172,7 @@ def test_a_connection_can_be_kept(runtime):
 
 
 MISTAKES = [
-    ("GET", "/", 404, "there are GET /livez"),
+    ("GET", "/nothing", 404, "there are GET /livez"),
     ("GET", "/Status", 404, "GET /status"),
     ("GET", "/status/", 404, "GET /status"),
     ("POST", "/status", 405, "with GET"),
