@@ -92,7 +92,7 @@ int check_run(const char *program, int count, const char *const *arguments)
         return code;
     }
     PyObject *converter = NULL;
-    code = typed_converter(function, &converter);
+    code = options.typed_payloads ? typed_converter(function, &converter) : EXIT_OK;
     if (code == EXIT_OK) {
         check_describe(options.process_module, function, converter != NULL);
     } else if (code < 0) {

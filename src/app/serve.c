@@ -100,7 +100,7 @@ static int serve_load_function(const struct options *options, struct binding *bi
                     "ASYA_HANDLER is not used, since ASYA_PROCESS_MODULE is set, too: unset one of them");
     }
     int code = handler_load(options, &binding->function, ret_owner);
-    if (code == EXIT_OK) {
+    if (code == EXIT_OK && options->typed_payloads) {
         code = typed_converter(binding->function, &binding->converter);
     }
     if (code < 0) {
@@ -141,6 +141,7 @@ static struct binding *make_binding(const struct options *options, struct scoreb
     binding.concurrency = (uint32_t)options->concurrency;
     binding.validate = options->enable_validation;
     binding.whole = options->handler_mode == HANDLER_ENVELOPE;
+    binding.is_short = options->generation == GENERATION_0_5_1;
     return &binding;
 }
 

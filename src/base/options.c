@@ -52,6 +52,8 @@ enum { LONGEST_SPAN_SECONDS = 8640000 };
 
 static const struct word protocols[] = {WORD("auto", 0), WORD("raw", 1), WORD("framed", 2), WORD("http", 3), WORDS_END};
 static const struct word modes[] = {WORD("payload", HANDLER_PAYLOAD), WORD("envelope", HANDLER_ENVELOPE), WORDS_END};
+static const struct word generations[] = {WORD("current", GENERATION_CURRENT), WORD("0.5.1", GENERATION_0_5_1),
+                                          ALIAS("v0.5.1", GENERATION_0_5_1), WORDS_END};
 static const struct word argument_types[] = {WORD("payload", HANDLER_PAYLOAD), WORD("message", HANDLER_ENVELOPE),
                                              WORDS_END};
 static const struct word formats[] = {WORD("text", LOG_TEXT), WORD("json", LOG_JSON), WORDS_END};
@@ -87,6 +89,10 @@ static const struct option table[] = {
      "what the function takes and gives: payload, or envelope (the whole message; length prefix only)", modes},
     {"ASYA_HANDLER_ARG_TYPE", KIND_WORD, FIELD(handler_argument), 0, 0, "payload",
      "the older name of ASYA_HANDLER_MODE: payload or message", argument_types},
+    {"ASYA_GENERATION", KIND_WORD, FIELD(generation), 0, 0, "current",
+     "the sidecar: current, or 0.5.1 (over HTTP one reply to a generator, and envelope mode)", generations},
+    {"ASYA_TYPED_PAYLOADS", KIND_SWITCH, FIELD(typed_payloads), 0, 0, "true",
+     "read payloads by the function's annotation: true or false", NULL},
     {"ASYA_READ_TIMEOUT", KIND_SECONDS, FIELD(read_timeout), 1, 0, "30", "seconds for a whole request to arrive", NULL},
     {"ASYA_WRITE_TIMEOUT", KIND_SECONDS, FIELD(write_timeout), 1, 0, "30",
      "seconds for a whole reply to be taken, and that a stream may wait for its client in all", NULL},
@@ -493,13 +499,22 @@ static bool options_resolve(struct options *options, struct error *err)
     return resolve_control(options, err);
 }
 
+/* Flows name the function of each actor ASYA_HANDLER_<ACTOR>, and an actor may be called `mode` or `timeout`: a dotted
+ * name is then no value of the setting. */
+bool options_names_actor(const char *name, const char *text)
+{
+    char first = (char)(text[0] | 0x20); /* in lower case */
+    bool begins_as_name = (first >= 'a' && first <= 'z') || text[0] == '_';
+    return strncmp(name, "ASYA_HANDLER_", 13) == 0 && begins_as_name && strchr(text, '.') != NULL;
+}
+
 bool options_load(struct options *ret_options, struct error *err)
 {
     memset(ret_options, 0, sizeof *ret_options);
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         const char *text = getenv(table[i].name);
         bool may_be_empty = table[i].offset == FIELD(socket_mode_text) || table[i].kind == KIND_BYTES;
-        if (text == NULL || (text[0] == '\0' && !may_be_empty)) {
+        if (text == NULL || (text[0] == '\0' && !may_be_empty) || options_names_actor(table[i].name, text)) {
             text = table[i].fallback; /* an empty value counts as unset: templates leave one when they have no value */
         }
         if (!store(ret_options, &table[i], text, err)) {

@@ -28,6 +28,9 @@ enum access_log { ACCESS_OFF, ACCESS_SAMPLED, ACCESS_ALL };
 
 enum handler_mode { HANDLER_PAYLOAD, HANDLER_ENVELOPE };
 
+/* Whose sidecar speaks HTTP here (docs/protocol.md). */
+enum generation { GENERATION_CURRENT, GENERATION_0_5_1 };
+
 /* A size in bytes, or as a share of the cgroup's memory limit. */
 struct option_memory {
     uint64_t bytes;   /* 0 is off, unless percent is set */
@@ -72,6 +75,8 @@ struct options {
     unsigned protocol;      /* enum protocol of wire/protocol.h */
     bool enable_validation; /* check the envelope: route, headers, id */
     unsigned handler_mode;  /* enum handler_mode */
+    unsigned generation;    /* enum generation */
+    bool typed_payloads;    /* payloads are read by the function's annotation */
     enum log_level log_level;
     enum log_format log_format;
     enum access_log access_log;
@@ -91,6 +96,10 @@ struct options {
 /* Fills `ret_options` from the environment. Returns false with ERR_SERVER and a text that names the variable, its
  * value and what it should be. `ret_options` points into itself: it must not be copied or moved. */
 bool options_load(struct options *ret_options, struct error *err);
+
+/* Whether the variable `name` with the value `text` names the function of an actor (ASYA_HANDLER_<ACTOR>) that is
+ * called like a setting. Such a variable counts as unset. Pure. */
+bool options_names_actor(const char *name, const char *text);
 
 /* Seconds as digits with an optional fraction ("30", "0.25") to nanoseconds; finer digits are dropped. Returns false
  * and writes nothing for anything else, or for more than 100 days. Pure. */

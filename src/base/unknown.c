@@ -116,6 +116,9 @@ static bool look_at(const char *entry)
     size_t distance;
     const char *nearest = find_nearest(name, &distance);
     bool is_actors = strncmp(name, actor_prefix, sizeof actor_prefix - 1) == 0;
+    if (distance == 0 && options_names_actor(name, entry + size + 1)) {
+        log_info(EVENT_SETTING_DERIVED, "%s names an actor's function, and is no setting", name);
+    }
     if (distance == 0 || unknown_is_foreign(name) || (is_actors && distance > NEAR)) {
         return false;
     }

@@ -32,6 +32,7 @@ struct binding {
     bool validate;            /* ASYA_ENABLE_VALIDATION */
     bool is_async;            /* the function is declared `async` */
     bool whole;               /* ASYA_HANDLER_MODE=envelope: the function gets the message, not the payload */
+    bool is_short;            /* ASYA_GENERATION=0.5.1: over HTTP no streams, and whole messages, too */
     struct failure failure;   /* of calls in the main thread; memory reserved beforehand */
     struct scope scope;       /* likewise */
 };

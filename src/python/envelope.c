@@ -48,7 +48,7 @@ static int envelope_check(PyObject *message, enum route_form form)
 
 static int envelope_keep_passed(struct envelope *envelope)
 {
-    PyObject *current = envelope_member(envelope->route, "current");
+    PyObject *current = envelope_member(envelope->route, envelope->form == ROUTE_HOPS ? "curr" : "current");
     envelope->passed = route_passed(envelope->route, envelope->form);
     envelope->current = current != NULL ? object_own(current) : PyLong_FromLong(0);
     return envelope->passed != NULL && envelope->current != NULL ? 0 : -1;
@@ -230,11 +230,12 @@ bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, co
 /* ---- whole messages -----------------------------------------------------------------------------------------------
  */
 
-static PyObject *envelope_reduce(PyObject *message)
+static PyObject *envelope_reduce(PyObject *message, enum route_form form)
 {
-    static const char *const names[] = {"payload", "route", "id", "parent_id", "headers"};
+    static const char *const names[] = {"payload", "route", "id", "parent_id", "headers", "status"};
     PyObject *reduced = PyDict_New();
-    for (size_t i = 0; reduced != NULL && i < sizeof names / sizeof *names; i++) {
+    size_t count = sizeof names / sizeof *names - (form != ROUTE_HOPS); /* the length prefix has no status */
+    for (size_t i = 0; reduced != NULL && i < count; i++) {
         PyObject *value = envelope_member(message, names[i]);
         if (value != NULL && PyDict_SetItemString(reduced, names[i], value) != 0) {
             Py_CLEAR(reduced);
@@ -254,22 +255,40 @@ static void envelope_name_output(enum route_form form, Py_ssize_t index, Py_ssiz
     }
 }
 
+/* Over HTTP the runtime advances the route, unless the function has made another of it. Takes over `message`. */
+static PyObject *envelope_move_on(const struct envelope *envelope, PyObject *message)
+{
+    PyObject *route = envelope->form == ROUTE_HOPS ? envelope_member(message, "route") : NULL;
+    PyObject *advanced = route != NULL ? route_advance_from(route, envelope->passed, envelope->current) : NULL;
+    PyObject *moved = advanced != NULL ? PyDict_Copy(message) : NULL;
+    if (advanced == NULL && PyErr_Occurred() == NULL) {
+        return message;
+    }
+    if (moved != NULL && PyDict_SetItemString(moved, "route", advanced) != 0) {
+        Py_CLEAR(moved);
+    }
+    Py_XDECREF(advanced);
+    Py_DECREF(message);
+    return moved;
+}
+
 PyObject *envelope_check_output(const struct envelope *envelope, PyObject *message, bool validate, Py_ssize_t index,
                                 Py_ssize_t count)
 {
     if (!validate) {
-        return object_own(message);
+        return envelope_move_on(envelope, object_own(message));
     }
     enum route_form form = envelope->form;
     PyObject *reduced =
         envelope_check(message, form) == 0 &&
                 route_check_passed(envelope_member(message, "route"), form, envelope->passed, envelope->current) == 0
-            ? envelope_reduce(message)
+            ? envelope_reduce(message, form)
             : NULL;
     if (reduced == NULL) {
         envelope_name_output(form, index, count);
+        return NULL;
     }
-    return reduced;
+    return envelope_move_on(envelope, reduced);
 }
 
 uint64_t envelope_deadline(const struct envelope *envelope)

@@ -16,7 +16,7 @@
 static bool invoke_convert(struct call *call)
 {
     struct binding *binding = call->binding;
-    if (binding->converter == NULL || binding->whole) {
+    if (binding->converter == NULL || call->envelope.passed != NULL) { /* whole messages are not converted */
         return true;
     }
     PyObject *typed = PyObject_CallFunctionObjArgs(binding->converter, call->envelope.payload, NULL);
@@ -72,7 +72,8 @@ static bool invoke_open(struct call *call)
         outcome_fail_error(call, &err, err.category != ERR_MEMORY);
         return false;
     }
-    bool whole = binding->whole && call->protocol == PROTOCOL_FRAMED;
+    bool whole =
+        binding->whole && (call->protocol == PROTOCOL_FRAMED || (call->protocol == PROTOCOL_HTTP && binding->is_short));
     if (envelope_open(&call->envelope, decoded, call->protocol, binding->validate, whole) != 0) {
         outcome_fail(call, binding->validate);
         return false;

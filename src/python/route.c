@@ -5,7 +5,10 @@
 #include <stdbool.h>
 
 /* The member of `route` that lists the names. */
-static const char *route_list_name(enum route_form form) { return form == ROUTE_STEPS ? "steps" : "actors"; }
+static const char *route_list_name(enum route_form form)
+{
+    return form == ROUTE_STEPS ? "steps" : form == ROUTE_HOPS ? "prev" : "actors";
+}
 
 enum route_form route_form_of(PyObject *route)
 {
@@ -159,17 +162,27 @@ PyObject *route_advance(PyObject *route, enum route_form form, PyObject *next)
     return form == ROUTE_HOPS ? route_advance_hops(route, next) : route_advance_list(route, next);
 }
 
+PyObject *route_advance_from(PyObject *route, PyObject *passed, PyObject *current)
+{
+    PyObject *prev = PyDict_Check(route) ? PyDict_GetItemString(route, "prev") : NULL;
+    PyObject *curr = prev != NULL ? PyDict_GetItemString(route, "curr") : NULL;
+    int same = curr != NULL ? PyObject_RichCompareBool(prev, passed, Py_EQ) : 0;
+    if (same == 1) {
+        same = PyObject_RichCompareBool(curr, current, Py_EQ);
+    }
+    return same == 1 ? route_advance_hops(route, NULL) : NULL;
+}
+
 PyObject *route_passed(PyObject *route, enum route_form form)
 {
-    return PyDict_Check(route)
-               ? route_slice_of(PyDict_GetItemString(route, route_list_name(form)), 0, route_current_of(route) + 1)
-               : PyList_New(0);
+    Py_ssize_t end = form == ROUTE_HOPS ? PY_SSIZE_T_MAX : PyDict_Check(route) ? route_current_of(route) + 1 : 0;
+    return route_slice_of(PyDict_Check(route) ? PyDict_GetItemString(route, route_list_name(form)) : NULL, 0, end);
 }
 
 int route_check_passed(PyObject *route, enum route_form form, PyObject *passed, PyObject *current)
 {
-    const char *name = route_list_name(form);
-    PyObject *begin = route_slice_of(PyDict_GetItemString(route, name), 0, PyList_Size(passed));
+    const char *name = form == ROUTE_STEPS ? "steps" : "actors";
+    PyObject *begin = route_slice_of(PyDict_GetItemString(route, route_list_name(form)), 0, PyList_Size(passed));
     int equal = begin != NULL ? PyObject_RichCompareBool(begin, passed, Py_EQ) : -1;
     if (equal == 0) {
         (void)route_refuse(PyUnicode_FromFormat(

@@ -24,7 +24,12 @@ int route_check(PyObject *route, enum route_form form);
 /* The route behind this actor. `next` replaces the names to come (borrowed; NULL: those of `route`). New reference. */
 PyObject *route_advance(PyObject *route, enum route_form form, PyObject *next);
 
-/* A list of the names up to and with the current one, which the function may not change. New reference. */
+/* Whole messages over HTTP: the route behind this actor if `route` still has the names in `passed` and `current`, the
+ * present one; NULL if the function has made another of it, or with an exception. New reference. */
+PyObject *route_advance_from(PyObject *route, PyObject *passed, PyObject *current);
+
+/* A list of the names that the function may not change: up to and with the current one, of hops those before it. New
+ * reference. */
 PyObject *route_passed(PyObject *route, enum route_form form);
 
 /* 0 if `route` (checked) still begins with `passed`, or -1 with the ValueError that the protocol demands. */

@@ -1,18 +1,25 @@
 #include "python/yields.h"
 
+#include "base/log.h"
 #include "codec/encode.h"
 #include "python/command.h"
 #include "python/outcome.h"
 #include "python/result.h"
 #include "python/stream.h"
 
-bool yields_begin(struct call *call) { return call->protocol != PROTOCOL_HTTP || stream_begin(call); }
+bool yields_begin(struct call *call)
+{
+    return call->protocol != PROTOCOL_HTTP || call->binding->is_short || stream_begin(call);
+}
 
 /* What stands before a frame in a list. */
 static const char *yields_prefix_of(const struct call *call)
 {
     if (call->frames > 1) {
         return ",";
+    }
+    if (call->protocol == PROTOCOL_HTTP) {
+        return "{\"frames\":[";
     }
     return call->protocol == PROTOCOL_RAW ? "{\"status\":\"ok\",\"result\":[" : "[";
 }
@@ -31,6 +38,19 @@ static enum taken yields_after(enum sent sent)
     return taken[sent];
 }
 
+/* In Asya 0.5.2 and 0.5.3 such a dict went upstream; since then it is a frame like any other, and so it is here. That
+ * is said, once in the life of a worker, for a function that was written for those. Under the GIL. */
+static void yields_warn_of_partial(const struct call *call, PyObject *payload)
+{
+    static bool is_said;
+    if (!is_said && PyDict_Check(payload) && PyDict_GetItemString(payload, "partial") == Py_True) {
+        is_said = true;
+        const struct log_facts facts = {.request = envelope_about(&call->envelope, &call->transport)};
+        log_event(LOG_LEVEL_WARNING, EVENT_RESULT_PARTIAL, &facts,
+                  "a yielded dict has \"partial\": true: it goes to the next actor; yield \"FLY\", x goes upstream");
+    }
+}
+
 static enum taken yields_take_frame(struct call *call, PyObject *payload, struct error *err)
 {
     struct buffer *out = &call->reply->body;
@@ -41,6 +61,7 @@ static enum taken yields_take_frame(struct call *call, PyObject *payload, struct
         return yields_write_listed(call, payload, root, err) ? TAKEN_SEND : TAKEN_STOP;
     }
     out->size = 0;
+    yields_warn_of_partial(call, payload);
     if (!result_write_item(call, payload, root, 0, 1, err)) {
         return TAKEN_STOP;
     }
@@ -93,11 +114,15 @@ enum taken yields_take(struct call *call, PyObject *item, PyObject **ret_value, 
 static bool yields_close_list(struct call *call, struct error *err)
 {
     struct buffer *out = &call->reply->body;
+    if (call->frames == 0 && call->protocol == PROTOCOL_HTTP) {
+        call->reply->status = 204; /* as for None */
+        return true;
+    }
     call->frames += call->frames == 0; /* an empty list must still be opened */
     if (out->size == 0 && !envelope_append(out, yields_prefix_of(call), err)) {
         return false;
     }
-    return envelope_append(out, call->protocol == PROTOCOL_RAW ? "]}" : "]", err);
+    return envelope_append(out, call->protocol == PROTOCOL_FRAMED ? "]" : "]}", err);
 }
 
 void yields_settle(struct call *call, PyObject *ended, const struct error *err)

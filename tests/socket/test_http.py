@@ -278,6 +278,33 @@ def test_an_idle_connection_is_closed_in_silence_and_a_slow_request_is_told(runt
             assert read_response(stream) is None
 
 
+def test_a_request_at_the_moment_when_the_idle_time_ends_is_answered_or_was_told_before(runtime):
+    """A sidecar keeps its connection, and the next message may come at any time around the end of the idle time."""
+    limit, answered, told = 0.4, 0, 0
+    with runtime("answers:echo", env={"ASYA_READ_TIMEOUT": str(limit)}) as server:
+        for _ in range(4):
+            kept = []
+            for number in range(12):
+                connection = Connection(server.path)
+                stream = connection.socket.makefile("rb")
+                connection.send(post(message(number)))
+                assert payload_of(read_response(stream)) == number
+                kept.append((time.monotonic() + limit + (number - 5) * 0.0003, connection, stream))
+            for due, connection, stream in kept:
+                while time.monotonic() < due:
+                    pass
+                try:
+                    connection.send(post(message("late")))
+                except BrokenPipeError:  # it was told, and nothing of the request was taken
+                    told += 1
+                else:
+                    assert payload_of(read_response(stream)) == "late"
+                    answered += 1
+                stream.close()
+                connection.close()
+    assert answered + told == 48
+
+
 def test_a_stop_answers_who_runs_and_closes_who_is_idle(runtime):
     with runtime("answers:nap") as server:
         with Connection(server.path) as idle, Connection(server.path) as running:

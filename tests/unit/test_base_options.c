@@ -54,7 +54,8 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
     assert_int_equal(options.write_timeout, 30 * CLOCK_SECOND);
     assert_int_equal(options.handler_timeout, 0);
     assert_int_equal(options.handler_grace, CLOCK_SECOND);
-    assert_true(options.cancel_on_disconnect);
+    assert_true(options.cancel_on_disconnect && options.typed_payloads);
+    assert_int_equal(options.generation, GENERATION_CURRENT);
     assert_int_equal(options.startup_timeout, 0);
     assert_int_equal(options.grace_period, 25 * CLOCK_SECOND);
     assert_int_equal(options.max_requests, 0);
@@ -523,6 +524,30 @@ static void a_setting_is_shown_as_it_is_in_force(void **state)
     }
 }
 
+static void an_actor_may_be_called_like_a_setting(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *text;
+        bool is_actor;
+    } rows[] = {{"ASYA_HANDLER_MODE", "flow.mode", true},   {"ASYA_HANDLER_TIMEOUT", "_flow.timeout", true},
+                {"ASYA_HANDLER_MODE", "envelope", false},   {"ASYA_HANDLER_TIMEOUT", "0.5", false},
+                {"ASYA_HANDLER_TIMEOUT", ".5", false},      {"ASYA_HANDLER_TIMEOUT", "-0.5", false},
+                {"ASYA_HANDLER_MODE", "", false},           {"ASYA_HANDLER", "flow.mode", false},
+                {"ASYA_PROCESS_MODULE", "flow.mode", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (options_names_actor(rows[i].name, rows[i].text) != rows[i].is_actor) {
+            fail_msg("%s='%s'", rows[i].name, rows[i].text);
+        }
+    }
+    struct error err = {0};
+    assert_true(load_one("ASYA_HANDLER_MODE", "flow.mode", &err));
+    assert_int_equal(options.handler_mode, HANDLER_PAYLOAD);
+    assert_true(load_one("ASYA_HANDLER_TIMEOUT", "flow.timeout", &err));
+    assert_int_equal(options.handler_timeout, 0);
+}
+
 static void a_level_is_a_word(void **state)
 {
     (void)state;
@@ -572,6 +597,7 @@ int main(void)
         DESCRIPTOR_TEST(paths_too_long_to_compose_are_refused),
         DESCRIPTOR_TEST(the_control_socket_is_beside_the_socket_or_where_it_is_wanted),
         DESCRIPTOR_TEST(a_setting_is_shown_as_it_is_in_force),
+        DESCRIPTOR_TEST(an_actor_may_be_called_like_a_setting),
         DESCRIPTOR_TEST(a_level_is_a_word),
         DESCRIPTOR_TEST(the_table_has_every_variable_once),
     };
