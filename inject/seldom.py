@@ -66,13 +66,16 @@ def folders():
 
 def commands(whole):
     """The package of the commands from the text of the single file: they lie in lines that begin as no other line does,
-    since the quote is none of the digits."""
+    since a quote is none of the digits. The second stream is missing in what the command configmap has printed."""
     import importlib.abc
     import importlib.util
 
-    text = "".join(line[2:] for line in whole.splitlines() if line.startswith("#'"))
-    parts = zlib.decompressobj(zdict=_DICTIONARY).decompress(_bytes(text)).decode().split("\0")
-    sources = dict(zip(parts[::2], parts[1::2]))
+    sources = {}
+    for mark in "#'", '#"':
+        text = "".join(line[2:] for line in whole.splitlines() if line.startswith(mark))
+        if text:
+            parts = zlib.decompressobj(zdict=_DICTIONARY).decompress(_bytes(text)).decode().split("\0")
+            sources.update(zip(parts[::2], parts[1::2]))
 
     class Sources(importlib.abc.InspectLoader):
         def find_spec(self, name, path=None, target=None):

@@ -10,10 +10,12 @@ first, padded with zero bytes.
 
 The commands that are written in Python (inject/commands) are one more stream with the same dictionary, without their
 comments and with short names (shorten.py), in lines that are comments to the interpreter: a start skips them, and a
-command reads them out of the file.
+command reads them out of the file. Those of a developer's desk (DESK) are a stream of their own, which `configmap`
+leaves out.
 
 The same inputs give the same bytes: no timestamp, no path. Refuses a result of 480 KB or more, and of 260,000 bytes or
-more with one image: `kubectl apply` copies a ConfigMap into an annotation limited to 262,144 bytes in total.
+more with one image and without the desk's commands: `kubectl apply` copies a ConfigMap into an annotation limited to
+262,144 bytes in total.
 """
 import argparse
 import concurrent.futures
@@ -28,13 +30,11 @@ import embed
 import shorten
 
 SIZE_LIMIT = 480 * 1024
-# With one image (`configmap --machine` takes the others out): kubectl's annotation has 262,144 bytes for the ConfigMap as
+# With one image and without the desk's commands (`configmap --machine` takes the rest out): kubectl's annotation has 262,144 bytes for the ConfigMap as
 # JSON, which is 850 bytes longer than the file, and for the names that it is given.
 ALONE_LIMIT = 260_000
 LINE = 1000
-# A stream looks back 32 KB, and the commands are more: what is alike stands close together. Found by trying, 900 bytes less.
-ALIKE = ("client columns call recorded lines reload feed __init__ display bench journal retry run control settings "
-         "report status completion top help verbs")
+DESK = {"bench", "completion", "reload", "run", "columns", "feed", "journal", "lines", "retry"}  # the last five are run's
 SHT_RELA, RELOCATION = 4, 24  # of a section, and the size of one
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DIGITS = "".join(c for c in map(chr, range(33, 127)) if c not in "\"'\\<>&{}$")  # as inject/bootstrap.py has them
@@ -97,14 +97,20 @@ def image_literal(machine, image, shared, texts):
     return '    "%s": (%d, %d, %d, %s),' % (machine, begin, table, count, literal(stream))
 
 
-def commands_comment(folder, texts):
-    """The Python sources of the commands in one stream, as comments: the interpreter skips them, and keeps nothing."""
-    paths = sorted(folder.glob("*.py"), key=lambda path: (path.stem not in ALIKE, ALIKE.find(path.stem), path.stem))
-    names = ["asya_commands" if path.stem == "__init__" else "asya_commands." + path.stem for path in paths]
+def comment(mark, pairs, texts):
+    """Sources by the names of their modules, as one stream in comments: the interpreter skips them, and keeps nothing."""
+    text = base85(zlib_stream("\0".join(part for pair in pairs for part in pair).encode(), texts))
+    size = LINE - len(mark)
+    return "\n".join(mark + text[i : i + size] for i in range(0, len(text), size))
+
+
+def commands_comments(folder, texts):
+    """The Python sources of the commands: those that are wanted where the runtime serves, and those of a desk."""
+    paths = sorted(folder.glob("*.py"))
     sources = shorten.shorten([embed.essence(path.read_text(encoding="ascii")) for path in paths])
-    text = base85(zlib_stream("\0".join(part for pair in zip(names, sources) for part in pair).encode(), texts))
-    size = LINE - 2
-    return "\n".join("#'" + text[i : i + size] for i in range(0, len(text), size))
+    pairs = [(path.stem in DESK, ("asya_commands." + path.stem).replace(".__init__", ""), source)
+             for path, source in zip(paths, sources)]
+    return [comment(mark, [pair[1:] for pair in pairs if pair[0] == desk], texts) for mark, desk in (("#'", False), ('#"', True))]
 
 
 def template(path):
@@ -119,7 +125,7 @@ def template(path):
 
 
 def bundle(options, images):
-    """The text of the file; `images` are pairs of a machine and its image."""
+    """The text of the file, and how much of it are the desk's commands; `images` are pairs of a machine and its image."""
     digests = "\n".join("sha256 of the %s image: %s" % (m, hashlib.sha256(image).hexdigest()) for m, image in images)
     shared = shared_texts(options.embedded, [image for _, image in images])
     texts = shared + embed.essence(options.seldom.read_text(encoding="ascii")).encode()
@@ -127,9 +133,9 @@ def bundle(options, images):
         literals = list(pool.map(lambda pair: image_literal(*pair, shared, texts), images))
     assigned = "_TEXTS = %s\n_IMAGES = {\n%s\n}" % (literal(zlib_stream(texts)), "\n".join(literals))
     text = template(options.template).replace("@VERSION@", options.version).replace("@DIGESTS@", digests)
-    comment = commands_comment(options.commands, texts)
-    print("bundle: the commands in Python take %d bytes" % len(comment))
-    return text.replace("# @IMAGES@", assigned).replace("# @COMMANDS@", comment)
+    serving, desk = commands_comments(options.commands, texts)
+    print("bundle: the commands in Python take %d bytes, those of a desk %d" % (len(serving), len(desk)))
+    return text.replace("# @IMAGES@", assigned).replace("# @COMMANDS@", serving + "\n" + desk), len(desk) + 1
 
 
 def main():
@@ -149,8 +155,9 @@ def main():
         machine, path = item.split("=", 1)
         with open(path, "rb") as file:
             images.append((machine, file.read()))
-    data = bundle(options, images).encode("ascii")
-    limit = ALONE_LIMIT if len(images) == 1 else SIZE_LIMIT
+    text, desk = bundle(options, images)
+    data = text.encode("ascii")
+    limit = ALONE_LIMIT + desk if len(images) == 1 else SIZE_LIMIT
     if len(data) >= limit and not options.any_size:
         sys.exit("bundle: %d bytes, the limit is %d" % (len(data), limit))
     with open(options.output, "wb") as file:

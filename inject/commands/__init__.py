@@ -35,6 +35,11 @@ def main(extension, name, program, arguments):
     except Refusal as refusal:
         say("asya_runtime %s: %s" % (name, refusal))
         return refusal.code
+    except ModuleNotFoundError as error:
+        if error.name != "%s.%s" % (__name__, module):
+            raise
+        say("asya_runtime %s: this file comes from a ConfigMap, which leaves this command out: use the whole file" % name)
+        return OPTION
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output has ended; Python would complain when it flushes

@@ -99,9 +99,10 @@ static bool write_configmap(const struct request *request, const struct buffer *
            write_block(file);
 }
 
-/* Removes the images that were not asked for. By default all stay if kubectl can keep a copy of that, otherwise only
- * this machine's. Tells on standard error what the choice means. */
-static bool choose_image(const struct request *request, struct buffer *file)
+/* Removes what was not asked for. By default all stays if kubectl can keep a copy of that, otherwise only this
+ * machine's image. With one image the commands of a desk go, too: a pod has no use for them, and kubectl's copy no
+ * room. Tells on standard error what the choice means. */
+static bool choose_parts(const struct request *request, struct buffer *file)
 {
     struct utsname host;
     const char *machine = request->machine;
@@ -117,7 +118,11 @@ static bool choose_image(const struct request *request, struct buffer *file)
         log_warning(EVENT_COMMAND_FAILED,
                     "configmap: too large for the copy that `kubectl apply` keeps: use `kubectl apply --server-side`");
     }
-    if (machine == NULL || strcmp(machine, "all") == 0 || single_file_keep_image(file, machine)) {
+    if (machine == NULL ? fits : strcmp(machine, "all") == 0) {
+        return true;
+    }
+    single_file_drop_desk(file);
+    if (machine == NULL || single_file_keep_image(file, machine)) {
         return true;
     }
     log_error(EVENT_COMMAND_FAILED, "configmap: this file has no image for %s", machine);
@@ -139,7 +144,7 @@ int configmap_run(const char *program, int count, const char *const *arguments)
     } else if (!single_file_is_whole(&file)) {
         log_error(EVENT_COMMAND_FAILED,
                   "configmap: '%s' is not the single file asya_runtime.py as it was built; run that one", program);
-    } else if (choose_image(&request, &file)) {
+    } else if (choose_parts(&request, &file)) {
         written = write_configmap(&request, &file);
         if (!written) {
             log_error(EVENT_COMMAND_FAILED, "configmap: cannot write: %s", strerror(errno));

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -102,4 +103,23 @@ bool single_file_keep_image(struct buffer *file, const char *machine)
         file->size -= (size_t)(next - at);
     }
     return found;
+}
+
+/* They stand in lines that begin with these two characters, one behind the other. */
+void single_file_drop_desk(struct buffer *file)
+{
+    static const char mark[] = "#\"";
+    unsigned char *begin = find_behind(file, file->data, "\n#\"");
+    if (begin == NULL) {
+        return;
+    }
+    begin -= sizeof mark - 1;
+    unsigned char *end = file->data + file->size;
+    unsigned char *next = begin;
+    while (end - next > (ptrdiff_t)sizeof mark && memcmp(next, mark, sizeof mark - 1) == 0) {
+        unsigned char *newline = memchr(next, '\n', (size_t)(end - next));
+        next = newline != NULL ? newline + 1 : end;
+    }
+    memmove(begin, next, (size_t)(end - next));
+    file->size -= (size_t)(next - begin);
 }

@@ -25,4 +25,7 @@ uint32_t single_file_images(const struct buffer *file);
  * unusable then. */
 bool single_file_keep_image(struct buffer *file, const char *machine);
 
+/* Removes the commands of a developer's desk (DESK in tools/bundle.py), which a pod has no use for. */
+void single_file_drop_desk(struct buffer *file);
+
 #endif

@@ -43,7 +43,19 @@ def test_one_machine_has_its_own_image_alone(machine):
         assert ended.returncode == 1 and b"no image for " + machine.encode() in ended.stderr
         return
     assert ended.returncode == 0 and ended.stderr == b"" and images_of(text) == {machine}
-    assert all(line in whole for line in text.splitlines()), "nothing but the other image is taken out"
+    assert all(line in whole for line in text.splitlines()), "nothing but the other image and a desk's commands is taken out"
+
+
+def test_for_one_machine_the_commands_of_a_desk_are_left_out(short_folder):
+    """And say so where somebody calls them; those for a running runtime are there."""
+    copy = short_folder / "asya_runtime.py"
+    copy.write_text(yaml.safe_load(configmap("--machine", platform.machine()).stdout)["data"]["asya_runtime.py"])
+    for command in "bench", "run", "completion":
+        ended = subprocess.run([PYTHON, str(copy), command], capture_output=True, text=True, env={}, check=False)
+        assert ended.returncode == 64 and "comes from a ConfigMap" in ended.stderr and ended.stderr.count("\n") == 1
+    for command in "status", "top", "call", "help":
+        ended = subprocess.run([PYTHON, str(copy), command, "--help"], capture_output=True, text=True, env={}, check=False)
+        assert ended.returncode == 0 and "usage" in ended.stdout.lower(), ended.stderr
 
 
 def test_without_a_choice_it_is_what_kubectl_can_keep_a_copy_of():
