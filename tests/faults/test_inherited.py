@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import processes
+from harness import client, processes
 from harness import runtime as harness
 
 pytestmark = pytest.mark.supervised
@@ -61,8 +61,8 @@ def _dies_and_stops(server):
     got = []
     caller = threading.Thread(target=lambda: got.append(server.result("import time\ntime.sleep(0.5)\nreturn 2")))
     caller.start()
-    time.sleep(0.2)
-    assert server.stop(timeout=5) == 0
+    assert processes.eventually(lambda: server.status()["running_count"] == 1, client.PATIENCE)
+    assert server.stop() == 0
     caller.join()
     assert got == [2]
 

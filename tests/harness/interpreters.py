@@ -1,4 +1,4 @@
-"""The Pythons of this machine, and those that tests/matrix/*.sh make: Debian's for arm64, and one built against musl."""
+"""The Pythons of this machine, and those that tests/matrix/*.sh make: Debian's newest, Debian's for arm64, one built against musl."""
 import functools
 import glob
 import os
@@ -8,6 +8,7 @@ import subprocess
 from .runtime import REPOSITORY
 
 CACHE = REPOSITORY / "build" / "cache"
+NEWER = ("3.14", "3.15")  # what no Debian of today has as a release
 NAME = re.compile(r"(python|python[23](\.\d+)?t?d?|pypy3?(\.\d+)?)$")
 PROBE = ("import sys; i = getattr(sys, 'implementation', None); "
          "sys.stdout.write('%s %d.%d.%d %d %d' % ((i.name if i else 'cpython',) + tuple(sys.version_info[:3]) + ("
@@ -38,12 +39,13 @@ def _look_at(path, where=""):
 
 @functools.lru_cache(maxsize=None)
 def found():
-    """All Pythons, each version once a place: pyenv's, the system's, and the two made ones where they are."""
+    """All Pythons, each version once a place: pyenv's, the system's, and the made ones where they are."""
     roots = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv")]
     patterns = [root + "/versions/*/bin/python" for root in roots if root]
     patterns += ["/opt/*/bin/python3", "/usr/local/bin/python[23]*", "/usr/local/bin/pypy3*"]
     places = [(path, "") for pattern in patterns for path in sorted(glob.glob(pattern))]
     places += [(path, "of the system") for path in sorted(glob.glob("/usr/bin/python[23]*") + glob.glob("/usr/bin/pypy3*"))]
+    places += [(str(CACHE / ("debian-" + version) / "bin" / "python3"), "") for version in NEWER]
     places += [(str(CACHE / "musl" / "bin" / "python3"), "on musl"), (str(CACHE / "arm64" / "python3"), "on arm64")]
     by_name, seen = {}, set()
     for path, where in places:

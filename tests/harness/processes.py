@@ -19,6 +19,11 @@ def descriptors(pid):
     return found
 
 
+def descriptors_of_its_own(pid):
+    """Those that are no library's: libffi 3.5 opens itself when ctypes makes its first callback, and stays open."""
+    return {number: target for number, target in descriptors(pid).items() if "/libffi.so" not in target}
+
+
 def command(pid):
     """The words of a process's command line."""
     with open("/proc/%d/cmdline" % pid) as file:

@@ -23,7 +23,8 @@ HANDLERS = REPOSITORY / "tests" / "data" / "handlers"
 
 EXIT_OK, EXIT_USAGE, EXIT_SYNTAX, EXIT_NO_MODULE, EXIT_NO_ATTRIBUTE, EXIT_NOT_CALLABLE = 0, 64, 65, 66, 67, 68
 EXIT_NEEDS_PARAMETERS, EXIT_IMPORT_RAISED, EXIT_STARTUP_TIMEOUT = 69, 71, 72
-EXIT_SOCKET, EXIT_ALREADY_RUNNING, EXIT_UNFIT = 73, 75, 78
+EXIT_SOCKET, EXIT_ALREADY_RUNNING, EXIT_LACK, EXIT_UNFIT = 73, 75, 77, 78
+EXIT_INTERNAL = 70
 
 # What is logged under qemu-user (tests/matrix/arm64.sh): it refuses a clone() of the fdholder's kind, and tells of signals.
 EMULATOR = "/build/cache/arm64/"
@@ -229,7 +230,7 @@ class Runtime:
     def _count(self):
         """(descriptors of the supervisor, most descriptors of a worker, workers, what else lives below)."""
         workers = processes.children(self.pid)
-        most = max((len(processes.descriptors(pid)) for pid in workers), default=0)
+        most = max((len(processes.descriptors_of_its_own(pid)) for pid in workers), default=0)
         return len(processes.descriptors(self.pid)), most, len(workers)
 
     def baseline(self):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the contract tests on every interpreter and in every place with one file, and writes the table of the outcome.
 
-Interpreters are those that tests/harness/interpreters.py finds, and the two that musl.sh and arm64.sh make here once. Places
+Interpreters are those that tests/harness/interpreters.py finds, and those that newer.sh, musl.sh and arm64.sh make here once. Places
 are those of place.sh, on the system's interpreter. Fails when a test fails, or when nothing was tested.
 """
 import argparse
@@ -40,6 +40,7 @@ QEMU = {
     "tests/faults/test_worker_death.py::test_the_log_tells_the_death_in_one_line": "the warning about the fdholder is a second line",
     "tests/faults/test_worker_death.py::test_nothing_is_appended_to_a_reply_that_has_begun": "it, not the kernel, writes what sendmmsg has sent, after the call",
     "tests/faults/test_calls.py": "strace would see its own calls",
+    "tests/faults/test_lacks.py": "limits and filters would be its own",
     "tests/socket/test_modules.py::test_without_a_module_it_echoes_with_one_warning": "it refuses a clone() of the fdholder's kind, which is a second warning",
     "tests/faults/test_exceptions.py::test_the_supervisor_has_one_thread": "it has a thread of its own",
     "tests/faults/test_exceptions.py::test_a_real_shortage_of_memory_is_out_of_memory_and_survived": "it takes limits of memory for its own",
@@ -50,6 +51,7 @@ QEMU = {
 WRAPPED = {
     "tests/faults/test_environment.py": "makes places of its own",
     "tests/faults/test_calls.py": "would have calls of place.sh fail",
+    "tests/faults/test_lacks.py": "likewise",
 }
 FORKING = {"memfd-noexec-1", "memfd-noexec-2", "process-1"}
 # What knows a process by its number outside, where these have a namespace of processes.
@@ -95,8 +97,9 @@ class Environment:
 
 def environments():
     """All there are here, interpreters first."""
-    for script, folder in (("musl.sh", "musl"), ("arm64.sh", "arm64")):
-        subprocess.run([ROOT / "tests" / "matrix" / script, interpreters.CACHE / folder], check=True)
+    made = [("newer.sh", "debian-" + version, version) for version in interpreters.NEWER] + [("musl.sh", "musl"), ("arm64.sh", "arm64")]
+    for script, folder, *which in made:
+        subprocess.run([ROOT / "tests" / "matrix" / script, interpreters.CACHE / folder, *which], check=True)
     found = [i for i in interpreters.found() if i.fit]
     for interpreter in found:
         yield Environment(interpreter.name, interpreter.path, left_out=QEMU if interpreter.name.endswith("on arm64") else ())

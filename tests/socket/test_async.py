@@ -123,28 +123,32 @@ def test_variables_of_one_request_are_not_seen_by_the_next(tasks):
                 assert reply["result"] == [0, 1]
 
 
+# asyncio makes no loop of its own accord from CPython 3.14 on, where get_event_loop() raises a RuntimeError.
+CURRENT = ("def current():\n    try:\n        return asyncio.get_event_loop()\n    except RuntimeError:\n"
+           "        asyncio.set_event_loop(asyncio.new_event_loop())\n        return asyncio.get_event_loop()\n")
+
 FIRST = {
-    "a future": "f = asyncio.Future()\nasyncio.get_event_loop().call_later(0.01, f.set_result, 5)\nreturn f",
-    "a task": "return asyncio.get_event_loop().create_task(asyncio.sleep(0.01, 5))",
+    "a future": "loop = current()\nf = asyncio.Future()\nloop.call_later(0.01, f.set_result, 5)\nreturn f",
+    "a task": "return current().create_task(asyncio.sleep(0.01, 5))",
     "a coroutine that waits for an older future":
-        "f = asyncio.get_event_loop().create_future()\nasync def waits(): return await f\n"
-        "asyncio.get_event_loop().call_later(0.01, f.set_result, 5)\nreturn waits()",
+        "f = current().create_future()\nasync def waits(): return await f\n"
+        "current().call_later(0.01, f.set_result, 5)\nreturn waits()",
 }
 
 
 @pytest.mark.parametrize("code", FIRST.values(), ids=FIRST)
 def test_what_was_made_before_the_first_coroutine_belongs_to_the_same_loop(runtime, tmp_path, code):
-    (tmp_path / "first.py").write_text("import asyncio\ndef process(payload):\n" + textwrap.indent(code, "    "))
+    (tmp_path / "first.py").write_text("import asyncio\n" + CURRENT + "def process(payload):\n" + textwrap.indent(code, "    "))
     with runtime("first", cwd=tmp_path, worker_descriptors=True) as server:
         for _ in range(2):
             assert server.result(1) == 5
 
 
 LOOPS = {
-    "the current one, made at import": ("LOOP = asyncio.get_event_loop()", True),
-    "the current one is closed": ("LOOP = asyncio.get_event_loop()\nLOOP.close()", False),
+    "the current one, made at import": ("LOOP = current()", True),
+    "the current one is closed": ("LOOP = current()\nLOOP.close()", False),
     "the current one runs in a thread":
-        ("import threading\nLOOP = asyncio.get_event_loop()\nthreading.Thread(target=LOOP.run_forever, daemon=True).start()\n"
+        ("import threading\nLOOP = current()\nthreading.Thread(target=LOOP.run_forever, daemon=True).start()\n"
          "while not LOOP.is_running(): pass", False),
     "asyncio.run() has left none": ("async def nothing(): pass\nasyncio.run(nothing())\nLOOP = None", False),
 }
@@ -153,8 +157,8 @@ LOOPS = {
 @pytest.mark.parametrize("made, kept", LOOPS.values(), ids=LOOPS)
 def test_the_loop_is_the_current_one_where_it_can_be_used(runtime, tmp_path, made, kept):
     (tmp_path / "early.py").write_text(
-        "import asyncio\n%s\nasync def process(payload):\n    await asyncio.sleep(0)\n"
-        "    return LOOP is asyncio.get_event_loop()\n" % made)
+        "import asyncio\n%s%s\nasync def process(payload):\n    await asyncio.sleep(0)\n"
+        "    return LOOP is asyncio.get_event_loop()\n" % (CURRENT, made))
     with runtime("early", cwd=tmp_path, worker_descriptors=True) as server:
         assert server.result(1) is kept
 

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Fetches a CPython that this Debian does not have yet, once: tests/matrix/newer.sh FOLDER 3.14; FOLDER/bin/python3 is the result.
+#
+# Takes the packages of Debian's unstable suite, with a package list of its own. Nothing is installed: they are unpacked in
+# FOLDER, with the C library they were built for. Needs apt and gcc.
+set -eu
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+version=$2
+[ -x "$folder/bin/python3" ] && exit 0
+work=$folder/work
+root=$folder/root
+mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/lists" "$root" "$folder/bin"
+
+apt() {
+    apt-get -qq -o Dir::State="$work/state" -o Dir::Cache="$work/cache" -o Dir::Etc::sourceparts="$work/lists" \
+        -o Dir::Etc::sourcelist=/dev/null -o Dir::State::status=/dev/null -o APT::Sandbox::User=root "$@"
+}
+
+# The first of this machine's sources is Debian itself; the others are its updates.
+if [ -e /etc/apt/sources.list.d/debian.sources ]; then
+    sed '/^$/,$d; s/^Suites: .*/Suites: sid/' /etc/apt/sources.list.d/debian.sources >"$work/lists/debian.sources"
+else
+    sed -n '/^deb /{s/\(:[^ ]*\) [^ ]* .*/\1 sid main/p;q}' /etc/apt/sources.list >"$work/lists/debian.list"
+fi
+apt update
+cd "$work"
+apt download "python$version-minimal" "libpython$version" "libpython$version-minimal" "libpython$version-stdlib" libc6 libgcc-s1 \
+    libstdc++6 zlib1g libexpat1 libffi8 libbz2-1.0 liblzma5 libuuid1 libzstd1 libssl3t64 libsqlite3-0
+for package in *.deb; do dpkg -x "$package" "$root"; done
+
+# The program itself is made anew, since its ELF header names the C library's loader: all of Python is in the shared library.
+python=$root/usr/bin/python$version
+libraries=$root/usr/lib/$(uname -m)-linux-gnu
+echo 'int Py_BytesMain(int argc, char **argv); int main(int argc, char **argv) { return Py_BytesMain(argc, argv); }' >main.c
+gcc -o "$python" main.c "$libraries/libpython$version.so.1.0" -Wl,--allow-shlib-undefined,--disable-new-dtags,-rpath="$libraries" \
+    -Wl,--dynamic-linker="$(echo "$libraries"/ld-linux-*.so.?)"
+"$python" -c "import zlib, binascii, ctypes, ssl, sqlite3, lzma, uuid"
+"$python" -m compileall -qq "$root/usr/lib/python$version" || : # a package's installation does it; a few files are no Python
+cd / && rm -rf "$work"
+ln -s "../root/usr/bin/python$version" "$folder/bin/python3"
