@@ -18,6 +18,7 @@ enum exit_code {
     EXIT_SOCKET_LOST = 74,   /* something else stands at the socket's path, or it cannot be put back */
     EXIT_RUNNING = 75,       /* another runtime serves this socket */
     EXIT_TAMPERED = 76,      /* of a worker only: the function closed or replaced the runtime's descriptors */
+    EXIT_LACK = 77,          /* at the start: a limit of descriptors, processes or memory is too low */
     EXIT_INTERPRETER = 78,   /* the interpreter is too old or of another kind; used by the bootstrap */
 };
 

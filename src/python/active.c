@@ -257,7 +257,9 @@ void active_install(int stack)
     stacks_use(stack);
     if (!active_install_handler(CANCEL_SIGNAL, &on_cancel_method, 0) || !active_install_stacks(stack)) {
         PyErr_Clear();
-        log_warning(EVENT_RUNTIME_DEGRADED,
-                    "functions cannot be cancelled softly here: one that runs too long is killed with its worker");
+        log_warning(
+            EVENT_RUNTIME_DEGRADED,
+            "a function that runs too long may be killed with its worker, and without its stack: a signal cannot "
+            "be taken (sigaction, sigaltstack)");
     }
 }

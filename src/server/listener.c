@@ -325,6 +325,10 @@ static int listener_open_socket(struct listener *listener, struct error *err)
     }
     listener->fd = fd_take(&fd);
     listener_note_socket(listener);
+    /* A filter (seccomp) may refuse to accept, and clients would wait for ever. Of no socket the kernel says EBADF. */
+    if (accept4(-1, NULL, NULL, SOCK_CLOEXEC) < 0 && errno != EBADF) {
+        return listener_fail(err, EXIT_SOCKET, "no accept4 on", listener->path);
+    }
     return EXIT_OK;
 }
 
@@ -351,7 +355,9 @@ int listener_open(struct listener *ret_listener, const struct listener_wish *wis
         code = listener_open_socket(&listener, err);
     }
     if (code != EXIT_OK) {
+        int reason = errno;
         listener_close(&listener);
+        errno = reason;
         return code;
     }
     if (!wish->is_beside) {

@@ -54,6 +54,12 @@ static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
     return at_most(at_most(here, there), SLOTS_MAX);
 }
 
+uint64_t descriptors_needed(const struct supervisor *supervisor)
+{
+    uint64_t places = supervisor->options->workers + 1;
+    return DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * (DESCRIPTORS_EACH + FDSTORE_KEPT);
+}
+
 static void descriptors_tell(const struct supervisor *supervisor, uint64_t hard)
 {
     uint64_t each = stored_each(supervisor, hard);

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static struct worker *reap_find_worker(const struct supervisor *supervisor, pid_t pid)
 {
@@ -81,6 +82,15 @@ void reap_lost(struct supervisor *supervisor, struct worker *worker)
     if (code != EXIT_OK) {
         stop_begin(supervisor, "the function cannot be loaded", code);
     }
+}
+
+const char *reap_refused_call(void)
+{
+    siginfo_t info;
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != ECHILD) {
+        return "waitid";
+    }
+    return kill(getpid(), 0) != 0 ? "kill" : NULL;
 }
 
 /* Also reaps orphans that the kernel gave us because we are PID 1 or a subreaper. */

@@ -94,12 +94,14 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
 void spawn(struct supervisor *supervisor, struct worker *worker)
 {
     struct worker_ends ends = WORKER_ENDS_NONE;
+    const char *what = "cannot start the first worker";
     int status = worker_prepare(worker, &ends);
     pid_t parent = getpid();
     pid_t pid = -1;
     if (status == 0) {
         state_tell_worker(supervisor, worker);
         supervisor->hooks->before_fork(supervisor->hooks->context);
+        what = "cannot start the first worker: fork";
         pid = fork();
         status = pid < 0 ? -errno : 0;
         if (pid == 0) {
@@ -112,6 +114,10 @@ void spawn(struct supervisor *supervisor, struct worker *worker)
     if (status < 0) {
         worker_ends_done(&ends);
         worker_ended(worker);
+        if (supervisor->phase == PHASE_STARTING) {
+            stop_begin(supervisor, "", lack_report(supervisor, what, status));
+            return;
+        }
         uint64_t delay = worker_restart_delay(++worker->failures);
         worker->spawn_at = clock_after(now, delay);
         log_error(EVENT_START_FAILED, "cannot start worker %u: %s; next try in %llu ms", worker->index,

@@ -16,6 +16,7 @@
  *   snapshot              where all workers are
  *   fallback              accepting while no worker does
  *   tick                  which workers make progress
+ *   lack                  what the machine lacks for a start
  *   queue, deadline, descriptors, signals
  *   state, and what has a header of its own: metrics, recover, ledger, running, remains, worker, incidents, cause,
  *   cgroup, readyfile
@@ -204,6 +205,10 @@ void spawn(struct supervisor *supervisor, struct worker *worker);
  */
 void reap(struct supervisor *supervisor);
 
+/* The first call without which deaths go unnoticed or nothing can be ended, and which a filter (seccomp) refuses, with
+ * errno; NULL: they work. */
+const char *reap_refused_call(void);
+
 /* A worker was sent SIGKILL and does not end: treat it as dead (see worker.h). */
 void reap_lost(struct supervisor *supervisor, struct worker *worker);
 
@@ -321,14 +326,24 @@ void queue_wake(const struct supervisor *supervisor);
 void descriptors_raise(struct supervisor *supervisor);
 void descriptors_for_worker(const struct supervisor *supervisor);
 
+/* A limit that suffices for this many workers. With less the runtime may start, but has few connections. */
+uint64_t descriptors_needed(const struct supervisor *supervisor);
+
+/* ---- lack.c ---- */
+
+/* Logs that the start failed at `what` with `status` (-errno): which limit was reached where it is one, and how much of
+ * it the runtime needs. Returns the exit code. Only for the start: a runtime that has served tries again without end,
+ * since others may give back what it lacks. */
+int lack_report(const struct supervisor *supervisor, const char *what, int status);
+
 /* ---- signals.c ---- */
 
 /* signals_watch makes the eventfd and the epoll set, and installs the handlers; on failure it returns false with errno
- * and has changed nothing. signals_wait is epoll_wait until `deadline`, and the only place where signals are unblocked;
- * those that had come before are delivered in it whether there are events or not. signals_take returns the signals that
- * came since the last call, a bit for each number; it adds SIGCHLD once a second whether it came or not. signals_drain
- * resets the eventfd. signals_close closes both descriptors; signals_restore restores the interpreter's handlers and
- * mask. */
+ * and has changed nothing. signals_wait is epoll_wait until `deadline`, and the only
+ * place where signals are unblocked; those that had come before are delivered in it whether there are events or not.
+ * signals_take returns the signals that came since the last call, a bit for each number; it adds SIGCHLD once a second
+ * whether it came or not. signals_drain resets the eventfd. signals_close closes both descriptors; signals_restore
+ * restores the interpreter's handlers and mask. */
 bool signals_watch(struct supervisor *supervisor);
 int signals_wait(struct supervisor *supervisor, struct epoll_event *events, int count, uint64_t deadline);
 uint32_t signals_take(struct supervisor *supervisor, uint64_t now);

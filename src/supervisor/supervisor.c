@@ -151,7 +151,8 @@ static void supervisor_loop(struct supervisor *supervisor)
     }
 }
 
-static bool supervisor_prepare(struct supervisor *supervisor)
+/* Returns 0 or -errno. */
+static int supervisor_prepare(struct supervisor *supervisor)
 {
     (void)prctl(PR_SET_CHILD_SUBREAPER,
                 1); /* orphans of the function's processes become our children; as PID 1 we get them anyway */
@@ -164,26 +165,17 @@ static bool supervisor_prepare(struct supervisor *supervisor)
     cgroup_warn_of_share(&supervisor->options->max_rss, "ASYA_MAX_RSS");
     supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
     if (supervisor->workers == NULL) {
-        log_error(EVENT_START_FAILED, "the supervisor cannot start: no memory");
-        return false;
+        return -ENOMEM;
     }
     void *memory = mmap(NULL, SERIES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     supervisor->series = memory != MAP_FAILED ? series_make(memory, supervisor->worker_count) : NULL;
-    int made = queue_make(supervisor);
-    if (made < 0) {
-        log_error(EVENT_START_FAILED, "the supervisor cannot start: %s", strerror(-made));
-        return false;
-    }
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        int status = worker_init(&supervisor->workers[i], i);
-        if (status < 0) {
-            log_error(EVENT_START_FAILED, "the supervisor cannot start: %s", strerror(-status));
-            return false;
-        }
+    int status = queue_make(supervisor);
+    for (uint32_t i = 0; status == 0 && i < supervisor->worker_count; i++) {
+        status = worker_init(&supervisor->workers[i], i);
         supervisor->workers[i].vacant = i >= wanted;
         supervisor->workers[i].incidents = &supervisor->incidents;
     }
-    return true;
+    return status;
 }
 
 static void supervisor_finish(struct supervisor *supervisor)
@@ -210,6 +202,7 @@ static int supervisor_open_sockets(struct supervisor *supervisor)
 {
     const struct options *options = supervisor->options;
     struct error err;
+    errno = 0;
     int code = listener_open(&supervisor->listener, &LISTENER_WISH(options->socket_path, options->socket_mode), &err);
     if (code == EXIT_OK) {
         readyfile_remove(options->ready_file); /* left by a runtime that was killed: the lock is ours now */
@@ -217,7 +210,11 @@ static int supervisor_open_sockets(struct supervisor *supervisor)
         code = admin_open(supervisor, &err);
     }
     if (code != EXIT_OK) {
-        log_error(EVENT_START_FAILED, "%s", err.text);
+        if (errno == EMFILE) {
+            code = lack_report(supervisor, "cannot open the socket", -EMFILE);
+        } else {
+            log_error(EVENT_START_FAILED, "%s", err.text);
+        }
         admin_close(supervisor);
         listener_close(&supervisor->listener);
     }
@@ -242,11 +239,15 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->started_at = clock_now();
     supervisor->snapshot.deadline = CLOCK_NEVER;
     desk_init(&supervisor->desk);
-    if (!signals_watch(
-            supervisor)) { /* first: without our handlers a signal would end us and leave the socket's files behind */
-        log_error(EVENT_START_FAILED, "the supervisor cannot start: %s", strerror(errno));
+    const char *refused = reap_refused_call();
+    if (refused == NULL && !signals_watch(supervisor)) { /* before the sockets: without our handlers a signal would end
+                                                            us and leave their files behind */
+        refused = "eventfd2 or epoll_create1";
+    }
+    if (refused != NULL) {
+        int code = lack_report(supervisor, refused, -errno);
         free(supervisor);
-        return EXIT_INTERNAL;
+        return code;
     }
     if (hooks->was_interrupted != NULL && hooks->was_interrupted(hooks->context)) {
         (void)kill(getpid(), SIGINT); /* again, for our own handler */
@@ -258,10 +259,12 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
         free(supervisor);
         return code;
     }
-    if (supervisor_prepare(supervisor)) {
+    int status = supervisor_prepare(supervisor);
+    if (status == 0) {
         supervisor_loop(supervisor);
     } else {
-        supervisor->exit_code = EXIT_INTERNAL;
+        supervisor->is_quiet = true;
+        supervisor->exit_code = lack_report(supervisor, "the supervisor cannot start", status);
     }
     if (supervisor->is_worker) {
         return supervisor->worker_exit;
