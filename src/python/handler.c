@@ -3,6 +3,7 @@
 #include "base/exits.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "codec/pyabi.h"
 #include "python/failure.h"
 #include "python/memory.h"
 #include "python/raised.h"
@@ -12,7 +13,11 @@
 
 enum { TEXT_SIZE = 1024 };
 
-static bool handler_is_letter(char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
+/* Each byte of a character beyond ASCII counts as a letter: if it is none, there is no such module. */
+static bool handler_is_letter(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || (c & 0x80) != 0;
+}
 
 static bool handler_is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -55,8 +60,38 @@ static bool handler_refuse_file(const struct options *options, const char *shown
                      options->function_variable, shown, (int)(size > start ? size - start : 0), name + start, function);
 }
 
-bool handler_check_name(const struct options *options, struct error *err)
+/* Names in the letters of other languages are compared as Python does it in a source: by their NFKC. False if the name
+ * is not UTF-8 or too long; it stays as it is then. */
+static bool handler_normalise(struct options *options)
 {
+    static char normal[HANDLER_NAME_MAX + 1]; /* lives as long as the options */
+    const char *at = options->process_module;
+    while (*at != '\0' && (*at & 0x80) == 0) {
+        at++;
+    }
+    if (*at == '\0') {
+        return true;
+    }
+    PyObject *module = PyImport_ImportModule("unicodedata");
+    PyObject *text =
+        module != NULL ? PyObject_CallMethod(module, "normalize", "ss", "NFKC", options->process_module) : NULL;
+    Py_ssize_t size = 0;
+    const char *name = text != NULL ? PyUnicode_AsUTF8AndSize(text, &size) : NULL;
+    bool fits = name != NULL && size <= HANDLER_NAME_MAX;
+    if (fits) {
+        memcpy(normal, name, (size_t)size + 1);
+        options->handler = options->handler == options->process_module ? normal : options->handler;
+        options->process_module = normal;
+    }
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(module);
+    return fits;
+}
+
+bool handler_check_name(struct options *options, struct error *err)
+{
+    bool is_text = handler_normalise(options);
     const char *name = options->process_module;
     char shown[128];
     text_copy(shown, sizeof shown, name);
@@ -68,7 +103,8 @@ bool handler_check_name(const struct options *options, struct error *err)
     if (rest != NULL && *rest == ':') {
         rest = handler_skip_names(rest + 1, 2);
     }
-    if (rest != NULL && *rest == '\0' && strlen(name) <= HANDLER_NAME_MAX && !(options->is_dotted && is_module_alone)) {
+    if (is_text && rest != NULL && *rest == '\0' && strlen(name) <= HANDLER_NAME_MAX &&
+        !(options->is_dotted && is_module_alone)) {
         return true;
     }
     return error_set(err, ERR_SERVER, 0, "%s is '%s'%s, should be %s", options->function_variable, shown,

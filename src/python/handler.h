@@ -18,7 +18,7 @@ enum { HANDLER_NAME_MAX = 512 }; /* bytes of ASYA_PROCESS_MODULE */
 
 /* Whether the function's name has one of the forms above: ASCII identifiers and nothing else, since it comes from
  * outside. Pure. False with `err`. */
-bool handler_check_name(const struct options *options, struct error *err);
+bool handler_check_name(struct options *options, struct error *err);
 
 /* Imports, resolves and, for a class, instantiates. Needs the GIL; runs the user's code. Returns EXIT_OK with a new
  * reference in `*ret_function`, and in `*ret_owner` one to the instance it belongs to or is, if any; or the exit code

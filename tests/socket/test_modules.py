@@ -1,7 +1,9 @@
 """ASYA_PROCESS_MODULE in all its forms, where modules are found, and what the function sees around it."""
+import unicodedata
+
 import pytest
 
-from harness.runtime import EXIT_USAGE
+from harness.runtime import EXIT_NO_MODULE, EXIT_USAGE
 
 FORMS = {
     "a module and a name": ("shop.orders:price", 1, ["price", 1]),
@@ -68,8 +70,8 @@ BAD_NAMES = {
     "a semicolon": "os;x", "a path": "../x", "two colons": "a:b:c", "no module": ":f", "no name": "a:", "two dots": "a..b",
     "a leading dot": ".a:b", "a trailing dot": "a.:b", "a dot after the colon": "a:b.", "a leading digit": "1a:b",
     "a digit after a dot": "a.1b", "a space": "a b:c", "a leading space": " answers:echo", "a newline": "answers:echo\n",
-    "a hyphen": "my-module:f", "a slash": "answers/echo", "a call": "answers:echo()", "a Cyrillic letter": "\u0430nswers:echo",
-    "a fullwidth letter": "\uff41nswers:echo", "three levels": "shop.orders:Till.take.x", "a dash": "-c", "brackets": "a[0]:b",
+    "a hyphen": "my-module:f", "a slash": "answers/echo", "a call": "answers:echo()", "bytes that are not UTF-8": "\udcffnswers:echo",
+    "three levels": "shop.orders:Till.take.x", "a dash": "-c", "brackets": "a[0]:b",
     "a long name": "a" * 100_000, "a long dotted name": "a." * 50_000 + "b", "an escape character": "a\x1b[31m:b",
     "an empty name": "",
 }
@@ -82,6 +84,31 @@ def test_a_bad_module_name_is_refused_with_one_line(refuse, name):
     assert "ASYA_PROCESS_MODULE" in refusal.cause
     assert len(refusal.lines) == 1
     assert len(refusal.cause) < 5000
+
+
+OTHER_LETTERS = {
+    "Cyrillic": ("\u043c\u043e\u0434\u0435\u043b\u044c", "\u043c\u043e\u0434\u0435\u043b\u044c:\u043c\u0435\u0442\u043e\u0434"),
+    "with accents": ("m\u00f3dulo", "m\u00f3dulo:funci\u00f3n"),
+    "with accents as characters of their own": ("m\u00f3dulo", "mo\u0301dulo:funcio\u0301n"),
+    "a ligature, which Python reads as two letters": ("fit", "\ufb01t:\ufb01t"),
+}
+
+
+@pytest.mark.parametrize("variable", ["ASYA_PROCESS_MODULE", "ASYA_HANDLER"])
+@pytest.mark.parametrize("module, name", OTHER_LETTERS.values(), ids=OTHER_LETTERS)
+def test_a_name_in_other_letters(runtime, tmp_path, module, name, variable):
+    """What Python takes for the same name is the same: their NFKC is compared."""
+    function = unicodedata.normalize("NFKC", name.split(":")[1])
+    (tmp_path / (module + ".py")).write_text("def %s(payload):\n    return [payload]\n" % function, encoding="utf-8")
+    setting = name.replace(":", ".") if variable == "ASYA_HANDLER" else name
+    with runtime(env={variable: setting, "LC_ALL": "C.UTF-8"}, cwd=tmp_path) as server:
+        assert server.result(1) == [1]
+
+
+def test_a_module_in_other_letters_that_is_not_there(refuse):
+    refusal = refuse("\u0430nswers:echo")
+    assert refusal.code == EXIT_NO_MODULE
+    assert "'\u0430nswers'" in refusal.cause
 
 
 @pytest.mark.parametrize("handler, lines", [("answers.other", ["WARNING ASYA_HANDLER is not used"]), ("answers:echo", [])])
