@@ -9,9 +9,11 @@ compressed, in characters) and loads it. As a module it offers loads(), dumps(),
 import sys
 
 
-def _refuse(why):
+def _refuse(why, code=78):
+    if __name__ != "__main__":
+        raise ImportError("asya_runtime: " + why)
     sys.stderr.write("asya_runtime: " + why + "\n")
-    sys.exit(78)
+    sys.exit(code)
 
 
 def _check_interpreter():
@@ -140,6 +142,8 @@ def _load():
             _imp.exec_dynamic(module)
             return module
         except (OSError, ImportError, KeyError) as error:
+            if "subinterpreter" in str(error):
+                _refuse(str(error))
             tried.append("%s: %s" % (name, error))
     _refuse("could not load its image; tried " + "; ".join(tried))
 
@@ -160,7 +164,10 @@ def _commands():
 # @COMMANDS@
 
 _check_interpreter()
-_asya = _load()
+try:
+    _asya = _load()
+except MemoryError:
+    _refuse("needs more memory (ulimit -v)", 77)
 del _IMAGES, _TEXTS
 loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
 _asya._commands = _commands

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "codec/decode.h"
 #include "codec/encode.h"
+#include "codec/pyabi.h"
 #include "codec/types.h"
 #include "python/active.h"
 #include "python/context.h"
@@ -130,8 +131,21 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* The codec's tables and the server are one for the process, and their objects the main interpreter's. From 3.12 on
+ * CPython itself refuses to load the module in interpreters with a GIL of their own. */
+static bool module_is_in_subinterpreter(void)
+{
+    PyInterpreterState *(*get)(void) =
+        PyInterpreterState_Get != NULL ? PyInterpreterState_Get : _PyInterpreterState_Get;
+    return get != NULL && PyInterpreterState_GetID(get()) != 0;
+}
+
 static int module_exec(PyObject *module)
 {
+    if (module_is_in_subinterpreter()) {
+        PyErr_SetString(PyExc_ImportError, "module _asya does not support loading in subinterpreters");
+        return -1;
+    }
     types_ask(results_answer);
     if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0 ||
         fly_add(module) != 0 || commands_add(module) != 0 || metrics_add(module) != 0) {

@@ -1,7 +1,7 @@
 /*
  * CPython functions the codec uses that the stable ABI of 3.7 does not declare.
  *
- * Plain declarations: exported by every CPython from 3.7 to 3.13 (most of them joined the stable ABI later). Weak ones:
+ * Plain declarations: exported by every CPython from 3.7 to 3.15 (most of them joined the stable ABI later). Weak ones:
  * missing in some version, or private and free to vanish; test for NULL before the call. Each name also stands in
  * tools/image_symbols.txt. Anything whose memory layout is private is probed at start (codec/str.c), never assumed.
  */
@@ -24,6 +24,10 @@ extern PyObject *PyUnicode_New(Py_ssize_t size, Py_UCS4 widest);
 extern PyTypeObject PyGen_Type;
 extern PyTypeObject PyCoro_Type;
 extern PyTypeObject PyAsyncGen_Type;
+
+/* Stable from 3.9, absent before; 3.8 has it with an underscore. */
+extern PyInterpreterState *PyInterpreterState_Get(void) PYABI_WEAK;
+extern PyInterpreterState *_PyInterpreterState_Get(void) PYABI_WEAK;
 
 /* Stable from 3.10, absent before: the collector's switch; both return what it was. */
 extern int PyGC_Disable(void) PYABI_WEAK;

@@ -15,7 +15,7 @@ FIT = {interpreter.name: interpreter for interpreter in interpreters.found() if 
 UNFIT = {interpreter.name: interpreter for interpreter in interpreters.found() if not interpreter.fit}
 
 # What the promise names; an absent one is a skip that says so.
-PROMISED = {"CPython 3.%d" % minor: lambda i, minor=minor: i.version[:2] == (3, minor) for minor in range(7, 14)}
+PROMISED = {"CPython 3.%d" % minor: lambda i, minor=minor: i.version[:2] == (3, minor) for minor in range(7, 16)}
 PROMISED["CPython on musl"] = lambda i: i.name.endswith("on musl")
 PROMISED["CPython on arm64"] = lambda i: i.name.endswith("on arm64")
 
@@ -46,3 +46,35 @@ def test_it_refuses_to_run_on(interpreter):
     assert ended.returncode == EXIT_UNFIT, ended.stderr
     assert ended.stdout == "" and len(ended.stderr.splitlines()) == 1
     assert "asya_runtime" in ended.stderr and "CPython" in ended.stderr
+
+
+SUBINTERPRETER = """
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+code = '''
+import sys
+sys.path.insert(0, %r)
+try:
+    import asya_runtime
+except ImportError as error:
+    print(error)
+'''
+inner = interpreters.create()
+getattr(interpreters, "exec", interpreters.run_string)(inner, code)
+interpreters.destroy(inner)
+sys.path.insert(0, %r)
+import asya_runtime
+print(asya_runtime.dumps([1]))
+"""
+WITH_SUBINTERPRETERS = {name: interpreter for name, interpreter in FIT.items() if interpreter.version >= (3, 8)}
+
+
+@pytest.mark.parametrize("interpreter", WITH_SUBINTERPRETERS.values(), ids=WITH_SUBINTERPRETERS)
+def test_a_subinterpreter_cannot_import_it_and_the_main_one_can(interpreter):
+    folder = str(RUNTIME.parent)
+    ended = subprocess.run([interpreter.path, "-c", SUBINTERPRETER % (folder, folder)], capture_output=True, text=True,
+                           timeout=60, check=False)
+    assert ended.stdout == ("asya_runtime: module _asya does not support loading in subinterpreters\nb'[1]'\n"), ended.stderr
