@@ -41,7 +41,7 @@ def writer_of(cls):
         return lambda value: None
     if issubclass(cls, _loaded("datetime", "timedelta")):
         return duration
-    if issubclass(cls, _loaded("collections.abc", "Mapping")):
+    if issubclass(cls, _loaded("_collections_abc", "Mapping")):
         return lambda value: dict(cls.items(value))
     if issubclass(cls, (_loaded("collections", "deque"), range)):
         return list

@@ -8,6 +8,9 @@ import sys
 import typing
 
 
+FORWARDREF = 3  # annotationlib.Format
+
+
 class Unresolved(Exception):
     """A name in it stands for nothing."""
 
@@ -39,11 +42,12 @@ class Where:
 
 
 def _own_annotations(kind):
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(kind, format=FORWARDREF)
     if sys.version_info >= (3, 10):
-        try:
-            return getattr(kind, "__annotations__", {})
-        except NameError as error:  # from 3.14 they are looked up here
-            raise Unresolved("NameError: %s" % error)
+        return getattr(kind, "__annotations__", {})
     return vars(kind).get("__annotations__", {})
 
 
@@ -58,7 +62,7 @@ def _is_typed_dict(kind):
 
 SEQUENCES = {"list": list, "List": list, "Sequence": list, "MutableSequence": list, "Iterable": list, "Collection": list, "Reversible": list,
              "Container": list, "Iterator": iter, "set": set, "Set": set, "AbstractSet": set, "MutableSet": set, "frozenset": frozenset, "deque": None}
-MAPPINGS = {"dict": dict, "Mapping": dict, "MutableMapping": dict, "OrderedDict": None, "defaultdict": None, "Counter": None}
+MAPPINGS = {"dict": dict, "frozendict": None, "Mapping": dict, "MutableMapping": dict, "OrderedDict": None, "defaultdict": None, "Counter": None}
 THROUGH = ("Required", "NotRequired", "ReadOnly", "Annotated", "Final")
 
 
@@ -247,10 +251,7 @@ class Builder:
             names = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
             own = {**_nested(owner), **{one.__name__: one for one in getattr(owner, "__type_params__", ())}, owner.__name__: owner}
             where = Where(names, own, variables, reader)
-            try:
-                found.update((name, (hint, where)) for name, hint in _own_annotations(owner).items())
-            except Unresolved as error:
-                raise Misunderstood("an annotation of %s cannot be resolved (%s)" % (_said(owner), error))
+            found.update((name, (hint, where)) for name, hint in _own_annotations(owner).items())
         return found
 
     def owners(self, kind, bound):
@@ -352,7 +353,9 @@ def _at_once(reader, value):
 
 
 def _first_parameter(function):
-    for parameter in inspect.signature(function).parameters.values():
+    """From 3.14 on annotations are made when they are asked for: those that name what type checkers alone see are ForwardRefs."""
+    deferred = {"annotation_format": FORWARDREF} if sys.version_info >= (3, 14) else {}
+    for parameter in inspect.signature(function, **deferred).parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             return parameter
     return None
