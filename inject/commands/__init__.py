@@ -26,12 +26,17 @@ def say(text):
     sys.stderr.flush()
 
 
+def load(name):
+    """A module of this package."""
+    return importlib.import_module("." + name, __name__)
+
+
 def main(extension, name, program, arguments):
     global EXTENSION
     EXTENSION = extension
     module, words = ("verbs", [name] + arguments) if name in VERBS else (name, arguments)
     try:
-        return importlib.import_module("." + module, __name__).run(words) or 0
+        return load(module).run(words) or 0
     except Refusal as refusal:
         say("asya_runtime %s: %s" % (name, refusal))
         return refusal.code

@@ -7,7 +7,8 @@ from . import EXTENSION, Refusal
 # The groups of --help and of docs/configuration.md, in their order; a setting that is in none of them is an error there.
 GROUPS = [
     ("What is served", ["ASYA_PROCESS_MODULE", "ASYA_HANDLER", "ASYA_HANDLER_MODE", "ASYA_HANDLER_ARG_TYPE",
-                        "ASYA_ENABLE_VALIDATION", "ASYA_TYPED_PAYLOADS", "ASYA_GENERATION"]),
+                        "ASYA_ENABLE_VALIDATION", "ASYA_TYPED_PAYLOADS", "ASYA_GENERATION", "ASYA_STATE_PROXY_MOUNTS",
+                        "ASYA_STATE_PROXY_DIR"]),
     ("Where, to whom and how", ["ASYA_SOCKET_PATH", "ASYA_SOCKET_DIR", "ASYA_SOCKET_NAME", "ASYA_SOCKET_CHMOD",
                                 "ASYA_ALLOWED_UIDS", "ASYA_PROTOCOL", "ASYA_MAX_MESSAGE_SIZE"]),
     ("How much at once", ["ASYA_WORKERS", "ASYA_CONCURRENCY"]),

@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "base/unknown.h"
 #include "python/handler.h"
+#include "python/mounts.h"
 #include "python/typed.h"
 
 #include <Python.h>
@@ -87,7 +88,10 @@ int check_run(const char *program, int count, const char *const *arguments)
     resources_limit(&options, 0);
     PyObject *function;
     PyObject *owner = NULL;
-    int code = handler_load(&options, &function, &owner);
+    int code = mounts_install();
+    if (code == EXIT_OK) {
+        code = handler_load(&options, &function, &owner);
+    }
     if (code != EXIT_OK) {
         return code;
     }

@@ -16,6 +16,7 @@
 #include "python/context.h"
 #include "python/fly.h"
 #include "python/metrics.h"
+#include "python/mounts.h"
 #include "python/results.h"
 
 #include <Python.h>
@@ -147,6 +148,7 @@ static int module_exec(PyObject *module)
         return -1;
     }
     types_ask(results_answer);
+    mounts_use(module);
     if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0 ||
         fly_add(module) != 0 || commands_add(module) != 0 || metrics_add(module) != 0) {
         return -1;

@@ -19,6 +19,7 @@
 #include "python/loop.h"
 #include "python/memory.h"
 #include "python/metrics.h"
+#include "python/mounts.h"
 #include "python/news.h"
 #include "python/pool.h"
 #include "python/results.h"
@@ -162,7 +163,10 @@ static int serve_begin(const struct options *options, uint32_t worker, struct bi
     function_log_install(log_level(), options->log_format, worker, context_find);
     context_install();
     news_install(binding->board);
-    int code = serve_load_function(options, binding, ret_owner);
+    int code = mounts_install();
+    if (code == EXIT_OK) {
+        code = serve_load_function(options, binding, ret_owner);
+    }
     return code == EXIT_OK ? serve_prepare_binding(options, binding) : code;
 }
 
@@ -309,19 +313,7 @@ bool serve_prepare(struct options *ret_options)
     }
     log_configure(ret_options->log_level, ret_options->log_format);
     add_working_directory();
-    return true;
-}
-
-/* Asya's own runtime redirects files below these paths. A function that relies on that would write to the container's
- * disk here. */
-static void warn_of_state_proxy(void)
-{
-    const char *mounts = getenv("ASYA_STATE_PROXY_MOUNTS");
-    if (mounts != NULL && mounts[0] != '\0') {
-        log_warning(
-            EVENT_SETTING_IGNORED,
-            "ASYA_STATE_PROXY_MOUNTS is set, but this runtime has no state proxy: the function sees plain files");
-    }
+    return mounts_prepare(ret_options) == EXIT_OK;
 }
 
 int serve_foreground(int listener, int control)
@@ -366,7 +358,6 @@ int serve(void)
         return EXIT_OPTION;
     }
     unknown_warn();
-    warn_of_state_proxy();
     if (malloc_trim != NULL) { /* 0.2 MB that unpacking the image has used, before each fork copies it */
         (void)malloc_trim(0);
     }

@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-/* Reads the settings, sets the log up by them and puts the working directory on sys.path. Returns false after logging
- * what is wrong with the settings. `ret_options` must not be moved (options_load). */
+/* Reads the settings, sets the log up by them, puts the working directory on sys.path and prepares the state mounts.
+ * Returns false after logging what is wrong with the settings. `ret_options` must not be moved (options_load). */
 bool serve_prepare(struct options *ret_options);
 
 /* Serves in this process, without a supervisor: as a worker would, but with the terminal's input, Python's own signal

@@ -145,6 +145,10 @@ static const struct option table[] = {
      "folder of the socket when ASYA_SOCKET_PATH is not set (/var/run/asya with ASYA_HANDLER)", NULL},
     {"ASYA_SOCKET_NAME", KIND_TEXT, FIELD(socket_name), 0, 0, "",
      "file name of the socket in that folder (asya-runtime.sock)", NULL},
+    {"ASYA_STATE_PROXY_MOUNTS", KIND_TEXT, FIELD(state_mounts), 0, 0, "",
+     "files kept elsewhere: name:/path:write=buffered, or =passthrough; several between ;", NULL},
+    {"ASYA_STATE_PROXY_DIR", KIND_TEXT, FIELD(state_folder), 0, 0, "/var/run/asya/state",
+     "where the sockets of their connectors are, name.sock", NULL},
 };
 
 enum { OPTION_COUNT = sizeof table / sizeof table[0] };

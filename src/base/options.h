@@ -80,6 +80,8 @@ struct options {
     enum log_level log_level;
     enum log_format log_format;
     enum access_log access_log;
+    const char *state_mounts; /* python/mounts.h; "" for none */
+    const char *state_folder; /* where the sockets of their connectors are */
 
     /* private: the fields above are made from these */
     unsigned handler_argument; /* ASYA_HANDLER_ARG_TYPE: the older name of the mode */

@@ -27,7 +27,6 @@ static const char *const foreign_names[] = {
     "ASYA_IS_END_ACTOR",
     "ASYA_CUSTOM_METRICS",
     "ASYA_DATABASE_URL",
-    "ASYA_STATE_PROXY_MOUNTS",
     "ASYA_PERSISTENCE_MOUNT",
     "ASYA_CHECKPOINT_MOUNT",
     "ASYA_MSG_ROOT",

@@ -84,9 +84,3 @@ def test_completion_offers_commands_and_flags(shell):
         line = "COMP_WORDS=(asya-runtime %s); COMP_CWORD=%d; _asya_runtime; echo ${COMPREPLY[@]}" % (" ".join(words), len(words))
         body = "autoload() { :; }; bashcompinit() { :; }\n" + script + line
         assert subprocess.run(["bash", "-c", body], capture_output=True, text=True, check=True).stdout.split()[0] == offered
-
-
-@pytest.mark.parametrize("mounts, log", [("", []), ("meta:/state/meta:write=buffered", ["WARNING ASYA_STATE_PROXY_MOUNTS is set, but"])])
-def test_a_start_warns_of_a_state_proxy_it_does_not_have(runtime, mounts, log):
-    with runtime("answers:echo", env={"ASYA_STATE_PROXY_MOUNTS": mounts}, expect_log=log) as server:
-        assert server.result(1) == 1

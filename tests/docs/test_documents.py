@@ -210,8 +210,8 @@ def test_every_command_is_documented():
 def test_variables_named_anywhere_exist():
     """A variable of the runtime that a document names is in the program's table, or said to be somebody else's."""
     known = set(re.findall(r"^  (ASYA_\w+)", runtime_help(), re.MULTILINE))
-    others = {"ASYA_LOAD", "ASYA_WORKER", "ASYA_CHUNK_SIZE", "ASYA_RUNTIME_TIMEOUT", "ASYA_RESILIENCY_ACTOR_TIMEOUT", "ASYA_STATE_PROXY_MOUNTS", "ASYA_IGNORE_DECORATORS", "ASYA_MSG_ROOT", "ASYA_PARAMS_AT",
-              "ASYA_RESULT_AT", "ASYA_RESULT_MERGE", "ASYA_TEST_PYTHON", "ASYA_RUNTIME", "ASYA_TEST_SEED", "ASYA_TEST_EXAMPLES"}
+    others = {"ASYA_LOAD", "ASYA_WORKER", "ASYA_CHUNK_SIZE", "ASYA_RUNTIME_TIMEOUT", "ASYA_RESILIENCY_ACTOR_TIMEOUT", "ASYA_IGNORE_DECORATORS", "ASYA_MSG_ROOT", "ASYA_PARAMS_AT",
+              "ASYA_RESULT_AT", "ASYA_RESULT_MERGE", "ASYA_TEST_PYTHON", "ASYA_RUNTIME", "ASYA_TEST_SEED", "ASYA_TEST_EXAMPLES", "ASYA_TEST_STATE_BYTES"}
     for name in DOCUMENTS:
         if name.startswith("docs/decisions") or name == "CHANGELOG.md":
             continue

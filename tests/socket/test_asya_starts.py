@@ -85,7 +85,6 @@ def test_the_quick_start(container, short_folder):
         assert invoke(server.path, debug_message({"x": 1})) == debug_answer({"by": "my_app.handler", "x": 1})
 
 
-NO_PROXY = "WARNING ASYA_STATE_PROXY_MOUNTS is set, but this runtime has no state proxy"
 NO_EFFECT = "WARNING .*is no setting of this runtime, and has no effect"
 # The variables of the runtime and of what shares its pod, with the values that the documents show, and what is logged for them.
 ENVIRONMENT = {
@@ -106,7 +105,7 @@ ENVIRONMENT = {
                     "ASYA_PAUSE_METADATA": "{}", "ASYA_RESUME_MERGE_MODE": "shallow", "ASYA_S3_BUCKET": "b",
                     "ASYA_CHECKPOINT_MOUNT": "/state"}, []),
     "a router's": ({"ASYA_HANDLER_ACTOR_CLEAN": "actors.clean", "ASYA_HANDLER_FANIN_A": "routers.fanin_a"}, []),
-    "the state proxy": ({"ASYA_STATE_PROXY_MOUNTS": "media:/state/media:write=passthrough"}, [NO_PROXY]),
+    "the state proxy": ({"ASYA_STATE_PROXY_MOUNTS": "media:/state/media:write=passthrough"}, []),
     "decorators to leave out": ({"ASYA_IGNORE_DECORATORS": "tenacity.retry"}, [NO_EFFECT]),
     "where parameters are": ({"ASYA_PARAMS_AT": ".", "ASYA_RESULT_AT": ".", "ASYA_RESULT_MERGE": "shallow"}, [NO_EFFECT]),
 }

@@ -56,6 +56,8 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
     assert_int_equal(options.handler_grace, CLOCK_SECOND);
     assert_true(options.cancel_on_disconnect && options.typed_payloads);
     assert_int_equal(options.generation, GENERATION_CURRENT);
+    assert_string_equal(options.state_mounts, "");
+    assert_string_equal(options.state_folder, "/var/run/asya/state");
     assert_int_equal(options.startup_timeout, 0);
     assert_int_equal(options.grace_period, 25 * CLOCK_SECOND);
     assert_int_equal(options.max_requests, 0);
