@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/forked.h"
 #include "base/log.h"
+#include "base/marks.h"
 #include "base/options.h"
 #include "base/unknown.h"
 #include "python/access.h"
@@ -37,7 +38,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* -Dfdstore=false builds without fdstore and scoreboard, only to measure what these cost. */
@@ -77,6 +80,23 @@ static void close_input(void)
     if (null == STDIN_FILENO) {
         (void)fd_take(&null); /* 0 was closed, so open() returned it: keep it open */
     }
+}
+
+/* What is printed from now on goes to the supervisor, and this log to where it went before. Returns the number that the
+ * log has now; 0: nothing is captured. C code writes its lines at once, as to a terminal. */
+static int serve_capture(const struct options *options, const struct worker_seat *seat)
+{
+    if (seat->printed[0] < 0) {
+        return 0;
+    }
+    int kept = log_keep_target();
+    if (kept < 0 || dup2(seat->printed[0], STDOUT_FILENO) < 0 || dup2(seat->printed[1], STDERR_FILENO) < 0) {
+        log_warning(EVENT_RUNTIME_DEGRADED, "what the function prints is not captured: %s", strerror(errno));
+        return 0;
+    }
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    marks_begin(seat->mark_head, seat->printed, seat->board->printed, options->concurrency == 1);
+    return kept;
 }
 
 /* Ends a worker whose start has failed. Without finalising the interpreter: threads that the module has started could
@@ -203,6 +223,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     const struct options *options = context;
     log_be_worker(seat->index);
     close_input();
+    int log = serve_capture(options, seat);
     stdio_install();
     struct binding *binding = make_binding(options, seat->board);
     PyObject *owner = NULL;
@@ -223,6 +244,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     access_install(options->access_log);
     spans_install(options->process_module);
     health_begin(binding, owner, options->healthcheck_interval);
+    stdio_end_request(NULL); /* what was printed so far is of no request */
     bool may_serve = scoreboard_begin_serving(seat->board);
     int status = may_serve ? control_send(seat->control, CONTROL_READY, NULL, 0) : 0;
     if (status < 0) {
@@ -236,6 +258,9 @@ static int worker_run(void *context, const struct worker_seat *seat)
     config.queue = seat->queue;
     config.fdholder = seat->fdholder;
     config.stack = seat->stack;
+    config.kept[0] = log;
+    config.kept[1] = seat->printed[0];
+    config.kept[2] = seat->printed[1];
     config.max_requests = options->max_requests;
     config.alone = options->workers == 1;
     config.board = FDSTORE ? seat->board : NULL;

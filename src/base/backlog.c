@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -22,6 +23,9 @@
 
 #define PATIENCE (3 * CLOCK_SECOND) /* for a pipe to have room for a whole long record */
 
+static int target = STDERR_FILENO;
+static struct file_identity kept_target; /* what `target` is, unless it is STDERR_FILENO */
+
 static char kept[BACKLOG_SIZE]; /* each record ends with a NUL, which is not written */
 static size_t begin;            /* kept[begin..end) is not written yet */
 static size_t end;
@@ -34,7 +38,7 @@ static uint64_t waits_from; /* since when the next record waits for room; 0: it 
 static bool backlog_lock(short type)
 {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
-    is_locked = syscall(SYS_fcntl, STDERR_FILENO, F_SETLK, &lock) == 0 && type == F_WRLCK;
+    is_locked = syscall(SYS_fcntl, target, F_SETLK, &lock) == 0 && type == F_WRLCK;
     return is_locked || (errno != EAGAIN && errno != EACCES);
 }
 
@@ -75,7 +79,7 @@ void backlog_clear(void)
 static bool backlog_fits(size_t size, size_t capacity)
 {
     int used = 0;
-    if (syscall(SYS_ioctl, STDERR_FILENO, FIONREAD, &used) != 0 || used <= 0) {
+    if (syscall(SYS_ioctl, target, FIONREAD, &used) != 0 || used <= 0) {
         return true; /* there is nothing in it */
     }
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -87,7 +91,7 @@ static bool backlog_fits(size_t size, size_t capacity)
  * in parts all the same. */
 static bool backlog_may_begin(size_t size, bool is_last)
 {
-    long capacity = size > PIPE_BUF ? syscall(SYS_fcntl, STDERR_FILENO, F_GETPIPE_SZ) : 0;
+    long capacity = size > PIPE_BUF ? syscall(SYS_fcntl, target, F_GETPIPE_SZ) : 0;
     if (is_begun || capacity <= 0 || is_last) {
         return true;
     }
@@ -108,7 +112,9 @@ static ssize_t result_of(ssize_t count) { return count >= 0 ? count : -errno; }
  * descriptor 2 may be another file by the next one. */
 static ssize_t write_reopened(const char *bytes, size_t size)
 {
-    FD_SCOPED int own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_APPEND | O_CLOEXEC);
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", target);
+    FD_SCOPED int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_APPEND | O_CLOEXEC);
     if (own >= 0) {
         return result_of(write(own, bytes, size));
     }
@@ -117,9 +123,9 @@ static ssize_t write_reopened(const char *bytes, size_t size)
     }
     /* Not permitted, or no descriptor is left. If another process fills the pipe between poll() and write() this does
      * wait. Linux 6.4 and newer never get here with a pipe. */
-    struct pollfd look = {.fd = STDERR_FILENO, .events = POLLOUT};
+    struct pollfd look = {.fd = target, .events = POLLOUT};
     int ready = poll(&look, 1, 0);
-    return ready > 0 ? result_of(write(STDERR_FILENO, bytes, size)) : ready < 0 ? -errno : -EAGAIN;
+    return ready > 0 ? result_of(write(target, bytes, size)) : ready < 0 ? -errno : -EAGAIN;
 }
 
 static ssize_t write_stream(const char *bytes, size_t size)
@@ -128,7 +134,7 @@ static ssize_t write_stream(const char *bytes, size_t size)
         const void *bytes;
         size_t size;
     } part = {bytes, size}; /* struct iovec, whose pointer is not const */
-    ssize_t status = result_of(syscall(SYS_pwritev2, STDERR_FILENO, &part, 1L, -1L, -1L, (long)RWF_NOWAIT));
+    ssize_t status = result_of(syscall(SYS_pwritev2, target, &part, 1L, -1L, -1L, (long)RWF_NOWAIT));
     bool unknown = status == -EOPNOTSUPP || status == -ENOSYS || status == -EPERM || status == -EINVAL;
     return unknown ? write_reopened(bytes, size) : status;
 }
@@ -157,15 +163,19 @@ static ssize_t write_unsignalled(const char *bytes, size_t size)
 static ssize_t write_now(const char *bytes, size_t size)
 {
     struct file_identity file;
-    int status = fd_stat(STDERR_FILENO, &file);
+    int status = fd_stat(target, &file);
+    if (target != STDERR_FILENO && (status < 0 || !file_identity_equal(&file, &kept_target))) {
+        target = STDERR_FILENO;
+        status = fd_stat(target, &file);
+    }
     if (status < 0) {
         return status;
     }
     if (S_ISREG(file.mode)) {
-        return result_of(write(STDERR_FILENO, bytes, size)); /* a regular file has no reader to wait for */
+        return result_of(write(target, bytes, size)); /* a regular file has no reader to wait for */
     }
     if (S_ISSOCK(file.mode)) {
-        return result_of(send(STDERR_FILENO, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL));
+        return result_of(send(target, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL));
     }
     return write_unsignalled(bytes, size);
 }
@@ -196,4 +206,16 @@ bool backlog_flush(bool is_last)
     }
     backlog_clear();
     return any;
+}
+
+int backlog_keep_target(void)
+{
+    int fd = (int)syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, FD_STANDARD_END);
+    int status = fd < 0 ? -errno : fd_stat(fd, &kept_target);
+    if (status == 0) {
+        target = fd;
+        return fd;
+    }
+    fd_close(&fd);
+    return status;
 }

@@ -31,4 +31,9 @@ bool backlog_is_empty(void);
 /* Drops what is kept: after a fork it is the parent's to write. */
 void backlog_clear(void);
 
+/* From now on records are written to what descriptor 2 is now, by a duplicate: it is about to become another file. If
+ * the function closes or replaces the duplicate, they are written to descriptor 2 again. Returns the duplicate's
+ * number, which stays open, or -errno. */
+int backlog_keep_target(void);
+
 #endif

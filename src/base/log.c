@@ -173,22 +173,25 @@ static size_t encode(const unsigned char *text, bool is_stack, struct encoded *r
     return size;
 }
 
-/* Appends `size` bytes of text, escaped, as far as there is room, but no more than `most` bytes. */
-static void line_add_text(struct line *line, struct view text, bool is_stack, size_t most)
+/* Appends text, escaped, as far as there is room, but no more than `most` bytes. Returns how much of it that was. */
+static size_t line_add_text(struct line *line, struct view text, bool is_stack, size_t most)
 {
     const unsigned char *next = (const unsigned char *)text.data;
     const unsigned char *end = next + text.size; /* a NUL stands there: decode() looks no further */
+    const unsigned char *done = next;
     size_t room = line_room(line) < most ? line_room(line) : most;
     while (next < end) {
         struct encoded encoded = {.size = 0};
         next += encode(next, is_stack, &encoded);
         if (encoded.size > room) {
-            return;
+            break;
         }
         memcpy(line->bytes + line->size, encoded.bytes, encoded.size);
         line->size += encoded.size;
         room -= encoded.size;
+        done = next;
     }
+    return (size_t)((const char *)done - text.data);
 }
 
 /* A stack, without the newlines at its end. If there is no room for all of it, its beginning is left out. */
@@ -210,9 +213,9 @@ static void line_add_stack(struct line *line, const char *text)
         for (total += sizeof indent + sizeof omission; next < end && total > line_room(line); total -= encoded.size) {
             next += encode(next, true, &encoded);
         }
-        line_add_text(line, view_of(omission), true, SIZE_MAX);
+        (void)line_add_text(line, view_of(omission), true, SIZE_MAX);
     }
-    line_add_text(line, (struct view){(const char *)next, (size_t)(end - next)}, true, SIZE_MAX);
+    (void)line_add_text(line, (struct view){(const char *)next, (size_t)(end - next)}, true, SIZE_MAX);
 }
 
 /* The date of a day counted from 1970-01-01, by arithmetic with years that start in March (proleptic Gregorian). Not
@@ -259,7 +262,7 @@ static void line_add_name(struct line *line, struct view name)
     size_t size = text_cut(name.data, name.size, LOG_NAME_MAX);
     memcpy(text, name.data != NULL ? name.data : "", size);
     text[size] = '\0';
-    line_add_text(line, (struct view){text, size}, false, SIZE_MAX);
+    (void)line_add_text(line, (struct view){text, size}, false, SIZE_MAX);
 }
 
 enum { MESSAGE_MOST = LOG_RECORD_SIZE / 2 }; /* bytes of a message once it is escaped */
@@ -286,18 +289,26 @@ static void line_add_request(struct line *line, const struct log_request *reques
     line_add_own(line, "] ");
 }
 
-static void line_write_text(struct line *line, enum log_level level, const struct log_facts *facts, struct view message)
+/* These return how much of the message they have written. */
+static size_t line_write_text(struct line *line, enum log_level level, const struct log_facts *facts,
+                              struct view message)
 {
     line_add_time(line);
     line_add_own(line, " ");
     line_add_level(line, level);
     line_add_request(line, &facts->request);
-    line_add_text(line, message, false, MESSAGE_MOST);
+    line_add_own(line, facts->stream != NULL ? facts->stream : "");
+    line_add_own(line, facts->stream != NULL ? ": " : "");
+    size_t used = line_add_text(line, message, false, MESSAGE_MOST);
+    if (facts->stream != NULL && (used < message.size || facts->continues)) {
+        line_add_own(line, " (continues)");
+    }
     if (facts->stack != NULL && facts->stack[0] != '\0') {
         line_add_own(line, indent);
         line_add_stack(line, facts->stack);
     }
     line_add_own(line, "\n");
+    return used;
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
@@ -355,8 +366,8 @@ static void line_add_who(struct line *line, const struct log_facts *facts)
     line_add_number(line, "pid", digits);
 }
 
-static void line_write_json(struct line *line, enum log_level level, enum event event, const struct log_facts *facts,
-                            struct view message)
+static size_t line_write_json(struct line *line, enum log_level level, enum event event, const struct log_facts *facts,
+                              struct view message)
 {
     line_add_own(line, "{");
     line_open_member(line, "time");
@@ -364,9 +375,13 @@ static void line_write_json(struct line *line, enum log_level level, enum event 
     line_add_own(line, "\"");
     line_add_member(line, "level", level_names[level]);
     line_open_member(line, "message");
-    line_add_text(line, message, false, MESSAGE_MOST);
+    size_t used = line_add_text(line, message, false, MESSAGE_MOST);
     line_add_own(line, "\"");
     line_add_member(line, "event", event_names[event]);
+    line_add_member(line, "stream", facts->stream);
+    if (facts->stream != NULL && (used < message.size || facts->continues)) {
+        line_add_number(line, "continues", "true");
+    }
     line_add_who(line, facts);
     line_add_member(line, "category", facts->category);
     line_add_member(line, "error_type", facts->error_type);
@@ -390,18 +405,18 @@ static void line_write_json(struct line *line, enum log_level level, enum event 
         line_add_own(line, "\"");
     }
     line_add_own(line, "}\n");
+    return used;
 }
 
-static void line_build(struct line *line, enum log_level level, enum event event, const struct log_facts *facts,
-                       struct view message)
+static size_t line_build(struct line *line, enum log_level level, enum event event, const struct log_facts *facts,
+                         struct view message)
 {
     static const struct log_facts none;
     line->size = 0;
     if (style == LOG_JSON) {
-        line_write_json(line, level, event, facts != NULL ? facts : &none, message);
-    } else {
-        line_write_text(line, level, facts != NULL ? facts : &none, message);
+        return line_write_json(line, level, event, facts != NULL ? facts : &none, message);
     }
+    return line_write_text(line, level, facts != NULL ? facts : &none, message);
 }
 
 /* ---- the way out ------------------------------------------------------------------------------------------------ */
@@ -501,6 +516,14 @@ void log_be_worker(uint32_t index)
     own_worker = index;
 }
 
+int log_keep_target(void)
+{
+    lock();
+    int kept = backlog_keep_target();
+    unlock();
+    return kept;
+}
+
 /* Logs how many records were lost, in their place, once there is room for that one and the longest other one. */
 static void say_lost(void)
 {
@@ -512,16 +535,16 @@ static void say_lost(void)
     char text[96];
     (void)snprintf(text, sizeof text, "%u line%s of this log %s lost here: nobody read it in time", lost,
                    lost == 1 ? "" : "s", lost == 1 ? "was" : "were");
-    line_build(&line, lost_level, EVENT_LOG_LOST, NULL, view_of(text));
+    (void)line_build(&line, lost_level, EVENT_LOG_LOST, NULL, view_of(text));
     backlog_add(line.bytes, line.size);
     lost = 0;
 }
 
-static void log_put(enum log_level level, const struct line *line)
+static void log_put(enum log_level level, struct view bytes)
 {
     say_lost();
-    if (lost == 0 && backlog_has_room(line->size)) {
-        backlog_add(line->bytes, line->size);
+    if (lost == 0 && backlog_has_room(bytes.size)) {
+        backlog_add(bytes.data, bytes.size);
         return;
     }
     lost_level = lost == 0 || level > lost_level ? level : lost_level;
@@ -548,8 +571,8 @@ static void say_left_out(struct kind *kind)
     char text[128];
     (void)snprintf(text, sizeof text, "%.64s: %u more line%s like this %s left out", kind->name, kind->left_out,
                    kind->left_out == 1 ? "" : "s", kind->left_out == 1 ? "was" : "were");
-    line_build(&line, kind->level, EVENT_LOG_LEFT_OUT, NULL, view_of(text));
-    log_put(kind->level, &line);
+    (void)line_build(&line, kind->level, EVENT_LOG_LEFT_OUT, NULL, view_of(text));
+    log_put(kind->level, (struct view){line.bytes, line.size});
     kind->left_out = 0;
 }
 
@@ -638,8 +661,29 @@ static void log_write(enum log_level level, enum event event, const struct log_f
 {
     struct line line = {.bytes = record, .capacity = sizeof record};
     lock();
-    line_build(&line, level, event, facts, view_of(text));
-    log_put(level, &line);
+    (void)line_build(&line, level, event, facts, view_of(text));
+    log_put(level, (struct view){line.bytes, line.size});
+    log_flush_backlog(clock_now(), false);
+    unlock();
+}
+
+void log_output(const struct log_facts *facts, struct view text)
+{
+    struct line line = {.bytes = record, .capacity = sizeof record};
+    lock();
+    do {
+        size_t used = line_build(&line, LOG_LEVEL_INFO, EVENT_FUNCTION_OUTPUT, facts, text);
+        text = (struct view){text.data + used, text.size - used};
+        log_put(LOG_LEVEL_INFO, (struct view){line.bytes, line.size});
+    } while (text.size > 0);
+    log_flush_backlog(clock_now(), false);
+    unlock();
+}
+
+void log_record(enum log_level level, struct view text)
+{
+    lock();
+    log_put(level, text);
     log_flush_backlog(clock_now(), false);
     unlock();
 }

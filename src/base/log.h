@@ -68,7 +68,9 @@ struct log_facts {
     const char *protocol;   /* of a request in the access log, with the bytes of its message and of its reply */
     uint64_t received;
     uint64_t sent;
-    const char *stack; /* NUL-terminated, of several lines */
+    const char *stack;  /* NUL-terminated, of several lines */
+    const char *stream; /* of what the function has printed: "stdout" or "stderr" */
+    bool continues;     /* and the rest of the line comes in the next record */
 };
 
 /* Process-wide settings; the default is INFO and text. Resets the limits of log_pass(). */
@@ -76,6 +78,9 @@ void log_configure(enum log_level level, enum log_format format);
 
 /* From now on this process is a worker: records that name no other are about it. */
 void log_be_worker(uint32_t index);
+
+/* From now on this process writes its log to a duplicate of descriptor 2 (base/backlog.h). Its number, or -errno. */
+int log_keep_target(void);
 
 /* The lowest level that is written. */
 enum log_level log_level(void);
@@ -98,6 +103,12 @@ void log_debug(enum event event, const char *format, ...) __attribute__((format(
 void log_info(enum event event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_warning(enum event event, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_error(enum event event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What the function has printed, at whatever level: as many records as it takes. A NUL follows the text. */
+void log_output(const struct log_facts *facts, struct view text);
+
+/* A record that was made elsewhere (python/log.h), with its newline; it has no NUL. */
+void log_record(enum log_level level, struct view text);
 
 /* Whether one more record of this kind may be written now: 20 at once, then one a second; later one says how many were
  * left out. For what a client can cause without effort, never for the function's own. Counts it as written. `kind` is a

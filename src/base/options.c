@@ -139,6 +139,8 @@ static const struct option table[] = {
     {"ASYA_LOG_FORMAT", KIND_WORD, FIELD(log_format), 0, 0, "text", "text or json", formats},
     {"ASYA_ACCESS_LOG", KIND_WORD, FIELD(access_log), 0, 0, "off",
      "a line for each request: off, sampled (one in 100, and each that fails) or all", access_logs},
+    {"ASYA_CAPTURE_OUTPUT", KIND_SWITCH, FIELD(capture_output), 0, 0, "false",
+     "what the function, its libraries and its programs print becomes records of the log: true or false", NULL},
     {"ASYA_HANDLER", KIND_TEXT, FIELD(handler), 0, 0, "",
      "the function as newer Asya versions name it: pkg.module.func or pkg.module.Class.method", NULL},
     {"ASYA_SOCKET_DIR", KIND_TEXT, FIELD(socket_dir), 0, 0, "",

@@ -80,6 +80,7 @@ struct options {
     enum log_level log_level;
     enum log_format log_format;
     enum access_log access_log;
+    bool capture_output;      /* what a worker prints becomes records of the log */
     const char *state_mounts; /* python/mounts.h; "" for none */
     const char *state_folder; /* where the sockets of their connectors are */
 

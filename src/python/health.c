@@ -7,6 +7,7 @@
 #include "python/object.h"
 #include "python/raised.h"
 #include "python/shape.h"
+#include "python/stdio.h"
 #include "server/server.h"
 
 static PyObject *check; /* NULL: the function has none */
@@ -70,6 +71,7 @@ static void health_note(PyObject *result)
         atomic_store_explicit(&board->health, truth > 0 ? CHECKUP_PASSED : CHECKUP_FAILED, memory_order_release);
         atomic_store_explicit(&board->health_since, 0, memory_order_relaxed);
     }
+    stdio_end_request(NULL);
     is_awaited = false;
     due = clock_after(clock_now(), span);
 }

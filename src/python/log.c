@@ -1,5 +1,6 @@
 #include "python/log.h"
 
+#include "base/marks.h"
 #include "python/glue.h"
 #include "python/object.h"
 
@@ -31,6 +32,24 @@ static PyObject *function_log_level(PyObject *self, PyObject *arguments)
     return PyUnicode_FromString(level_names[wanted_level]);
 }
 
+/* write() of the glue, where sys.stderr is not this log: it would come back as what the function printed. */
+static PyObject *function_log_write(PyObject *self, PyObject *text)
+{
+    (void)self;
+    char *bytes;
+    Py_ssize_t size;
+    PyObject *encoded = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+    if (encoded == NULL || PyBytes_AsStringAndSize(encoded, &bytes, &size) != 0) {
+        Py_XDECREF(encoded);
+        return NULL;
+    }
+    log_record(LOG_LEVEL_INFO, (struct view){bytes, (size_t)size});
+    Py_DECREF(encoded);
+    return object_none();
+}
+
+static PyMethodDef write_method = {"write", function_log_write, METH_O, NULL};
+
 static PyMethodDef level_method = {"level", function_log_level, METH_NOARGS, NULL};
 static uint32_t own_worker;
 
@@ -43,12 +62,14 @@ static bool function_log_add_names(PyObject *made)
     for (int i = 0; colours != NULL && i < (int)PyTuple_Size(colours); i++) {
         (void)PyTuple_SetItem(colours, i, PyUnicode_FromString(log_colour((enum log_level)i)));
     }
-    bool added = event != NULL && worker != NULL && colours != NULL && PyErr_Occurred() == NULL &&
-                 PyDict_SetItemString(made, "EVENT", event) == 0 && PyDict_SetItemString(made, "WORKER", worker) == 0 &&
-                 PyDict_SetItemString(made, "COLOURS", colours) == 0 &&
-                 object_set_new(made, context_method.ml_name, PyCFunction_New(&context_method, NULL)) &&
-                 object_set_new(made, level_method.ml_name, PyCFunction_New(&level_method, NULL)) &&
-                 PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0;
+    bool added =
+        event != NULL && worker != NULL && colours != NULL && PyErr_Occurred() == NULL &&
+        PyDict_SetItemString(made, "EVENT", event) == 0 && PyDict_SetItemString(made, "WORKER", worker) == 0 &&
+        PyDict_SetItemString(made, "COLOURS", colours) == 0 &&
+        object_set_new(made, context_method.ml_name, PyCFunction_New(&context_method, NULL)) &&
+        object_set_new(made, level_method.ml_name, PyCFunction_New(&level_method, NULL)) &&
+        (!marks_are_on() || object_set_new(made, write_method.ml_name, PyCFunction_New(&write_method, NULL))) &&
+        PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0;
     Py_XDECREF(colours);
     Py_XDECREF(worker);
     Py_XDECREF(event);

@@ -6,6 +6,7 @@
 #include "python/object.h"
 #include "python/result.h"
 #include "python/spans.h"
+#include "python/stdio.h"
 #include "python/stream.h"
 #include "server/cancel.h"
 
@@ -129,6 +130,7 @@ void outcome_close(struct call *call)
 {
     access_note(call);
     spans_end(call);
+    stdio_end_request(call);
     context_end(call);
     envelope_close(&call->envelope);
 }

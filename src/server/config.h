@@ -17,6 +17,7 @@ struct server_config {
                      borrowed */
     int fdholder; /* number of the fdholder's channel; 0 or less: there is none */
     int stack;    /* number of the pipe that Python stacks are written to; 0 or less: there is none */
+    int kept[3];  /* further numbers that are the runtime's; 0 or less: none */
     size_t max_message;     /* the largest request, in bytes */
     size_t max_buffered;    /* bytes in the buffers of all connections (server/budget.h); 0: no limit */
     uint64_t read_timeout;  /* ns for a whole request */

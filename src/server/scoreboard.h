@@ -18,6 +18,7 @@
  *   unwell            the supervisor writes it
  *   closing           the supervisor writes it; with `serving`, in the same way
  *   draining, level, stacks_wanted   the supervisor writes them
+ *   printed.taken     the supervisor writes it
  *
  * The kernel writes scratch[0] and outlet.message.msg_len during a read and a send: these are right even if the worker
  * is killed before its next instruction.
@@ -27,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/exits.h"
+#include "base/marks.h"
 #include "base/view.h"
 #include "server/incident.h"
 #include "server/tally.h"
@@ -192,6 +194,7 @@ struct scoreboard {
     char waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker running with nothing more to serve, for the log */
     struct incident_ring incidents;       /* the last errors it has answered */
     struct tally tally;                   /* what the worker counts */
+    struct mark_counts printed[MARK_STREAMS];
     struct scoreboard_guard guard_slots;
     struct scoreboard_slot slots[SLOTS_MAX];
     struct scoreboard_guard guard_ids;

@@ -740,8 +740,8 @@ static uint64_t server_expire(struct server *server, uint64_t now)
 static void server_note_own(struct server *server)
 {
     const struct server_config *config = server->config;
-    const int own[] = {config->listener, config->control,    config->queue, config->fdholder,
-                       config->stack,    server->host.epoll, server->wake};
+    const int own[] = {config->listener,   config->control, config->queue,   config->fdholder, config->stack,
+                       server->host.epoll, server->wake,    config->kept[0], config->kept[1],  config->kept[2]};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         numbers_note(&server->host.numbers, own[i], own[i] > 0);
     }

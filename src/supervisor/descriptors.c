@@ -20,12 +20,19 @@
 
 enum {
     /* Kept free from orphans and fdstore entries: the start of a worker takes FDSTORE_KEPT + 3 more than the end of the
-     * last one gave back, a look at an fdstore entry takes one, and so does each client of the control socket. */
+     * last one gave back (and 4 for its output, if that is captured), a look at an fdstore entry takes one, and so does
+     * each client of the control socket. */
     DESCRIPTORS_KEPT = FDSTORE_KEPT + DESK_CLIENTS + 8,
     DESCRIPTORS_OWN = 32,   /* standard streams, both sockets' files, the port, epoll, signals, the queue; rounded up */
     DESCRIPTORS_EACH = 3,   /* of the supervisor for each worker: control channel, fdholder, stacks */
     DESCRIPTORS_SCARCE = 64 /* if each worker can have fewer connections stored than this, warn */
 };
+
+/* Of the supervisor for each worker. */
+static uint64_t descriptors_each(const struct supervisor *supervisor)
+{
+    return DESCRIPTORS_EACH + (supervisor->options->capture_output ? MARK_STREAMS : 0);
+}
 
 static uint64_t at_most(uint64_t value, uint64_t most) { return value < most ? value : most; }
 
@@ -35,7 +42,7 @@ static uint64_t at_most(uint64_t value, uint64_t most) { return value < most ? v
 static uint64_t share_of_worker(const struct supervisor *supervisor)
 {
     return 3 * SLOTS_MAX + DESCRIPTORS_OWN + ORPHANS_MAX +
-           (uint64_t)supervisor->worker_count * (SLOTS_MAX + DESCRIPTORS_EACH);
+           (uint64_t)supervisor->worker_count * (SLOTS_MAX + descriptors_each(supervisor));
 }
 
 static uint64_t limit_of_worker(const struct supervisor *supervisor, uint64_t hard)
@@ -47,7 +54,7 @@ static uint64_t limit_of_worker(const struct supervisor *supervisor, uint64_t ha
 static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
 {
     uint64_t places = supervisor->worker_count;
-    uint64_t taken = DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * DESCRIPTORS_EACH;
+    uint64_t taken = DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * descriptors_each(supervisor);
     uint64_t here = hard > taken ? (hard - taken) / places : 0;
     uint64_t limit = limit_of_worker(supervisor, hard);
     uint64_t there = limit > DESCRIPTORS_OWN ? (limit - DESCRIPTORS_OWN) / 3 : 0;

@@ -236,6 +236,7 @@ int restart_after_death(struct supervisor *supervisor, struct worker *worker, st
 {
     int code = EXIT_OK;
     struct obituary obituary = {0};
+    capture_finish(supervisor, worker);
     cause->overran = worker->overran;
     cause->overwrote = worker->overwritten || !scoreboard_is_plausible(worker->board);
     judge_memory(worker, cause);

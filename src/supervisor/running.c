@@ -25,6 +25,21 @@ static bool is_request(enum slot_state state)
            state == SLOT_REPLYING;
 }
 
+uint32_t running_alone(const struct scoreboard *board)
+{
+    uint32_t found = SLOTS_MAX;
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        enum slot_state state = slot_state(&board->slots[i]);
+        if (is_request(state) && state != SLOT_REPLYING) {
+            if (found != SLOTS_MAX) {
+                return SLOTS_MAX;
+            }
+            found = i;
+        }
+    }
+    return found;
+}
+
 void running_add(struct running *running, const struct scoreboard *board)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {

@@ -33,6 +33,9 @@ void running_name(const struct scoreboard *board, uint32_t slot, char name[SCORE
 /* Likewise its traceparent. */
 void running_trace(const struct scoreboard *board, uint32_t slot, char trace[SCOREBOARD_TRACE_SIZE + 1]);
 
+/* The slot of the only request whose function runs, or SLOTS_MAX. */
+uint32_t running_alone(const struct scoreboard *board);
+
 /* Adds the requests on one scoreboard. */
 void running_add(struct running *running, const struct scoreboard *board);
 

@@ -33,9 +33,8 @@ static void spawn_let_go(struct supervisor *supervisor, struct worker *worker)
             worker_forget(&supervisor->workers[i]);
         }
     }
-    fd_close(&worker->control);
-    fd_close(&worker->stack);
-    fd_close(&worker->fdholder);
+    worker_close(worker);
+    fd_close(&supervisor->printed);
     fd_close(&supervisor->queue_send);
 }
 
@@ -79,6 +78,8 @@ static void spawn_become_worker(struct supervisor *supervisor, struct worker *wo
                                .queue = supervisor->queue_receive,
                                .fdholder = ends->fdholder,
                                .stack = ends->stack,
+                               .printed = {ends->printed[0], ends->printed[1]},
+                               .mark_head = worker->lines != NULL ? &worker->lines[0].head : NULL,
                                .fdstore = &worker->fdstore,
                                .board = worker->board,
                                .series = supervisor->series};
@@ -129,7 +130,8 @@ void spawn(struct supervisor *supervisor, struct worker *worker)
               (int)pid, state_function(supervisor));
     remains_forget(&supervisor->remains, pid);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = worker};
-    if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0) {
+    if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, worker->control, &event) != 0 ||
+        !capture_watch(supervisor, worker)) {
         log_event(LOG_LEVEL_ERROR, EVENT_RUNTIME_ERROR, WORKER_FACTS(worker), "cannot watch worker %u: %s",
                   worker->index, strerror(errno));
         worker_kill(worker, SIGKILL);

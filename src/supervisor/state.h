@@ -14,6 +14,7 @@
  *   socket_file, replace  the socket's file; replacing a worker that lives
  *   stop                  the end of the runtime
  *   snapshot              where all workers are
+ *   capture               what workers print
  *   fallback              accepting while no worker does
  *   tick                  which workers make progress
  *   lack                  what the machine lacks for a start
@@ -91,6 +92,9 @@ struct supervisor {
     struct remains remains;     /* processes that dead workers left behind */
     int queue_send;             /* connections for whichever worker takes them first */
     int queue_receive;          /* shared with the workers */
+    uint64_t printed_at;        /* look at it then; CLOCK_NEVER: once there is something */
+    int printed;                /* an epoll set of what workers print (capture.c); -1: none */
+    struct lines *lines;        /* for all workers, MARK_STREAMS each; NULL: none */
     uint64_t fallback_opens_at; /* do not begin to accept before this */
     uint64_t fallback_looks_at; /* next look at clients without a whole request */
     int hand_error;             /* why the last connection could not be passed to the workers, -errno; 0: it could */
@@ -180,6 +184,19 @@ bool verbs_refuse(struct desk_reply *reply, unsigned status, const char *code, c
  * snapshot_tend does what is due, and returns when to call it again. */
 void snapshot_begin(struct supervisor *supervisor, const struct desk_ticket *ticket);
 uint64_t snapshot_tend(struct supervisor *supervisor, uint64_t now);
+
+/* ---- capture.c ---- */
+
+/* ASYA_CAPTURE_OUTPUT. capture_open prepares it, capture_watch begins with a worker that was forked; both return false
+ * with errno. capture_turn reads what some of them have printed, and capture_tend logs lines that were not completed
+ * for a while and returns when to call it again. capture_finish logs the last words of one that is dead. */
+bool capture_open(struct supervisor *supervisor);
+bool capture_watch(const struct supervisor *supervisor, const struct worker *worker);
+void capture_turn(struct supervisor *supervisor);
+uint64_t capture_tend(struct supervisor *supervisor, uint64_t now);
+void capture_finish(struct supervisor *supervisor, struct worker *worker);
+void capture_close(struct supervisor *supervisor);
+
 /* ---- health.c ---- */
 
 /* Once a second: what the functions' own health checks say. While one fails the runtime is not ready. */

@@ -111,6 +111,7 @@ static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
     next = clock_earlier(next, remains_tend(&supervisor->remains, now));
     next = clock_earlier(next, desk_tend(&supervisor->desk, now));
     next = clock_earlier(next, snapshot_tend(supervisor, now));
+    next = clock_earlier(next, capture_tend(supervisor, now));
     for (uint32_t i = 0; i < supervisor->worker_count && !supervisor->is_worker; i++) {
         next = clock_earlier(next, tend_worker(supervisor, &supervisor->workers[i], now));
     }
@@ -142,6 +143,8 @@ static void supervisor_loop(struct supervisor *supervisor)
                 signals_drain(supervisor);
             } else if (events[i].data.ptr == &supervisor->listener) {
                 fallback_accept(supervisor);
+            } else if (events[i].data.ptr == &supervisor->printed) {
+                capture_turn(supervisor);
             } else if (events[i].data.ptr == &supervisor->desk) {
                 desk_turn(&supervisor->desk);
             } else if (worker->control >= 0) {
@@ -175,7 +178,7 @@ static int supervisor_prepare(struct supervisor *supervisor)
         supervisor->workers[i].vacant = i >= wanted;
         supervisor->workers[i].incidents = &supervisor->incidents;
     }
-    return status;
+    return status == 0 && !capture_open(supervisor) ? -errno : status;
 }
 
 static void supervisor_finish(struct supervisor *supervisor)
@@ -190,6 +193,7 @@ static void supervisor_finish(struct supervisor *supervisor)
     listener_close(&supervisor->listener);
     admin_close(supervisor);
     signals_close(supervisor);
+    capture_close(supervisor);
     fd_close(&supervisor->queue_send);
     fd_close(&supervisor->queue_receive);
     if (!supervisor->is_quiet) {
@@ -233,7 +237,8 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->started_wall = (uint64_t)wall.tv_sec * CLOCK_SECOND + (uint64_t)wall.tv_nsec;
     supervisor->options = options;
     supervisor->hooks = hooks;
-    supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = -1;
+    supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = supervisor->printed =
+        -1;
     supervisor->listener = supervisor->control = LISTENER_NONE;
     supervisor->stop_reason = "";
     supervisor->started_at = clock_now();

@@ -60,8 +60,13 @@ void worker_drop_board(struct worker *worker)
 
 int worker_init(struct worker *worker, uint32_t index)
 {
-    *worker = (struct worker){
-        .index = index, .control = -1, .stack = -1, .fdholder = -1, .replaces = WORKER_NONE, .killed_at = CLOCK_NEVER};
+    *worker = (struct worker){.index = index,
+                              .control = -1,
+                              .stack = -1,
+                              .fdholder = -1,
+                              .printed = {-1, -1},
+                              .replaces = WORKER_NONE,
+                              .killed_at = CLOCK_NEVER};
     tally_reset(&worker->seen);
     worker->board = make_board();
     return worker->board != NULL ? 0 : -errno;
@@ -97,6 +102,27 @@ uint64_t worker_restart_delay(uint32_t failures)
     return delay < BACKOFF_LONGEST ? delay : BACKOFF_LONGEST;
 }
 
+/* The pipes for what it prints. Only our ends do not block: the function's are its standard output and error. Returns 0
+ * or -errno. */
+static int worker_open_output(struct worker *worker, struct worker_ends *ends)
+{
+    struct mark_head head = mark_head_make();
+    for (size_t i = 0; i < MARK_STREAMS && worker->lines != NULL; i++) {
+        int pair[2];
+        if (pipe2(pair, O_CLOEXEC) != 0) {
+            return -errno;
+        }
+        worker->printed[i] = pair[0];
+        ends->printed[i] = pair[1];
+        int status = fd_set_nonblocking(pair[0]);
+        if (status < 0) {
+            return status;
+        }
+        lines_reset(&worker->lines[i], &head);
+    }
+    return 0;
+}
+
 int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
 {
     struct worker_ends ends = WORKER_ENDS_NONE;
@@ -107,6 +133,9 @@ int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
     }
     if (status == 0) {
         status = fdstore_grow(&worker->fdstore, FDSTORE_KEPT);
+    }
+    if (status == 0) {
+        status = worker_open_output(worker, &ends);
     }
     if (status == 0 && pipe2(stack, O_CLOEXEC | O_NONBLOCK) != 0) {
         status = -errno;
@@ -130,6 +159,8 @@ void worker_ends_done(struct worker_ends *ends)
     fd_close(&ends->control);
     fd_close(&ends->stack);
     fd_close(&ends->fdholder);
+    fd_close(&ends->printed[0]);
+    fd_close(&ends->printed[1]);
 }
 
 void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, uint64_t now)
@@ -187,11 +218,18 @@ void worker_end(struct worker *worker)
     (void)scoreboard_close(worker->board);
 }
 
-void worker_ended(struct worker *worker)
+void worker_close(struct worker *worker)
 {
     fd_close(&worker->control);
     fd_close(&worker->stack);
     fd_close(&worker->fdholder);
+    fd_close(&worker->printed[0]);
+    fd_close(&worker->printed[1]);
+}
+
+void worker_ended(struct worker *worker)
+{
+    worker_close(worker);
     fdstore_done(&worker->fdstore);
     worker->pid = 0;
     worker->snapshot_number = 0;
@@ -202,9 +240,7 @@ void worker_ended(struct worker *worker)
 
 void worker_forget(struct worker *worker)
 {
-    fd_close(&worker->control);
-    fd_close(&worker->stack);
-    fd_close(&worker->fdholder);
+    worker_close(worker);
     fdstore_done(&worker->fdstore);
     worker_drop_board(worker);
 }

@@ -21,6 +21,7 @@
 #include "server/scoreboard.h"
 #include "supervisor/incidents.h"
 #include "supervisor/ledger.h"
+#include "supervisor/lines.h"
 #include "wire/protocol.h"
 
 #include <stdbool.h>
@@ -86,6 +87,8 @@ struct worker {
     uint64_t cpu_shown;         /* and with the living one, as last said */
     int stack;                  /* where the process writes its Python stacks; -1 while DOWN */
     int fdholder;               /* the channel to its fdholder; -1 while DOWN */
+    int printed[MARK_STREAMS];  /* what it prints; -1 while DOWN, or without ASYA_CAPTURE_OUTPUT */
+    struct lines *lines;        /* of each of these, which are kept; borrowed; NULL without */
     struct run runs[SLOTS_MAX]; /* by slot */
     char late[SLOTS_MAX][SCOREBOARD_ID_MAX + 1]; /* by slot: the id of a request that ran into its time limit */
     struct buffer snapshot;                      /* what it has written of its stacks for snapshot.c */
@@ -100,18 +103,21 @@ struct worker_ends {
     int control;  /* its end of the control channel */
     int stack;    /* where its Python stacks are written; non-blocking */
     int fdholder; /* its fdholder's end */
+    int printed[MARK_STREAMS];
 };
 
-#define WORKER_ENDS_NONE ((struct worker_ends){.control = -1, .stack = -1, .fdholder = -1})
+#define WORKER_ENDS_NONE ((struct worker_ends){.control = -1, .stack = -1, .fdholder = -1, .printed = {-1, -1}})
 
 /* What a new worker process gets from the supervisor. All borrowed from struct worker. */
 struct worker_seat {
     uint32_t index; /* from 0, and no other that lives has it: ASYA_WORKERS at most, where one replaces another */
     int listener;
-    int control;  /* its end */
-    int queue;    /* connections the supervisor hands on; all workers share it */
-    int fdholder; /* its fdholder's end of the fdholder's channel */
-    int stack;    /* where its Python stacks are written; non-blocking */
+    int control;               /* its end */
+    int queue;                 /* connections the supervisor hands on; all workers share it */
+    int fdholder;              /* its fdholder's end of the fdholder's channel */
+    int stack;                 /* where its Python stacks are written; non-blocking */
+    int printed[MARK_STREAMS]; /* what standard output and error are to become, or -1 */
+    const struct mark_head *mark_head;
     struct fdstore *fdstore;
     struct scoreboard *board;
     struct series *series; /* the function's own metrics, which all workers share */
@@ -151,6 +157,9 @@ void worker_forked(struct worker *worker, pid_t pid, struct worker_ends *ends, u
 /* Before the worker is told to end: sets STOPPING, and tells it on the scoreboard not to keep connections alive. A
  * worker whose function blocks its loop reads the scoreboard before it hears the message. */
 void worker_end(struct worker *worker);
+
+/* Closes the supervisor's ends of its channels and pipes. */
+void worker_close(struct worker *worker);
 
 /* The process has ended and its fdstore entries were emptied: closes everything that belonged to it. */
 void worker_ended(struct worker *worker);

@@ -136,7 +136,7 @@ class Runtime:
         """Until all workers are ready, where there are several: the first one alone makes the socket appear."""
         count = int(self.env.get("ASYA_WORKERS", 1))
         if count > 1 and self._stderr is None:
-            self.wait_for_log("INFO .*worker .*ready", count=count)
+            self.wait_for_log("INFO.*worker .*ready", count=count)
 
     def wait(self, timeout=client.PATIENCE):
         """The exit code once the process has ended by itself or by a signal sent before."""

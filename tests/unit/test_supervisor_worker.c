@@ -155,7 +155,7 @@ static void further_slots_are_taken_over_up_to_the_limit(void **state)
 {
     (void)state;
     memset(&worker, 0, sizeof worker);
-    worker.control = worker.stack = worker.fdholder = -1;
+    worker.control = worker.stack = worker.fdholder = worker.printed[0] = worker.printed[1] = -1;
     worker.fdstore.count = SLOTS_MAX - 2;
     memset(worker.fdstore.send, 0xFF, sizeof worker.fdstore.send);
     memset(worker.fdstore.receive, 0xFF, sizeof worker.fdstore.receive);
@@ -178,7 +178,7 @@ static void slots_leave_the_last_descriptors_free(void **state)
 {
     (void)state;
     memset(&worker, 0, sizeof worker);
-    worker.control = worker.stack = worker.fdholder = -1;
+    worker.control = worker.stack = worker.fdholder = worker.printed[0] = worker.printed[1] = -1;
     int fds[3] = {dup(STDERR_FILENO), dup(STDERR_FILENO), -1};
     size_t before = descriptors_count();
     assert_int_equal(worker_add_slots(&worker, fds, 3, fds[1]), 1);

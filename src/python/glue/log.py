@@ -2,7 +2,7 @@
 
 This is done as the handler of last resort, so that whatever the function configures itself (basicConfig, dictConfig, a
 handler of a library's) takes its place, as in any other program. Set from outside: level(), a name; JSON; EVENT, the name of
-these lines; WORKER, a number; COLOURS, of each level or empty; context().
+these lines; WORKER, a number; COLOURS, of each level or empty; context(); write(), where standard error is captured.
 """
 import os
 import sys
@@ -32,7 +32,7 @@ def configure():
         def emit(self, record):
             if record.name != "asya_runtime":  # what the function raises has its line already
                 try:
-                    sys.stderr.write(line_of(record) + "\n")
+                    write(line_of(record) + "\n")
                 except Exception:
                     self.handleError(record)
 
@@ -42,6 +42,11 @@ def configure():
         logging.root.setLevel(name)
     logging.lastResort = LastResort()
     logging.basicConfig = leave_defaults(logging.root, logging.basicConfig)
+
+
+if "write" not in globals():
+    def write(text):
+        sys.stderr.write(text)
 
 
 def set_level(before, name):
