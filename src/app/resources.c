@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -27,18 +26,9 @@ static void limit_memory(const struct options *options)
 {
     uint64_t bytes = cgroup_share(&options->memory_limit);
     cgroup_warn_of_share(&options->memory_limit, "ASYA_MEMORY_LIMIT");
-    if (bytes == 0) {
-        return;
+    if (bytes > 0) {
+        memory_set_limit(bytes);
     }
-    /* only the soft limit: programs that the function starts get the hard limit (python/memory.h) */
-    struct rlimit limit = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
-    (void)getrlimit(RLIMIT_DATA, &limit);
-    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
-    if (setrlimit(RLIMIT_DATA, &limit) != 0) {
-        log_warning(EVENT_SETTING_IGNORED, "ASYA_MEMORY_LIMIT has no effect: %s", strerror(errno));
-        return;
-    }
-    memory_free_programs();
 }
 
 /* A little above the supervisor's, so that the kernel picks the worker first, but not so much that it picks this

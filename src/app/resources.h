@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sets: no new privileges (prctl PR_SET_NO_NEW_PRIVS). RLIMIT_DATA to ASYA_MEMORY_LIMIT, so that Python raises
+/* Sets: no new privileges (prctl PR_SET_NO_NEW_PRIVS). ASYA_MEMORY_LIMIT (python/memory.h), so that Python raises
  * MemoryError before the kernel kills. The OOM score, so that the kernel's OOM killer prefers this process to the
  * supervisor. OMP_NUM_THREADS and the like to the container's CPU quota divided by the number of workers, unless the
  * user has set them: numeric libraries would start a thread for each CPU of the node. ASYA_WORKER to the worker's

@@ -7,6 +7,7 @@
 
 /* Which of the numbers in that file, from 1. */
 enum statm_field {
+    STATM_MAPPED = 1,   /* all that is mapped, as RLIMIT_AS counts it */
     STATM_RESIDENT = 2, /* resident set */
     STATM_DATA = 6,     /* data and stack, as RLIMIT_DATA counts them */
 };

@@ -10,20 +10,25 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* What is limited: RLIMIT_DATA, or RLIMIT_AS and how much of that is no allocation. Written by memory_set_limit. */
+static unsigned memory_resource = RLIMIT_DATA;
+static uint64_t memory_beside;
 
 /* Stands before a function (`self`) and calls it with the soft limit lifted. These functions keep the GIL until the
  * child exists, so no other thread of Python's can interfere; the worker itself has no limit for these microseconds. */
 static PyObject *memory_call_without_limit(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     struct rlimit limit;
-    bool lifted = getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != limit.rlim_max;
+    bool lifted = getrlimit(memory_resource, &limit) == 0 && limit.rlim_cur != limit.rlim_max;
     struct rlimit free = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-    lifted = lifted && setrlimit(RLIMIT_DATA, &free) == 0;
+    lifted = lifted && setrlimit(memory_resource, &free) == 0;
     PyObject *result = PyObject_Call(self, arguments, keywords);
-    if (lifted && setrlimit(RLIMIT_DATA, &limit) != 0) {
+    if (lifted && setrlimit(memory_resource, &limit) != 0) {
         log_error(EVENT_RUNTIME_DEGRADED, "ASYA_MEMORY_LIMIT could not be set again after a program was started");
     }
     return result;
@@ -45,7 +50,7 @@ static bool memory_wrap(const char *module_name, const char *name)
     return wrapped;
 }
 
-void memory_free_programs(void)
+static void memory_free_programs(void)
 {
     if (!memory_wrap("_posixsubprocess", "fork_exec")) {
         log_warning(EVENT_RUNTIME_DEGRADED, "programs that the function starts have ASYA_MEMORY_LIMIT too");
@@ -54,11 +59,57 @@ void memory_free_programs(void)
     (void)memory_wrap("os", "posix_spawnp");
 }
 
+/* Whether an allocation of so many bytes is refused. Reserved only, so not for want of memory, unless the
+ * system overcommits none (vm.overcommit_memory=2): a limit that is not enforced is missed there. */
+static bool memory_refuses(uint64_t bytes)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *mapped = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return mapped == MAP_FAILED || munmap(mapped, (size_t)bytes) != 0;
+}
+
+/* Sets the soft limit, and leaves it so if the system enforces it: something is mapped already, so an allocation as
+ * large as the limit goes beyond it. */
+static bool memory_try_limit(unsigned resource, uint64_t bytes)
+{
+    struct rlimit before;
+    if (getrlimit(resource, &before) != 0) {
+        return false;
+    }
+    struct rlimit limit = {.rlim_cur = bytes < before.rlim_max ? bytes : before.rlim_max, .rlim_max = before.rlim_max};
+    if (setrlimit(resource, &limit) != 0) {
+        return false;
+    }
+    if (memory_refuses(limit.rlim_cur)) {
+        return true;
+    }
+    (void)setrlimit(resource, &before);
+    return false;
+}
+
+void memory_set_limit(uint64_t bytes)
+{
+    if (!memory_try_limit(RLIMIT_DATA, bytes)) {
+        uint64_t mapped = statm_read(0, STATM_MAPPED);
+        uint64_t beside = mapped - statm_read(0, STATM_DATA);
+        if (mapped == 0 || !memory_try_limit(RLIMIT_AS, bytes + beside)) {
+            log_warning(EVENT_SETTING_IGNORED, "ASYA_MEMORY_LIMIT has no effect: this system does not enforce it");
+            return;
+        }
+        memory_resource = RLIMIT_AS;
+        memory_beside = beside;
+        log_info(EVENT_SETTING_DERIVED,
+                 "ASYA_MEMORY_LIMIT counts all that is mapped, files too (RLIMIT_AS): this system "
+                 "does not enforce RLIMIT_DATA");
+    }
+    memory_free_programs();
+}
+
 uint64_t memory_limit(void)
 {
-    struct rlimit data;
-    bool is_set = getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY;
-    return is_set ? data.rlim_cur : 0;
+    struct rlimit limit;
+    bool is_set = getrlimit(memory_resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_set && limit.rlim_cur > memory_beside ? limit.rlim_cur - memory_beside : 0;
 }
 
 bool memory_lacks_stack(void)
@@ -69,8 +120,8 @@ bool memory_lacks_stack(void)
         return false;
     }
     uint64_t size = stack.rlim_cur == RLIM_INFINITY ? (uint64_t)8 << 20 : stack.rlim_cur;
-    uint64_t used = statm_read(0, STATM_DATA);
-    return used > 0 && used + size > limit;
+    uint64_t used = statm_read(0, memory_resource == RLIMIT_AS ? STATM_MAPPED : STATM_DATA);
+    return used > 0 && used + size > limit + memory_beside;
 }
 
 /* Written before the handler is installed. */

@@ -1,7 +1,7 @@
 /*
- * What ASYA_MEMORY_LIMIT (RLIMIT_DATA, setrlimit(2)) reaches: the worker itself, and not the programs it starts. And
- * what it ends: Python raises MemoryError where the limit refuses memory, but many libraries (Rust's, C++ in a thread)
- * abort the process.
+ * What ASYA_MEMORY_LIMIT (setrlimit(2)) reaches: the worker itself, and not the programs it starts. And what it ends:
+ * Python raises MemoryError where the limit refuses memory, but many libraries (Rust's, C++ in a thread) abort the
+ * process.
  */
 #ifndef ASYA_PYTHON_MEMORY_H
 #define ASYA_PYTHON_MEMORY_H
@@ -10,14 +10,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* In a worker whose soft limit is set: programs that the function starts with subprocess, multiprocessing's spawn or
- * os.posix_spawn get the hard limit instead, which is what the runtime was started with. What cannot be arranged is
- * logged. Needs the GIL. */
-void memory_free_programs(void);
+/* Sets the soft limit of this worker's memory: RLIMIT_DATA, what it may allocate. A system that takes a limit need not
+ * enforce it: gVisor and Linux before 4.7 hold RLIMIT_DATA against brk() alone. So an allocation beyond the limit is
+ * tried, two system calls that touch no page, and where it is not refused, RLIMIT_AS takes its place: what is mapped,
+ * on top of what is mapped now, so that files a library maps count too. Which one it is, or that there is none, is
+ * logged. Programs that the function starts with subprocess, multiprocessing's spawn or os.posix_spawn get the hard
+ * limit instead, which is what the runtime was started with. Once in a process. Needs the GIL. */
+void memory_set_limit(uint64_t bytes);
 
 struct scoreboard;
 
-/* The soft limit in bytes; 0: there is none. */
+/* The bytes that the soft limit leaves to the worker; 0: there is none. */
 uint64_t memory_limit(void);
 
 /* Where there is a limit, a process that aborts while errno says ENOMEM notes that on the board: then the last system
