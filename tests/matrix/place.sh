@@ -46,7 +46,13 @@ become() {
 # What belongs to root alone must be open to the user before mounts become read-only: the socket's folder, an interpreter
 # in root's home.
 give_to_user() {
-    chown -R "$1" "$HOME"
+    case $(realpath "$HOME") in
+    /tmp/asya-*) chown -R "$1" "$HOME" ;;
+    *)
+        echo "place.sh: HOME is given to another user, so it must be a folder that a test has made (/tmp/asya-...)" >&2
+        exit 2
+        ;;
+    esac
     local folder=${ASYA_SOCKET_PATH:-$HOME/socket}
     until [ -d "$folder" ]; do folder=$(dirname "$folder"); done # the runtime makes what is missing
     case $(realpath "$folder") in /tmp/*) chown -R "$1" "$folder" ;; esac
