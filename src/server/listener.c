@@ -326,7 +326,7 @@ static int listener_open_socket(struct listener *listener, struct error *err)
     listener->fd = fd_take(&fd);
     listener_note_socket(listener);
     /* A filter (seccomp) may refuse to accept, and clients would wait for ever. Of no socket the kernel says EBADF. */
-    if (accept4(-1, NULL, NULL, SOCK_CLOEXEC) < 0 && errno != EBADF) {
+    if (accept4(-1, NULL, NULL, SOCK_CLOEXEC) < 0 && (errno == ENOSYS || errno == EPERM)) {
         return listener_fail(err, EXIT_SOCKET, "no accept4 on", listener->path);
     }
     return EXIT_OK;

@@ -87,7 +87,7 @@ void reap_lost(struct supervisor *supervisor, struct worker *worker)
 const char *reap_refused_call(void)
 {
     siginfo_t info;
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != ECHILD) {
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != ECHILD && errno != EINTR) {
         return "waitid";
     }
     return kill(getpid(), 0) != 0 ? "kill" : NULL;

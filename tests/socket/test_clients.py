@@ -244,6 +244,9 @@ SLOW = [  # what is sent first, what each second, whether a byte is read each se
 ]
 
 
+TURN = 0.1  # seconds: a time limit begins with the turn of the loop that accepts, and 1,000 are accepted in one
+
+
 def test_1000_slow_clients_of_every_kind_are_closed_in_time_and_delay_nobody(runtime):
     """Deadlines of two seconds; a normal client beside them."""
     env = {"ASYA_READ_TIMEOUT": "2", "ASYA_WRITE_TIMEOUT": "2"}
