@@ -111,10 +111,8 @@ static void log_overrun(struct worker *worker, uint32_t index, const struct opti
     struct error err = {0};
     cancel_late_error(&err, options->handler_timeout, limit_of(&worker->runs[index], options).is_callers);
     if (worker->incidents != NULL) {
-        struct record record = record_of(&worker->board->slots[index]);
-        record.since = record.sequence == worker->runs[index].sequence ? record.since : 0;
         char file[RECORD_NAME_SIZE];
-        record_name(&record, (int)worker->pid, file);
+        record_name(&worker->runs[index].record, (int)worker->pid, file);
         incidents_add_error(worker->incidents, &err, worker->late[index], file, (int32_t)worker->index, stack);
     }
     const struct log_facts facts = {.request.id = view_of(worker->late[index]), /* the name as it was then: the slot may
@@ -173,6 +171,7 @@ static uint64_t deadline_advance(struct worker *worker, uint32_t index, const st
         switch (run->step++) {
         case STEP_CANCEL:
             running_name(worker->board, index, worker->late[index]);
+            run->record = record_of(&worker->board->slots[index]);
             (void)kill(worker->pid, STACK_SIGNAL);
             cancel(worker, &worker->board->slots[index], run->sequence, CANCEL_TIMEOUT);
             return clock_after(now, LOG_AFTER); /* even if we are late: writing the stacks takes a moment */

@@ -18,6 +18,7 @@
 #include "base/series.h"
 #include "server/control.h"
 #include "server/fdstore.h"
+#include "server/record.h"
 #include "server/scoreboard.h"
 #include "supervisor/incidents.h"
 #include "supervisor/ledger.h"
@@ -42,7 +43,8 @@ struct run {
     uint32_t step;          /* what to do next if it is over its time limit, an enum deadline_step */
     uint64_t sequence;
     uint64_t since;
-    uint64_t deadline; /* its caller's, as the scoreboard has it; 0: none */
+    uint64_t deadline;    /* its caller's, as the scoreboard has it; 0: none */
+    struct record record; /* its file, from when its time limit has ended: the slot may serve another request soon */
 };
 
 struct worker {
