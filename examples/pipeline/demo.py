@@ -98,8 +98,10 @@ class Actor:
         self.start()
 
     def kill_worker(self):
-        """Kill a child of the supervisor's with SIGKILL."""
+        """Kill a child of the supervisor's with SIGKILL. Not at the start: a runtime whose first load fails ends."""
         pid = self.runtime.pid
+        if not os.path.exists(self.path):
+            return
         try:
             workers = pathlib.Path("/proc/%d/task/%d/children" % (pid, pid)).read_text().split()
             os.kill(int(random.choice(workers)), signal.SIGKILL)
