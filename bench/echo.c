@@ -78,6 +78,7 @@ int main(int count, char **arguments)
                                    .control = control,
                                    .max_message = (size_t)64 << 20,
                                    .read_timeout = 30 * CLOCK_SECOND,
+                                   .keepalive_timeout = 120 * CLOCK_SECOND,
                                    .write_timeout = 30 * CLOCK_SECOND,
                                    .service = {.answer = echo},
                                    .board = status,

@@ -211,6 +211,7 @@ static struct server_config serve_config(const struct options *options, struct b
     return (struct server_config){.max_message = (size_t)options->max_message_size,
                                   .max_buffered = resources_max_buffered(options),
                                   .read_timeout = options->read_timeout,
+                                  .keepalive_timeout = options->keepalive_timeout,
                                   .write_timeout = options->write_timeout,
                                   .service = answer_service(binding),
                                   .allowed_uids = &options->allowed_uids,

@@ -94,6 +94,8 @@ static const struct option table[] = {
     {"ASYA_TYPED_PAYLOADS", KIND_SWITCH, FIELD(typed_payloads), 0, 0, "true",
      "read payloads by the function's annotation: true or false", NULL},
     {"ASYA_READ_TIMEOUT", KIND_SECONDS, FIELD(read_timeout), 1, 0, "30", "seconds for a whole request to arrive", NULL},
+    {"ASYA_KEEPALIVE_TIMEOUT", KIND_SECONDS, FIELD(keepalive_timeout), 0, 0, "0",
+     "seconds a kept HTTP connection may be idle; 0: four times ASYA_READ_TIMEOUT", NULL},
     {"ASYA_WRITE_TIMEOUT", KIND_SECONDS, FIELD(write_timeout), 1, 0, "30",
      "seconds for a whole reply to be taken, and that a stream may wait for its client in all", NULL},
     {"ASYA_HANDLER_TIMEOUT", KIND_SECONDS, FIELD(handler_timeout), 0, 0, "0",
@@ -473,9 +475,13 @@ static bool resolve_control(struct options *options, struct error *err)
            check_path_spelling("ASYA_CONTROL_PATH", options->control_path, err);
 }
 
-/* The defaults that change when the names of newer Asya versions are used (docs/configuration.md). */
+/* The defaults that follow from other settings: an idle limit longer than the read timeout; those that change when the
+ * names of newer Asya versions are used (docs/configuration.md). */
 static bool options_resolve(struct options *options, struct error *err)
 {
+    if (options->keepalive_timeout == 0) {
+        options->keepalive_timeout = 4 * options->read_timeout;
+    }
     if (!resolve_function(options, err) || !check_path_spelling("ASYA_SOCKET_PATH", options->socket_path, err) ||
         !check_path_spelling("ASYA_SOCKET_DIR", options->socket_dir, err)) {
         return false;

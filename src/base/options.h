@@ -57,6 +57,7 @@ struct options {
     uint64_t max_message_size;         /* bytes */
     int socket_mode;                   /* permission bits or SOCKET_MODE_UMASK */
     uint64_t read_timeout;             /* nanoseconds for a whole request */
+    uint64_t keepalive_timeout;        /* nanoseconds that a kept HTTP connection may be idle; never 0 once loaded */
     uint64_t write_timeout;            /* nanoseconds for a whole reply */
     uint64_t startup_timeout;          /* nanoseconds; 0 is off */
     uint64_t healthcheck_interval;     /* nanoseconds */

@@ -69,6 +69,8 @@ static uint64_t conn_span(const struct conn *conn, enum conn_state state)
     switch (state) {
     case CONN_READING:
         return config->read_timeout;
+    case CONN_IDLE:
+        return config->keepalive_timeout;
     case CONN_REJECTING:
         return REJECT_TIMEOUT;
     case CONN_WRITING:
@@ -95,13 +97,19 @@ void conn_enter(struct conn *conn, enum conn_state state)
     conn_list_remove(&host->lists[conn->state], conn);
     conn_count_queued(host, &host->lists[conn->state], -1U);
     conn->state = state;
-    if (span != CLOCK_NEVER && state != CONN_READING) {
+    if (span != CLOCK_NEVER && state != CONN_READING && state != CONN_IDLE) {
         host->now = clock_now();
     }
     conn->deadline = clock_after(host->now, span);
     conn_list_insert(&host->lists[state], conn);
     conn_count_queued(host, &host->lists[state], 1);
     conn_count_buffers(conn);
+}
+
+void conn_await_request(struct conn *conn)
+{
+    bool is_idle = conn->served > 0 && conn->seen == 0 && conn->in.size == 0 && !conn->parting;
+    conn_enter(conn, is_idle ? CONN_IDLE : CONN_READING);
 }
 
 uint64_t conn_next_deadline(const struct conn_host *host)
@@ -179,8 +187,9 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
     conn->in = buffer_make(INTAKE_LIMIT(host->config->max_message));
     conn->out = buffer_make(REPLY_LIMIT);
     conn->tally.began = host->now;
-    conn->deadline = clock_after(host->now, host->config->read_timeout);
-    conn_list_insert(&host->lists[CONN_READING], conn);
+    conn->state = kept ? CONN_IDLE : CONN_READING;
+    conn->deadline = clock_after(host->now, conn_span(conn, conn->state));
+    conn_list_insert(&host->lists[conn->state], conn);
     host->count++;
     numbers_note(&host->numbers, fd, true);
     rights_keep_in_line(fd);
@@ -266,7 +275,7 @@ void conn_round_end(struct conn_host *host)
 
 void conn_host_done(struct conn_host *host)
 {
-    for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
+    for (struct conn *conn = conn_first_waiting(host); conn != NULL; conn = conn_next_waiting(conn)) {
         if (conn_is_unread(conn)) {
             conn->slot = NO_SLOT; /* stays stored, for the next worker */
             conn->handed_on = true;
@@ -288,6 +297,18 @@ void conn_host_done(struct conn_host *host)
         free(host->scratch);
     }
     host->scratch = NULL;
+}
+
+/* ---- those that wait -------------------------------------------------------------------------------------------- */
+
+struct conn *conn_first_waiting(const struct conn_host *host)
+{
+    return host->lists[CONN_IDLE].first != NULL ? host->lists[CONN_IDLE].first : host->lists[CONN_READING].first;
+}
+
+struct conn *conn_next_waiting(const struct conn *conn)
+{
+    return conn->next != NULL || conn->state == CONN_READING ? conn->next : conn->host->lists[CONN_READING].first;
 }
 
 /* ---- what it is ------------------------------------------------------------------------------------------------- */
@@ -327,7 +348,7 @@ bool conn_is_hung_up(const struct conn *conn)
 uint32_t conn_count_begun(const struct conn_host *host)
 {
     uint32_t silent = 0;
-    for (const struct conn *conn = host->lists[CONN_READING].first; conn != NULL; conn = conn->next) {
+    for (const struct conn *conn = conn_first_waiting(host); conn != NULL; conn = conn_next_waiting(conn)) {
         silent += conn_is_silent(conn) && slot_is_stored(&host->slots, conn->slot);
     }
     return host->count - silent;

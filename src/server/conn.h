@@ -3,20 +3,23 @@
  * next on a connection is decided in dispatch.c alone.
  *
  *   accept -> READING -> complete -> capacity? -no-> QUEUED
- *              ^  |                      | yes         | another request ended
- *              |  |                      v             v
- *              |  |                  the service: done at once, or RUNNING until exchange_reply()
- *              |  |                      |                  \ exchange_stream() -> STREAMING <-> FLUSHING
- *              |  +-- refused            v                                              |
- *              |         \---------> reply written? -no-> WRITING                       |
- *              |                         | yes              |                           |
- *              +--- keep-alive ----------+------------------+---------------------------+
+ *            ^ ^  |                      | yes         | another request ended
+ *            | |  |                      v             v
+ *         IDLE |  |                  the service: done at once, or RUNNING until exchange_reply()
+ *            ^ |  |                      |                  \ exchange_stream() -> STREAMING <-> FLUSHING
+ *            | |  +-- refused            v                                              |
+ *            | |         \---------> reply written? -no-> WRITING                       |
+ *            | |                         | yes              |                           |
+ *            +-+--- keep-alive ----------+------------------+---------------------------+
  *                                        | else
  *                                        v
  *          closed <---- nothing left to read ---- DRAINING (only after a refusal)
  *
  *   READING    a request arrives, within ASYA_READ_TIMEOUT. Pauses while the worker's buffers are full (budget.h). When
  *              no slot or descriptor is left for a new connection, the oldest in READING give way (room.h)
+ *   IDLE       kept alive after a reply, and nothing of a next request has come; ASYA_KEEPALIVE_TIMEOUT at most. The
+ *              first byte makes it READING. Gives way before all others. Whenever it ends, it is shut for reading first
+ *              (dispatch_part), so that what its client had sent by then is answered
  *   REJECTING  as READING, but no valid JSON can come of what has arrived: the client has one second to end its
  *              message, then it is refused
  *   YIELDING   as READING, but other connections come first: many requests in a row came on this one, or the service
@@ -54,6 +57,7 @@
 
 enum conn_state {
     CONN_READING,
+    CONN_IDLE,
     CONN_REJECTING,
     CONN_YIELDING,
     CONN_QUEUED,
@@ -196,6 +200,9 @@ void conn_close(struct conn *conn);
 /* Moves it to another state, with that state's deadline. */
 void conn_enter(struct conn *conn, enum conn_state state);
 
+/* Moves it to where it waits for a request: IDLE if it is kept and nothing of the next one is there, else READING. */
+void conn_await_request(struct conn *conn);
+
 /* Watches it for `events`; 0: for none. If epoll cannot watch it, nothing would ever happen on it again: it is closed,
  * or, while the service has its request, marked as gone. */
 void conn_watch(struct conn *conn, uint32_t events);
@@ -226,17 +233,23 @@ static inline void conn_count_buffers(struct conn *conn)
 /* Pauses reading while memory is short, or ends the pause. */
 void conn_set_paused(struct conn *conn, bool paused);
 
+/* Kept alive after a reply, and the next request has not begun. */
+static inline bool conn_is_idle(const struct conn *conn) { return conn->fd >= 0 && conn->state == CONN_IDLE; }
+
 /* No byte of a request was read from it. */
 static inline bool conn_is_unread(const struct conn *conn)
 {
-    return conn->fd >= 0 && conn->state == CONN_READING && conn->seen == 0 && conn->in.size == 0;
+    return conn_is_idle(conn) ||
+           (conn->fd >= 0 && conn->state == CONN_READING && conn->seen == 0 && conn->in.size == 0);
 }
 
 /* No byte of a request was read, and none waits to be read as the last one (`parting`). */
 static inline bool conn_is_silent(const struct conn *conn) { return conn_is_unread(conn) && !conn->parting; }
 
-/* Kept alive after a reply, and the next request has not begun. */
-static inline bool conn_is_idle(const struct conn *conn) { return conn->served > 0 && conn_is_silent(conn); }
+/* The first connection of those that wait for a request or for the rest of one, and the one behind `conn`; NULL: none.
+ * First the idle ones. */
+struct conn *conn_first_waiting(const struct conn_host *host);
+struct conn *conn_next_waiting(const struct conn *conn);
 
 /* Connections that the worker must finish itself: their request has begun to arrive, their reply is not out yet, or
  * they are not stored, so no other worker can get them. */

@@ -94,7 +94,7 @@ static void dispatch_next_request(struct conn *conn)
     conn->head_size = 0;
     conn->data = NULL;
     intake_begin(conn);
-    conn_enter(conn, CONN_READING);
+    conn_await_request(conn);
     if (!slot_renew(&conn->host->slots, conn->slot, conn->in.size > 0 ? conn->in.data : NULL)) {
         conn_close(conn);
     }
@@ -426,7 +426,7 @@ static void dispatch_submit(struct conn *conn, const struct verdict_details *det
 
 static bool dispatch_is_reading(const struct conn *conn)
 {
-    return conn->fd >= 0 && (conn->state == CONN_READING || conn->state == CONN_REJECTING);
+    return conn_is_idle(conn) || (conn->fd >= 0 && (conn->state == CONN_READING || conn->state == CONN_REJECTING));
 }
 
 static void dispatch_yield(struct conn *conn)
@@ -611,9 +611,9 @@ void dispatch_vacate(struct conn *conn)
 
 static struct conn *dispatch_find_silent(const struct conn_host *host)
 {
-    struct conn *conn = host->lists[CONN_READING].first;
+    struct conn *conn = conn_first_waiting(host);
     while (conn != NULL && !conn_is_silent(conn)) {
-        conn = conn->next;
+        conn = conn_next_waiting(conn);
     }
     return conn;
 }
@@ -698,6 +698,7 @@ void dispatch_event(struct conn *conn, uint32_t events)
             return;
         }
         break;
+    case CONN_IDLE:
     case CONN_REJECTING:
         break;
     case CONN_WRITING:
@@ -724,9 +725,7 @@ static void dispatch_expire_request(struct conn *conn)
     const struct server_config *config = conn->host->config;
     unsigned long long limit = config->read_timeout / CLOCK_MS;
     struct error err;
-    if (conn_is_idle(conn)) {
-        dispatch_part(conn);
-    } else if (conn->paused_at != 0) {
+    if (conn->paused_at != 0) {
         error_set(&err, ERR_SERVER, 0,
                   "the request was not read within %llu ms (ASYA_READ_TIMEOUT): for a part of that time "
                   "others had used up the %zu bytes of ASYA_MAX_BUFFERED; %zu bytes were read; send it again",
@@ -763,11 +762,14 @@ static void dispatch_expire_one(struct conn *conn)
     case CONN_READING:
         dispatch_expire_request(conn);
         return;
+    case CONN_IDLE:
+        dispatch_part(conn);
+        return;
     case CONN_REJECTING:
         dispatch_act(conn, intake_judge(conn, &details), &details);
         return;
     case CONN_YIELDING:
-        conn_enter(conn, CONN_READING);
+        conn_await_request(conn);
         dispatch_begin(conn);
         return;
     case CONN_WRITING:

@@ -199,7 +199,7 @@ static enum verdict intake_take(struct conn *conn, unsigned char *message, size_
 {
     bool first = conn->in.size == 0;
     size_t size = conn->in.size + got;
-    if (conn->seen == 0 && conn->served > 0) {
+    if (conn_is_idle(conn)) {
         conn_enter(conn, CONN_READING); /* the time for this request begins now */
     }
     if (!first) {

@@ -15,13 +15,13 @@ enum room_class { ROOM_IDLE, ROOM_SILENT, ROOM_SLOW, ROOM_CLASSES };
 
 static enum room_class room_class_of(const struct conn *conn)
 {
-    if (conn->seen > 0 || conn->in.size > 0) {
-        return ROOM_SLOW;
+    if (conn_is_idle(conn)) {
+        return ROOM_IDLE;
     }
-    return conn->served > 0 ? ROOM_IDLE : ROOM_SILENT;
+    return conn_is_unread(conn) ? ROOM_SILENT : ROOM_SLOW;
 }
 
-/* How long it has been waiting; its list is in this order. */
+/* How long its request has been awaited; its list is in this order. Not for idle connections. */
 static uint64_t room_age(const struct conn *conn, uint64_t now)
 {
     uint64_t since = conn->deadline - conn->host->config->read_timeout;
@@ -58,7 +58,8 @@ struct conn *room_find(const struct conn_host *host, uint64_t now)
     struct conn *found = NULL;
     enum room_class best = ROOM_CLASSES;
     uint32_t looks = 0;
-    for (struct conn *conn = host->lists[CONN_READING].first; conn != NULL && best != ROOM_IDLE; conn = conn->next) {
+    for (struct conn *conn = conn_first_waiting(host); conn != NULL && best != ROOM_IDLE;
+         conn = conn_next_waiting(conn)) {
         enum room_class class = room_class_of(conn);
         if (class < best && room_gives_way(conn, class, now, &looks)) {
             best = class;

@@ -637,8 +637,8 @@ static void server_end_wait(struct server *server)
     server->awaited = NULL;
     server->resume_at = CLOCK_NEVER;
     struct conn *next;
-    for (struct conn *conn = server->host.lists[CONN_READING].first; conn != NULL; conn = next) {
-        next = conn->next;
+    for (struct conn *conn = conn_first_waiting(&server->host); conn != NULL; conn = next) {
+        next = conn_next_waiting(conn);
         if (conn_is_unread(conn)) {
             conn_watch(conn, EPOLLIN);
         }

@@ -7,6 +7,7 @@
  * How long a connection may wait here, and what follows:
  *
  *   has sent nothing, or a part   ASYA_READ_TIMEOUT, as with a worker: connection_error, in HTTP 408
+ *   is kept alive, and idle       ASYA_KEEPALIVE_TIMEOUT: closed
  *   a request, no worker is up    as long as loading may take, or ASYA_READ_TIMEOUT if none loads: server_error
  *   a request, all are busy       without limit until a worker makes progress, as in the socket's backlog
  *   a request that cannot be      ASYA_READ_TIMEOUT: server_error. It is tried again all the time; meanwhile new
@@ -110,16 +111,21 @@ static bool is_stuck_with_request(const struct supervisor *supervisor)
 
 /* ---- accepting -------------------------------------------------------------------------------------------------- */
 
-/* Looks at what a client has sent. Returns whether that does not tell yet what it wants. */
-static bool fallback_look(struct supervisor *supervisor, uint32_t index)
+/* Looks at what a client has sent. Returns whether that does not tell yet what it wants. The time for the request of a
+ * kept connection begins with its first byte. */
+static bool fallback_look(struct supervisor *supervisor, uint32_t index, uint64_t now)
 {
     static const enum wants meaning[] = {
         [PEEK_SILENT] = WANTS_SILENT, [PEEK_PARTIAL] = WANTS_REST, [PEEK_HEALTH] = WANTS_HEALTH,
         [PEEK_ALIVE] = WANTS_ALIVE,   [PEEK_GONE] = WANTS_NOTHING, [PEEK_REQUEST] = WANTS_WORKER};
     struct orphans *orphans = &supervisor->orphans;
     enum wants *wants = &orphans->wants[index];
+    bool was_idle = orphans_is_idle(orphans, index);
     if (*wants != WANTS_WORKER) {
         *wants = meaning[peek_at(orphans->fds[index], orphans->protocol, supervisor->options->max_message_size)];
+    }
+    if (was_idle && *wants != WANTS_SILENT) {
+        orphans->since[index] = now;
     }
     return *wants == WANTS_SILENT || *wants == WANTS_REST;
 }
@@ -130,8 +136,8 @@ static uint32_t fallback_find_incomplete(const struct supervisor *supervisor, ui
 {
     const struct orphans *orphans = &supervisor->orphans;
     uint32_t slow = orphans->count;
-    for (uint32_t i = 0; i < orphans->count && clock_after(orphans->since[i], SILENT_TIME) <= now; i++) {
-        if (orphans->wants[i] == WANTS_SILENT) {
+    for (uint32_t i = 0; i < orphans->count; i++) {
+        if (orphans->wants[i] == WANTS_SILENT && clock_after(orphans->since[i], SILENT_TIME) <= now) {
             return i;
         }
         if (slow == orphans->count && orphans->wants[i] == WANTS_REST &&
@@ -162,7 +168,7 @@ static bool fallback_make_room(struct supervisor *supervisor, uint64_t now, uint
         if (index == orphans->count || !listener_is_waiting(&supervisor->listener)) {
             return false;
         }
-        if (fallback_look(supervisor, index)) {
+        if (fallback_look(supervisor, index, now)) {
             fallback_send_away(supervisor, index, now);
             ++*sent_away;
         }
@@ -174,7 +180,7 @@ static bool fallback_make_room(struct supervisor *supervisor, uint64_t now, uint
  */
 static void take_on(struct supervisor *supervisor, uint32_t index, uint64_t now)
 {
-    if (fallback_look(supervisor, index)) {
+    if (fallback_look(supervisor, index, now)) {
         supervisor->fallback_looks_at = clock_earlier(supervisor->fallback_looks_at, clock_after(now, LOOK_INTERVAL));
     } else if (supervisor->orphans.wants[index] == WANTS_WORKER && is_anybody_ready(supervisor)) {
         (void)hand_on(supervisor, index, now);
@@ -234,7 +240,7 @@ static uint64_t fallback_look_at_all(struct supervisor *supervisor, uint64_t now
     uint64_t next = CLOCK_NEVER;
     for (uint32_t i = 0; i < orphans->count;) {
         if (is_time || orphans->wants[i] == WANTS_UNSEEN) {
-            undecided += fallback_look(supervisor, i);
+            undecided += fallback_look(supervisor, i, now);
         }
         enum wants wants = orphans->wants[i];
         if (wants == WANTS_HEALTH || wants == WANTS_ALIVE || wants == WANTS_NOTHING) {
@@ -329,7 +335,7 @@ static void dismiss_incomplete(struct supervisor *supervisor, uint32_t index)
 static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t now)
 {
     struct orphans *orphans = &supervisor->orphans;
-    uint64_t read_timeout = supervisor->options->read_timeout;
+    const struct options *options = supervisor->options;
     uint64_t waits = patience(supervisor, now);
     uint64_t next = CLOCK_NEVER;
     uint32_t requests = 0;
@@ -337,7 +343,9 @@ static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t
     struct error err;
     for (uint32_t i = 0; i < orphans->count;) {
         bool is_request = orphans->wants[i] == WANTS_WORKER;
-        uint64_t deadline = clock_after(orphans->since[i], is_request ? waits : read_timeout);
+        bool is_idle = orphans_is_idle(orphans, i);
+        uint64_t span = is_request ? waits : is_idle ? options->keepalive_timeout : options->read_timeout;
+        uint64_t deadline = clock_after(orphans->since[i], span);
         if (deadline > now) {
             next = clock_earlier(next, deadline);
             i++;
@@ -346,9 +354,7 @@ static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t
             orphans_dismiss(orphans, i, 0, &err);
             requests++;
         } else {
-            incomplete +=
-                !orphans->kept[i] ||
-                orphans->wants[i] != WANTS_SILENT; /* a kept-alive connection that was idle is not worth a line */
+            incomplete += !is_idle; /* the end of an idle connection is not worth a line */
             dismiss_incomplete(supervisor, i);
         }
     }
@@ -359,7 +365,7 @@ static uint64_t fallback_dismiss_overdue(struct supervisor *supervisor, uint64_t
     if (incomplete > 0) {
         log_client(EVENT_CLIENT_REFUSED, "connection_error",
                    "%u had not sent a whole request within %llu ms (ASYA_READ_TIMEOUT)", incomplete,
-                   (unsigned long long)(read_timeout / CLOCK_MS));
+                   (unsigned long long)(options->read_timeout / CLOCK_MS));
     }
     return next;
 }

@@ -36,7 +36,7 @@ struct orphans {
     int numbers_end;        /* descriptors from this number on are reserved for other work; 0: none are */
     uint32_t count;
     int fds[ORPHANS_MAX];
-    uint64_t since[ORPHANS_MAX]; /* clock_now() when it was added; oldest first */
+    uint64_t since[ORPHANS_MAX]; /* clock_now() when it was added, or when the next request of a kept one came */
     bool kept[ORPHANS_MAX];      /* kept alive between two HTTP requests */
     enum wants wants[ORPHANS_MAX];
 };
@@ -47,6 +47,12 @@ bool orphans_have_room(const struct orphans *orphans);
 /* Takes over `connection`; `kept`: it is an HTTP connection on which requests were answered before. False if there is
  * no room: it stays the caller's. */
 bool orphans_add(struct orphans *orphans, int connection, bool kept, uint64_t now);
+
+/* A kept connection whose next request has not begun. */
+static inline bool orphans_is_idle(const struct orphans *orphans, uint32_t index)
+{
+    return orphans->kept[index] && orphans->wants[index] == WANTS_SILENT;
+}
 
 /* Removes number `index` without closing it: its connection belongs to somebody else now. */
 void orphans_remove(struct orphans *orphans, uint32_t index);

@@ -186,7 +186,7 @@ def settings_of(workers, kind):
     if kind in CALM_KINDS:
         settings["ASYA_HANDLER_TIMEOUT"] = CALM_TIME_LIMIT
     if kind == "idle":
-        settings["ASYA_READ_TIMEOUT"] = str(IDLE_MS / 1000)
+        settings["ASYA_KEEPALIVE_TIMEOUT"] = str(IDLE_MS / 1000)
     return settings
 
 

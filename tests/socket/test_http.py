@@ -264,7 +264,7 @@ def test_an_announced_body_over_the_limit_is_413_before_the_first_byte_of_it(tro
 
 
 def test_an_idle_connection_is_closed_in_silence_and_a_slow_request_is_told(runtime):
-    env = {"ASYA_READ_TIMEOUT": "0.3"}
+    env = {"ASYA_READ_TIMEOUT": "0.3", "ASYA_KEEPALIVE_TIMEOUT": "0.3"}
     with runtime("answers:echo", env=env, expect_log=["WARNING .*connection_error"]) as server:
         with Connection(server.path) as idle, idle.socket.makefile("rb") as stream:
             idle.send(post(message(1)))
@@ -278,10 +278,36 @@ def test_an_idle_connection_is_closed_in_silence_and_a_slow_request_is_told(runt
             assert read_response(stream) is None
 
 
+@pytest.mark.parametrize("env, least, most", [({"ASYA_READ_TIMEOUT": "0.2"}, 0.8, 8), ({"ASYA_READ_TIMEOUT": "30",
+                         "ASYA_KEEPALIVE_TIMEOUT": "0.5"}, 0.5, 15)], ids=["four times the read timeout", "its own"])
+def test_how_long_a_connection_may_be_idle(runtime, env, least, most):
+    with runtime("answers:echo", env=env) as server:
+        with Connection(server.path) as idle, idle.socket.makefile("rb") as stream:
+            idle.send(post(message(1)))
+            assert payload_of(read_response(stream)) == 1
+            answered = time.monotonic()
+            assert read_response(stream) is None
+            assert least - 0.05 < time.monotonic() - answered < most
+
+
+def test_idleness_is_no_part_of_the_time_of_a_request(runtime):
+    """A sidecar whose queue was empty for longer than ASYA_READ_TIMEOUT goes on with its connection, and a request that has
+    begun must be complete in time whatever the idle limit is."""
+    env = {"ASYA_READ_TIMEOUT": "0.3", "ASYA_KEEPALIVE_TIMEOUT": "60"}
+    with runtime("answers:echo", env=env, expect_log=["WARNING .*connection_error"]) as server:
+        with Connection(server.path) as kept, kept.socket.makefile("rb") as stream:
+            for number in range(2):
+                kept.send(post(message(number)))
+                assert payload_of(read_response(stream)) == number
+                time.sleep(0.6)
+            kept.send(post(message(2))[:-1])
+            assert read_response(stream)[0] == 408
+
+
 def test_a_request_at_the_moment_when_the_idle_time_ends_is_answered_or_was_told_before(runtime):
     """A sidecar keeps its connection, and the next message may come at any time around the end of the idle time."""
     limit, answered, told = 0.4, 0, 0
-    with runtime("answers:echo", env={"ASYA_READ_TIMEOUT": str(limit)}) as server:
+    with runtime("answers:echo", env={"ASYA_KEEPALIVE_TIMEOUT": str(limit)}) as server:
         for _ in range(4):
             kept = []
             for number in range(12):

@@ -153,6 +153,7 @@ struct serving *serving_make(uint32_t slots)
                                .queue = serving->worker_queue,
                                .max_message = (size_t)1 << 20,
                                .read_timeout = 10 * CLOCK_SECOND,
+                               .keepalive_timeout = 40 * CLOCK_SECOND,
                                .write_timeout = 10 * CLOCK_SECOND,
                                .concurrency = 1,
                                .service = {.context = serving, .answer = answer, .collect = collect, .resume = resume},

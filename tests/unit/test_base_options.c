@@ -51,6 +51,7 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
     assert_int_equal(options.max_message_size, 10485760);
     assert_int_equal(options.socket_mode, 0660);
     assert_int_equal(options.read_timeout, 30 * CLOCK_SECOND);
+    assert_int_equal(options.keepalive_timeout, 120 * CLOCK_SECOND);
     assert_int_equal(options.write_timeout, 30 * CLOCK_SECOND);
     assert_int_equal(options.handler_timeout, 0);
     assert_int_equal(options.handler_grace, CLOCK_SECOND);
@@ -90,6 +91,9 @@ static const struct number_row number_rows[] = {
     {"one worker is the least", "ASYA_WORKERS", "1", FIELD(workers), 1},
     {"64 workers are the most", "ASYA_WORKERS", "64", FIELD(workers), WORKERS_MAX},
     {"whole seconds", "ASYA_READ_TIMEOUT", "7", FIELD(read_timeout), 7 * CLOCK_SECOND},
+    {"the idle limit follows it", "ASYA_READ_TIMEOUT", "7", FIELD(keepalive_timeout), 28 * CLOCK_SECOND},
+    {"unless it is set", "ASYA_KEEPALIVE_TIMEOUT", "0.5", FIELD(keepalive_timeout), CLOCK_SECOND / 2},
+    {"to more than 0", "ASYA_KEEPALIVE_TIMEOUT", "0", FIELD(keepalive_timeout), 120 * CLOCK_SECOND},
     {"half a second", "ASYA_READ_TIMEOUT", "0.5", FIELD(read_timeout), CLOCK_SECOND / 2},
     {"a nanosecond", "ASYA_WRITE_TIMEOUT", "0.000000001", FIELD(write_timeout), 1},
     {"digits finer than nanoseconds are dropped", "ASYA_WRITE_TIMEOUT", "1.0000000019", FIELD(write_timeout),

@@ -586,7 +586,7 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
     (void)state;
     capture_begin();
     struct serving *serving = serving_make(4);
-    serving->config.read_timeout = 100 * CLOCK_MS;
+    serving->config.keepalive_timeout = 100 * CLOCK_MS;
     serving_start(serving);
     int fd = caller_connect(serving);
     http_client_begin(&client_memory, fd);
@@ -595,6 +595,33 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
     close(fd);
     assert_true(serving_stop(serving));
     assert_string_equal(capture_end(), "");
+}
+
+/* One that has only connected has no more time than for a request, and a request that has begun has no less. */
+static void an_idle_connection_outlives_the_time_for_a_request(void **state)
+{
+    (void)state;
+    capture_begin();
+    struct serving *serving = serving_make(4);
+    serving->config.read_timeout = 100 * CLOCK_MS;
+    serving_start(serving);
+    int fd = caller_connect(serving);
+    http_client_begin(&client_memory, fd);
+    for (int i = 0; i < 3; i++) {
+        exchange_on(fd, WITH(3, "[1]"), 200);
+        usleep(250000);
+    }
+    exchange_on(fd, POST, 408);
+    assert_true(http_client_ends(&client_memory));
+    close(fd);
+    int silent = caller_connect(serving);
+    char reply[256];
+    assert_true(caller_read(silent, reply, sizeof reply) != (size_t)-1);
+    assert_non_null(strstr(reply, "connection_error"));
+    close(silent);
+    assert_int_equal(serving->answers, 3);
+    assert_true(serving_stop(serving));
+    assert_int_equal(capture_count(capture_end(), "ASYA_READ_TIMEOUT"), 2);
 }
 
 static void a_further_request_has_its_whole_time_however_long_the_connection_was_idle(void **state)
@@ -933,6 +960,7 @@ int main(void)
         DESCRIPTOR_TEST(who_waits_for_100_continue_is_told_to_go_on_before_the_body),
         DESCRIPTOR_TEST(who_may_not_send_its_body_is_not_told_to_go_on),
         DESCRIPTOR_TEST(an_idle_connection_is_closed_without_a_word),
+        DESCRIPTOR_TEST(an_idle_connection_outlives_the_time_for_a_request),
         DESCRIPTOR_TEST(a_further_request_has_its_whole_time_however_long_the_connection_was_idle),
         DESCRIPTOR_TEST(who_is_late_with_a_request_is_told_and_sent_away),
         DESCRIPTOR_TEST(a_half_close_behind_a_request_does_not_cost_its_reply),

@@ -31,7 +31,8 @@ static int begin(void **state)
         return -1;
     }
     serving = serving_make(0);
-    options = (struct options){.read_timeout = CLOCK_SECOND, .max_message_size = 1000};
+    options =
+        (struct options){.read_timeout = CLOCK_SECOND, .keepalive_timeout = 4 * CLOCK_SECOND, .max_message_size = 1000};
     worker.state = WORKER_READY;
     worker.board->busy = worker.board->running = 1;
     worker.board->turns = worker.progress = 7;
@@ -128,6 +129,47 @@ static void a_full_queue_is_not_a_want_of_workers(void **state)
     for (size_t i = 0; i < WAITING; i++) {
         close(clients[i]);
     }
+}
+
+/* A kept connection that waits here, because its worker has died and none is up. */
+static int add_kept(uint64_t now)
+{
+    int client = caller_connect(serving);
+    int connection = listener_accept(&supervisor.listener);
+    assert_true(connection >= 0);
+    assert_true(orphans_add(&supervisor.orphans, connection, true, now));
+    return client;
+}
+
+static void a_kept_connection_may_be_idle_here_as_long_as_with_a_worker(void **state)
+{
+    (void)state;
+    char byte;
+    int client = add_kept(NOW);
+    (void)fallback_tend(&supervisor, NOW);
+    (void)fallback_tend(&supervisor, NOW + 3 * CLOCK_SECOND);
+    assert_int_equal(supervisor.orphans.count, 1);
+    (void)fallback_tend(&supervisor, NOW + 4 * CLOCK_SECOND);
+    assert_int_equal(supervisor.orphans.count, 0);
+    assert_int_equal(recv(client, &byte, 1, 0), 0); /* without a word */
+    close(client);
+}
+
+static void its_next_request_has_its_whole_time_here_too(void **state)
+{
+    (void)state;
+    char reply[512];
+    int client = add_kept(NOW);
+    (void)fallback_tend(&supervisor, NOW);
+    assert_true(caller_send(client, "POST /", 6));
+    (void)fallback_tend(&supervisor, NOW + 3 * CLOCK_SECOND);
+    (void)fallback_tend(&supervisor, NOW + 3 * CLOCK_SECOND + 990 * CLOCK_MS);
+    assert_int_equal(supervisor.orphans.count, 1);
+    (void)fallback_tend(&supervisor, NOW + 4 * CLOCK_SECOND);
+    assert_int_equal(supervisor.orphans.count, 0);
+    assert_true(caller_read(client, reply, sizeof reply) != (size_t)-1);
+    assert_non_null(strstr(reply, "408"));
+    close(client);
 }
 
 struct progress_row {
@@ -454,6 +496,8 @@ int main(void)
         FALLBACK_TEST(while_all_are_full_of_clients_it_is_open_too),
         FALLBACK_TEST(while_nobody_gets_on_it_takes_who_comes),
         FALLBACK_TEST(a_full_queue_is_not_a_want_of_workers),
+        FALLBACK_TEST(a_kept_connection_may_be_idle_here_as_long_as_with_a_worker),
+        FALLBACK_TEST(its_next_request_has_its_whole_time_here_too),
         FALLBACK_TEST(once_a_worker_gets_on_it_takes_nobody),
         FALLBACK_TEST(while_it_is_open_a_worker_is_to_say_that_it_gets_on),
         FALLBACK_TEST(once_a_worker_gets_on_it_hands_over_the_silent),
