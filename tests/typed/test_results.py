@@ -70,6 +70,22 @@ class Tensor:
         return self.array.tolist()
 
 
+class Device:
+    """As jax's: no detach(), and a tolist() that makes doubles of its numbers."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+    def tolist(self):
+        return self.array.tolist()
+
+
 WRITTEN = {
     "a model with a method of its own": (OwnDump(), b'{"First":1}'),
     "a model with another": (OwnJson(), b'{"all":"mine"}'),
@@ -82,6 +98,9 @@ WRITTEN = {
     "dates of every unit": ([numpy.datetime64("2024-02-29T01:02:03.123456789", unit) for unit in ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns")],
                             b'["2024-01-01","2024-02-01","2024-02-29","2024-02-29","2024-02-29T01:00:00","2024-02-29T01:02:00","2024-02-29T01:02:03",'
                             b'"2024-02-29T01:02:03.123000","2024-02-29T01:02:03.123456","2024-02-29T01:02:03.123456789"]'),
+    "numbers of another library, as short as they can be": (Device(numpy.array([0.1, 2], "f4")), b"[0.1,2.0]"),
+    "dates of another machine's bytes": (numpy.array(["2024-02-29", "NaT"], ">M8[D]"), b'["2024-02-29",null]'),
+    "dates of another machine's bytes in a record": (numpy.array([("2024-02-29", 7)], [("day", ">M8[s]"), ("n", ">i4")]), b'[["2024-02-29T00:00:00",7]]'),
     "dates before the first year": (numpy.array(["-0001-01-01"], "M8[D]"), b'["-001-01-01"]'),
     "durations of every unit": (numpy.array([90, -1], "m8[m]"), b'["PT5400S","-PT60S"]'),
     "no durations": (numpy.array([[5]], "m8"), b"[[5]]"),

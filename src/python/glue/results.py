@@ -137,6 +137,7 @@ def _times(numpy, array):
     unit, step = numpy.datetime_data(array.dtype)
     if hasattr(array, "filled"):
         array = array.filled(numpy.array("NaT", array.dtype))
+    array = array.astype(array.dtype.newbyteorder("="))  # datetime_as_string() takes the bytes of others in the wrong order
     if array.dtype.kind == "M":
         coarse = {"Y": "D", "M": "D", "W": "D", "h": "s", "m": "s"}.get(unit)
         texts = numpy.datetime_as_string(array.astype("M8[%s]" % coarse) if coarse else array)
@@ -161,9 +162,9 @@ def listed(value):
         if value.dtype.names and any(value.dtype[name].kind in "mMV" for name in value.dtype.names):
             # tolist() makes integers of the times in it
             return [value[name] for name in value.dtype.names] if value.ndim == 0 else list(value)
-    if hasattr(value, "detach") and hasattr(value, "numpy"):
-        try:
-            return value.detach().numpy()  # the tensor's own memory
+    elif hasattr(value, "detach") or hasattr(value, "__dlpack__"):
+        try:  # the memory of a torch tensor or a jax array
+            return value.detach().numpy() if hasattr(value, "detach") else numpy.asarray(value)
         except Exception:  # another device, a type that numpy lacks, a tensor with holes
             pass
     return value.tolist()
@@ -183,7 +184,8 @@ def key_of(key):
         elif isinstance(key, _loaded("datetime", "timedelta")):
             return (duration(key),)
         elif any(base.__module__ == "ipaddress" for base in type(key).__mro__) or isinstance(
-                key, (_loaded("uuid", "UUID"), _loaded("decimal", "Decimal"), _loaded("pathlib", "PurePath"), _loaded("fractions", "Fraction"))):
+                key, (_loaded("uuid", "UUID"), _loaded("decimal", "Decimal"), _loaded("pathlib", "PurePath"), _loaded("fractions", "Fraction"),
+                      _loaded("pandas", "Period"))):
             return (str(key),)
         else:
             break
