@@ -15,6 +15,7 @@ NOTHING = type(None)
 KINDS = frozenset((dict, list, str, int, float, bool, NOTHING))
 WIDE = (float, int), (str, int, float)  # what a float and a Decimal are read from
 REASON_SIZE = 200
+ERRORS_MAX = 10000  # of pydantic's; to list a million takes it 10 s and 700 MB
 
 
 class Misunderstood(Exception):
@@ -29,7 +30,7 @@ class ValidationError(ValueError):
         self.text, self.path = text, list(path)
 
     def where(self):
-        joined = "".join(part if part[0] == "[" else "." + part for part in map(_shown, reversed(self.path)))
+        joined = "".join(part if part[0] == "[" else "." + part for part in _ends(list(map(_shown, reversed(self.path)))))
         return joined[1:] if joined[:1] == "." else joined
 
     def __str__(self):
@@ -44,6 +45,11 @@ def _shown(key):
 def _key_shown(key):
     """The key of a dict is the sender's, and may be a person's number or address; what looks like a name helps to find it."""
     return key if re.match(r"[A-Za-z_]\w{0,39}\Z", key, re.ASCII) else "[...]"
+
+
+def _ends(parts):
+    """Of a path that is too long to be read its two ends."""
+    return parts if len(parts) < 25 else parts[:8] + ["[%d more]" % (len(parts) - 16)] + parts[-8:]
 
 
 def _short(text):
@@ -149,8 +155,15 @@ def _matched(pattern, make, name):
     return key
 
 
+def _finite(text):
+    value = float(text)
+    if abs(value) == float("inf"):
+        raise ValueError
+    return value
+
+
 NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z"
-KEYS = {str: _as_it_is, int: _matched(r"-?(0|[1-9][0-9]*)\Z", int, "an int"), float: _matched(NUMBER, float, "a float"),
+KEYS = {str: _as_it_is, int: _matched(r"-?(0|[1-9][0-9]*)\Z", int, "an int"), float: _matched(NUMBER, _finite, "a float"),
         bool: _matched(r"(true|false)\Z", "true".__eq__, "true or false"), NOTHING: _matched(r"null\Z", lambda text: None, "null")}
 
 
@@ -225,11 +238,15 @@ def _make_duration(text):
     return datetime.timedelta(days + 365 * years, seconds, micro, 0, minutes, hours, weeks)
 
 
+DIGITS_64 = bytes(range(65, 91)) + bytes(range(97, 123)) + b"0123456789+/"
+END_64 = rb"(?:[A-Za-z0-9+/]{2}(?:==|[A-Za-z0-9+/][A-Za-z0-9+/=]))?\Z"
+
+
 def _make_bytes(text):
     import binascii
 
     data = text.encode("ascii")
-    if re.match(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z", data) is None:
+    if len(data) % 4 or data[:-4].translate(None, DIGITS_64) or re.match(END_64, data[-4:]) is None:
         raise ValueError
     return binascii.a2b_base64(data)
 
@@ -237,9 +254,9 @@ def _make_bytes(text):
 def _make_decimal(value):
     import decimal
 
-    if type(value) is not str:
-        return decimal.Decimal(repr(value) if type(value) is float else value)
-    if re.match(r"[-+]?(\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|Infinity|s?NaN\d*)\Z", value, re.ASCII) is None:
+    if type(value) is float:
+        value = repr(value)  # which is "inf" for 1e999
+    if type(value) is str and re.match(r"[-+]?(\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|Infinity|s?NaN\d*)\Z", value, re.ASCII) is None:
         raise ValueError
     return decimal.Decimal(value)
 
@@ -252,7 +269,9 @@ def _standard(kind):
     if name in ("builtins.bytearray", "builtins.memoryview"):
         return _text(kind.__name__, lambda text: kind(_make_bytes(text)), is_key=False)
     if name == "decimal.Decimal":
-        return _text("Decimal", _make_decimal, WIDE[1])
+        reader = _text("Decimal", _make_decimal, WIDE[1])
+        reader.key = lambda text: _refuse("a key that is a number expected") if "s" in text else reader.leaf(text)  # sNaN has no hash
+        return reader
     if name == "fractions.Fraction":
         return _text("Fraction", lambda value: kind(*map(int, _fields(r"(-?\d+)(?:/(\d+))?\Z", value + "/1" * ("/" not in value)))))
     if name in ("uuid.UUID",) or name.startswith("ipaddress.IP"):
@@ -282,7 +301,7 @@ def _derived(kind, base):
         except ValidationError:
             raise
         except ValueError as error:
-            raise ValidationError(_short(str(error))) from None
+            raise ValidationError(_told(error)) from None
 
     return Reader(kind.__name__, inner.takes, leaf, key=lambda text: leaf(inner.key(text)))
 
@@ -354,10 +373,12 @@ def _enum(kind):
 
     pairs = []
     for member in kind.__members__.values():
-        try:
-            pairs.append((_loads(_dumps(member.value)), member))
-        except (TypeError, ValueError):  # it cannot be sent either
-            pass
+        for form in (member.value, member):  # a text of its own may differ from its value, and is what is written
+            try:
+                pair = _loads(_dumps(form)), member
+                pairs += [pair] if pair not in pairs[-1:] else []
+            except (TypeError, ValueError):  # it cannot be sent either
+                pass
 
     def missing(value, text):
         try:
@@ -402,30 +423,44 @@ def _foreign(name, validate, asks_for=KINDS):
 
 def _told(error):
     """What a library's error says, or None where it is no word about the payload."""
-    if hasattr(error, "errors") and callable(error.errors):
-        return _pydantic_text(error)
-    if type(error).__name__ in ("ValidationError", "DecodeError"):
-        return re.sub(r"^(Invalid (?:enum )?value) .*?(?= - at `|\Z)", r"\1", str(error), flags=re.S)
-    return _short(str(error)) if isinstance(error, ValueError) else None
+    if callable(getattr(error, "errors", None)):
+        try:
+            return _pydantic_text(error)
+        except Exception:  # another library's, whose errors() are of another kind
+            pass
+    is_msgspec = type(error).__name__ in ("ValidationError", "DecodeError")
+    if not is_msgspec and not isinstance(error, ValueError):
+        return None
+    try:
+        text = str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
+    if not is_msgspec:
+        return _short(text)
+    text = re.sub(r"^(Object contains unknown field )`(.*)`(?= - at `|\Z)", lambda found: found.group(1) + _key_shown(found.group(2)), text, flags=re.S)
+    return re.sub(r"^(Invalid (?:enum )?value) .*?(?= - at `|\Z)", r"\1", text, flags=re.S)
 
 
 def _pydantic_text(error):
-    found = error.errors()
+    count = getattr(error, "error_count", None)  # not of version 1
+    many = count is not None and count() > ERRORS_MAX
+    found = [] if many else error.errors(include_url=False) if count is not None else error.errors()
     said = []
     for one in found[:5]:
         text = one["msg"]
         if one.get("type") == "union_tag_invalid":  # it quotes the tag
             text = "Input tag does not match any of the expected tags: %s" % one.get("ctx", {}).get("expected_tags")
-        where = ".".join(_key_shown(part) if isinstance(part, str) else str(part) for part in one["loc"])
+        where = ".".join(_ends([_key_shown(part) if isinstance(part, str) else str(part) for part in one["loc"]]))
         said.append(": ".join(filter(None, (where, text))))
-    title = getattr(error, "title", None) or getattr(getattr(error, "model", None), "__name__", "the payload")
+    title = getattr(error, "title", "") or getattr(getattr(error, "model", None), "__name__", "-")
+    title = "the value" if "-" in title else title  # a name of no class, such as constrained-int
     return "%d validation error%s for %s: %s%s" % (
-        len(found), "s" * (len(found) > 1), title, "; ".join(said), ", ..." * (len(found) > len(said)))
+        count() if many else len(found), "s" * (many or len(found) > 1), title, "; ".join(said), ", ..." * (len(found) > len(said)) or "too many to name them" * many)
 
 
 def _is_invalid_json(error):
-    """It takes less than loads() does: as deep as 200 levels, and no lone surrogates."""
-    return any(one.get("type") == "json_invalid" for one in error.errors())
+    """It takes less than loads() does: as deep as 200 levels, and no lone surrogates. This error is always alone."""
+    return error.error_count() == 1 and error.errors()[0]["type"] == "json_invalid"
 
 
 def _by_pydantic(name, validator):
@@ -443,7 +478,7 @@ def _by_pydantic(name, validator):
         try:
             return validator().validate_json(data)
         except ValueError as error:
-            if not hasattr(error, "errors") or not _is_invalid_json(error):
+            if not hasattr(error, "error_count") or not _is_invalid_json(error):
                 raise
         return validator().validate_python(value)
 
@@ -451,7 +486,7 @@ def _by_pydantic(name, validator):
         validate(None)
     except Exception as error:  # what its validators say to None; but one that is not complete says so now
         if type(error).__name__.startswith("Pydantic"):
-            raise Misunderstood("%s: %s" % (name, _short(str(error)))) from None
+            raise Misunderstood("%s: %s" % (name, _short(str(error).split("\n")[0]))) from None
     return _foreign(name, validate)
 
 
@@ -468,11 +503,22 @@ def _model(kind):
     return _by_pydantic(kind.__name__, lambda: kind.__pydantic_validator__)
 
 
-def _adapted(annotation, name):
+def _adapted(annotation, name, names=None):
+    """`names`: in which it finds those that stand as texts in the annotation; it looks for them where it is called."""
     import pydantic
 
-    validator = pydantic.TypeAdapter(annotation).validator
+    names = {**(names or {}), "annotation": annotation, "TypeAdapter": pydantic.TypeAdapter}
+    validator = eval("TypeAdapter(annotation)", names).validator
     return _by_pydantic(name, lambda: validator)
+
+
+def _parsed(kind):
+    """A class whose objects pydantic 1 makes and checks, such as those of its conint()."""
+    old = [base for base in kind.__mro__ if base.__module__.startswith("pydantic.v1.")]
+    module = sys.modules.get("pydantic.v1" if old else "pydantic")
+    if not getattr(module, "VERSION", "").startswith("1."):
+        return None
+    return _foreign(kind.__name__, lambda value: module.parse_obj_as(kind, value))
 
 
 def _struct(annotation, name):
@@ -501,9 +547,9 @@ def _library(annotation):
         return _struct(annotation, name)
     if "__pydantic_validator__" in vars(annotation):
         return _by_pydantic(name, lambda: annotation.__pydantic_validator__)
-    if hasattr(annotation, "__get_pydantic_core_schema__"):
+    if hasattr(annotation, "__get_pydantic_core_schema__") or "__pydantic_config__" in vars(annotation):
         return _adapted(annotation, name)
-    return None
+    return _parsed(annotation) if hasattr(annotation, "__get_validators__") else None
 
 
 # -- containers -----------------------------------------------------------------------------------------------------------
@@ -616,6 +662,17 @@ def _members(reader, plan, build):
     reader.settle([part for _, _, part, _ in plan])
 
 
+def _by_validator(error):
+    """Where, and what was asked for, if a validator of attrs' own raised it: their texts have the value."""
+    traceback = error.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    names = traceback.tb_frame.f_locals
+    if traceback.tb_frame.f_globals.get("__name__") != "attr.validators" or "attr" not in names:
+        return (), None
+    return [names["attr"].name], "refused by %s" % _short(repr(names.get("self")))
+
+
 def _constructor(kind, names):
     """Calls the class, and tells the user's refusals from faults of the code."""
 
@@ -624,11 +681,16 @@ def _constructor(kind, names):
             return kind(**members)
         except ValidationError:
             raise
-        except ValueError as error:
-            raise ValidationError(_told(error) or type(error).__name__) from None
+        except Exception as error:
+            path, text = _by_validator(error)
+            if text is None and not isinstance(error, ValueError):
+                raise
+            raise ValidationError(text or _told(error), path) from None
 
+    if inspect.isabstract(kind):
+        raise Misunderstood("%s is abstract, and has no objects" % kind.__name__)
     try:
-        inspect.signature(kind).bind(**dict.fromkeys(names))
+        inspect.signature(kind.__init__).bind(kind, **dict.fromkeys(names))
     except TypeError as error:
         raise Misunderstood("%s cannot be made of its fields (%s)" % (kind.__name__, error))
     return build

@@ -63,6 +63,7 @@ def _is_typed_dict(kind):
 SEQUENCES = {"list": list, "List": list, "Sequence": list, "MutableSequence": list, "Iterable": list, "Collection": list, "Reversible": list,
              "Container": list, "Iterator": iter, "set": set, "Set": set, "AbstractSet": set, "MutableSet": set, "frozenset": frozenset, "deque": None}
 MAPPINGS = {"dict": dict, "frozendict": None, "Mapping": dict, "MutableMapping": dict, "OrderedDict": None, "defaultdict": None, "Counter": None}
+PYDANTIC = {"pydantic", "pydantic_core", "annotated_types"}
 THROUGH = ("Required", "NotRequired", "ReadOnly", "Annotated", "Final")
 
 
@@ -81,7 +82,7 @@ class Builder:
         if isinstance(annotation, typing.ForwardRef):
             return self.build(where.resolve(annotation.__forward_arg__, getattr(annotation, "__forward_module__", None)), where)
         if hasattr(annotation, "__metadata__") and hasattr(annotation, "__origin__"):
-            return self.build(annotation.__origin__, where)
+            return self.annotated(annotation, where)
         if annotation is object or _word(annotation) == "Any":
             return self.any
         if isinstance(annotation, typing.TypeVar):
@@ -102,6 +103,29 @@ class Builder:
         if is_class:
             return self.of_class(annotation, where)
         return self.special(annotation, where)
+
+    def annotated(self, annotation, where):
+        """What pydantic or msgspec has said about a type is for it to check. The rest is for people."""
+        said = annotation.__metadata__
+        packages = {base.__module__.split(".")[0] for one in said for base in type(one).__mro__}
+        by_pydantic = packages & PYDANTIC or any(hasattr(one, "__get_pydantic_core_schema__") for one in said)
+        if not by_pydantic and "msgspec" not in packages:
+            return self.build(annotation.__origin__, where)
+        try:
+            inner = self.build(annotation.__origin__, where)
+        except Misunderstood:  # by us
+            inner = Reader(_said(annotation.__origin__), tuple(KINDS))
+        if getattr(annotation, "__parameters__", ()):
+            raise Misunderstood("%s: a type variable with conditions" % _said(annotation))
+        find, names = (_adapted, ({**where.names, **where.own},)) if by_pydantic else (_struct, ())
+        reader = self.library(annotation, find, inner.name, *names)
+        if not any(type(one).__name__ in ("BeforeValidator", "WrapValidator", "PlainValidator", "Json") for one in said):
+            reader.takes = inner.takes
+        reader.shape, reader.values = inner.shape, inner.values
+        if inner.key is not None:
+            check, read_key = reader.leaf, inner.key
+            reader.key = lambda text: check(read_key(text))
+        return reader
 
     def special(self, annotation, where):
         if _word(annotation) == "Self" and where.owner is not None:
@@ -124,6 +148,8 @@ class Builder:
 
     def generic(self, annotation, origin, arguments, where):
         word = _word(origin)
+        if getattr(annotation, "__unpacked__", False):  # as in tuple[int, *tuple[str, ...]]
+            raise Misunderstood("%s is nothing a payload can be read into" % _said(annotation))
         if origin is typing.Union:
             parts = [self.build(part, where) for part in arguments]
             return _union(parts) if len(parts) > 1 else parts[0]
@@ -154,13 +180,18 @@ class Builder:
             return _mapping(_scalar(str) if key is self.any else key, item, MAPPINGS[word] or self.maker(origin, arguments), word)
         return None
 
-    @staticmethod
-    def maker(origin, arguments):
+    def maker(self, origin, arguments):
         if origin.__name__ != "defaultdict":
             return origin
-        factory = getattr(arguments[1], "__origin__", arguments[1]) if arguments else None
-        factory = factory if factory in (list, dict, set, int, float, str) else None
+        factory = self.factory(arguments[1]) if arguments else None
         return lambda members: origin(factory, members)
+
+    def factory(self, annotation):
+        kind, arguments = getattr(annotation, "__origin__", annotation), getattr(annotation, "__args__", ())
+        if getattr(kind, "__name__", "") == "defaultdict":
+            inner = self.factory(arguments[1]) if arguments else None
+            return lambda: kind(inner)
+        return kind if kind in (list, dict, set, int, float, str) else None
 
     def tuple_of(self, arguments, where):
         if arguments is None:
@@ -207,7 +238,7 @@ class Builder:
 
         if kind in (str, int, float, bool, NOTHING):
             return _scalar(kind)
-        reader = self.container(kind, None, where) or _standard(kind) or self.library(kind)
+        reader = self.container(kind, None, where) or _standard(kind) or self.library(kind, _library)
         if reader is not None:
             return reader
         if issubclass(kind, enum.Enum):
@@ -220,13 +251,13 @@ class Builder:
         raise Misunderstood("%s is no class that a payload can be read into" % _said(kind))
 
     @staticmethod
-    def library(kind):
+    def library(annotation, find, *more):
         try:
-            return _library(kind)
-        except RecursionError:
+            return find(annotation, *more)
+        except (RecursionError, Misunderstood):
             raise
         except Exception as error:
-            raise Misunderstood("%s: %s" % (_said(kind), _short(str(error))))
+            raise Misunderstood("%s: %s" % (_said(annotation), _short(str(error).split("\n")[0])))
 
     def of_own(self, kind, bound, parts):
         """A dataclass, an attrs class, a TypedDict or a NamedTuple, once for each set of types it is bound to."""
@@ -249,9 +280,12 @@ class Builder:
         found = {}
         for owner, variables in self.owners(kind, bound):
             names = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
-            own = {**_nested(owner), **{one.__name__: one for one in getattr(owner, "__type_params__", ())}, owner.__name__: owner}
+            own = {**({"typing": typing} if owner.__module__ == "types" else {}),  # make_dataclass() writes 'typing.Any'
+                   **_nested(owner), **{one.__name__: one for one in getattr(owner, "__type_params__", ())}, owner.__name__: owner}
             where = Where(names, own, variables, reader)
-            found.update((name, (hint, where)) for name, hint in _own_annotations(owner).items())
+            merged = found if _is_typed_dict(owner) else {}  # a TypedDict repeats those of its bases
+            found.update((name, (hint, where)) for name, hint in _own_annotations(owner).items()
+                         if merged.get(name, (MISSING,))[0] != hint)
         return found
 
     def owners(self, kind, bound):
@@ -260,8 +294,10 @@ class Builder:
         order = [one for one in kind.__mro__ if one not in (object, dict, tuple)]
         for one in order:
             for base in vars(one).get("__orig_bases__", ()):
-                origin, arguments = getattr(base, "__origin__", None), getattr(base, "__args__", ())
-                if not isinstance(origin, type) or not getattr(origin, "__parameters__", ()):
+                origin, arguments = getattr(base, "__origin__", base), getattr(base, "__args__", ())
+                if isinstance(origin, type) and _is_typed_dict(origin) and origin not in order:
+                    order.append(origin)  # it is not among its bases
+                if not isinstance(origin, type) or not arguments or not getattr(origin, "__parameters__", ()):
                     continue
                 names = vars(sys.modules[one.__module__]) if one.__module__ in sys.modules else {}
                 where = Where(names, _nested(one), variables.get(one, {}))
@@ -317,7 +353,17 @@ class Builder:
             marks = self.marks(kind, *hints[name])
             needed = "Required" in marks or name in keys and "NotRequired" not in marks
             plan.append((name, name, self.part(kind, hints, name), needed))
-        _members(reader, plan, lambda members, value: {**value, **members})
+        closed, extra = getattr(kind, "__closed__", None), _word(getattr(kind, "__extra_items__", "NoExtraItems"))
+        if extra not in ("NoExtraItems", "Never", "None"):
+            raise Misunderstood("extra_items of %s" % _said(kind))
+
+        def build(members, value):
+            for key in value if closed or extra == "Never" else ():
+                if key not in hints:
+                    raise ValidationError("%s has no such key" % kind.__name__, [_key_shown(key)])
+            return {**value, **members}
+
+        _members(reader, plan, build)
 
     @staticmethod
     def marks(kind, hint, where):
@@ -353,12 +399,15 @@ def _at_once(reader, value):
 
 
 def _first_parameter(function):
-    """From 3.14 on annotations are made when they are asked for: those that name what type checkers alone see are ForwardRefs."""
+    """That of a function within a decorator's; but if the decorator's has a parameter of that name itself, the payload is meant by
+    that name, and those before it are what the decorator gives.
+
+    From 3.14 on annotations are made when they are asked for: those that name what type checkers alone see are ForwardRefs."""
     deferred = {"annotation_format": FORWARDREF} if sys.version_info >= (3, 14) else {}
-    for parameter in inspect.signature(function, **deferred).parameters.values():
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            return parameter
-    return None
+    own, inner = (inspect.signature(function, follow_wrapped=follow, **deferred).parameters for follow in (False, True))
+    found = [one for one in inner.values() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)]
+    named = [one for one in found if one.name == next(iter(own), None)]
+    return (named + found + [None])[0]
 
 
 def converter_of(function, inner):
@@ -378,7 +427,7 @@ def converter_of(function, inner):
         return "the annotation of '%s' cannot be resolved (%s): payloads are passed as they are" % (parameter.name, error)
     except (Misunderstood, RecursionError) as error:
         reason = "it refers to itself with ever other types" if isinstance(error, RecursionError) else error
-        return ("the annotation of '%s' is not understood: %s" % (parameter.name, reason),)
+        return ("the annotation of '%s' is not understood: %s; Any takes it as it is" % (parameter.name, reason),)
     if not reader.asks:
         return None
 
