@@ -294,6 +294,15 @@ static void wait_until_ready(void)
     assert_true(exists(path));
 }
 
+/* The stop has begun. */
+static void wait_until_hidden(void)
+{
+    for (int i = 0; i < 10000 && exists(path); i++) {
+        usleep(1000);
+    }
+    assert_false(exists(path));
+}
+
 static int ask(const char *message)
 {
     int client = connect_client();
@@ -373,7 +382,7 @@ static void a_second_signal_or_the_end_of_grace_cuts_it_short(void **state)
         usleep(50000);
         assert_int_equal(kill(runtime, SIGTERM), 0);
         if (second) {
-            usleep(50000);
+            wait_until_hidden();
             assert_int_equal(kill(runtime, SIGINT), 0);
         }
         const char *reply = hear(running);
@@ -400,7 +409,7 @@ static void whoever_waits_when_it_is_cut_short_is_told(void **state)
     }
     usleep(200000);
     assert_int_equal(kill(runtime, SIGTERM), 0);
-    usleep(50000);
+    wait_until_hidden();
     assert_int_equal(kill(runtime, SIGTERM), 0);
     assert_non_null(strstr(hear(running), "\"server_error\""));
     for (int i = 0; i < WAITING; i++) {
@@ -562,7 +571,7 @@ static void while_the_only_worker_is_busy_the_supervisor_answers_for_health(void
     int waiting = ask("[1]");
     assert_non_null(strstr(hear(ask("GET /healthz HTTP/1.0\r\n\r\n")), "\"ready\""));
     assert_int_equal(kill(runtime, SIGTERM), 0);
-    usleep(20000);
+    wait_until_hidden(); /* else the kernel may make one signal of the two */
     assert_int_equal(kill(runtime, SIGTERM), 0); /* it never ends by itself */
     assert_non_null(strstr(hear(running), "\"server_error\""));
     assert_non_null(strstr(hear(waiting), "\"server_error\""));
