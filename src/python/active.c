@@ -186,7 +186,7 @@ int active_add_exceptions(PyObject *module)
     return added ? 0 : -1;
 }
 
-static void (*python_handler)(int);
+static void (*python_handler)(int); /* the same function for all signals */
 static struct server *volatile waiting;
 static _Atomic bool news;
 
@@ -214,15 +214,15 @@ void active_wake(struct server *server) { waiting = server; }
 
 bool active_take_news(void) { return atomic_exchange_explicit(&news, false, memory_order_acquire); }
 
-/* Puts on_signal before what CPython has installed, which is the same function for all signals. */
-static bool active_chain_signal(int number, int flags)
+/* Puts `handler` before what is installed. */
+static bool active_chain_signal(int number, int flags, void (*handler)(int), void (**ret_before)(int))
 {
     struct sigaction action;
     if (sigaction(number, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
         return false;
     }
-    python_handler = action.sa_handler;
-    action.sa_handler = active_on_signal;
+    *ret_before = action.sa_handler;
+    action.sa_handler = handler;
     action.sa_flags |= flags;
     return sigaction(number, &action, NULL) == 0;
 }
@@ -232,11 +232,22 @@ bool active_install_handler(int number, PyMethodDef *method, int flags)
     PyObject *module = PyImport_ImportModule("_signal");
     PyObject *handler = module != NULL ? PyCFunction_New(method, NULL) : NULL;
     PyObject *done = handler != NULL ? PyObject_CallMethod(module, "signal", "iO", number, handler) : NULL;
-    bool installed = done != NULL && active_chain_signal(number, flags);
+    bool installed = done != NULL && active_chain_signal(number, flags, active_on_signal, &python_handler);
     Py_XDECREF(done);
     Py_XDECREF(handler);
     Py_XDECREF(module);
     return installed;
+}
+
+static void (*stacks_handler)(int);
+
+/* The handler of faulthandler leaves 0 in errno (CPython 3.7 to 3.15). Where it came between a call that failed and the
+ * look at the reason, the server took "nothing there yet" for the end of a connection. */
+static void active_on_stacks(int number)
+{
+    int kept = errno;
+    stacks_handler(number);
+    errno = kept;
 }
 
 /* faulthandler writes from a C signal handler, so also while C code holds the GIL. */
@@ -245,7 +256,7 @@ static bool active_install_stacks(int stack)
     PyObject *module = PyImport_ImportModule("faulthandler");
     PyObject *enabled = module != NULL ? PyObject_CallMethod(module, "enable", "i", stack) : NULL;
     PyObject *registered = enabled != NULL ? PyObject_CallMethod(module, "register", "ii", STACK_SIGNAL, stack) : NULL;
-    bool installed = registered != NULL;
+    bool installed = registered != NULL && active_chain_signal(STACK_SIGNAL, 0, active_on_stacks, &stacks_handler);
     Py_XDECREF(registered);
     Py_XDECREF(enabled);
     Py_XDECREF(module);

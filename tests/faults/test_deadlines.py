@@ -13,6 +13,7 @@ pytestmark = pytest.mark.supervised
 LIMIT = 1.0
 SLACK = 1.5  # the contract says 0.25 s on a quiet machine; this one is shared
 TOLD = ["(WARNING|ERROR) .*"]
+STACK_SIGNAL = 60  # server/cancel.h
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,13 @@ def test_the_time_to_clean_up_is_a_setting(runtime, grace, cleaning, survives):
 def test_the_stack_of_a_hanging_function_is_logged(serving):
     with serving.watched(expect_log=["(WARNING|ERROR) .*a_telling_name"], allow_log=TOLD):
         assert serving.call("def a_telling_name():\n    while True: pass\na_telling_name()")["type"] == "HandlerTimeout"
+
+
+def test_the_signal_for_the_stacks_leaves_errno_as_it_is(limited):
+    """It comes at any moment, also between a call that fails and the look at the reason."""
+    assert limited.result("import ctypes, os\nplace = ctypes.CDLL(None).__errno_location\n"
+                          "place.restype = ctypes.POINTER(ctypes.c_int)\nerrno = place()\nerrno[0] = 11\n"
+                          "os.kill(os.getpid(), %d)\nreturn errno[0]" % STACK_SIGNAL) == 11
 
 
 def test_those_who_wait_are_served_afterwards(limited):

@@ -4,6 +4,7 @@
  */
 #include "next.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -37,11 +38,15 @@ static unsigned chance(void)
     return (unsigned)(state * UINT64_C(0x2545F4914F6CDD1D) >> 33);
 }
 
+/* Restores errno only where nanosleep() has changed it: what a signal handler leaves there is to show. */
 static void perhaps_sleep(void)
 {
     if (chance() % (2 * one_in) == 0) {
+        int kept = errno;
         struct timespec time = {.tv_nsec = (long)(chance() % LONGEST_US) * 1000};
-        (void)nanosleep(&time, NULL);
+        if (nanosleep(&time, NULL) != 0) {
+            errno = kept;
+        }
     }
 }
 

@@ -571,7 +571,7 @@ static void while_the_only_worker_is_busy_the_supervisor_answers_for_health(void
     int waiting = ask("[1]");
     assert_non_null(strstr(hear(ask("GET /healthz HTTP/1.0\r\n\r\n")), "\"ready\""));
     assert_int_equal(kill(runtime, SIGTERM), 0);
-    wait_until_hidden(); /* else the kernel may make one signal of the two */
+    wait_until_hidden();                         /* else the kernel may make one signal of the two */
     assert_int_equal(kill(runtime, SIGTERM), 0); /* it never ends by itself */
     assert_non_null(strstr(hear(running), "\"server_error\""));
     assert_non_null(strstr(hear(waiting), "\"server_error\""));
