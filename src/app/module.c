@@ -15,6 +15,7 @@
 #include "python/active.h"
 #include "python/context.h"
 #include "python/fly.h"
+#include "python/member.h"
 #include "python/metrics.h"
 #include "python/mounts.h"
 #include "python/results.h"
@@ -149,8 +150,8 @@ static int module_exec(PyObject *module)
     }
     types_ask(results_answer);
     mounts_use(module);
-    if (!decode_init() || !encode_init() || active_add_exceptions(module) != 0 || context_add(module) != 0 ||
-        fly_add(module) != 0 || commands_add(module) != 0 || metrics_add(module) != 0) {
+    if (!decode_init() || !encode_init() || !member_make_names() || active_add_exceptions(module) != 0 ||
+        context_add(module) != 0 || fly_add(module) != 0 || commands_add(module) != 0 || metrics_add(module) != 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);

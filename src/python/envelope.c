@@ -5,18 +5,13 @@
 
 #include "codec/encode.h"
 #include "codec/pyabi.h"
+#include "python/member.h"
 #include "python/object.h"
 #include "python/raised.h"
 
-/* The member of a message, or NULL. Borrowed. */
-static PyObject *envelope_member(PyObject *message, const char *name)
+static int envelope_lacks(enum member member, enum route_form form)
 {
-    return PyDict_Check(message) ? PyDict_GetItemString(message, name) : NULL;
-}
-
-static int envelope_lacks(const char *name, enum route_form form)
-{
-    PyErr_Format(PyExc_ValueError, "Missing required field '%s' in %s", name,
+    PyErr_Format(PyExc_ValueError, "Missing required field '%U' in %s", member_name(member),
                  form == ROUTE_STEPS ? "message" : "envelope");
     return -1;
 }
@@ -24,15 +19,15 @@ static int envelope_lacks(const char *name, enum route_form form)
 /* In this order: the first fault is the one that is reported. */
 static int envelope_check(PyObject *message, enum route_form form)
 {
-    PyObject *headers = envelope_member(message, "headers");
-    PyObject *id = envelope_member(message, "id");
-    if (envelope_member(message, "payload") == NULL) {
-        return envelope_lacks("payload", form);
+    PyObject *headers = member_of(message, MEMBER_HEADERS);
+    PyObject *id = member_of(message, MEMBER_ID);
+    if (member_of(message, MEMBER_PAYLOAD) == NULL) {
+        return envelope_lacks(MEMBER_PAYLOAD, form);
     }
-    if (envelope_member(message, "route") == NULL) {
-        return envelope_lacks("route", form);
+    if (member_of(message, MEMBER_ROUTE) == NULL) {
+        return envelope_lacks(MEMBER_ROUTE, form);
     }
-    if (route_check(envelope_member(message, "route"), form) != 0) {
+    if (route_check(member_of(message, MEMBER_ROUTE), form) != 0) {
         return -1;
     }
     if (headers != NULL && !PyDict_Check(headers)) {
@@ -48,7 +43,7 @@ static int envelope_check(PyObject *message, enum route_form form)
 
 static int envelope_keep_passed(struct envelope *envelope)
 {
-    PyObject *current = envelope_member(envelope->route, envelope->form == ROUTE_HOPS ? "curr" : "current");
+    PyObject *current = member_of(envelope->route, envelope->form == ROUTE_HOPS ? MEMBER_CURR : MEMBER_CURRENT);
     envelope->passed = route_passed(envelope->route, envelope->form);
     envelope->current = current != NULL ? object_own(current) : PyLong_FromLong(0);
     return envelope->passed != NULL && envelope->current != NULL ? 0 : -1;
@@ -62,21 +57,21 @@ int envelope_open(struct envelope *envelope, PyObject *message, enum protocol pr
         return 0;
     }
     envelope->message = message;
-    PyObject *route = envelope_member(message, "route");
+    PyObject *route = member_of(message, MEMBER_ROUTE);
     envelope->form = protocol == PROTOCOL_HTTP ? ROUTE_HOPS : route != NULL ? route_form_of(route) : ROUTE_ACTORS;
     if (validate && envelope_check(message, envelope->form) != 0) {
         return -1;
     }
-    envelope->payload = object_own(envelope_member(message, "payload"));
+    envelope->payload = object_own(member_of(message, MEMBER_PAYLOAD));
     envelope->route = object_own(route);
     if (envelope->payload == NULL || route == NULL) { /* nothing was checked, and there is nothing to work on */
         PyErr_SetString(PyExc_KeyError, envelope->payload == NULL ? "payload" : "route");
         return -1;
     }
-    envelope->headers = object_own(envelope_member(message, "headers"));
-    envelope->status = object_own(envelope_member(message, "status"));
-    envelope->id = object_own(envelope_member(message, "id"));
-    envelope->parent_id = object_own(envelope_member(message, "parent_id"));
+    envelope->headers = object_own(member_of(message, MEMBER_HEADERS));
+    envelope->status = object_own(member_of(message, MEMBER_STATUS));
+    envelope->id = object_own(member_of(message, MEMBER_ID));
+    envelope->parent_id = object_own(member_of(message, MEMBER_PARENT_ID));
     return whole ? envelope_keep_passed(envelope) : 0;
 }
 
@@ -111,21 +106,19 @@ static struct view envelope_text_of(PyObject *object, struct view other)
     return size > 0 ? (struct view){text, (size_t)size} : other;
 }
 
-static struct view envelope_header(const struct envelope *envelope, const char *name)
+static struct view envelope_header(const struct envelope *envelope, enum member member)
 {
-    PyObject *headers = envelope->headers;
-    PyObject *value = headers != NULL && PyDict_Check(headers) ? PyDict_GetItemString(headers, name) : NULL;
-    return envelope_text_of(value, (struct view){NULL, 0});
+    return envelope_text_of(member_of(envelope->headers, member), (struct view){NULL, 0});
 }
 
 struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport)
 {
     struct log_request about = *transport;
-    struct view traceparent = envelope_header(envelope, "traceparent");
+    struct view traceparent = envelope_header(envelope, MEMBER_TRACEPARENT);
     about.id = envelope_text_of(envelope->id, transport->id);
     if (traceparent_is_valid(traceparent)) {
         about.traceparent = traceparent;
-        about.tracestate = envelope_header(envelope, "tracestate");
+        about.tracestate = envelope_header(envelope, MEMBER_TRACESTATE);
     }
     return about;
 }
@@ -154,11 +147,11 @@ PyObject *envelope_fields(struct envelope *envelope)
     }
     PyObject *fields = PyDict_New();
     PyObject *route = envelope->route != NULL ? envelope->route : Py_None;
-    if (fields != NULL && object_set_new(fields, "id", envelope_text_or_empty(envelope->id)) &&
-        object_set_new(fields, "parent_id", envelope_text_or_empty(envelope->parent_id)) &&
-        object_set_new(fields, "route", route_hops(route, envelope->form)) &&
-        object_set_new(fields, "headers", envelope_copy_of(envelope->headers)) &&
-        object_set_new(fields, "status", envelope_copy_of(envelope->status))) {
+    if (fields != NULL && member_set_new(fields, MEMBER_ID, envelope_text_or_empty(envelope->id)) &&
+        member_set_new(fields, MEMBER_PARENT_ID, envelope_text_or_empty(envelope->parent_id)) &&
+        member_set_new(fields, MEMBER_ROUTE, route_hops(route, envelope->form)) &&
+        member_set_new(fields, MEMBER_HEADERS, envelope_copy_of(envelope->headers)) &&
+        member_set_new(fields, MEMBER_STATUS, envelope_copy_of(envelope->status))) {
         envelope->fields = fields;
         return fields;
     }
@@ -196,8 +189,7 @@ static bool envelope_write_member(struct buffer *out, const char *key, PyObject 
 static bool envelope_write_route(const struct envelope *envelope, PyObject *fields, struct buffer *out,
                                  struct error *err)
 {
-    PyObject *hops = fields != NULL ? envelope_member(fields, "route") : NULL;
-    PyObject *next = hops != NULL ? envelope_member(hops, "next") : NULL;
+    PyObject *next = member_of(member_of(fields, MEMBER_ROUTE), MEMBER_NEXT);
     PyObject *route = route_advance(envelope->route, envelope->form, next);
     if (route == NULL) {
         return envelope_fail_memory(err);
@@ -212,8 +204,8 @@ bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, co
 {
     size_t before = out->size;
     PyObject *fields = envelope->fields;
-    PyObject *headers = fields != NULL ? envelope_member(fields, "headers") : envelope->headers;
-    PyObject *status = fields != NULL ? envelope_member(fields, "status") : envelope->status;
+    PyObject *headers = fields != NULL ? member_of(fields, MEMBER_HEADERS) : envelope->headers;
+    PyObject *status = fields != NULL ? member_of(fields, MEMBER_STATUS) : envelope->status;
     bool http = envelope->form == ROUTE_HOPS;
     bool even_empty = !http && fields == NULL;
     if (envelope_append(out, "{\"payload\":", err) && encode(payload, root, out, err) &&
@@ -232,12 +224,13 @@ bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, co
 
 static PyObject *envelope_reduce(PyObject *message, enum route_form form)
 {
-    static const char *const names[] = {"payload", "route", "id", "parent_id", "headers", "status"};
+    static const unsigned char kept[] = {MEMBER_PAYLOAD,   MEMBER_ROUTE,   MEMBER_ID,
+                                         MEMBER_PARENT_ID, MEMBER_HEADERS, MEMBER_STATUS};
     PyObject *reduced = PyDict_New();
-    size_t count = sizeof names / sizeof *names - (form != ROUTE_HOPS); /* the length prefix has no status */
+    size_t count = sizeof kept - (form != ROUTE_HOPS); /* the length prefix has no status */
     for (size_t i = 0; reduced != NULL && i < count; i++) {
-        PyObject *value = envelope_member(message, names[i]);
-        if (value != NULL && PyDict_SetItemString(reduced, names[i], value) != 0) {
+        PyObject *value = member_of(message, kept[i]);
+        if (value != NULL && !member_set(reduced, kept[i], value)) {
             Py_CLEAR(reduced);
         }
     }
@@ -258,13 +251,13 @@ static void envelope_name_output(enum route_form form, Py_ssize_t index, Py_ssiz
 /* Over HTTP the runtime advances the route, unless the function has made another of it. Takes over `message`. */
 static PyObject *envelope_move_on(const struct envelope *envelope, PyObject *message)
 {
-    PyObject *route = envelope->form == ROUTE_HOPS ? envelope_member(message, "route") : NULL;
+    PyObject *route = envelope->form == ROUTE_HOPS ? member_of(message, MEMBER_ROUTE) : NULL;
     PyObject *advanced = route != NULL ? route_advance_from(route, envelope->passed, envelope->current) : NULL;
     PyObject *moved = advanced != NULL ? PyDict_Copy(message) : NULL;
     if (advanced == NULL && PyErr_Occurred() == NULL) {
         return message;
     }
-    if (moved != NULL && PyDict_SetItemString(moved, "route", advanced) != 0) {
+    if (moved != NULL && !member_set(moved, MEMBER_ROUTE, advanced)) {
         Py_CLEAR(moved);
     }
     Py_XDECREF(advanced);
@@ -281,7 +274,7 @@ PyObject *envelope_check_output(const struct envelope *envelope, PyObject *messa
     enum route_form form = envelope->form;
     PyObject *reduced =
         envelope_check(message, form) == 0 &&
-                route_check_passed(envelope_member(message, "route"), form, envelope->passed, envelope->current) == 0
+                route_check_passed(member_of(message, MEMBER_ROUTE), form, envelope->passed, envelope->current) == 0
             ? envelope_reduce(message, form)
             : NULL;
     if (reduced == NULL) {
@@ -295,9 +288,7 @@ uint64_t envelope_deadline(const struct envelope *envelope)
 {
     static bool is_warned;
     uint64_t deadline = 0;
-    PyObject *at = envelope->status != NULL && PyDict_Check(envelope->status)
-                       ? PyDict_GetItemString(envelope->status, "deadline_at")
-                       : NULL; /* borrowed */
+    PyObject *at = member_of(envelope->status, MEMBER_DEADLINE_AT); /* borrowed */
     if (at == NULL || at == Py_None) {
         PyErr_Clear();
         return 0;
