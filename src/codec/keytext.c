@@ -4,9 +4,15 @@ struct keytext keytexts[1 << KEYTEXT_BITS];
 
 void keytext_note(struct keytext *place, PyObject *key, const unsigned char *text, size_t size)
 {
-    if (place->candidate != key) {
-        place->candidate = key;
+    struct keytext *neighbour = keytext_neighbour(place);
+    struct keytext *first = place < neighbour ? place : neighbour; /* has the later candidate of both */
+    if (first[0].candidate != key && first[1].candidate != key) {
+        first[1].candidate = first[0].candidate;
+        first[0].candidate = key;
         return;
+    }
+    if (place->key != NULL && neighbour->key == NULL) {
+        place = neighbour;
     }
     PyObject *former = place->key;
     Py_INCREF(key);

@@ -133,13 +133,18 @@ static unsigned char *scalar_write_other_key(struct encoder *e, unsigned char *a
 
 unsigned char *scalar_any_key(struct encoder *e, unsigned char *at, PyObject *key)
 {
+    struct keytext *place = keytext_place(key);
+    unsigned char *next = keytext_write(at, keytext_neighbour(place), key);
+    if (next != NULL) {
+        return next;
+    }
     bool is_exact = Py_TYPE(key) == &PyUnicode_Type;
     if (is_exact && layout_text_kind(key) == TEXT_ASCII) {
         size_t size = layout_text_length(key);
         if (size <= KEYTEXT_SIZE - 3 && escape_try_short(at + 1, layout_text_data(key, TEXT_ASCII), size)) {
             at[0] = '"';
             memcpy(at + 1 + size, "\":", 2);
-            keytext_note(keytext_place(key), key, at, size + 3);
+            keytext_note(place, key, at, size + 3);
             return at + size + 3;
         }
     }
