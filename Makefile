@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples pipeline-demo docs demo test chaos faults round-trip valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples pipeline-demo docs demo test chaos faults round-trip valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup instructions wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,9 @@ bench: setup-test build ## Requests a second beside a C echo server and a stdlib
 
 bench-codec: setup-test build ## loads and dumps against json, orjson and msgspec
 	@PYTHONPATH=dist $(VENV)/bin/python bench/codec.py
+
+instructions: setup-test build ## Count the instructions of requests and of the codec, keep the numbers that tests compare
+	@$(VENV)/bin/python bench/instructions.py --keep
 
 check-doubles: setup-test build ## 10^7 random doubles, powers and hard cases read and written as by CPython
 	@PYTHONPATH=dist $(VENV)/bin/python tests/codec/check_doubles.py --count 10000000
