@@ -77,15 +77,21 @@ _DIGITS = bytes(c for c in range(33, 127) if c not in b"\"'\\<>&{}$")  # 85 that
 
 
 def _bytes(text):
-    """Five digits make four bytes; all groups at once, each a lane of one big number, as quick as base64."""
+    """Five digits make four bytes; all groups at once, each a lane of one big number, as quick as base64. Two digits share
+    a lane, since making numbers of bytes takes the most time."""
     digits = text.encode().translate(bytes.maketrans(_DIGITS, bytes(range(85))), b"\n")
-    size = len(digits) // 5 * 4
-    number = 0
-    for place in range(5):
-        lanes = bytearray(size)
-        lanes[3::4] = digits[place::5]
-        number = number * 85 + int.from_bytes(lanes, "big")
-    return number.to_bytes(size, "big")
+    digits = [digits[place::5] for place in range(5)]
+    count = len(digits[4])
+
+    def lanes(high, low):
+        both = bytearray(4 * count)
+        both[1::4], both[3::4] = high, low
+        return int.from_bytes(both, "big")
+
+    pairs = lanes(digits[0], digits[2]) * 85 + lanes(digits[1], digits[3])
+    right = pairs & int.from_bytes(b"\0\0\xff\xff" * count, "big")
+    number = ((pairs - right >> 16) * 7225 + right) * 85 + lanes(bytes(count), digits[4])
+    return number.to_bytes(4 * count, "big")
 
 
 def _unpack(begin, table, count, text):
