@@ -27,6 +27,7 @@ import sys
 import zlib
 
 import embed
+import embed_glue
 import shorten
 
 SIZE_LIMIT = 480 * 1024
@@ -69,8 +70,7 @@ def relocations_of(image):
 
 def shared_texts(folder, images):
     """The Python that the images embed, as they have it: one source behind the other, each ended by a zero byte."""
-    sources = [embed.essence(path.read_text(encoding="ascii")) + "\0" for path in sorted(folder.glob("*.py"))]
-    texts = "".join(sources).encode()
+    texts = "".join(text + "\0" for text in embed_glue.texts(folder).values()).encode()
     if not all(texts in image for image in images):
         sys.exit("bundle: an image does not have the sources of %s in one piece" % folder)
     return texts

@@ -1,15 +1,8 @@
-#!/usr/bin/env python3
-"""Writes a Python source as a C string, for code that the extension compiles when it first needs it.
-
-Usage: embed.py SOURCE.py --name NAME --output FILE.c defines `const char NAME[]`. Comments, docstrings, blank lines and
-spaces that the interpreter does not need are left out, and tabs indent; the numbers of the lines that remain are not
-needed by anybody. NAME is not aligned: all of them stand one behind the other in the image, and the single file carries
-them once (bundle.py).
+"""Python sources as short as they can be for those who only run them: without comments, docstrings, blank lines and spaces
+that the interpreter does not need, and indented by tabs.
 """
-import argparse
 import ast
 import io
-import pathlib
 import re
 import tokenize
 
@@ -84,20 +77,3 @@ def c_string(text):
     """One literal a line."""
     quoted = (line.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t") for line in text.splitlines())
     return "\n".join('    "%s\\n"' % line for line in quoted)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=pathlib.Path)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--output", type=pathlib.Path, required=True)
-    arguments = parser.parse_args()
-    text = essence(arguments.source.read_text(encoding="utf-8"))
-    if not text.isascii():
-        parser.error("only ASCII")
-    arguments.output.write_text('#include "python/glue.h"\n\nconst char __attribute__((aligned(1))) %s[] =\n%s;\n' %
-                                (arguments.name, c_string(text)))
-
-
-if __name__ == "__main__":
-    main()
