@@ -76,9 +76,10 @@ static PyObject *module_dumps(PyObject *self, PyObject *object)
     out.limit = dumps_limit;
     spare = buffer_make(0); /* in use now: code of the object may call dumps() again */
     struct error err;
-    PyObject *result = encode(object, "obj", &out, &err)
-                           ? PyBytes_FromStringAndSize((const char *)out.data, (Py_ssize_t)out.size)
-                           : raise_error(&err);
+    bool written = encode(object, "obj", &out, &err);
+    PyErr_Clear();
+    PyObject *result =
+        written ? PyBytes_FromStringAndSize((const char *)out.data, (Py_ssize_t)out.size) : raise_error(&err);
     buffer_done(&spare);
     buffer_reset(&out, DUMPS_KEPT);
     spare = out;

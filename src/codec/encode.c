@@ -284,6 +284,11 @@ bool encode(PyObject *object, const char *root, struct buffer *out, struct error
         encoder_explain(&e, root);
     }
     encode_workspace_release(e.work);
+    if (e.raised != NULL) {
+        PyObject *type = (PyObject *)Py_TYPE(e.raised);
+        Py_INCREF(type);
+        PyErr_Restore(type, e.raised, PyException_GetTraceback(e.raised));
+    }
     return taken;
 }
 

@@ -14,7 +14,7 @@
  * are errors whose text names the path to the culprit ("result.items[3].score"). Text is UTF-8; lone surrogates are
  * written as escapes. The output is always valid JSON. A dict that changes meanwhile is written as it was.
  *
- * Needs the GIL. Leaves no Python exception set.
+ * Needs the GIL. Leaves a Python exception set only where the code of an object raised one, which is why it failed.
  */
 #ifndef ASYA_CODEC_ENCODE_H
 #define ASYA_CODEC_ENCODE_H

@@ -48,7 +48,15 @@ void *encoder_fail_raised(struct encoder *e)
         if (value != NULL) {
             path_text_of(value, text, sizeof text);
         }
-        encoder_fail(e, name[0] != '\0' ? name : "Exception", "%s", text[0] != '\0' ? text : name);
+        bool bare = PyErr_GivenExceptionMatches(type, PyExc_KeyError) != 0; /* its text is the key alone */
+        encoder_fail(e, name[0] != '\0' ? name : "Exception", "%s%s%s", bare || text[0] == '\0' ? name : "",
+                     bare && text[0] != '\0' ? ": " : "", text);
+        if (value != NULL && traceback != NULL) {
+            (void)PyException_SetTraceback(value, traceback);
+        }
+        PyObject *former = e->raised;
+        e->raised = value;
+        value = former;
     }
     Py_XDECREF(traceback);
     Py_XDECREF(value);

@@ -47,6 +47,7 @@ struct encoder {
     struct output out;
     struct workspace *work;
     struct error *err;      /* category, type and text; the path is put before the text at the end */
+    PyObject *raised;       /* owned; what code of an object has raised */
     bool in_array;          /* the error is about the number at work->position in an array */
     unsigned char *odd_key; /* where a key belongs that JSON has not; nothing is written there yet */
 };

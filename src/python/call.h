@@ -88,6 +88,7 @@ struct call {
     struct failure *failure; /* memory to describe a failure in; it belongs to the thread that runs this call */
     struct handle *handle;   /* what asya_runtime.context() returned (python/context.h), or NULL */
     size_t streamed;         /* bytes of the events of a stream */
+    PyObject *raised;        /* owned; by code of an object in the result, which could not be written for it */
     PyObject *span;          /* owned; NULL: none is made (python/spans.h) */
     size_t frames;           /* a generator has given so many */
     bool streaming;          /* its frames go out as events */

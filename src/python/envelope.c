@@ -214,7 +214,6 @@ bool envelope_write_frame(const struct envelope *envelope, PyObject *payload, co
         (!http || envelope_write_member(out, "status", status, false, err)) && envelope_append(out, "}", err)) {
         return true;
     }
-    PyErr_Clear();
     out->size = before;
     return false;
 }

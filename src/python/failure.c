@@ -282,7 +282,7 @@ static void failure_log(const struct log_facts *about, bool expected, const stru
 }
 
 /* Category, text and type of an exception, whose text may still be changed. */
-static void failure_judge(const struct raised *raised, struct failure *failure)
+static void failure_judge(const struct raised *raised, bool of_call, struct failure *failure)
 {
     if (raised_is(raised, PyExc_MemoryError) || failure_is_librarys_memory(raised, failure)) {
         failure->category = ERR_MEMORY;
@@ -290,11 +290,11 @@ static void failure_judge(const struct raised *raised, struct failure *failure)
         failure->category = ERR_MEMORY;
         failure_name_memory_limit(failure);
     } else {
-        failure->category = raised_is(raised, PyExc_ValueError) ? ERR_VALIDATION : ERR_PROCESSING;
+        failure->category = of_call && raised_is(raised, PyExc_ValueError) ? ERR_VALIDATION : ERR_PROCESSING;
     }
 }
 
-void failure_take(const struct log_facts *about, bool expected, struct failure *ret_failure)
+void failure_take(const struct log_facts *about, bool expected, const struct error *err, struct failure *ret_failure)
 {
     struct raised raised = raised_take();
     struct failure *failure = ret_failure;
@@ -302,7 +302,11 @@ void failure_take(const struct log_facts *about, bool expected, struct failure *
     (void)failure_qualified_name(raised.type, failure->name, sizeof failure->name);
     failure_list_ancestors(raised.type, failure);
     failure_write_text(&raised, failure);
-    failure_judge(&raised, failure);
+    if (err != NULL) {
+        text_copy(failure->text, sizeof failure->text, err->text);
+        failure->text_size = strlen(failure->text);
+    }
+    failure_judge(&raised, err == NULL, failure);
     failure_write_traceback(&raised, failure->traceback, sizeof failure->traceback);
     failure_log(about, expected, failure, &raised);
     raised_done(&raised);

@@ -40,8 +40,10 @@ struct failure {
 
 /* Takes the exception that is set: clears it and fills `ret_failure`. Logs one line with the traceback and `about`, at
  * WARNING for a validation_error and ERROR for the rest; at DEBUG if it is `expected`. Survives exceptions whose
- * __str__ raises. */
-void failure_take(const struct log_facts *about, bool expected, struct failure *ret_failure);
+ * __str__ raises. `err`, which may be NULL, says what the exception has spoilt: a result, so the sender is not to
+ * blame.
+ */
+void failure_take(const struct log_facts *about, bool expected, const struct error *err, struct failure *ret_failure);
 
 /* The same for an error of the runtime's own (a message that cannot be decoded, a result that cannot be written, a time
  * that is over): named as the exception a Python program would have got. Logs one line; WARNING for what is the

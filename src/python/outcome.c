@@ -47,7 +47,7 @@ static void outcome_note(const struct call *call, const struct log_facts *about)
     }
 }
 
-void outcome_fail(struct call *call, bool before_call)
+static void outcome_fail_as(struct call *call, const struct error *err, bool before_call)
 {
     PyObject *type;
     PyObject *value;
@@ -61,7 +61,7 @@ void outcome_fail(struct call *call, bool before_call)
     }
     PyObject *error = call->span != NULL ? object_own(value) : NULL;
     PyErr_Restore(type, value, traceback);
-    failure_take(&about, expected, call->failure);
+    failure_take(&about, expected, err, call->failure);
     spans_fail(call, error);
     Py_XDECREF(error);
     if (!expected) {
@@ -71,8 +71,18 @@ void outcome_fail(struct call *call, bool before_call)
     outcome_write_failure(call, before_call && call->failure->category == ERR_VALIDATION);
 }
 
+void outcome_fail(struct call *call, bool before_call) { outcome_fail_as(call, NULL, before_call); }
+
 void outcome_fail_error(struct call *call, const struct error *err, bool before_call)
 {
+    if (call->raised != NULL) {
+        PyObject *type = (PyObject *)Py_TYPE(call->raised);
+        Py_INCREF(type);
+        PyErr_Restore(type, call->raised, PyException_GetTraceback(call->raised));
+        call->raised = NULL;
+        outcome_fail_as(call, err, before_call);
+        return;
+    }
     const struct log_facts about = outcome_facts(call);
     failure_take_error(&about, err, call->failure);
     spans_fail(call, NULL);
@@ -90,6 +100,7 @@ bool outcome_take(struct call *call, PyObject *result, const struct error *err, 
         struct error asked;
         PyErr_Clear();
         Py_XDECREF(result);
+        Py_CLEAR(call->raised);
         if (is_stopped) {
             cancel_stopping_error(&asked);
         } else {
@@ -132,5 +143,6 @@ void outcome_close(struct call *call)
     spans_end(call);
     stdio_end_request(call);
     context_end(call);
+    Py_CLEAR(call->raised);
     envelope_close(&call->envelope);
 }

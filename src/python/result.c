@@ -2,9 +2,22 @@
 
 #include "base/log.h"
 #include "codec/encode.h"
+#include "python/raised.h"
 
-bool result_write_item(struct call *call, PyObject *item, const char *root, Py_ssize_t index, Py_ssize_t count,
-                       struct error *err)
+bool result_keep_raised(struct call *call, bool written, const struct error *err)
+{
+    if (!written && err->category != ERR_NONE) {
+        struct raised raised = raised_take();
+        PyObject *former = call->raised;
+        call->raised = raised.value;
+        raised.value = former;
+        raised_done(&raised);
+    }
+    return written;
+}
+
+static bool result_write_one(struct call *call, PyObject *item, const char *root, Py_ssize_t index, Py_ssize_t count,
+                             struct error *err)
 {
     struct envelope *envelope = &call->envelope;
     struct buffer *out = &call->reply->body;
@@ -24,11 +37,17 @@ bool result_write_item(struct call *call, PyObject *item, const char *root, Py_s
     return written;
 }
 
+bool result_write_item(struct call *call, PyObject *item, const char *root, Py_ssize_t index, Py_ssize_t count,
+                       struct error *err)
+{
+    return result_keep_raised(call, result_write_one(call, item, root, index, count, err), err);
+}
+
 static bool result_write_raw(struct call *call, PyObject *result, struct error *err)
 {
     struct buffer *out = &call->reply->body;
     if (reply_success_begin(out) == BUFFER_OK) {
-        if (!encode(result, "result", out, err)) {
+        if (!result_write_item(call, result, "result", 0, 1, err)) {
             return false;
         }
         if (reply_success_end(out) == BUFFER_OK) {

@@ -17,6 +17,10 @@
 bool result_write_item(struct call *call, PyObject *item, const char *root, Py_ssize_t index, Py_ssize_t count,
                        struct error *err);
 
+/* What encode() has written, or not; then the exception of an object's own code is kept in the call, for the reply, the
+ * log and error trackers. An exception stays set where the category is ERR_NONE. Gives `written` back. */
+bool result_keep_raised(struct call *call, bool written, const struct error *err);
+
 /* Appends the whole of a reply to a plain result. Failures as above. */
 bool result_write(struct call *call, PyObject *result, struct error *err);
 

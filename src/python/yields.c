@@ -76,7 +76,7 @@ static enum taken yields_take_fly(struct call *call, PyObject *value, struct err
         return TAKEN_SEND;
     }
     out->size = 0;
-    if (!envelope_append(out, "{\"payload\":", err) || !encode(value, "FLY", out, err) ||
+    if (!envelope_append(out, "{\"payload\":", err) || !result_keep_raised(call, encode(value, "FLY", out, err), err) ||
         !envelope_append(out, "}", err)) {
         return TAKEN_STOP;
     }
