@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { NESTED_MAX = 8 }; /* causes and groups that are looked into, one in the other */
+
 size_t failure_text_of(PyObject *object, char *target, size_t size)
 {
     static const char unprintable[] = "(its text cannot be had: str() of it raised)";
@@ -154,6 +156,37 @@ static bool failure_is_librarys_memory(const struct raised *raised, const struct
     return false;
 }
 
+/* The attribute, or NULL; leaves no exception. */
+static PyObject *failure_attribute(PyObject *value, const char *name)
+{
+    PyObject *attribute = PyObject_GetAttrString(value, name);
+    PyErr_Clear();
+    return attribute;
+}
+
+/* MemoryError, in a group such as asyncio.TaskGroup's, or what an error was raised `from`. But a ValueError from one
+ * says that the sender asked for too much. */
+static bool failure_is_memory(PyObject *value, int depth)
+{
+    if (value == NULL || depth == 0) {
+        return false;
+    }
+    if (PyErr_GivenExceptionMatches(value, PyExc_MemoryError)) {
+        return true;
+    }
+    PyObject *cause =
+        PyErr_GivenExceptionMatches(value, PyExc_ValueError) ? NULL : failure_attribute(value, "__cause__");
+    PyObject *parts = failure_attribute(value, "exceptions");
+    Py_ssize_t count = parts != NULL && PyTuple_Check(parts) ? PyTuple_Size(parts) : 0;
+    bool found = failure_is_memory(cause, depth - 1);
+    for (Py_ssize_t i = 0; i < count && !found; i++) {
+        found = failure_is_memory(PyTuple_GetItem(parts, i), depth - 1);
+    }
+    Py_XDECREF(parts);
+    Py_XDECREF(cause);
+    return found;
+}
+
 /* Python does not say why a thread could not be started; here it may be because its stack did not fit into the
  * limit. */
 static bool failure_is_stack_memory(PyObject *type, const struct failure *failure)
@@ -284,7 +317,7 @@ static void failure_log(const struct log_facts *about, bool expected, const stru
 /* Category, text and type of an exception, whose text may still be changed. */
 static void failure_judge(const struct raised *raised, bool of_call, struct failure *failure)
 {
-    if (raised_is(raised, PyExc_MemoryError) || failure_is_librarys_memory(raised, failure)) {
+    if (failure_is_memory(raised->value, NESTED_MAX) || failure_is_librarys_memory(raised, failure)) {
         failure->category = ERR_MEMORY;
     } else if (failure_is_stack_memory(raised->type, failure)) {
         failure->category = ERR_MEMORY;

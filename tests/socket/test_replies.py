@@ -165,6 +165,11 @@ OUT_OF_MEMORY.update({name: RAISE % (kind, base, module) + "raise error(%r)" % t
 OUT_OF_MEMORY["a class derived from XGBoost's"] = (
     RAISE % ("XGBoostError", "ValueError", "xgboost.core") + "class Mine(error): pass\nraise Mine('std::bad_alloc')")
 
+OUT_OF_MEMORY["what an error was raised from"] = "raise RuntimeError('the model failed') from MemoryError()"
+OUT_OF_MEMORY["in a result"] = "class Tensor:\n def tolist(self): raise RuntimeError('CUDA out of memory. Tried to')\nreturn [Tensor()]"
+if sys.version_info >= (3, 11):
+    OUT_OF_MEMORY["in a group"] = "raise ExceptionGroup('g', [KeyError('k'), ExceptionGroup('h', [MemoryError()])])"
+
 
 @pytest.mark.parametrize("code", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
 def test_out_of_memory(serving, code):
@@ -185,6 +190,11 @@ def test_other_errors_are_not_taken_for_out_of_memory(serving, code):
 def test_a_value_error_that_quotes_such_words_stays_one(serving, raising, text):
     with serving.watched(expect_log=["WARNING .*validation_error"]):
         assert serving.call(raising % text) == error("validation_error", text)
+
+
+def test_a_value_error_from_a_shortage_is_the_senders(serving):
+    with serving.watched(expect_log=["WARNING .*validation_error"]):
+        assert serving.call("raise ValueError('too large') from MemoryError()") == error("validation_error", "too large")
 
 
 @pytest.mark.parametrize("module, kind, text", [
