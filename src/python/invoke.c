@@ -2,6 +2,7 @@
 
 #include "codec/decode.h"
 #include "python/active.h"
+#include "python/context.h"
 #include "python/fork.h"
 #include "python/generator.h"
 #include "python/memory.h"
@@ -19,6 +20,7 @@ static bool invoke_convert(struct call *call)
     if (binding->converter == NULL || call->envelope.passed != NULL) { /* whole messages are not converted */
         return true;
     }
+    context_carry(call); /* a validator of the user's, and what it logs, are of this request already */
     PyObject *typed = PyObject_CallFunctionObjArgs(binding->converter, call->envelope.payload, NULL);
     if (typed == NULL) {
         outcome_fail(call, true);

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from harness.protocols import actors, framed, hops, invoke
+from harness.protocols import actors, framed, hops, invoke, raw_invoke
 
 LOGS = '''
 import logging
@@ -83,6 +83,49 @@ async def later(payload):
 '''
 
 
+READ = """
+import dataclasses
+import logging
+import asya_runtime
+
+@dataclasses.dataclass
+class Order:
+    x: int
+
+    def __post_init__(self):
+        logging.getLogger("shop").warning("read for %s", asya_runtime.context().id)
+
+def plain(order: Order):
+    return order
+
+async def later(order: Order):
+    return order
+"""
+
+SPOILT = TRACKED + """
+class Spoilt:
+    def tolist(self):
+        return {}["missing"]
+
+class Unknown:
+    pass
+
+def hook(value):
+    raise LookupError("no such price")
+
+results = {"spoilt": Spoilt(), "unknown": Unknown(), "number": float("nan")}
+
+def result(payload):
+    return Tracker.events if payload == "events" else {"a": [results[payload]]}
+
+async def stream(payload):
+    yield 1
+    yield result(payload)
+
+result.default = stream.default = hook
+"""
+
+
 @pytest.fixture
 def logging_in(runtime, short_folder):
     def start(code, handler="function:process", **settings):
@@ -156,6 +199,38 @@ def test_an_exception_is_a_record_once_and_a_line_once(logging_in):
         server.call("refuse")
         assert server.result("events") == [["asya_runtime", "ERROR", "RuntimeError"], ["asya_runtime", "WARNING", "ValueError"]]
         assert server.log_text().count("processing_error: RuntimeError: boom") == 1
+
+
+def test_what_the_results_own_code_raises_is_told_as_the_functions_is(logging_in):
+    with logging_in(SPOILT, "function:result") as server:
+        assert server.call("spoilt") == {"error": "processing_error", "message": "result.a[0]: KeyError: 'missing'", "type": "KeyError"}
+        assert server.call("unknown")["message"] == "result.a[0]: no such price"
+        assert server.call("number")["message"] == "result.a[0]: NaN is no JSON number"
+        assert server.result("events") == [["asya_runtime", "ERROR", "KeyError"], ["asya_runtime", "ERROR", "LookupError"]]
+        text = server.log_text()
+        assert text.count('return {}["missing"]') == text.count('raise LookupError("no such price")') == 1
+        assert "asya_runtime results" not in text
+        status, reply = invoke(server.path, hops("spoilt"))
+        details = reply["details"]
+        assert status == 500 and details["mro"] == ["LookupError", "Exception"] and 'return {}["missing"]' in details["traceback"]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("name", ["plain", "later"])
+def test_what_reads_the_payload_is_part_of_the_request(logging_in, name, concurrency):
+    with logging_in(READ, "function:" + name, ASYA_CONCURRENCY=concurrency) as server:
+        for number in range(2):
+            assert invoke(server.path, hops({"x": 1}, id="order-%d" % number))[0] == 200
+            [line] = server.wait_for_log("shop: read for order-%d$" % number)
+            assert "WARNING [order-%d] shop: " % number in line.text
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_the_same_within_a_stream(logging_in, concurrency):
+    with logging_in(SPOILT, "function:stream", ASYA_CONCURRENCY=concurrency) as server:
+        for _ in range(3):
+            assert b"frame[1].a[0]: KeyError: 'missing'" in raw_invoke(server.path, hops("spoilt"))
+        assert server.log_text().count('return {}["missing"]') == 3
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
