@@ -34,7 +34,7 @@ struct option {
 
 /* 100 days is longer than any useful deadline. Sizes stay below the lengths whose first byte would look like another
  * protocol (wire/detect.h). */
-enum { LONGEST_SPAN_SECONDS = 8640000 };
+enum { LONGEST_SPAN_SECONDS = 8640000, LEAST_MEMORY = 1 << 20 };
 #define LARGEST_MESSAGE UINT64_C(150000000)
 
 #define WORD(text, value)                                                                                              \
@@ -114,9 +114,9 @@ static const struct option table[] = {
      "seconds requests may take to finish at a stop; and what a replaced worker leaves when they have", NULL},
     {"ASYA_MAX_REQUESTS", KIND_COUNT, FIELD(max_requests), 0, UINT64_MAX, "0",
      "replace a worker after so many messages, once the next one is ready; 0: never", NULL},
-    {"ASYA_MAX_RSS", KIND_MEMORY, FIELD(max_rss), 0, 0, "0",
+    {"ASYA_MAX_RSS", KIND_MEMORY, FIELD(max_rss), LEAST_MEMORY, 0, "0",
      "replace a worker whose memory exceeds this: bytes, or a share of the container's limit like 80%; 0: never", NULL},
-    {"ASYA_MEMORY_LIMIT", KIND_MEMORY, FIELD(memory_limit), 0, 0, "0",
+    {"ASYA_MEMORY_LIMIT", KIND_MEMORY, FIELD(memory_limit), LEAST_MEMORY, 0, "0",
      "bytes (or share) of data a worker may allocate before it gets MemoryError; 0: no limit", NULL},
     {"ASYA_MAX_BUFFERED", KIND_MEMORY, FIELD(max_buffered), 0, 0, "0",
      "bytes (or share) of requests that arrive or wait, in one worker: beyond it large ones are read one after the "
@@ -224,8 +224,8 @@ bool options_parse_seconds(const char *text, uint64_t *ret_span)
     return *text == '\0';
 }
 
-/* Bytes, or a percentage from 1% to 100%. */
-static bool parse_memory(const char *text, struct option_memory *ret_memory)
+/* Bytes, or a percentage from 1% to 100%. Fewer than `least` are a percentage or mebibytes that lack their sign. */
+static bool parse_memory(const char *text, uint64_t least, struct option_memory *ret_memory)
 {
     char digits[24];
     size_t size = strlen(text);
@@ -239,7 +239,7 @@ static bool parse_memory(const char *text, struct option_memory *ret_memory)
     }
     uint64_t number;
     if (is_share ? !options_parse_number(digits, &number) || number < 1 || number > 100
-                 : !parse_bytes(digits, &number)) {
+                 : !parse_bytes(digits, &number) || (number > 0 && number < least)) {
         return false;
     }
     *ret_memory = (struct option_memory){.bytes = is_share ? 0 : number, .percent = is_share ? number : 0};
@@ -357,7 +357,7 @@ static bool store(struct options *options, const struct option *option, const ch
         memcpy(field, &number, sizeof number);
         return true;
     case KIND_MEMORY:
-        if (!parse_memory(text, field)) {
+        if (!parse_memory(text, option->least, field)) {
             return options_bad(err, option, text,
                                "a number of bytes (512Mi), or a share of the container's limit from 1% to 100%");
         }

@@ -49,7 +49,8 @@ static bool handler_refuse_file(const struct options *options, const char *shown
 {
     const char *name = options->process_module;
     size_t size = strcspn(name, ":");
-    const char *function = name[size] == ':' ? name + size : "";
+    bool dotted = strcmp(options->function_variable, "ASYA_HANDLER") == 0; /* which names a function in any case */
+    const char *function = name[size] == ':' ? name + size : dotted ? ".process" : "";
     size_t start = size;
     while (start > 0 && name[start - 1] != '/') {
         start--;

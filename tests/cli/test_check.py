@@ -200,6 +200,8 @@ def test_a_name_of_dots_is_split_where_the_module_ends(short_folder, name):
     ({"ASYA_PROCESS_MODULE": "shapes.plain"}, 66, ["write ASYA_PROCESS_MODULE=shapes:plain"]),
     ({"ASYA_PROCESS_MODULE": "shapes.py:plain"}, 64, ["is a file: write 'shapes:plain', with its folder on PYTHONPATH"]),
     ({"ASYA_PROCESS_MODULE": "./app/shapes.py"}, 64, ["is a file: write 'shapes'"]),
+    ({"ASYA_HANDLER": "app/shapes.py"}, 64, ["is a file: write 'shapes.process'"]),
+    ({"ASYA_PROCESS_MODULE": "shapes:plain", "ASYA_MEMORY_LIMIT": "80"}, 64, ["ASYA_MEMORY_LIMIT is '80', should be a number of bytes (512Mi)"]),
     ({"ASYA_PROCESS_MODULE": "shapes:plian"}, 67, ["near to it: plain", "loaded from", "shapes.py"]),
     ({"ASYA_HANDLER": ""}, 64, ["ASYA_HANDLER is set but empty"])])
 def test_a_wrong_name_says_what_to_write(short_folder, settings, code, words):
