@@ -264,6 +264,7 @@ static int worker_run(void *context, const struct worker_seat *seat)
     config.kept[2] = seat->printed[1];
     config.max_requests = options->max_requests;
     config.alone = options->workers == 1;
+    config.waits = options->spares > 0;
     config.board = FDSTORE ? seat->board : NULL;
     config.fdstore = FDSTORE ? seat->fdstore : NULL;
     struct error err;

@@ -72,6 +72,7 @@ struct options {
     struct option_memory max_buffered; /* for requests that arrive or wait, in one worker */
     struct option_uids allowed_uids;   /* who may connect; an empty list: everybody whom the socket's mode lets in */
     uint64_t workers;
+    uint64_t spares;        /* workers that are loaded and wait for one of these to be missing */
     uint64_t concurrency;   /* requests at once per worker */
     unsigned protocol;      /* enum protocol of wire/protocol.h */
     bool enable_validation; /* check the envelope: route, headers, id */

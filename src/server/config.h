@@ -26,6 +26,7 @@ struct server_config {
     uint64_t max_requests;      /* requests after which the worker asks to be replaced; 0: never */
     bool alone; /* no other worker can take the connections that this one leaves waiting. Briefly not true while its
                    successor is ready and this worker has not been told yet */
+    bool waits; /* accepts no connection before CONTROL_SERVE: it may be a spare */
     uint32_t concurrency;                   /* requests the service may hold at once (ASYA_CONCURRENCY); 0 is 1 */
     enum protocol protocol;                 /* PROTOCOL_AUTO: the first byte tells it */
     const struct option_uids *allowed_uids; /* who may connect; NULL: everybody; borrowed */

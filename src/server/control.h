@@ -7,7 +7,7 @@
  *
  * Who says what:
  *
- *   start      worker: READY
+ *   start      worker: READY;  supervisor: SERVE, where there are spares
  *   requests   worker: WATCH if the supervisor sleeps or waits for it; SLOTS, TRIM as the fdstore grows and shrinks
  *   sockets    worker: SHUT;  supervisor: LISTENER, QUEUE with new ones; LOOK if a worker may have missed its wake-up
  *   end        worker: RETIRE or STARVED to be replaced;  supervisor: RETIRE (it is replaced), DRAIN (at a stop)
@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 enum control_type {
-    CONTROL_READY = 1,  /* worker: the function is loaded, connections are accepted */
+    CONTROL_READY = 1,  /* worker: the function is loaded; connections are accepted, or will be after SERVE */
     CONTROL_DRAIN,      /* supervisor: the runtime stops; answer what is queued, then end */
     CONTROL_LISTENER,   /* supervisor: accept from the attached socket; the file of the old one was removed, or the old
                            one was shut down */
@@ -35,6 +35,7 @@ enum control_type {
                       the supervisor waits for that (`awaited` was set) */
     CONTROL_LOOK,  /* supervisor: look at the queue and the listener now; their wake-up may have gone to a process that
                       does not run */
+    CONTROL_SERVE, /* supervisor: accept connections; a worker that was told to wait has accepted none before */
     CONTROL_STARVED, /* worker: the function holds the descriptors that further connections would need */
     CONTROL_COLLECT, /* supervisor to fdholder: the worker is dead; which connections are in its table? */
     CONTROL_HELD,    /* fdholder: these connections, with their `numbers`; without any: there are no more */

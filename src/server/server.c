@@ -10,6 +10,7 @@
  *   short     no slot, descriptor or memory, or the listener was shut down: tried again after PAUSE_ON_SHORTAGE. The
  *             scoreboard says FULL_FOR_NOW, so that the supervisor accepts in the meantime
  *   starved   short of descriptors for STARVED_AFTER because of the function: FULL_STARVED; asks to be replaced
+ *   waiting   it is loaded, and nobody has told it to serve yet (CONTROL_SERVE): a spare
  *   retiring  the next worker is ready, or the scoreboard was overwritten: for good; ends once what has begun is done
  *
  * When the runtime stops the worker drains: it goes on accepting until listener and queue are empty, answers all that
@@ -74,6 +75,7 @@ struct server {
     bool starved; /* STARVED_AFTER has passed, and the supervisor was told */
     bool asked_to_retire;
     bool overwritten; /* the function has written over the scoreboard */
+    bool waits;       /* for CONTROL_SERVE; it holds no connection until then */
     bool stopped;
     bool left; /* this is the copy in a forked child */
 };
@@ -86,7 +88,7 @@ static char wake_tag;
 
 static void server_set_accepting(struct server *server, bool accepting)
 {
-    if (server->accepting == accepting) {
+    if (server->accepting == accepting || server->waits) {
         return;
     }
     server->accepting = accepting;
@@ -503,7 +505,7 @@ static bool server_take_batch(struct server *server, enum accepted (*take)(struc
  * one any more; those in its backlog are still served. */
 static void server_replace_listener(struct server *server, int fd)
 {
-    while (server_has_place(&server->host) && server_accept_one(server) == ACCEPTED) {
+    while (!server->waits && server_has_place(&server->host) && server_accept_one(server) == ACCEPTED) {
         (void)server_begin(server);
     }
     server_set_accepting(server, false);
@@ -530,10 +532,12 @@ static void server_replace_queue(struct server *server, int fd)
 }
 
 /* The runtime stops. Silent clients get SILENT_LINGER to begin a request. A worker that is replaced does not need that:
- * it leaves them to its successor. */
+ * it leaves them to its successor. A spare leaves all of them to the workers. */
 static void server_begin_drain(struct server *server)
 {
-    if (!server_is_draining(server)) {
+    if (server->waits) {
+        server_retire(server);
+    } else if (!server_is_draining(server)) {
         server->host.stage = STAGE_DRAINING;
         server->dismiss_at = clock_after(clock_now(), SILENT_LINGER);
     }
@@ -550,6 +554,9 @@ static void server_obey(struct server *server)
             server_begin_drain(server);
         } else if (message.type == CONTROL_RETIRE) {
             server_retire(server);
+        } else if (message.type == CONTROL_SERVE) {
+            server->waits = false;
+            server_set_accepting(server, true);
         } else if (message.type == CONTROL_LISTENER && message.count == 1) {
             server_replace_listener(server, fds[used++]);
         } else if (message.type == CONTROL_QUEUE && message.count == 1) {
@@ -791,6 +798,7 @@ struct server *server_open(const struct server_config *config, struct error *err
     }
     server->config = config;
     server->has_queue = config->queue > 0;
+    server->waits = config->waits;
     server->deadline = server->resume_at = server->dismiss_at = server->trim_at = server->starving_since = CLOCK_NEVER;
     struct conn_host *host = &server->host;
     host->config = config;

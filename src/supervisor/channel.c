@@ -21,19 +21,15 @@ static void channel_worker_ready(struct supervisor *supervisor, struct worker *w
     if (worker->state != WORKER_STARTING) {
         return;
     }
-    worker->state = WORKER_READY;
     const struct log_facts facts = {
         .worker = worker->index, .pid = (int)worker->pid, .duration = clock_now() - worker->started_at};
-    log_event(LOG_LEVEL_INFO, EVENT_WORKER_READY, &facts, "worker %u is ready, pid %d, after %llu ms", worker->index,
-              (int)worker->pid, (unsigned long long)(facts.duration / CLOCK_MS));
+    log_event(LOG_LEVEL_INFO, EVENT_WORKER_READY, &facts, "worker %u is ready, pid %d, after %llu ms%s", worker->index,
+              (int)worker->pid, (unsigned long long)(facts.duration / CLOCK_MS), worker->spare ? ", as a spare" : "");
     ledger_note_start(facts.duration);
-    supervisor->alone_since = CLOCK_NEVER;
-    replace_ready(supervisor, worker);
-    replace_look(supervisor, worker);
-    if (supervisor->phase == PHASE_STARTING) {
-        socket_file_publish(supervisor);
+    if (supervisor->options->spares > 0) {
+        worker->state = WORKER_SPARE; /* spares_tend() says whether it serves */
     } else {
-        socket_file_show_readiness(supervisor);
+        spares_serve(supervisor, worker);
     }
 }
 
@@ -88,8 +84,9 @@ static void channel_end(struct supervisor *supervisor, struct worker *worker, in
                   "worker %u sent an invalid control message and is replaced", worker->index);
         worker_kill(worker, SIGKILL);
     }
-    if (worker->state ==
-        WORKER_READY) { /* usually it is ending and SIGCHLD follows; if not, the function has closed the channel */
+    if (worker->state == WORKER_READY ||
+        worker->state ==
+            WORKER_SPARE) { /* usually it is ending and SIGCHLD follows; if not, the function has closed the channel */
         worker->deaf_at = clock_after(clock_now(), DEAF_TIME);
     }
 }

@@ -307,6 +307,16 @@ bool deadline_is_dumping(const struct worker *worker)
     return false;
 }
 
+bool deadline_is_stuck(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        if (worker->runs[i].step > STEP_ANSWER && is_running(worker, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool deadline_any_running(const struct worker *worker)
 {
     for (uint32_t i = 0; i < SLOTS_MAX; i++) {

@@ -31,6 +31,9 @@ uint64_t deadline_tend(struct worker *worker, const struct options *options, uin
  * ran when they were last intact. */
 bool deadline_any_running(const struct worker *worker);
 
+/* A function of the worker has not stopped at its time limit, and its client was answered in its place. */
+bool deadline_is_stuck(const struct worker *worker);
+
 /* A request of the worker is over its time limit, and the stacks for the line about it are not read yet. */
 bool deadline_is_dumping(const struct worker *worker);
 

@@ -63,7 +63,7 @@ static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
 
 uint64_t descriptors_needed(const struct supervisor *supervisor)
 {
-    uint64_t places = supervisor->options->workers + 1;
+    uint64_t places = supervisor->options->workers + supervisor->options->spares + 1;
     return DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * (DESCRIPTORS_EACH + FDSTORE_KEPT);
 }
 

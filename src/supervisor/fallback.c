@@ -289,7 +289,7 @@ static bool is_anybody_loading(const struct supervisor *supervisor, uint64_t now
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_STARTING ||
-            (worker->state == WORKER_DOWN && !worker->vacant && worker->spawn_at <= now)) {
+            (worker->state == WORKER_DOWN && !worker->vacant && !worker->spare && worker->spawn_at <= now)) {
             return true;
         }
     }

@@ -19,7 +19,7 @@ int lack_report(const struct supervisor *supervisor, const char *what, int statu
         (void)limit_get(RLIMIT_NOFILE, &limit);
     } else if (status == -EAGAIN) { /* the supervisor; each worker and its fdholder */
         name = "NPROC, ulimit -u, or pids.max";
-        needed = 1 + 2 * (supervisor->options->workers + 1);
+        needed = 1 + 2 * (supervisor->options->workers + supervisor->options->spares + 1);
         (void)limit_get(RLIMIT_NPROC, &limit);
     }
     if (name == NULL) {

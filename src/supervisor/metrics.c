@@ -226,13 +226,15 @@ static void metrics_write_now(struct metrics *metrics)
 
 static void metrics_write_states(struct page *page, const struct supervisor *supervisor)
 {
-    static const char *const names[] = {"starting", "idle", "busy", "backoff"};
-    uint64_t counts[4] = {0};
+    static const char *const names[] = {"starting", "idle", "busy", "backoff", "spare"};
+    uint64_t counts[5] = {0};
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
         bool is_busy = atomic_load_explicit(&worker->board->running, memory_order_relaxed) > 0;
         if (worker->state == WORKER_STARTING) {
             counts[0]++;
+        } else if (worker->state == WORKER_SPARE) {
+            counts[4]++;
         } else if (worker->state != WORKER_DOWN) {
             counts[is_busy ? 2 : 1]++;
         } else if (!worker->vacant) {
@@ -240,7 +242,7 @@ static void metrics_write_states(struct page *page, const struct supervisor *sup
         }
     }
     page_family(page, "asya_runtime_workers", PAGE_GAUGE, "Workers by state.");
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < (supervisor->options->spares > 0 ? 5 : 4); i++) {
         page_sample(page, "asya_runtime_workers", "");
         page_label(page, "state", view_of(names[i]));
         page_count(page, counts[i]);

@@ -17,8 +17,8 @@
 
 /* After this much life a worker counts as healthy: failures before it are forgotten. */
 #define HEALTHY_AFTER (30 * CLOCK_SECOND)
-/* After a replacement that could not start. The old worker still serves, so there is no hurry, and loading may be
- * costly. */
+/* After a replacement or a spare that could not start. The workers still serve, so there is no hurry, and loading may
+ * be costly. */
 #define REPLACE_AGAIN (60 * CLOCK_SECOND)
 
 /* What the log line about a death says besides the cause. */
@@ -169,13 +169,15 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
     note_death(supervisor, worker, &err, &(struct running){0}, stack);
     uint64_t delay = worker_restart_delay(++worker->failures);
     bool is_replacement = worker->replaces != WORKER_NONE;
-    if (is_replacement && delay < REPLACE_AGAIN) {
+    if ((is_replacement || worker->spare) && delay < REPLACE_AGAIN) {
         delay = REPLACE_AGAIN;
     }
     worker->spawn_at = clock_after(clock_now(), delay);
     log_error(EVENT_START_FAILED, "worker %u did not start; next try in %llu ms%s", worker->index,
               (unsigned long long)(delay / CLOCK_MS),
-              is_replacement ? ", and the one it was to replace serves on" : "");
+              is_replacement  ? ", and the one it was to replace serves on"
+              : worker->spare ? ", as a spare"
+                              : "");
     return EXIT_OK;
 }
 
@@ -189,12 +191,19 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
         worker->failures = 0;
         supervisor->deaths = 0;
     }
-    supervisor->deaths++;
+    bool is_idle = worker->spare && worker->state == WORKER_SPARE;
     uint64_t delay = worker_restart_delay(worker->failures++);
+    if (!is_idle) {
+        supervisor->deaths++;
+        cause_describe(cause, supervisor->last_death);
+    } else if (delay > 0) {
+        delay = REPLACE_AGAIN;
+    }
     worker->spawn_at = clock_after(now, delay);
-    cause_describe(cause, supervisor->last_death);
     char next[64] = "it was being replaced";
-    if (!worker->vacant) {
+    if (!is_idle && (worker->spare || spares_is_any_loaded(supervisor))) {
+        (void)snprintf(next, sizeof next, "a spare takes its place");
+    } else if (!worker->vacant) {
         (void)snprintf(next, sizeof next, "a new one starts in %llu ms", (unsigned long long)(delay / CLOCK_MS));
     }
     log_death(supervisor, worker, cause, obituary, next);

@@ -93,7 +93,7 @@ static void socket_file_renew(struct supervisor *supervisor, const char *what)
     socket_file_take_queued(supervisor, old);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         const struct worker *worker = &supervisor->workers[i];
-        if (worker->state == WORKER_STARTING || worker->state == WORKER_READY) {
+        if (worker->state == WORKER_STARTING || worker->state == WORKER_SPARE || worker->state == WORKER_READY) {
             worker_give(&supervisor->workers[i], CONTROL_LISTENER, supervisor->listener.fd);
         }
     }

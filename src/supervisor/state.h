@@ -11,6 +11,7 @@
  *   tend                  what is due for a worker
  *   spawn, reap           starting a worker; noticing that one has ended
  *   channel, restart      what a worker reports; what follows its death
+ *   spares                who serves: a spare in place of a worker that is missing
  *   socket_file, replace  the socket's file; replacing a worker that lives
  *   stop                  the end of the runtime
  *   snapshot              where all workers are
@@ -85,7 +86,7 @@ struct supervisor {
     uint64_t give_up_at;   /* stop then, if the socket's file still cannot be put back; 0: it is there */
     uint64_t kill_at;      /* end of the grace period; CLOCK_NEVER before a stop and after that end */
     uint64_t max_rss;      /* bytes; 0 is off */
-    uint32_t worker_count; /* entries of `workers`: ASYA_WORKERS, and one for a replacement */
+    uint32_t worker_count; /* entries of `workers`: ASYA_WORKERS, ASYA_SPARES, and one for a replacement */
     struct worker *workers;
     struct series *series; /* the function's own metrics; NULL: there was no memory */
     struct orphans orphans;
@@ -240,6 +241,24 @@ void channel_read(struct supervisor *supervisor, struct worker *worker);
  * connections, logs one line and decides when the next worker starts. Returns EXIT_OK, or the exit code to stop the
  * runtime with: the first worker could not load the function. */
 int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause);
+
+/* ---- spares.c ---- */
+
+/* A worker has loaded the function, and serves now. */
+void spares_serve(struct supervisor *supervisor, struct worker *worker);
+
+/* In each round of the loop, before anything else: puts spares in the places of workers that are missing, and ends
+ * those that are to be loaded anew. */
+void spares_tend(struct supervisor *supervisor);
+
+/* One is loaded, and can serve at once. */
+bool spares_is_any_loaded(const struct supervisor *supervisor);
+
+/* Whether a spare may be loaded now. */
+bool spares_may_load(const struct supervisor *supervisor);
+
+/* All of them are to be loaded anew (POST /recycle). */
+void spares_renew(struct supervisor *supervisor);
 
 /* ---- socket_file.c ---- */
 

@@ -284,6 +284,8 @@ static const char *status_worker_state(const struct worker *worker)
         return "backoff";
     case WORKER_STARTING:
         return "starting";
+    case WORKER_SPARE:
+        return "spare";
     case WORKER_STOPPING:
         return "retiring";
     default:

@@ -98,6 +98,7 @@ static uint64_t supervisor_expire_stopping(struct supervisor *supervisor, uint64
 static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
 {
     uint64_t next = CLOCK_NEVER;
+    spares_tend(supervisor); /* first: whoever waits, waits for this */
     if (supervisor->phase == PHASE_SERVING && supervisor->next_check <= now) {
         supervisor_check(supervisor, now);
     }
@@ -160,7 +161,8 @@ static int supervisor_prepare(struct supervisor *supervisor)
     (void)prctl(PR_SET_CHILD_SUBREAPER,
                 1); /* orphans of the function's processes become our children; as PID 1 we get them anyway */
     uint32_t wanted = (uint32_t)supervisor->options->workers;
-    supervisor->worker_count = wanted + 1;
+    uint32_t kept = (uint32_t)supervisor->options->spares;
+    supervisor->worker_count = wanted + kept + 1;
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
     descriptors_raise(supervisor);
@@ -175,7 +177,8 @@ static int supervisor_prepare(struct supervisor *supervisor)
     int status = queue_make(supervisor);
     for (uint32_t i = 0; status == 0 && i < supervisor->worker_count; i++) {
         status = worker_init(&supervisor->workers[i], i);
-        supervisor->workers[i].vacant = i >= wanted;
+        supervisor->workers[i].spare = i >= wanted && i < wanted + kept;
+        supervisor->workers[i].vacant = i == wanted + kept;
         supervisor->workers[i].incidents = &supervisor->incidents;
     }
     return status == 0 && !capture_open(supervisor) ? -errno : status;

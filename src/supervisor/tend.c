@@ -72,6 +72,9 @@ static uint64_t tend_serving(struct supervisor *supervisor, struct worker *worke
     if (worker->state == WORKER_READY) {
         next = clock_earlier(next, tend_blocked(supervisor, worker, now));
     }
+    if (supervisor->options->spares > 0 && spares_is_any_loaded(supervisor) && deadline_is_stuck(worker)) {
+        replace_worker(supervisor, worker, "a function does not stop at its time limit");
+    }
     if (worker->wedged) {
         replace_worker(supervisor, worker, "a function does not stop, and others run beside it");
     }
@@ -84,8 +87,11 @@ static uint64_t tend_down(struct supervisor *supervisor, struct worker *worker, 
     /* only the first worker starts until the function was loaded once: if it cannot be, there is one traceback, not one
      * for each worker */
     bool may_start = supervisor->phase == PHASE_SERVING || (supervisor->phase == PHASE_STARTING && worker->index == 0);
-    if (worker->vacant || !may_start) {
+    if (worker->vacant || !may_start || (worker->spare && !spares_may_load(supervisor))) {
         return CLOCK_NEVER;
+    }
+    if (!worker->spare && spares_is_any_loaded(supervisor)) {
+        return now; /* in the next round one takes its place */
     }
     if (worker->spawn_at <= now) {
         spawn(supervisor, worker);
@@ -147,6 +153,8 @@ static uint64_t tend_by_state(struct supervisor *supervisor, struct worker *work
         return tend_down(supervisor, worker, now);
     case WORKER_STARTING:
         return tend_starting(supervisor, worker, now);
+    case WORKER_SPARE:
+        return tend_deaf(worker, now);
     case WORKER_READY:
         return tend_serving(supervisor, worker, now);
     default:

@@ -5,6 +5,8 @@
  *     ^                |                          |                 |
  *     +----------------+------- it died ----------+-----------------+
  *
+ * Where there are spares (ASYA_SPARES) a worker that has loaded is a SPARE until it is told to serve (spares.c).
+ *
  * A process that has not ended a second after SIGKILL counts as dead: it is frozen, traced, or waits in the kernel for
  * a device, and it will not run another instruction of its program. It is abandoned and the worker is DOWN: its clients
  * get their replies, its successor starts, and a stop does not wait for it.
@@ -32,7 +34,7 @@
 #define WORKER_NONE UINT32_MAX
 #define STILL_AFTER (10 * CLOCK_SECOND) /* of loading: that is said then, and again each time the time has doubled */
 
-enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_STOPPING };
+enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_SPARE, WORKER_READY, WORKER_STOPPING };
 
 /* A running request as the supervisor last saw it. The function can write over the scoreboard, but not over this. */
 struct run {
@@ -59,6 +61,7 @@ struct worker {
     uint32_t ends[LEDGER_ENDS]; /* how many of its processes have ended so */
     uint32_t failures;          /* deaths in a row without a request answered or 30 s of life */
     bool vacant;                /* this entry is kept free for a replacement: no worker is started in it */
+    bool spare;                 /* a worker that is started in it waits for one that serves to be missing */
     bool grown;                 /* it is to be replaced because of its memory */
     bool for_grown;             /* it replaces one that was to be replaced because of its memory */
     bool looked_at;             /* its memory was checked after its first request */
@@ -112,7 +115,7 @@ struct worker_ends {
 
 /* What a new worker process gets from the supervisor. All borrowed from struct worker. */
 struct worker_seat {
-    uint32_t index; /* from 0, and no other that lives has it: ASYA_WORKERS at most, where one replaces another */
+    uint32_t index; /* from 0, and no other that lives has it: ASYA_WORKERS and ASYA_SPARES at most */
     int listener;
     int control;               /* its end */
     int queue;                 /* connections the supervisor hands on; all workers share it */

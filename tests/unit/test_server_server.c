@@ -51,6 +51,13 @@ static size_t count_at_rest(void)
     return count;
 }
 
+/* Nobody has said anything to it for a moment. */
+static void assert_left_waiting(int client)
+{
+    struct pollfd look = {.fd = client, .events = POLLIN};
+    assert_int_equal(poll(&look, 1, 50), 0);
+}
+
 /* The next message of the worker, for which a second is enough. */
 static int hear(const struct serving *serving, struct control_message *message, int fds[CONTROL_FDS_MAX])
 {
@@ -91,6 +98,41 @@ static void who_is_queued_or_in_the_middle_is_answered_at_a_stop(void **state)
         assert_answered(clients[i], OK("[1]"));
     }
     assert_true(serving_finish(serving));
+}
+
+static void a_spare_takes_nobody_until_it_is_told_to_serve(void **state)
+{
+    (void)state;
+    struct serving *serving = serving_make(4);
+    serving->config.waits = true;
+    serving_start(serving);
+    int client = caller_connect(serving);
+    assert_true(caller_send(client, "[1]", 3));
+    assert_left_waiting(client);
+    assert_int_equal(control_send(serving->control, CONTROL_LOOK, NULL, 0), 0);
+    assert_int_equal(control_send(serving->control, CONTROL_LISTENER, &serving->listener.fd, 1), 0);
+    assert_left_waiting(client);
+    assert_int_equal(control_send(serving->control, CONTROL_SERVE, NULL, 0), 0);
+    assert_answered(client, OK("[1]"));
+    assert_true(serving_stop(serving));
+}
+
+static void a_spare_ends_at_once_and_leaves_everybody_to_the_workers(void **state)
+{
+    (void)state;
+    static const enum control_type ends[] = {CONTROL_DRAIN, CONTROL_RETIRE};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct serving *serving = serving_make(4);
+        serving->config.waits = true;
+        serving_start(serving);
+        int client = caller_connect(serving);
+        assert_true(caller_send(client, "[1]", 3));
+        assert_int_equal(control_send(serving->control, ends[i], NULL, 0), 0);
+        assert_true(serving_join(serving));
+        assert_int_equal(atomic_load(&serving->answers), 0);
+        serving_free(serving);
+        close(client);
+    }
 }
 
 static void who_has_said_nothing_is_sent_away_at_a_stop(void **state)
@@ -635,6 +677,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DESCRIPTOR_TEST(an_idle_worker_drains_at_once),
         DESCRIPTOR_TEST(who_is_queued_or_in_the_middle_is_answered_at_a_stop),
+        DESCRIPTOR_TEST(a_spare_takes_nobody_until_it_is_told_to_serve),
+        DESCRIPTOR_TEST(a_spare_ends_at_once_and_leaves_everybody_to_the_workers),
         DESCRIPTOR_TEST(who_has_said_nothing_is_sent_away_at_a_stop),
         DESCRIPTOR_TEST(a_running_request_is_answered_at_a_stop),
         DESCRIPTOR_TEST(who_is_queued_at_a_stop_is_answered_beyond_the_last_request_of_a_life),

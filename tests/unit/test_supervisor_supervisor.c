@@ -164,6 +164,7 @@ static int run_worker(void *context, const struct worker_seat *seat)
                                    .max_message = 1 << 20,
                                    .max_requests = options.max_requests,
                                    .alone = options.workers == 1,
+                                   .waits = options.spares > 0,
                                    .read_timeout = 10 * CLOCK_SECOND,
                                    .write_timeout = 10 * CLOCK_SECOND,
                                    .service = {.answer = answer},
@@ -171,6 +172,69 @@ static int run_worker(void *context, const struct worker_seat *seat)
                                    .fdstore = seat->fdstore};
     struct error err;
     return server_run(&config, &err) ? EXIT_OK : EXIT_INTERNAL;
+}
+
+/* ---- loads that are counted ------------------------------------------------------------------------------------- */
+
+enum { LOADS_MAX = 64 };
+
+/* Each process that loads leaves its number in a file. `odd_load` is the one for which that is all, or which fails. */
+static int odd_load;
+static int (*load_oddly)(void);
+
+static const char *loads_path(void)
+{
+    static char name[FOLDER_SIZE + 16];
+    (void)snprintf(name, sizeof name, "%s/loads", folder);
+    return name;
+}
+
+/* How many there were; the process of the last one, or of number `wanted`. */
+static int loads_read(int wanted, pid_t *ret_pid)
+{
+    pid_t pids[LOADS_MAX];
+    int fd = open(loads_path(), O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd >= 0 ? read(fd, pids, sizeof pids) : 0;
+    int count = size > 0 ? (int)((size_t)size / sizeof pids[0]) : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    *ret_pid = wanted > 0 && wanted <= count ? pids[wanted - 1] : 0;
+    return count;
+}
+
+static int loads_count(void)
+{
+    pid_t ignored;
+    return loads_read(0, &ignored);
+}
+
+static pid_t loads_pid(int wanted)
+{
+    pid_t pid;
+    for (int i = 0; i < 10000 && loads_read(wanted, &pid) < wanted; i++) {
+        usleep(1000);
+    }
+    (void)loads_read(wanted, &pid);
+    assert_true(pid > 0);
+    return pid;
+}
+
+static int load_counted(void)
+{
+    pid_t self = getpid();
+    int fd = open(loads_path(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, &self, sizeof self) != (ssize_t)sizeof self) {
+        return EXIT_INTERNAL;
+    }
+    close(fd);
+    return loads_count() == odd_load ? load_oddly() : EXIT_OK;
+}
+
+static int load_slowly(void)
+{
+    usleep(400000);
+    return EXIT_OK;
 }
 
 static void before_fork(void *context)
@@ -210,6 +274,8 @@ static int begin(void **state)
                                .grace_period = 10 * CLOCK_SECOND,
                                .workers = 1};
     load = load_at_once;
+    odd_load = 0;
+    load_oddly = load_never;
     be_forked = live;
     runtime = 0;
     int status = descriptors_note(state);
@@ -615,6 +681,111 @@ static void workers_that_are_too_large_from_the_beginning_are_not_replaced_for_e
     capture_begin();
 }
 
+/* ---- spares ----------------------------------------------------------------------------------------------------- */
+
+/* Starts one worker and one spare, whose load may be the odd one. */
+static void start_with_spare(void)
+{
+    options.spares = 1;
+    load = load_counted;
+    start();
+    wait_until_ready();
+    (void)loads_pid(2);
+}
+
+static void stop_with_spare(void)
+{
+    assert_int_equal(unlink(loads_path()), 0);
+    stop_and_check();
+}
+
+static void a_spare_serves_while_the_next_one_loads(void **state)
+{
+    (void)state;
+    odd_load = 3;
+    load_oddly = load_for_ever;
+    start_with_spare();
+    assert_non_null(strstr(hear(ask("\"kill 9\"")), "\"WorkerCrashed\""));
+    assert_serving();
+    (void)loads_pid(3); /* behind it, and never ready */
+    assert_serving();
+    assert_true(exists(ready_path));
+    stop_with_spare();
+}
+
+static void a_spare_that_loads_already_is_taken_before_another_load_begins(void **state)
+{
+    (void)state;
+    odd_load = 2;
+    load_oddly = load_slowly;
+    start_with_spare();
+    assert_int_equal(kill(loads_pid(1), SIGKILL), 0);
+    assert_serving();
+    assert_true(loads_count() <= 3); /* the third is the next spare */
+    assert_int_equal(kill(loads_pid(3), 0), 0);
+    stop_with_spare();
+}
+
+static void a_spare_that_dies_idle_is_loaded_again_and_nobody_notices(void **state)
+{
+    (void)state;
+    start_with_spare();
+    usleep(50000); /* it is loaded, or is about to be */
+    assert_int_equal(kill(loads_pid(2), SIGKILL), 0);
+    assert_serving();
+    (void)loads_pid(3);
+    assert_int_equal(kill(loads_pid(1), 0), 0);
+    assert_serving();
+    assert_true(exists(ready_path));
+    stop_with_spare();
+}
+
+static void a_spare_that_cannot_load_is_not_tried_again_soon(void **state)
+{
+    (void)state;
+    odd_load = 2;
+    start_with_spare();
+    usleep(300000);
+    assert_serving();
+    assert_int_equal(loads_count(), 2);
+    assert_non_null(strstr(hear(ask("\"kill 9\"")), "\"WorkerCrashed\""));
+    assert_serving(); /* as without spares: it is loaded anew at once */
+    assert_int_equal(loads_count(), 3);
+    stop_with_spare();
+    assert_int_equal(capture_count(capture_end(), "next try in 60000 ms, as a spare"), 1);
+    capture_begin();
+}
+
+static void deaths_and_replacements_with_spares_leave_nothing_behind(void **state)
+{
+    (void)state;
+    options.max_requests = 4;
+    for (options.workers = 1; options.workers <= 2; options.workers++) {
+        for (options.spares = 1; options.spares <= 2; options.spares++) {
+            start();
+            wait_until_ready();
+            for (int i = 0; i < 20; i++) {
+                int waiting = connect_client();
+                assert_serving();
+                assert_non_null(strstr(hear(ask("\"kill 9\"")), "\"WorkerCrashed\""));
+                assert_int_equal(send(waiting, "[4]", 3, MSG_NOSIGNAL), 3);
+                assert_string_equal(hear(waiting), OK("[4]"));
+            }
+            stop_and_check();
+        }
+    }
+}
+
+static void a_stop_does_not_wait_for_a_spare(void **state)
+{
+    (void)state;
+    start_with_spare();
+    assert_int_equal(unlink(loads_path()), 0);
+    uint64_t begun = clock_now();
+    stop_and_check();
+    assert_true(clock_now() - begun < 5 * CLOCK_SECOND);
+}
+
 /* The first start loads, later ones crash: a file says which it is. */
 static int load_once(void)
 {
@@ -854,6 +1025,12 @@ int main(void)
         RUNTIME_TEST(while_the_only_worker_is_busy_the_supervisor_answers_for_health),
         RUNTIME_TEST(after_its_requests_a_worker_is_replaced_and_nobody_notices),
         RUNTIME_TEST(workers_that_are_too_large_from_the_beginning_are_not_replaced_for_ever),
+        RUNTIME_TEST(a_spare_serves_while_the_next_one_loads),
+        RUNTIME_TEST(a_spare_that_loads_already_is_taken_before_another_load_begins),
+        RUNTIME_TEST(a_spare_that_dies_idle_is_loaded_again_and_nobody_notices),
+        RUNTIME_TEST(a_spare_that_cannot_load_is_not_tried_again_soon),
+        RUNTIME_TEST(deaths_and_replacements_with_spares_leave_nothing_behind),
+        RUNTIME_TEST(a_stop_does_not_wait_for_a_spare),
         RUNTIME_TEST(while_no_worker_is_up_nobody_waits_in_silence),
         RUNTIME_TEST(without_descriptors_and_workers_it_waits_and_recovers),
         RUNTIME_TEST(a_start_that_fails_says_why_and_leaves_nothing),
