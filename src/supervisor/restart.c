@@ -196,12 +196,10 @@ static void after_crash(struct supervisor *supervisor, struct worker *worker, co
     if (!is_idle) {
         supervisor->deaths++;
         cause_describe(cause, supervisor->last_death);
-    } else if (delay > 0) {
-        delay = REPLACE_AGAIN;
     }
     worker->spawn_at = clock_after(now, delay);
     char next[64] = "it was being replaced";
-    if (!is_idle && (worker->spare || spares_is_any_loaded(supervisor))) {
+    if (!is_idle && !worker->vacant && (worker->spare || spares_is_any_loaded(supervisor))) {
         (void)snprintf(next, sizeof next, "a spare takes its place");
     } else if (!worker->vacant) {
         (void)snprintf(next, sizeof next, "a new one starts in %llu ms", (unsigned long long)(delay / CLOCK_MS));

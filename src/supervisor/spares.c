@@ -56,9 +56,13 @@ static struct worker *spares_find(const struct supervisor *supervisor, const str
     return found;
 }
 
-/* The spare takes over what the missing one was to do. */
+/* The spare takes over what the missing one was to do, and how often that has failed: so the delays of a crash loop are
+ * those that there would be without it, and a spare that could not load before delays no worker. */
 static void spares_exchange(struct worker *missing, struct worker *spare)
 {
+    uint32_t failures = spare->failures;
+    spare->failures = missing->failures;
+    missing->failures = failures;
     spare->spare = false;
     spare->replaces = missing->replaces;
     spare->for_grown = missing->for_grown;
