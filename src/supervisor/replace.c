@@ -12,11 +12,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/statm.h"
-#include "server/control.h"
 #include "supervisor/running.h"
 #include "supervisor/state.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -28,10 +26,7 @@
 static void replace_retire(struct supervisor *supervisor, struct worker *worker)
 {
     worker_end(worker);
-    int status = control_send(worker->control, CONTROL_RETIRE, NULL, 0);
-    if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* then it is ending already */
-        worker_kill(worker, SIGKILL);
-    }
+    worker_give(worker, CONTROL_RETIRE, -1);
     tick_take_unread(supervisor, worker);
     tick_wake(supervisor, clock_now());
 }
@@ -89,7 +84,7 @@ static struct worker *find_vacant(const struct supervisor *supervisor)
 static void replace_begin(struct supervisor *supervisor, struct worker *worker)
 {
     struct worker *fresh = find_vacant(supervisor);
-    if (fresh == NULL) {
+    if (fresh == NULL || worker->spare) { /* spare: it is being killed, and one that serves has its task */
         return; /* there is one vacant entry, so one replacement at a time; replace_ended() tries again */
     }
     fresh->vacant = false;

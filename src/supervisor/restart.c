@@ -175,9 +175,7 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
     worker->spawn_at = clock_after(clock_now(), delay);
     log_error(EVENT_START_FAILED, "worker %u did not start; next try in %llu ms%s", worker->index,
               (unsigned long long)(delay / CLOCK_MS),
-              is_replacement  ? ", and the one it was to replace serves on"
-              : worker->spare ? ", as a spare"
-                              : "");
+              is_replacement ? ", and the one it was to replace serves on" : "");
     return EXIT_OK;
 }
 

@@ -23,9 +23,6 @@
 #include "server/control.h"
 #include "supervisor/state.h"
 
-#include <errno.h>
-#include <signal.h>
-
 static bool spares_is_dying(const struct worker *worker) { return worker->overran || worker->killed_at != CLOCK_NEVER; }
 
 static bool spares_is_missing(const struct worker *worker)
@@ -39,8 +36,8 @@ static bool spares_can_serve(const struct worker *worker)
     return worker->state == WORKER_SPARE && !worker->due && !worker->stopped && !spares_is_dying(worker);
 }
 
-/* One that is loaded; else, for a worker that has not begun to load, one that has. */
-static struct worker *spares_find(const struct supervisor *supervisor, const struct worker *missing)
+/* One that is loaded, or else one that loads. */
+static struct worker *spares_find(const struct supervisor *supervisor, bool may_load)
 {
     struct worker *found = NULL;
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
@@ -48,13 +45,14 @@ static struct worker *spares_find(const struct supervisor *supervisor, const str
         if (worker->spare && spares_can_serve(worker)) {
             return worker;
         }
-        if (worker->spare && worker->state == WORKER_STARTING && !worker->due && !worker->timed_out &&
-            missing->state == WORKER_DOWN) {
+        if (worker->spare && may_load && worker->state == WORKER_STARTING && !worker->due && !worker->timed_out) {
             found = worker;
         }
     }
     return found;
 }
+
+bool spares_is_any_loaded(const struct supervisor *supervisor) { return spares_find(supervisor, false) != NULL; }
 
 /* The spare takes over what the missing one was to do, and how often that has failed: so the delays of a crash loop are
  * those that there would be without it, and a spare that could not load before delays no worker. */
@@ -84,19 +82,11 @@ void spares_serve(struct supervisor *supervisor, struct worker *worker)
     }
 }
 
-static void spares_tell(struct worker *worker, enum control_type type)
-{
-    int status = control_send(worker->control, type, NULL, 0);
-    if (status < 0 && status != -EPIPE && status != -ECONNRESET) { /* then it is ending already */
-        worker_kill(worker, SIGKILL);
-    }
-}
-
 static void spares_fill(struct supervisor *supervisor, struct worker *missing)
 {
     struct worker *worker = missing;
     if (!spares_can_serve(missing)) {
-        worker = spares_find(supervisor, missing);
+        worker = spares_find(supervisor, missing->state == WORKER_DOWN);
         if (worker == NULL) {
             return;
         }
@@ -106,7 +96,7 @@ static void spares_fill(struct supervisor *supervisor, struct worker *missing)
         spares_exchange(missing, worker);
     }
     if (worker->state == WORKER_SPARE) {
-        spares_tell(worker, CONTROL_SERVE);
+        worker_give(worker, CONTROL_SERVE, -1);
         spares_serve(supervisor, worker);
     }
 }
@@ -120,21 +110,11 @@ void spares_tend(struct supervisor *supervisor)
         struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_SPARE && worker->due) {
             worker_end(worker);
-            spares_tell(worker, CONTROL_RETIRE);
+            worker_give(worker, CONTROL_RETIRE, -1);
         } else if (spares_is_missing(worker)) {
             spares_fill(supervisor, worker);
         }
     }
-}
-
-bool spares_is_any_loaded(const struct supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        if (supervisor->workers[i].spare && spares_can_serve(&supervisor->workers[i])) {
-            return true;
-        }
-    }
-    return false;
 }
 
 bool spares_may_load(const struct supervisor *supervisor)
@@ -146,13 +126,4 @@ bool spares_may_load(const struct supervisor *supervisor)
         }
     }
     return true;
-}
-
-void spares_renew(struct supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
-        struct worker *worker = &supervisor->workers[i];
-        worker->due =
-            worker->due || (worker->spare && (worker->state == WORKER_SPARE || worker->state == WORKER_STARTING));
-    }
 }

@@ -257,9 +257,6 @@ bool spares_is_any_loaded(const struct supervisor *supervisor);
 /* Whether a spare may be loaded now. */
 bool spares_may_load(const struct supervisor *supervisor);
 
-/* All of them are to be loaded anew (POST /recycle). */
-void spares_renew(struct supervisor *supervisor);
-
 /* ---- socket_file.c ---- */
 
 /* The first worker is ready: the socket appears at its path. */

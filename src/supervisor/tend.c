@@ -154,7 +154,6 @@ static uint64_t tend_by_state(struct supervisor *supervisor, struct worker *work
     case WORKER_STARTING:
         return tend_starting(supervisor, worker, now);
     case WORKER_SPARE:
-        return tend_deaf(worker, now);
     case WORKER_READY:
         return tend_serving(supervisor, worker, now);
     default:

@@ -83,12 +83,12 @@ bool verbs_recycle(struct supervisor *supervisor, const struct desk_request *req
 {
     uint32_t count = 0;
     (void)request;
-    spares_renew(supervisor);
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_DOWN && worker->replaces != WORKER_NONE) {
             worker->spawn_at = clock_now();
         }
+        worker->due = worker->due || (worker->spare && worker->state != WORKER_READY); /* spares_tend() ends it */
         count += worker->state == WORKER_READY && !worker->due;
         replace_worker(supervisor, worker, "POST /recycle");
     }

@@ -269,7 +269,7 @@ int worker_peek(const struct worker *worker, uint32_t slot)
 
 void worker_give(struct worker *worker, enum control_type type, int fd)
 {
-    int status = worker->pid > 0 ? control_send(worker->control, type, &fd, 1) : 0;
+    int status = worker->pid > 0 ? control_send(worker->control, type, &fd, fd >= 0) : 0;
     if (status < 0 && status != -EPIPE && status != -ECONNRESET) {
         worker_kill(worker, SIGKILL);
     }

@@ -177,9 +177,9 @@ void worker_forget(struct worker *worker);
  * used. */
 uint32_t worker_add_slots(struct worker *worker, int *fds, uint32_t count, int end);
 
-/* Sends a living process another socket to take connections from. If that fails the process is killed, since its
- * successor inherits the socket. It is not killed if it has closed its channel: it may still be sending a reply, and it
- * is ended for the closed channel anyway. */
+/* Tells a living process something; with another socket to take connections from, or -1. If that fails the process is
+ * killed: its successor inherits the socket, or need not be told. It is not killed if it has closed its channel: it may
+ * still be sending a reply, and it is ended for the closed channel anyway. */
 void worker_give(struct worker *worker, enum control_type type, int fd);
 
 /* A duplicate of the connection in slot `slot` of the scoreboard, as fdstore_peek gives it. */
