@@ -154,6 +154,17 @@ class OtherInit:
         self.x = something
 
 
+class Strange:
+    """As what some libraries make: it says that it is a type variable, and has nothing that one has."""
+
+    __class__ = typing.TypeVar
+
+
+class Stranger:
+    def __getattr__(self, name):
+        raise RuntimeError("asked for " + name)
+
+
 @dataclasses.dataclass
 class Abstract(abc.ABC):
     x: int
@@ -172,6 +183,8 @@ NOT_UNDERSTOOD = {
     "ever other types": (Ever[int], "it refers to itself with ever other types"),
     "an __init__ that takes no fields": (OtherInit, "OtherInit cannot be made of its fields"),
     "an abstract class": (Abstract, "Abstract is abstract"),
+    "what is no type variable": (Strange(), "is nothing a payload can be read into"),
+    "what does not let itself be asked": (Stranger(), "RuntimeError: asked for "),
 }
 if sys.version_info >= (3, 11):
     UNPACKED = eval("tuple[int, *tuple[str, ...]]")  # no syntax of the Pythons before

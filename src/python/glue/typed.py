@@ -85,7 +85,7 @@ class Builder:
             return self.annotated(annotation, where)
         if annotation is object or _word(annotation) == "Any":
             return self.any
-        if isinstance(annotation, typing.TypeVar):
+        if issubclass(type(annotation), typing.TypeVar):  # Unpack of typing_extensions says that it is one
             return self.variable(annotation, where)
         if hasattr(annotation, "__supertype__"):
             return self.build(annotation.__supertype__, where)
@@ -425,8 +425,11 @@ def converter_of(function, inner):
         reader = Builder().build(parameter.annotation, Where(getattr(inner, "__globals__", {}), own))
     except Unresolved as error:
         return "the annotation of '%s' cannot be resolved (%s): payloads are passed as they are" % (parameter.name, error)
-    except (Misunderstood, RecursionError) as error:
-        reason = "it refers to itself with ever other types" if isinstance(error, RecursionError) else error
+    except MemoryError:
+        raise
+    except Exception as error:  # what asking a strange object raises is no reason to trust it
+        reason = error if isinstance(error, Misunderstood) else "%s: %s" % (type(error).__name__, error)
+        reason = "it refers to itself with ever other types" if isinstance(error, RecursionError) else reason
         return ("the annotation of '%s' is not understood: %s; Any takes it as it is" % (parameter.name, reason),)
     if not reader.asks:
         return None
