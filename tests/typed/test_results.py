@@ -118,6 +118,12 @@ def test_writes(value, data):
     assert dumps([value, {"k": value}]) == b"[" + data + b',{"k":' + data + b"}]"
 
 
+def test_a_value_that_is_not_of_its_type_is_written_without_a_word(recwarn):
+    """pydantic's warning would say: Expected `float`, input_value='4111-1111'."""
+    assert dumps(Constants.model_construct(score="4111-1111")) == b'{"value":null,"score":"4111-1111"}'
+    assert not recwarn
+
+
 def test_durations_are_those_of_msgspec():
     for duration in (datetime.timedelta(0), datetime.timedelta(days=2), datetime.timedelta(hours=1), -datetime.timedelta(days=1, seconds=3.5)):
         assert dumps(duration) == msgspec.json.encode(duration)

@@ -83,11 +83,11 @@ def _model(cls):
     serializer, loads = cls.__pydantic_serializer__, _codec().loads
 
     def write(value):
-        data = serializer.to_json(value, fallback=simplified)
+        data = serializer.to_json(value, fallback=simplified, warnings=False)  # they quote the values, and would be logged
         try:
             return loads(data)
         except ValueError:  # NaN as a number, which ser_json_inf_nan="constants" asks for
-            return serializer.to_python(value, mode="json", fallback=simplified)
+            return serializer.to_python(value, mode="json", fallback=simplified, warnings=False)
 
     return write
 
