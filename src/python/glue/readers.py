@@ -617,6 +617,8 @@ def _mapping(key, item, make, name):
         except ValidationError as error:
             error.path.append(_key_shown(at))
             raise
+        if len(members) < len(value):  # "1" and "1.0": one of the values would be lost
+            raise ValidationError("two of its keys are the same")
         return members if make is dict else make(members)
 
     if read_key is None:
