@@ -80,7 +80,7 @@ static const struct option table[] = {
      NULL},
     {"ASYA_WORKERS", KIND_COUNT, FIELD(workers), 1, WORKERS_MAX, "1", "worker processes", NULL},
     {"ASYA_SPARES", KIND_COUNT, FIELD(spares), 0, WORKERS_MAX, "0",
-     "workers beyond these that are loaded, and take the place of one that dies or is replaced", NULL},
+     "further workers, loaded to take the place of one that dies or is replaced", NULL},
     {"ASYA_CONCURRENCY", KIND_COUNT, FIELD(concurrency), 1, CONCURRENCY_MAX, "1",
      "requests at once per worker: threads for a plain function, tasks on one event loop for an async one", NULL},
     {"ASYA_PROTOCOL", KIND_WORD, FIELD(protocol), 0, 0, "auto",
