@@ -154,9 +154,7 @@ int commands_add(PyObject *module)
 {
     commands_module = module;
     for (size_t i = 0; i < sizeof commands_methods / sizeof commands_methods[0]; i++) {
-        PyObject *function = PyCFunction_New(&commands_methods[i], NULL);
-        if (function == NULL || PyModule_AddObject(module, commands_methods[i].ml_name, function) != 0) {
-            Py_XDECREF(function);
+        if (!object_set_function(PyModule_GetDict(module), &commands_methods[i])) {
             return -1;
         }
     }

@@ -62,14 +62,12 @@ static bool function_log_add_names(PyObject *made)
     for (int i = 0; colours != NULL && i < (int)PyTuple_Size(colours); i++) {
         (void)PyTuple_SetItem(colours, i, PyUnicode_FromString(log_colour((enum log_level)i)));
     }
-    bool added =
-        event != NULL && worker != NULL && colours != NULL && PyErr_Occurred() == NULL &&
-        PyDict_SetItemString(made, "EVENT", event) == 0 && PyDict_SetItemString(made, "WORKER", worker) == 0 &&
-        PyDict_SetItemString(made, "COLOURS", colours) == 0 &&
-        object_set_new(made, context_method.ml_name, PyCFunction_New(&context_method, NULL)) &&
-        object_set_new(made, level_method.ml_name, PyCFunction_New(&level_method, NULL)) &&
-        (!marks_are_on() || object_set_new(made, write_method.ml_name, PyCFunction_New(&write_method, NULL))) &&
-        PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0;
+    bool added = event != NULL && worker != NULL && colours != NULL && PyErr_Occurred() == NULL &&
+                 PyDict_SetItemString(made, "EVENT", event) == 0 && PyDict_SetItemString(made, "WORKER", worker) == 0 &&
+                 PyDict_SetItemString(made, "COLOURS", colours) == 0 && object_set_function(made, &context_method) &&
+                 object_set_function(made, &level_method) &&
+                 (!marks_are_on() || object_set_function(made, &write_method)) &&
+                 PyDict_SetItemString(made, "JSON", wanted_format == LOG_JSON ? Py_True : Py_False) == 0;
     Py_XDECREF(colours);
     Py_XDECREF(worker);
     Py_XDECREF(event);

@@ -417,14 +417,6 @@ bool loop_take(struct call *call, PyObject *thing)
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 
-static bool loop_add_function(PyMethodDef *method)
-{
-    PyObject *function = PyCFunction_New(method, NULL);
-    bool added = function != NULL && PyDict_SetItemString(names, method->ml_name, function) == 0;
-    Py_XDECREF(function);
-    return added;
-}
-
 static bool loop_add_mark(const char *name, PyObject **ret_mark)
 {
     *ret_mark = PyUnicode_FromString(name);
@@ -449,7 +441,7 @@ static bool loop_add_names(void)
                  loop_add_mark("STOP", &stop_mark);
     Py_XDECREF(builtins);
     for (size_t i = 0; added && i < sizeof methods / sizeof *methods; i++) {
-        added = loop_add_function(&methods[i]);
+        added = object_set_function(names, &methods[i]);
     }
     return added;
 }

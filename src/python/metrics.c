@@ -70,17 +70,16 @@ static void metrics_warn(const char *name)
 
 static struct metric *metric_of(PyObject *self) { return (struct metric *)(void *)self; }
 
-/* The number that a method was given; `fallback` if none, which is NaN where there must be one. False with an
+/* The number that a method was given. `*number` is what stands for none, and NaN where there must be one. False with an
  * exception. */
-static bool metric_number(PyObject *arguments, double fallback, double *ret_number)
+static bool metric_number(PyObject *arguments, double *number)
 {
     Py_ssize_t count = PyTuple_Size(arguments);
     if (count == 1) {
-        *ret_number = PyFloat_AsDouble(PyTuple_GetItem(arguments, 0));
-        return *ret_number != -1 || PyErr_Occurred() == NULL;
+        *number = PyFloat_AsDouble(PyTuple_GetItem(arguments, 0));
+        return *number != -1 || PyErr_Occurred() == NULL;
     }
-    *ret_number = fallback;
-    if (count > 1 || fallback != fallback) {
+    if (count > 1 || *number != *number) {
         PyErr_SetString(PyExc_TypeError, "takes one number");
         return false;
     }
@@ -109,17 +108,26 @@ static bool metric_is_open(const struct metric *metric, bool is_right_kind, cons
     return false;
 }
 
+/* How each change begins: there is a cell, and a number that was given. If not, `*ret_answer` is what the method
+ * returns. */
+static bool metric_begin(const struct metric *metric, bool is_right_kind, const char *method, PyObject *arguments,
+                         double *number, PyObject **ret_answer)
+{
+    if (!metric_is_open(metric, is_right_kind, method, ret_answer)) {
+        return false;
+    }
+    *ret_answer = NULL;
+    return metric_number(arguments, number);
+}
+
 static PyObject *metric_add(PyObject *self, PyObject *arguments, double sign, const char *method)
 {
     const struct metric *metric = metric_of(self);
     bool is_counter = metric->kind == SERIES_COUNTER && sign > 0;
     PyObject *answer;
-    double amount;
-    if (!metric_is_open(metric, is_counter || metric->kind == SERIES_GAUGE, method, &answer)) {
+    double amount = 1;
+    if (!metric_begin(metric, is_counter || metric->kind == SERIES_GAUGE, method, arguments, &amount, &answer)) {
         return answer;
-    }
-    if (!metric_number(arguments, 1, &amount)) {
-        return NULL;
     }
     if (is_counter && !(amount >= 0)) {
         PyErr_SetString(PyExc_ValueError, "a counter only grows");
@@ -137,12 +145,9 @@ static PyObject *metric_set(PyObject *self, PyObject *arguments)
 {
     const struct metric *metric = metric_of(self);
     PyObject *answer;
-    double value;
-    if (!metric_is_open(metric, metric->kind == SERIES_GAUGE, "set", &answer)) {
+    double value = __builtin_nan("");
+    if (!metric_begin(metric, metric->kind == SERIES_GAUGE, "set", arguments, &value, &answer)) {
         return answer;
-    }
-    if (!metric_number(arguments, __builtin_nan(""), &value)) {
-        return NULL;
     }
     series_set(metric->cells, value);
     return object_none();
@@ -153,12 +158,9 @@ static PyObject *metric_observe(PyObject *self, PyObject *arguments)
 {
     const struct metric *metric = metric_of(self);
     PyObject *answer;
-    double value;
-    if (!metric_is_open(metric, metric->kind == SERIES_HISTOGRAM, "observe", &answer)) {
+    double value = __builtin_nan("");
+    if (!metric_begin(metric, metric->kind == SERIES_HISTOGRAM, "observe", arguments, &value, &answer)) {
         return answer;
-    }
-    if (!metric_number(arguments, __builtin_nan(""), &value)) {
-        return NULL;
     }
     uint32_t bucket = 0;
     while (bucket < metric->bounds &&
@@ -380,7 +382,7 @@ int metrics_add(PyObject *module)
     bool added = made != NULL && PyDict_SetItemString(PyImport_GetModuleDict(), name, made) == 0;
     names = added ? PyModule_GetDict(made) : NULL;
     for (PyMethodDef *function = functions; added && function->ml_name != NULL; function++) {
-        added = object_set_new(names, function->ml_name, PyCFunction_New(function, NULL));
+        added = object_set_function(names, function);
     }
     if (!added) {
         Py_XDECREF(made);

@@ -7,6 +7,11 @@ bool object_set_new(PyObject *dict, const char *key, PyObject *value)
     return done;
 }
 
+bool object_set_function(PyObject *dict, PyMethodDef *method)
+{
+    return object_set_new(dict, method->ml_name, PyCFunction_New(method, NULL));
+}
+
 PyObject *object_deep_copy(PyObject *object)
 {
     PyObject *module = PyImport_ImportModule("copy");

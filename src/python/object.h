@@ -21,6 +21,9 @@ static inline PyObject *object_none(void) { return object_own(Py_None); }
  * before. */
 bool object_set_new(PyObject *dict, const char *key, PyObject *value);
 
+/* Puts a function for `method`, which stays where it is, under its name. False with an exception. */
+bool object_set_function(PyObject *dict, PyMethodDef *method);
+
 /* copy.deepcopy(object): new reference, or NULL with an exception. */
 PyObject *object_deep_copy(PyObject *object);
 

@@ -43,7 +43,7 @@ void stdio_install(void)
     PyObject *names = PyDict_New(); /* lives as long as the classes in it */
     PyObject *builtins = PyImport_ImportModule("builtins");
     if (names == NULL || builtins == NULL || PyDict_SetItemString(names, "__builtins__", builtins) != 0 ||
-        (marks_are_pairs() && !object_set_new(names, mark_method.ml_name, PyCFunction_New(&mark_method, NULL))) ||
+        (marks_are_pairs() && !object_set_function(names, &mark_method)) ||
         glue_run(glue_stdio, "asya_runtime stdio", names) != 0) {
         PyErr_Clear();
         log_warning(EVENT_RUNTIME_DEGRADED,
