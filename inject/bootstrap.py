@@ -22,10 +22,10 @@ def _check_interpreter():
         _refuse("needs CPython 3.7 or newer, this is %d.%d" % sys.version_info[:2])
     if sys.implementation.name != "cpython":
         _refuse("needs CPython, this is " + sys.implementation.name)
-    flags = getattr(sys, "abiflags", "")
-    if "t" in flags:
+    if "t" in getattr(sys, "abiflags", ""):
         _refuse("does not support free-threaded CPython; use the ordinary build")
-    if hasattr(sys, "getobjects") or ("d" in flags and sys.version_info < (3, 8)):
+    # Only builds that trace references have other objects since 3.8, but all debug builds abort at their assertions.
+    if hasattr(sys, "gettotalrefcount") or hasattr(sys, "getobjects"):
         _refuse("does not support debug builds of CPython; use the ordinary build")
     if sys.maxsize < 2**32 or sys.platform != "linux":
         _refuse("needs 64-bit Linux, this is %s with %d-bit pointers" % (sys.platform, sys.maxsize.bit_length() + 1))

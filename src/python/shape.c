@@ -7,12 +7,20 @@ enum { FLAG_COROUTINE = 0x80, FLAG_ITERABLE_COROUTINE = 0x100, FLAG_ASYNC_GENERA
 
 enum { WRAPPERS_MAX = 16 }; /* partials of partials */
 
-static bool shape_has(PyObject *object, const char *name)
+/* The attribute, a new reference; NULL, and no exception, where there is none. The object may find it with code of its
+ * own, which must not run while an exception is set: its result would be a SystemError. */
+static PyObject *shape_find(PyObject *object, const char *name)
 {
     PyObject *found = PyObject_GetAttrString(object, name);
     if (found == NULL) {
         PyErr_Clear();
     }
+    return found;
+}
+
+static bool shape_has(PyObject *object, const char *name)
+{
+    PyObject *found = shape_find(object, name);
     Py_XDECREF(found);
     return found != NULL;
 }
@@ -66,20 +74,17 @@ enum shape shape_of(PyObject *returned)
 /* What `object` only wraps: new reference, or NULL. */
 static PyObject *shape_wrapped_by(PyObject *object)
 {
-    PyObject *inner = PyObject_GetAttrString(object, "__func__"); /* a method */
+    PyObject *inner = shape_find(object, "__func__"); /* a method */
     if (inner == NULL && shape_has(object, "func") && shape_has(object, "keywords")) {
-        PyErr_Clear();
-        inner = PyObject_GetAttrString(object, "func"); /* functools.partial */
+        inner = shape_find(object, "func"); /* functools.partial */
     }
     if (inner == NULL && !PyType_Check(object) && !shape_has(object, "__code__")) {
-        PyErr_Clear();
-        PyObject *call = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__call__"); /* an instance */
+        PyObject *call = shape_find((PyObject *)Py_TYPE(object), "__call__"); /* an instance */
         if (call != NULL && shape_has(call, "__code__")) {
             return call;
         }
         Py_XDECREF(call);
     }
-    PyErr_Clear();
     return inner;
 }
 

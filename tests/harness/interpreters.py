@@ -12,7 +12,7 @@ NEWER = ("3.14", "3.15")  # what no Debian of today has as a release
 NAME = re.compile(r"(python|python[23](\.\d+)?t?d?|pypy3?(\.\d+)?)$")
 PROBE = ("import sys; i = getattr(sys, 'implementation', None); "
          "sys.stdout.write('%s %d.%d.%d %d %d' % ((i.name if i else 'cpython',) + tuple(sys.version_info[:3]) + ("
-         "'t' in getattr(sys, 'abiflags', ''), hasattr(sys, 'getobjects'))))")
+         "'t' in getattr(sys, 'abiflags', ''), hasattr(sys, 'gettotalrefcount'))))")
 
 
 class Interpreter:
@@ -45,6 +45,7 @@ def found():
     patterns += ["/opt/*/bin/python3", "/usr/local/bin/python[23]*", "/usr/local/bin/pypy3*"]
     places = [(path, "") for pattern in patterns for path in sorted(glob.glob(pattern))]
     places += [(path, "of the system") for path in sorted(glob.glob("/usr/bin/python[23]*") + glob.glob("/usr/bin/pypy3*"))]
+    places += [(str(CACHE / "debug" / "bin" / "python3"), "")]
     places += [(str(CACHE / ("debian-" + version) / "bin" / "python3"), "") for version in NEWER]
     places += [(str(CACHE / "musl" / "bin" / "python3"), "on musl"), (str(CACHE / "arm64" / "python3"), "on arm64")]
     by_name, seen = {}, set()

@@ -315,6 +315,7 @@ PRETENCES = {
     "CPython 3.6": ("V = collections.namedtuple('V', 'major minor micro releaselevel serial')\n"
                     "sys.version_info = V(3, 6, 0, 'final', 0)", "3.7"),
     "a free-threaded build": ("sys.abiflags = 't'", "free-threaded"),
+    "a debug build": ("sys.gettotalrefcount = int", "debug"),
     "a build that traces references": ("sys.getobjects = len", "debug"),
     "32 bits": ("sys.maxsize = 2**31 - 1", "64-bit"),
     "another system": ("sys.platform = 'darwin'", "Linux"),

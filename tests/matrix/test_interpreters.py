@@ -48,6 +48,21 @@ def test_it_refuses_to_run_on(interpreter):
     assert "asya_runtime" in ended.stderr and "CPython" in ended.stderr
 
 
+DEBUG = {name: interpreter for name, interpreter in UNFIT.items() if "debug" in name.split()}
+REFUSAL = '_refuse("does not support debug builds of CPython; use the ordinary build")'
+
+
+@pytest.mark.parametrize("interpreter", DEBUG.values(), ids=DEBUG)
+def test_what_a_debug_build_asserts_holds_on(runtime, interpreter, tmp_path):
+    """With the refusal taken out: for example, that no code of Python runs while an exception is set."""
+    whole = RUNTIME.read_text()
+    assert whole.count(REFUSAL) == 1
+    (tmp_path / "asya_runtime.py").write_text(whole.replace(REFUSAL, "pass"))
+    with runtime("snippets:run", python=interpreter.path, program=tmp_path / "asya_runtime.py",
+                 expect_log=["WARNING .*validation_error"], allow_log=smoke.LOG) as server:
+        smoke.check(server)
+
+
 SUBINTERPRETER = """
 import sys
 try:
