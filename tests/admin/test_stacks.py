@@ -20,18 +20,16 @@ def spin(seconds):
 '''
 IN_C = '''
 import ctypes, time
+class Moment(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 def process(payload):
-    end = time.monotonic() + payload
-    libc = ctypes.PyDLL(None)
-    spin_in_c(libc, int((payload) * 1e9))
+    hold(Moment(int(time.time()) + payload, 0))
     return payload
-def spin_in_c(libc, ns):
-    import random  # a single call that computes with the interpreter's lock held, and that no signal ends
-    return pow(3, 10 ** 8 * 0 + 7 ** 9, 10 ** 200) and sum_of(ns)
-def sum_of(ns):
-    return hold(ns)
-def hold(ns):
-    return max(range(ns // 20))
+def hold(until):
+    libc = ctypes.PyDLL(None)  # its calls keep the interpreter's lock
+    mutex = (ctypes.c_char * 64)()
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, ctypes.byref(until))  # until then, and no signal ends it
 '''
 IN_ASYNCIO = '''
 import asyncio

@@ -186,7 +186,8 @@ def test_a_runtime_that_imports_is_not_ready_and_one_that_stopped_is_not_alive(r
 
 
 def test_it_costs_little_more_than_an_interpreter(runtime):
-    """In processor time, the least of twenty: how busy the machine is does not decide. Published figures are wall time."""
+    """In processor time, the least of twenty, and compared with the interpreter's own start: how busy or fast the machine is
+    does not decide. Published figures are wall time."""
     def least(arguments, path):
         spent = []
         for _ in range(20):
@@ -197,4 +198,4 @@ def test_it_costs_little_more_than_an_interpreter(runtime):
         return min(spent)
 
     with runtime(ECHO) as server:
-        assert least([str(RUNTIME), "probe"], server.path) - least(["-c", "pass"], server.path) < 0.015
+        assert least([str(RUNTIME), "probe"], server.path) < 3 * least(["-c", "pass"], server.path)
