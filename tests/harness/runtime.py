@@ -60,6 +60,7 @@ class Runtime:
         self._command = [*wrapper, str(python), *flags, str(program), *args]
         self._python = str(python)
         self._forks = wrapper.count("--fork")
+        self._pid_file = self._home / "container.pid" if any(word.endswith("/podman.sh") for word in wrapper) else None
         self._always_allowed = EMULATOR_LOG if EMULATOR in str(python) else ["^unshare: sigprocmask "] if self._forks else []
         self._cwd = str(cwd or self._home)
         self._umask = umask
@@ -162,7 +163,10 @@ class Runtime:
 
     @property
     def pid(self):
-        """The supervisor; below each wrapper that forks (unshare --fork) its only child."""
+        """The supervisor; below each wrapper that forks (unshare --fork) its only child; in a container, which is
+        no child of its wrapper, what podman has written."""
+        if self._pid_file:
+            return int(self._pid_file.read_text().split()[0])
         pid = self.process.pid
         for _ in range(self._forks):
             pid = processes.children(pid)[0]

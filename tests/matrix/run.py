@@ -2,7 +2,7 @@
 """Runs the contract tests on every interpreter and in every place with one file, and writes the table of the outcome.
 
 Interpreters are those that tests/harness/interpreters.py finds, and those that newer.sh, musl.sh and arm64.sh make here once. Places
-are those of place.sh, on the system's interpreter. Fails when a test fails, or when nothing was tested.
+are those of place.sh and, where podman is installed, containers (podman.sh), on the system's interpreter. Fails when a test fails, or when nothing was tested.
 """
 import argparse
 import concurrent.futures
@@ -12,6 +12,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,10 @@ from harness import interpreters  # noqa: E402
 from harness.runtime import RUNTIME  # noqa: E402
 
 CONTRACT = ["tests/socket", "tests/faults"]
+# A container takes seconds to start, so there it is the files in which what a client sees is tested.
+IN_CONTAINERS = ["tests/socket/test_replies.py", "tests/socket/test_conformance.py", "tests/socket/test_end_of_request.py",
+                 "tests/socket/test_sizes.py", "tests/socket/test_modules.py", "tests/faults/test_worker_death.py"]
+SYSTEM = "/usr/bin/python3"  # an interpreter in root's home is closed to other users
 SCRIPT = "tests/matrix/place.sh"
 PLACES = {
     "read-only": "all mounts read-only, /tmp and /dev/shm noexec",
@@ -34,6 +39,11 @@ PLACES = {
     "unknown-user": "user number without a passwd entry, group 0",
     "process-1": "process 1 of a process namespace",
     "restricted": "read-only, noexec, unknown user, no capabilities",
+}
+# Containers of podman's, by (runtime, place of podman.sh).
+CONTAINERS = {
+    ("crun", "restricted"): "podman with crun: read-only, unknown user, no capabilities, the project's seccomp profile",
+    ("runc", "default"): "podman with runc: its seccomp profile and capabilities",
 }
 # What qemu-user, which runs the arm64 interpreter, does differently from a kernel; these tests are left out there.
 QEMU = {
@@ -53,6 +63,13 @@ WRAPPED = {
     "tests/faults/test_calls.py": "would have calls of place.sh fail",
     "tests/faults/test_lacks.py": "likewise",
 }
+# What a container's runtime changes on the way.
+CONFINED = {
+    "tests/socket/test_modules.py::test_the_function_sees_the_directory_the_environment_and_the_umask_it_was_started_with":
+        "it sets the umask",
+    "tests/socket/test_modules.py::test_a_bad_module_name_is_refused_with_one_line[bytes that are not UTF-8]":
+        "podman changes variables that are not UTF-8",
+}
 FORKING = {"memfd-noexec-1", "memfd-noexec-2", "process-1"}
 # What knows a process by its number outside, where these have a namespace of processes.
 NUMBERED = {
@@ -65,9 +82,9 @@ NUMBERED = {
 class Environment:
     """Where the contract is tested: what it is called, and the variables that lead the tests there."""
 
-    def __init__(self, name, python, wrapper="", left_out=()):
+    def __init__(self, name, python, wrapper="", left_out=(), tests=()):
         self.name, self.variables = name, {"ASYA_TEST_PYTHON": python, "ASYA_TEST_WRAPPER": wrapper}
-        self.left_out = left_out
+        self.left_out, self.tests = left_out, tests
         self.counts, self.failed, self.skips = {}, [], []
 
     def run(self, arguments):
@@ -77,7 +94,7 @@ class Environment:
             report = os.path.join(folder, "report.xml")
             ended = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", report, "--basetemp", os.path.join(folder, "pytest"),
-                 *("--deselect=" + name for name in self.left_out), *arguments],
+                 *("--deselect=" + name for name in self.left_out), *(arguments or self.tests or CONTRACT)],
                 cwd=ROOT, env={**os.environ, **self.variables, "CI": ""}, stdin=subprocess.DEVNULL, capture_output=True,
                 text=True, check=False)
             if ended.returncode not in (0, 1):
@@ -95,11 +112,15 @@ class Environment:
         return self, ended.stdout
 
 
-def environments():
-    """All there are here, interpreters first."""
-    made = [("newer.sh", "debian-" + version, version) for version in interpreters.NEWER] + [("musl.sh", "musl"), ("arm64.sh", "arm64")]
+def make():
+    """The interpreters that no package of this machine has, once."""
+    made = [("newer.sh", "debian-" + version, version) for version in interpreters.NEWER] + [("debug.sh", "debug"), ("musl.sh", "musl"), ("arm64.sh", "arm64")]
     for script, folder, *which in made:
         subprocess.run([ROOT / "tests" / "matrix" / script, interpreters.CACHE / folder, *which], check=True)
+
+
+def environments():
+    """All there are here, interpreters first."""
     found = [i for i in interpreters.found() if i.fit]
     for interpreter in found:
         yield Environment(interpreter.name, interpreter.path, left_out=QEMU if interpreter.name.endswith("on arm64") else ())
@@ -108,6 +129,10 @@ def environments():
         wrapper = "%s%s %s" % (ROOT / SCRIPT, " --fork" if place in FORKING else "", place)
         left_out = [*WRAPPED, *NUMBERED] if place in FORKING else WRAPPED
         yield Environment(meaning, system.path, wrapper, left_out=left_out)
+    for (runtime, place), meaning in CONTAINERS.items():
+        if shutil.which("podman") and shutil.which(runtime):
+            wrapper = "%s %s %s" % (ROOT / "tests/matrix/podman.sh", runtime, place)
+            yield Environment(meaning, SYSTEM, wrapper, left_out=[*WRAPPED, *NUMBERED, *CONFINED], tests=IN_CONTAINERS)
 
 
 def table(done, tests):
@@ -119,14 +144,16 @@ def table(done, tests):
         % (hashlib.sha256(data).hexdigest(), len(data)),
         "The runtime ran where the row says, the tests on CPython %s outside, on %s with Linux %s."
         % (platform.python_version(), platform.machine(), platform.release().split("-")[0]), "",
-        "The tests were %s; `tests/matrix/run.py` with these names repeats this." % ", ".join("`%s`" % name for name in tests),
+        "The tests were %s%s; `tests/matrix/run.py` with these names repeats this."
+        % (", ".join("`%s`" % name for name in tests or CONTRACT),
+           "" if tests else ", in containers " + ", ".join("`%s`" % name for name in IN_CONTAINERS)),
         "`make matrix` runs all of `tests/socket` and `tests/faults` and writes this page.",
         "", "| where | passed | skipped | failed |", "| --- | --- | --- | --- |"]
     lines += ["| %s | %d | %d | %d |" % (e.name, e.counts["passed"], e.counts["skipped"], len(e.failed)) for e in done]
     reasons = sorted({skip.split(": ", 1)[1] for e in done for skip in e.skips})
     if reasons:
         lines += ["", "Tests were skipped for these reasons: " + "; ".join(reasons) + "."]
-    for where, names in (("on arm64, because qemu-user is not a kernel", QEMU), ("in places", WRAPPED), ("in places with processes of their own", NUMBERED)):
+    for where, names in (("in containers", CONFINED), ("on arm64, because qemu-user is not a kernel", QEMU), ("in places", WRAPPED), ("in places with processes of their own", NUMBERED)):
         lines += ["", "Left out %s: %s." % (where, "; ".join("`%s` (%s)" % pair for pair in names.items()))]
     failed = [(e.name, name) for e in done for name in e.failed]
     if failed:
@@ -137,13 +164,16 @@ def table(done, tests):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="environments whose name matches this pattern")
+    parser.add_argument("--make", action=argparse.BooleanOptionalAction, default=True, help="make the interpreters that are missing")
     parser.add_argument("--jobs", type=int, default=2, help="environments tested at once")
     parser.add_argument("--report", type=pathlib.Path, help="write the table there")
     parser.add_argument("--logs", type=pathlib.Path, help="write what pytest prints into this folder")
-    parser.add_argument("tests", nargs="*", default=CONTRACT, help="what pytest is to run (default: the contract)")
+    parser.add_argument("tests", nargs="*", help="what pytest is to run (default: the contract)")
     options = parser.parse_args()
     if options.logs:
         options.logs.mkdir(parents=True, exist_ok=True)
+    if options.make:
+        make()
     chosen = [e for e in environments() if not options.only or any(fnmatch.fnmatch(e.name, o) for o in options.only)]
     slowest_first = sorted(chosen, key=lambda e: not e.name.endswith("on arm64"))  # it is emulated
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
