@@ -40,7 +40,7 @@ gcc -o "$python" main.c "$libraries/libpython$version.so.1.0" -Wl,--allow-shlib-
 "$python" -c "import zlib, binascii, ctypes, ssl, sqlite3, lzma, uuid"
 "$python" -m compileall -qq "$root/usr/lib/python$version" || : # a package's installation does it; a few files are no Python
 "$venv/bin/python" -m pip download -q --disable-pip-version-check --no-deps -d . pip # to be run by the new one
-"$python" pip-*.whl/pip install -q --disable-pip-version-check --root-user-action=ignore --no-compile --only-binary=:all: \
+"$python" "$(echo pip-*.whl)/pip" install -q --disable-pip-version-check --root-user-action=ignore --no-compile --only-binary=:all: \
     --target "$root/usr/lib/python3/dist-packages" pydantic==2.14.4 msgspec==0.23.0 numpy==2.5.5 uvloop==0.23.0 \
     opentelemetry-sdk==1.45.2 sentry-sdk==2.75.0 pytest==9.0.2 pytest-timeout==2.4.0 hypothesis==6.115.5
 cd / && rm -rf "$work"
