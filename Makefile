@@ -8,7 +8,7 @@ VENV := .venv
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help build setup setup-test examples pipeline-demo docs demo test chaos faults round-trip valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench bench-codec bench-startup instructions wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
+.PHONY: help build setup setup-test examples pipeline-demo docs demo test chaos faults round-trip valgrind tsan lint check-layers unit unit-aarch64 sanitize socket bench report bench-codec bench-startup instructions wheel wheel-test matrix roots check-doubles fuzz fuzz-short clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,11 @@ tsan: setup-test ## The C unit tests that have threads under ThreadSanitizer
 
 bench: setup-test build ## Requests a second beside a C echo server and a stdlib Python server
 	@$(VENV)/bin/python bench/run.py
+
+report: build ## The runtime beside uvicorn, granian, uWSGI and others, into docs/performance.md (UPSTREAM=PATH: and Asya's own)
+	@test -x build/peers/bin/python || python3 -m venv build/peers
+	@build/peers/bin/pip install --quiet --upgrade -r bench/peers/requirements.txt
+	@build/peers/bin/python bench/report.py --page docs/performance.md --picture docs/images/servers.svg $(if $(UPSTREAM),--upstream $(UPSTREAM))
 
 bench-codec: setup-test build ## loads and dumps against json, orjson and msgspec
 	@PYTHONPATH=dist $(VENV)/bin/python bench/codec.py

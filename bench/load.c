@@ -1,9 +1,10 @@
-/* asya-load: sends requests to a Unix socket as fast as the answers come, checks each answer, prints one JSON line. */
+/* asya-load: sends requests to a socket as fast as the answers come, checks each answer, prints one JSON line. */
 #include "exchange.h"
 #include "loop.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,12 @@
 enum { MAX_CLIENTS = 65536, EXIT_USAGE = 2 };
 
 struct settings {
-    const char *socket_path;
+    union {
+        struct sockaddr any;
+        struct sockaddr_un local;
+        struct sockaddr_in tcp;
+    } address;
+    socklen_t address_size;
     const char *mode;
     const char *body_path;
     const char *expect;
@@ -55,6 +61,7 @@ static void usage(FILE *out)
         "until the whole reply has been read.\n"
         "\n"
         "  --socket PATH       where the server listens\n"
+        "  --port N            instead: TCP, on 127.0.0.1\n"
         "  --mode MODE         the protocol: raw = the JSON value alone, the reply ends with the connection "
         "(default),\n"
         "                      framed = a length before it, http = POST /invoke, http-kept = on one connection\n"
@@ -112,11 +119,28 @@ static uint64_t parse_count(const char *text, uint64_t max)
     return value;
 }
 
+static void set_path(struct settings *settings, const char *path)
+{
+    struct sockaddr_un *local = &settings->address.local;
+    if (strlen(path) >= sizeof(local->sun_path)) {
+        refuse("path too long for a socket", path);
+    }
+    *local = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(local->sun_path, sizeof(local->sun_path), "%s", path);
+    settings->address_size = sizeof(*local);
+}
+
 static void set_option(struct settings *settings, int option, const char *value)
 {
     switch (option) {
     case 's':
-        settings->socket_path = value;
+        set_path(settings, value);
+        break;
+    case 'p':
+        settings->address.tcp = (struct sockaddr_in){.sin_family = AF_INET,
+                                                     .sin_port = htons((uint16_t)parse_count(value, UINT16_MAX)),
+                                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        settings->address_size = sizeof(settings->address.tcp);
         break;
     case 'm':
         settings->mode = value;
@@ -162,11 +186,8 @@ static void set_option(struct settings *settings, int option, const char *value)
 
 static void check_settings(struct settings *settings)
 {
-    if (settings->socket_path == NULL) {
+    if (settings->address_size == 0) {
         refuse("missing option", "--socket");
-    }
-    if (strlen(settings->socket_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
-        refuse("path too long for a socket", settings->socket_path);
     }
     if (strlen(settings->expect) > EXPECT_MAX) {
         refuse("prefix too long", settings->expect);
@@ -194,13 +215,21 @@ static void check_settings(struct settings *settings)
 static struct settings parse_arguments(int count, char **arguments)
 {
     static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'},  {"mode", required_argument, NULL, 'm'},
-        {"clients", required_argument, NULL, 'c'}, {"threads", required_argument, NULL, 't'},
-        {"seconds", required_argument, NULL, 'd'}, {"requests", required_argument, NULL, 'n'},
-        {"warm-up", required_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 'o'},
-        {"body", required_argument, NULL, 'b'},    {"expect", required_argument, NULL, 'e'},
-        {"no-half-close", no_argument, NULL, 'k'}, {"numbered", no_argument, NULL, 'u'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"socket", required_argument, NULL, 's'},
+        {"port", required_argument, NULL, 'p'},
+        {"mode", required_argument, NULL, 'm'},
+        {"clients", required_argument, NULL, 'c'},
+        {"threads", required_argument, NULL, 't'},
+        {"seconds", required_argument, NULL, 'd'},
+        {"requests", required_argument, NULL, 'n'},
+        {"warm-up", required_argument, NULL, 'w'},
+        {"timeout", required_argument, NULL, 'o'},
+        {"body", required_argument, NULL, 'b'},
+        {"expect", required_argument, NULL, 'e'},
+        {"no-half-close", no_argument, NULL, 'k'},
+        {"numbered", no_argument, NULL, 'u'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     struct settings settings = {
         .mode = "raw",
@@ -251,15 +280,15 @@ static char *read_file(const char *path, size_t *ret_size)
     return data;
 }
 
-/* A wrong path should be one clear line, not a report full of errors. */
-static bool server_listens(const char *path)
+/* A wrong address should be one clear line, not a report full of errors. */
+static bool server_listens(const struct settings *settings)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool listens = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
-    if (!listens) {
-        fprintf(stderr, "asya-load: %s: %s\n", path, strerror(errno));
+    int fd = socket(settings->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool listens = fd >= 0 && connect(fd, &settings->address.any, settings->address_size) == 0;
+    if (!listens && settings->address.any.sa_family == AF_INET) {
+        fprintf(stderr, "asya-load: port %d: %s\n", ntohs(settings->address.tcp.sin_port), strerror(errno));
+    } else if (!listens) {
+        fprintf(stderr, "asya-load: %s: %s\n", settings->address.local.sun_path, strerror(errno));
     }
     if (fd >= 0) {
         close(fd);
@@ -275,7 +304,8 @@ static struct share *make_shares(const struct settings *settings, const struct p
     }
     for (unsigned i = 0; i < settings->threads; i++) {
         shares[i].options = (struct loop_options){
-            .socket_path = settings->socket_path,
+            .address = &settings->address.any,
+            .address_size = settings->address_size,
             .clients = settings->clients / settings->threads + (i < settings->clients % settings->threads),
             .timeout_ns = (uint64_t)(settings->timeout * 1e9),
             .first_number = i,
@@ -383,7 +413,7 @@ int main(int count, char **arguments)
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    if (!server_listens(settings.socket_path)) {
+    if (!server_listens(&settings)) {
         return EXIT_FAILURE;
     }
     size_t body_size = 0;

@@ -12,12 +12,13 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,7 +39,6 @@ struct client {
 struct loop {
     const struct plan *plan;
     const struct loop_options *options;
-    struct sockaddr_un address;
     struct pollfd *polled; /* one for each client */
     unsigned active;       /* clients that have not ended */
     unsigned paused;
@@ -200,13 +200,16 @@ static void read_more(struct loop *loop, struct client *client)
 /* A full backlog is waited for (the clock runs on), anything else is counted. */
 static void connect_client(struct loop *loop, struct client *client)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    const struct loop_options *options = loop->options;
+    static const int on = 1;
+    int fd = socket(options->address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 ||
+        (options->address->sa_family == AF_INET && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0)) {
         finish(loop, client, OUTCOME_connect);
         return;
     }
     *client->polled = (struct pollfd){.fd = fd, .events = POLLIN | POLLOUT};
-    if (connect(fd, (const struct sockaddr *)&loop->address, sizeof(loop->address)) == 0) {
+    if (connect(fd, options->address, options->address_size) == 0 || errno == EINPROGRESS) {
         loop->paused -= client->state == PAUSED;
         client->state = SENDING;
         send_more(loop, client);
@@ -299,8 +302,6 @@ struct loop *loop_new(const struct plan *plan, const struct loop_options *option
     loop->plan = plan;
     loop->options = options;
     loop->next_number = options->first_number;
-    loop->address.sun_family = AF_UNIX;
-    snprintf(loop->address.sun_path, sizeof(loop->address.sun_path), "%s", options->socket_path);
     for (unsigned i = 0; i < options->clients; i++) {
         loop->polled[i].fd = -1;
         loop->clients[i].polled = &loop->polled[i];

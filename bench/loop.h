@@ -29,7 +29,8 @@ struct tally {
 };
 
 struct loop_options {
-    const char *socket_path;
+    const struct sockaddr *address; /* where the server listens; borrowed */
+    socklen_t address_size;
     unsigned clients;
     uint64_t timeout_ns;                  /* for one request */
     uint64_t first_number;                /* the loop numbers its requests first, first + stride, ... */

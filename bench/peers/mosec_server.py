@@ -1,0 +1,22 @@
+"""mosec with the echo of apps.py. Its options come from the command line (--port, --timeout)."""
+import orjson
+from mosec import Server, Worker
+
+from apps import process
+
+
+class Echo(Worker):
+    def deserialize(self, data):
+        return orjson.loads(data)
+
+    def serialize(self, data):
+        return orjson.dumps(data)
+
+    def forward(self, data):
+        return process(data)
+
+
+if __name__ == "__main__":
+    server = Server()
+    server.append_worker(Echo, num=1, route="/invoke")
+    server.run()
