@@ -2,7 +2,6 @@
 
 #include "app/check.h"
 #include "app/commands.h"
-#include "app/configmap.h"
 #include "app/flags.h"
 #include "app/output.h"
 #include "app/probe.h"
@@ -43,7 +42,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"serve", cli_serve}, {"check", cli_check}, {"probe", probe_run}, {"configmap", configmap_run},
+    {"serve", cli_serve}, {"check", cli_check}, {"probe", probe_run}, {"configmap", NULL},
     {"call", NULL},       {"run", NULL},        {"help", NULL},       {"completion", NULL},
     {"status", NULL},     {"top", NULL},        {"stacks", NULL},     {"log-level", NULL},
     {"drain", NULL},      {"undrain", NULL},    {"recycle", NULL},    {"bench", NULL},
