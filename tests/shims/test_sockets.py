@@ -156,4 +156,5 @@ def test_the_fdholder_answers_what_it_cannot_give(runtime, tmp_path, wrap):
             os.kill(worker, signal.SIGKILL)
             assert b"WorkerCrashed" in running.receive_all()
             assert b"send it again" in partial.receive_all()
+        server.wait_for_log("worker 0 is ready", count=2)  # whom the supervisor took before, it could not hand on
         assert server.result("return 1") == 1
