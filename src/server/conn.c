@@ -255,8 +255,8 @@ void conn_close(struct conn *conn)
     slot_vacate(&host->slots, conn->slot);
     conn->slot = NO_SLOT;
     conn->events = 0;
-    buffer_done(&conn->in);
-    buffer_done(&conn->out);
+    stock_keep(&host->stock, &host->stock.request, &conn->in);
+    stock_keep(&host->stock, &host->stock.reply, &conn->out);
     conn_count_buffers(conn);
     conn->next = host->closed;
     host->closed = conn;
@@ -292,7 +292,8 @@ void conn_host_done(struct conn_host *host)
         host->spare = conn->next;
         free(conn);
     }
-    buffer_done(&host->reply);
+    buffer_done(&host->stock.request);
+    buffer_done(&host->stock.reply);
     if (host->config->board == NULL) {
         free(host->scratch);
     }

@@ -46,6 +46,7 @@
 #include "server/numbers.h"
 #include "server/record.h"
 #include "server/slot.h"
+#include "server/stock.h"
 #include "server/tampered.h"
 #include "wire/http1_chunked.h"
 #include "wire/http1_request.h"
@@ -162,7 +163,7 @@ struct conn_host {
     size_t held;                         /* bytes in the buffers of all connections */
     uint32_t paused;                     /* how many connections are paused */
     bool given_back;                     /* buffers have become smaller: paused connections may read on */
-    struct buffer reply;                 /* the buffer for replies, reused between requests */
+    struct stock stock;                  /* buffers, reused between requests */
     unsigned char *scratch; /* SCRATCH_SIZE bytes on the scoreboard, or from malloc() if there is no scoreboard */
 };
 

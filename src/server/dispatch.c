@@ -38,7 +38,6 @@
 #define DRAIN_BYTES  ((size_t)256 << 20) /* bytes a refused client may still send before its connection is closed */
 
 enum {
-    KEEP_REPLY = 1 << 20, /* bytes of reply buffer kept between requests */
     REQUESTS_A_TURN = 16, /* requests of one connection in a row, before other connections are served */
     FIXED_BODY_MAX = 96,  /* bytes of the body of a fixed reply */
 };
@@ -76,7 +75,7 @@ static void dispatch_drop_message(struct conn *conn)
         memmove(conn->in.data, conn->in.data + conn->request_end, rest);
         conn->in.size = rest;
     } else {
-        buffer_done(&conn->in);
+        stock_keep(&conn->host->stock, &conn->host->stock.request, &conn->in);
     }
     conn->request_end = 0;
     conn_count_buffers(conn);
@@ -86,7 +85,7 @@ static void dispatch_drop_message(struct conn *conn)
 static void dispatch_next_request(struct conn *conn)
 {
     dispatch_drop_message(conn);
-    buffer_done(&conn->out);
+    stock_keep(&conn->host->stock, &conn->host->stock.reply, &conn->out);
     conn->served++;
     conn->seen = conn->sent = conn->moved = 0;
     conn->moved_at = conn->paused_at = 0;
@@ -384,9 +383,9 @@ static void dispatch_run(struct conn *conn, const unsigned char *message)
     conn->has_failed = false;
     dispatch_count_busy(host, 1);
     conn_enter(conn, CONN_RUNNING);
-    buffer_reset(&host->reply, KEEP_REPLY);
-    struct reply reply = {.body = host->reply, .status = 200};
-    host->reply = buffer_make(REPLY_LIMIT);
+    buffer_reset(&host->stock.reply, STOCK_MOST);
+    struct reply reply = {.body = host->stock.reply, .status = 200};
+    host->stock.reply = buffer_make(REPLY_LIMIT);
     host->answering = true;
     enum service_status status = service->answer(service->context, &request, &reply);
     host->answering = false;
@@ -401,7 +400,7 @@ static void dispatch_run(struct conn *conn, const unsigned char *message)
         }
         dispatch_drop_message(conn); /* frees the memory of a long request while the service works */
     }
-    host->reply = reply.body;
+    host->stock.reply = reply.body;
 }
 
 /* A whole request has arrived: gives it to the service, or puts it into QUEUED. */

@@ -170,6 +170,9 @@ static enum verdict intake_receive_failed(const struct conn *conn, int error)
 static enum verdict intake_make_room(struct conn *conn, struct verdict_details *details)
 {
     size_t size = conn->in.size;
+    if (size >= SCRATCH_SIZE) {
+        stock_take(&conn->host->stock, &conn->in);
+    }
     size_t more = size < BUDGET_FREE ? BUDGET_FREE : size < SCRATCH_SIZE ? size : SCRATCH_SIZE;
     more = more < conn->in.limit - size ? more : conn->in.limit - size;
     size_t room = budget_admit(conn, more);

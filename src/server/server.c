@@ -739,6 +739,7 @@ static uint64_t server_expire(struct server *server, uint64_t now)
         next = server->dismiss_at;
     }
     next = clock_earlier(next, server_trim_slots(server, now));
+    next = clock_earlier(next, stock_tend(&server->host.stock, now));
     next = clock_earlier(next, server_tend_service(server, now));
     return server->resume_at < next ? server->resume_at : next;
 }
@@ -805,7 +806,8 @@ struct server *server_open(const struct server_config *config, struct error *err
     host->looked = host->now = clock_now();
     host->epoll = server->wake = -1;
     host->released = server_released;
-    host->reply = buffer_make(REPLY_LIMIT);
+    host->stock.reply = buffer_make(REPLY_LIMIT);
+    host->stock.request = buffer_make(INTAKE_LIMIT(config->max_message));
     host->slots.board = config->board;
     host->slots.fdstore = config->fdstore;
     host->slots.tampered = &host->tampered;

@@ -95,6 +95,12 @@ def resident(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def page_faults(pid):
+    """How many pages a process has been given by the kernel, without those that came from a disk."""
+    with open("/proc/%d/stat" % pid, "rb") as file:
+        return int(file.read().rpartition(b") ")[2].split()[7])
+
+
 def cpu_seconds(pid):
     """User and system time a process has used itself."""
     with open("/proc/%d/stat" % pid, "rb") as file:

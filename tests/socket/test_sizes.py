@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import client, processes
+from harness import client, processes, protocols
 from harness.runtime import EXIT_USAGE
 
 LIMIT = 1000
@@ -168,3 +168,27 @@ def test_a_good_limit_is_kept(runtime, value, size):
         assert server.call(message)["status"] == "ok"
         if int(value) < 100:
             assert server.call(message[:1] + b"1" * size)["error"] == TOO_LARGE
+
+
+OVER = {
+    "bare JSON": lambda server, text: server.call(text),
+    "length prefix": lambda server, text: protocols.framed(server.path, protocols.actors(text)),
+    "HTTP": lambda server, text: protocols.invoke(server.path, protocols.hops(text)),
+}
+
+
+@pytest.mark.parametrize("protocol", OVER)
+def test_the_memory_of_large_messages_is_kept_while_they_come_and_given_back_then(runtime, protocol):
+    """Where it is not kept, a message of 5 MB and its reply cost some 3,500 page faults."""
+    text = "x" * (5 * MIB)
+    with runtime("answers:echo") as server:
+        worker = server.worker_pids()[0]
+        server.result(1)
+        idle = processes.resident(worker)
+        for _ in range(5):
+            OVER[protocol](server, text)
+        before = processes.page_faults(worker)
+        for _ in range(10):
+            OVER[protocol](server, text)
+        assert (processes.page_faults(worker) - before) / 10 < 500
+        assert processes.eventually(lambda: processes.resident(worker) < idle + 3 * MIB), "its memory was not given back"
