@@ -400,7 +400,9 @@ static void dispatch_run(struct conn *conn, const unsigned char *message)
         }
         dispatch_drop_message(conn); /* frees the memory of a long request while the service works */
     }
+    struct buffer kept = host->stock.reply; /* of a stream that was ended meanwhile; else empty */
     host->stock.reply = reply.body;
+    stock_keep(&host->stock, &host->stock.reply, &kept);
 }
 
 /* A whole request has arrived: gives it to the service, or puts it into QUEUED. */

@@ -796,6 +796,33 @@ static void the_end_of_a_stream_waits_for_the_events_before_it(void **state)
     assert_true(serving_stop(serving));
 }
 
+/* Cuts the held stream while it has a message of its own in hand. */
+static enum service_status cut_another(struct serving *serving, const struct request *request, struct reply *reply)
+{
+    end_cut(serving, NULL);
+    reply->succeeded = buffer_append(&reply->body, request->message, request->size) == BUFFER_OK;
+    return SERVICE_DONE;
+}
+
+/* Only one of the two buffers can be kept for the next replies; with sanitizers this finds one that is lost. */
+static void a_stream_that_is_cut_while_another_is_answered_loses_no_memory(void **state)
+{
+    (void)state;
+    char reply[REPLY_SIZE];
+    struct serving *serving = serving_make(4);
+    serving->config.concurrency = 2;
+    serving->hook = cut_another;
+    serving_start(serving);
+    int fd = begin_stream(serving);
+    for (int i = 0; i < 10; i++) { /* more than a socket holds: the rest waits */
+        assert_int_not_equal(stream_filler(serving, 200000), (size_t)-1);
+    }
+    assert_int_equal(caller_exchange(serving, "\"hook\"", false, reply, sizeof reply), 6);
+    assert_string_equal(reply, "\"hook\"");
+    close(fd);
+    assert_true(serving_stop(serving));
+}
+
 static void who_does_not_read_its_stream_in_time_is_cut_off(void **state)
 {
     (void)state;
@@ -1139,6 +1166,7 @@ int main(void)
         DESCRIPTOR_TEST(only_http_has_streams),
         DESCRIPTOR_TEST(who_reads_slowly_makes_events_wait_and_the_service_is_told_when_they_are_out),
         DESCRIPTOR_TEST(the_end_of_a_stream_waits_for_the_events_before_it),
+        DESCRIPTOR_TEST(a_stream_that_is_cut_while_another_is_answered_loses_no_memory),
         DESCRIPTOR_TEST(who_does_not_read_its_stream_in_time_is_cut_off),
         DESCRIPTOR_TEST(the_time_to_read_also_ends_behind_the_end_of_a_stream),
         DESCRIPTOR_TEST(the_times_in_which_a_stream_waits_add_up),
