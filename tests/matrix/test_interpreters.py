@@ -14,6 +14,14 @@ from . import smoke
 FIT = {interpreter.name: interpreter for interpreter in interpreters.found() if interpreter.fit}
 UNFIT = {interpreter.name: interpreter for interpreter in interpreters.found() if not interpreter.fit}
 
+
+
+def of(found, what):
+    """Parametrizes with these interpreters; if there is none, one skip that says so."""
+    absent = pytest.param(None, marks=pytest.mark.skip(reason="no %s on this machine" % what), id="none")
+    return pytest.mark.parametrize("interpreter", [pytest.param(found[name], id=name) for name in found] or [absent])
+
+
 # What the promise names; an absent one is a skip that says so.
 PROMISED = {"CPython 3.%d" % minor: lambda i, minor=minor: i.version[:2] == (3, minor) for minor in range(7, 16)}
 PROMISED["CPython on musl"] = lambda i: i.name.endswith("on musl")
@@ -39,7 +47,7 @@ def test_it_fails_clearly_to_start_on(refuse, interpreter):
     assert "absent_dependency" in refusal.cause
 
 
-@pytest.mark.parametrize("interpreter", UNFIT.values(), ids=UNFIT)
+@of(UNFIT, "interpreter to be refused")
 def test_it_refuses_to_run_on(interpreter):
     ended = subprocess.run([interpreter.path, RUNTIME], env={"PATH": os.environ["PATH"]}, cwd="/", stdin=subprocess.DEVNULL,
                            capture_output=True, text=True, timeout=60, check=False)
@@ -52,7 +60,7 @@ DEBUG = {name: interpreter for name, interpreter in UNFIT.items() if "debug" in 
 REFUSAL = '_refuse("does not support debug builds of CPython; use the ordinary build")'
 
 
-@pytest.mark.parametrize("interpreter", DEBUG.values(), ids=DEBUG)
+@of(DEBUG, "debug build of CPython")
 def test_what_a_debug_build_asserts_holds_on(runtime, interpreter, tmp_path):
     """With the refusal taken out: for example, that no code of Python runs while an exception is set."""
     whole = RUNTIME.read_text()
