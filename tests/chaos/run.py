@@ -54,7 +54,9 @@ DEATH = re.compile(r"^(\S+) ERROR (?:\[[^]]*\] )?worker \d+, pid (\d+), (.*?)(?:
 CUT_WITHIN = 3.0  # seconds between a cut and the line about the death that explains it
 TAMPERED = "gave up: the function closed or replaced descriptors of the runtime"
 TORN_WITHIN = 1.0  # likewise, between a loss and such a death
-TORN_AT_MOST = 0.03  # of such deaths
+# Connections for each such death, beside two. A worker accepts some 400 a second then; a delay of 2 ms on average lies
+# between the acceptance and the copy in one of 20 cases (DELAY_ONE_IN, behind the one call and before the other).
+TORN_AT_MOST = {"steady": 0.03, "recycling": 0.03, "delayed": 0.08}
 BAD = ["lost", "duplicated", "unsolicited", "mispaired", "wrong", "truncated", "reset", "late"]
 GOOD = ["ok", "errors", "cut", "disconnected"]
 
@@ -144,7 +146,9 @@ def separate_torn(figures, losses, tampered):
     """A function in a thread that closes every descriptor may close one that the loop beside it has accepted this very
     moment and that nobody else holds yet: the one way in which a reply can be lost (docs/reliability.md, Limits)."""
     if figures["shape"] == "threads":
-        figures["torn"] = sum(any(abs(ms / 1000 - at) <= TORN_WITHIN for at in tampered) for _, ms in losses)
+        torn = [ms for _, ms in losses if any(abs(ms / 1000 - at) <= TORN_WITHIN for at in tampered)]
+        figures["torn"] = len(torn)
+        figures["torn_connections"] = len(set(torn))  # requests that were sent together are lost in the same millisecond
         figures["lost"] = figures.get("lost", 0) - figures["torn"]
 
 
@@ -240,8 +244,8 @@ def judge(figures, log):
                    time_limits=len(re.findall("ERROR .*did not finish within", log)),
                    cut_unexplained=count_unexplained(figures.pop("cut_by", []), when))
     failed = ["%d %s" % (figures.get(name, -1), name) for name in BAD + ["cut_unexplained"] if figures.get(name, -1)]
-    if figures.get("torn", 0) > 1 + TORN_AT_MOST * len(tampered):
-        failed.append("%d torn in %d deaths after closed descriptors" % (figures["torn"], len(tampered)))
+    if figures.get("torn_connections", 0) > 2 + TORN_AT_MOST.get(figures["kind"], 0) * len(tampered):
+        failed.append("%d connections torn in %d deaths after closed descriptors" % (figures["torn_connections"], len(tampered)))
     if sum(figures.get(name, 0) for name in GOOD + ["torn"] + [name for name in BAD if name != "unsolicited"]) != \
             figures.get("requests", -1):
         failed.append("not one verdict for each request")
