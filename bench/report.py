@@ -21,7 +21,6 @@ import json
 import os
 import pathlib
 import random
-import signal
 import socket
 import statistics
 import subprocess
@@ -323,8 +322,4 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run.exit_with(main)

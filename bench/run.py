@@ -495,9 +495,14 @@ def main():
     return 1 if arguments.check and missed else 0
 
 
-if __name__ == "__main__":
+def exit_with(main):
+    """Call main and exit with its status. SIGTERM and Ctrl-C unwind, so that the servers are stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    exit_with(main)

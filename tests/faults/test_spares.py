@@ -117,6 +117,14 @@ def test_a_spare_is_loaded_anew_where_the_workers_are(runtime, model):
         assert server.result(1)[2] == 2
 
 
+def worker_and_spare(server):
+    """Their process numbers, once the spare is loaded."""
+    wait_for(server, "idle", "spare")
+    serving = server.result(1)[0]
+    [idle] = [pid for pid in server.worker_pids() if pid != serving]
+    return serving, idle
+
+
 def test_neither_readiness_nor_a_stop_waits_for_a_spare(runtime, model):
     folder = model(quick=1, slow=60)
     with runtime("model:Model.process", cwd=folder, env={"ASYA_SPARES": "1"}) as server:
@@ -136,9 +144,7 @@ def test_a_spare_ends_as_a_worker_does(runtime, model):
 def test_a_spare_that_dies_is_loaded_again(runtime, model):
     folder = model(quick=3)
     with runtime("model:Model.process", cwd=folder, env={"ASYA_SPARES": "1"}, allow_log=["ERROR .*SIGKILL"]) as server:
-        wait_for(server, "idle", "spare")
-        serving = server.result(1)[0]
-        [idle] = [pid for pid in server.worker_pids() if pid != serving]
+        serving, idle = worker_and_spare(server)
         os.kill(idle, signal.SIGKILL)
         server.wait_for_log("ERROR .*pid %d, .*SIGKILL.*; a new one starts in 0 ms" % idle)
         wait_for(server, "idle", "spare")
@@ -149,9 +155,7 @@ def test_a_spare_that_dies_is_loaded_again(runtime, model):
 def test_a_stopped_spare_is_not_taken(runtime, model):
     folder = model(quick=100)
     with runtime("model:Model.process", cwd=folder, env={"ASYA_SPARES": "1"}, allow_log=["ERROR .*SIGKILL"]) as server:
-        wait_for(server, "idle", "spare")
-        serving = server.result(1)[0]
-        [idle] = [pid for pid in server.worker_pids() if pid != serving]
+        serving, idle = worker_and_spare(server)
         os.kill(idle, signal.SIGSTOP)
         assert processes.eventually(lambda: processes.state(idle) == "T")
         os.kill(serving, signal.SIGKILL)
