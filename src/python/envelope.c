@@ -16,25 +16,35 @@ static int envelope_lacks(enum member member, enum route_form form)
     return -1;
 }
 
-/* In this order: the first fault is the one that is reported. */
-static int envelope_check(PyObject *message, enum route_form form)
+/* What a message has, all borrowed. Each member is looked up once: a look-up takes 100 instructions and more. */
+static struct envelope envelope_read(PyObject *message)
 {
-    PyObject *headers = member_of(message, MEMBER_HEADERS);
-    PyObject *id = member_of(message, MEMBER_ID);
-    if (member_of(message, MEMBER_PAYLOAD) == NULL) {
+    return (struct envelope){.message = message,
+                             .payload = member_of(message, MEMBER_PAYLOAD),
+                             .route = member_of(message, MEMBER_ROUTE),
+                             .headers = member_of(message, MEMBER_HEADERS),
+                             .status = member_of(message, MEMBER_STATUS),
+                             .id = member_of(message, MEMBER_ID),
+                             .parent_id = member_of(message, MEMBER_PARENT_ID)};
+}
+
+/* In this order: the first fault is the one that is reported. */
+static int envelope_check(const struct envelope *read, enum route_form form)
+{
+    if (read->payload == NULL) {
         return envelope_lacks(MEMBER_PAYLOAD, form);
     }
-    if (member_of(message, MEMBER_ROUTE) == NULL) {
+    if (read->route == NULL) {
         return envelope_lacks(MEMBER_ROUTE, form);
     }
-    if (route_check(member_of(message, MEMBER_ROUTE), form) != 0) {
+    if (route_check(read->route, form) != 0) {
         return -1;
     }
-    if (headers != NULL && !PyDict_Check(headers)) {
+    if (read->headers != NULL && !PyDict_Check(read->headers)) {
         PyErr_SetString(PyExc_ValueError, "Field 'headers' must be a dict");
         return -1;
     }
-    if (id != NULL && !PyUnicode_Check(id)) {
+    if (read->id != NULL && !PyUnicode_Check(read->id)) {
         PyErr_SetString(PyExc_ValueError, "Field 'id' must be a string");
         return -1;
     }
@@ -57,21 +67,22 @@ int envelope_open(struct envelope *envelope, PyObject *message, enum protocol pr
         return 0;
     }
     envelope->message = message;
-    PyObject *route = member_of(message, MEMBER_ROUTE);
+    struct envelope read = envelope_read(message);
+    PyObject *route = read.route;
     envelope->form = protocol == PROTOCOL_HTTP ? ROUTE_HOPS : route != NULL ? route_form_of(route) : ROUTE_ACTORS;
-    if (validate && envelope_check(message, envelope->form) != 0) {
+    if (validate && envelope_check(&read, envelope->form) != 0) {
         return -1;
     }
-    envelope->payload = object_own(member_of(message, MEMBER_PAYLOAD));
+    envelope->payload = object_own(read.payload);
     envelope->route = object_own(route);
     if (envelope->payload == NULL || route == NULL) { /* nothing was checked, and there is nothing to work on */
         PyErr_SetString(PyExc_KeyError, envelope->payload == NULL ? "payload" : "route");
         return -1;
     }
-    envelope->headers = object_own(member_of(message, MEMBER_HEADERS));
-    envelope->status = object_own(member_of(message, MEMBER_STATUS));
-    envelope->id = object_own(member_of(message, MEMBER_ID));
-    envelope->parent_id = object_own(member_of(message, MEMBER_PARENT_ID));
+    envelope->headers = object_own(read.headers);
+    envelope->status = object_own(read.status);
+    envelope->id = object_own(read.id);
+    envelope->parent_id = object_own(read.parent_id);
     return whole ? envelope_keep_passed(envelope) : 0;
 }
 
@@ -271,11 +282,11 @@ PyObject *envelope_check_output(const struct envelope *envelope, PyObject *messa
         return envelope_move_on(envelope, object_own(message));
     }
     enum route_form form = envelope->form;
-    PyObject *reduced =
-        envelope_check(message, form) == 0 &&
-                route_check_passed(member_of(message, MEMBER_ROUTE), form, envelope->passed, envelope->current) == 0
-            ? envelope_reduce(message, form)
-            : NULL;
+    struct envelope read = envelope_read(message);
+    PyObject *reduced = envelope_check(&read, form) == 0 &&
+                                route_check_passed(read.route, form, envelope->passed, envelope->current) == 0
+                            ? envelope_reduce(message, form)
+                            : NULL;
     if (reduced == NULL) {
         envelope_name_output(form, index, count);
         return NULL;

@@ -13,6 +13,8 @@ bool member_make_names(void)
         if ((member_names[i] = PyUnicode_FromString(text)) == NULL) {
             return false;
         }
+        PyUnicode_InternInPlace(
+            &member_names[i]); /* as the codec's keys are: then they are found without a comparison */
     }
     return true;
 }

@@ -371,6 +371,16 @@ static enum wire_step request_finish(struct http1_request *request, size_t end, 
     return WIRE_DONE;
 }
 
+/* Whether eight bytes may all stand in a line, the tab aside: no byte is below 0x20, and none is 0x7F. */
+static bool are_text(const unsigned char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    uint64_t low = word & 0x7F7F7F7F7F7F7F7F;
+    uint64_t refused = (~(low + 0x6060606060606060) | (low + 0x0101010101010101)) & ~word;
+    return (refused & 0x8080808080808080) == 0;
+}
+
 /* Goes on looking for the end of the line in the bytes not checked before. WIRE_DONE: `*ret_end` is the offset of its
  * CR. */
 static enum wire_step find_line_end(struct http1_request *request, const unsigned char *message, uint32_t size,
@@ -378,6 +388,9 @@ static enum wire_step find_line_end(struct http1_request *request, const unsigne
 {
     uint32_t at =
         request->checked; /* a local copy: through the pointer each step would wait for the store of the one before */
+    while (size - at >= 8 && are_text(message + at)) {
+        at += 8;
+    }
     while (at < size && http1_byte_is(message[at], HTTP1_TEXT)) {
         at++;
     }

@@ -195,6 +195,32 @@ static void what_follows_a_head_is_left_alone(void **state)
     assert_int_equal(request.head_size, strlen(head));
 }
 
+/* RFC 9110, section 5.5: a value has visible characters, blanks and bytes above 0x7F, and no other control character.
+ */
+static void a_control_character_is_refused_wherever_it_stands(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        for (size_t before = 0; before < 17; before++) {
+            char text[96];
+            struct http1_error err = {0};
+            int size =
+                snprintf(text, sizeof text, POST "X-A:%.*s?%s", (int)before, "aaaaaaaaaaaaaaaaa", "bbbbbbbbb\r\n\r\n");
+            *strchr(text, '?') = (char)byte;
+            struct guard memory = guard_copy(text, (size_t)size);
+            struct http1_request request = http1_request_make(LIMIT);
+            enum wire_step step = http1_request_feed(&request, memory.data, (size_t)size, &err);
+            bool is_text = byte == '\t' || (byte >= ' ' && byte != 0x7F);
+            assert_int_equal(step, is_text ? WIRE_DONE : WIRE_BAD);
+            if (!is_text) {
+                assert_int_equal(err.status, 400);
+                assert_int_equal(err.offset, strlen(POST "X-A:") + before);
+            }
+            guard_free(&memory);
+        }
+    }
+}
+
 static void a_second_empty_line_is_no_request(void **state)
 {
     (void)state;
@@ -260,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DESCRIPTOR_TEST(heads_are_read_however_they_are_cut),
         DESCRIPTOR_TEST(what_follows_a_head_is_left_alone),
+        DESCRIPTOR_TEST(a_control_character_is_refused_wherever_it_stands),
         DESCRIPTOR_TEST(a_second_empty_line_is_no_request),
         DESCRIPTOR_TEST(a_head_may_have_as_many_bytes_as_the_limit),
         DESCRIPTOR_TEST(a_head_may_have_as_many_fields_as_the_limit),
