@@ -52,13 +52,10 @@ def _memory_file(image):
 
 def _by_number(fd):
     """The file's path by its descriptor, which is closed by the function that is returned as well."""
-    import fcntl
     import os
 
-    # glibc knows loaded libraries by path: a low number would be used again for another file of the same name
-    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, min(977, os.sysconf("SC_OPEN_MAX") * 3 // 4))
-    os.close(fd)
-    return "/proc/self/fd/%d" % high, lambda: os.close(high)
+    # glibc knows loaded libraries by path: spelled as usual, the next library with this number would be taken for this one
+    return "/proc/self//fd/%d" % fd, lambda: os.close(fd)
 
 
 def _places():
@@ -69,7 +66,7 @@ def _places():
     if way != "file":
         yield "memfd", _memory_file
     if way != "memfd":
-        for place in _seldom(_TEXTS)["folders"]():
+        for place in _seldom(_COMMON)["folders"]():
             yield place  # CPython 2 must be able to read all of this, to be refused
 
 
@@ -77,51 +74,51 @@ _DIGITS = bytes(c for c in range(33, 127) if c not in b"\"'\\<>&{}$")  # 85 that
 
 
 def _bytes(text):
-    """Five digits make four bytes; all groups at once, each a lane of one big number, as quick as base64. Two digits share
-    a lane, since making numbers of bytes takes the most time."""
+    """Five digits make four bytes; many groups at once, each a lane of one big number, as quick as base64, and few enough
+    at once to stay in the processor's cache. Two digits share a lane, since making numbers of bytes takes the most time."""
     digits = text.encode().translate(bytes.maketrans(_DIGITS, bytes(range(85))), b"\n")
-    digits = [digits[place::5] for place in range(5)]
-    count = len(digits[4])
+    mask, result = int.from_bytes(b"\0\0\xff\xff" * 4096, "big"), []
+    for begin in range(0, len(digits), 5 * 4096):
+        some = digits[begin : begin + 5 * 4096]
+        size = len(some) // 5 * 4
+        high, low, last = bytearray(size), bytearray(size), bytearray(size)
+        high[1::4], low[1::4], high[3::4], low[3::4], last[3::4] = (some[place::5] for place in range(5))
+        pairs = int.from_bytes(high, "big") * 85 + int.from_bytes(low, "big")
+        right = pairs & mask
+        number = ((pairs - right >> 16) * 7225 + right) * 85 + int.from_bytes(last, "big")
+        result.append(number.to_bytes(size, "big"))
+    return b"".join(result)
 
-    def lanes(high, low):
-        both = bytearray(4 * count)
-        both[1::4], both[3::4] = high, low
-        return int.from_bytes(both, "big")
 
-    pairs = lanes(digits[0], digits[2]) * 85 + lanes(digits[1], digits[3])
-    right = pairs & int.from_bytes(b"\0\0\xff\xff" * count, "big")
-    number = ((pairs - right >> 16) * 7225 + right) * 85 + lanes(bytes(count), digits[4])
-    return number.to_bytes(4 * count, "big")
-
-
-def _unpack(begin, table, count, text):
-    """The parts of the image. From byte `begin` on it has texts that all images have: these are carried once, and are the
-    dictionary of the rest, which begins behind them and ends with what stands before them. There, from byte `table` on,
-    are `count` relocations of 24 bytes, first the first bytes of all."""
+def _unpack(begin, size, count, table, relocations, text):
+    """The parts of the image. Its stream holds `size` bytes. From byte `begin` on, behind what all streams begin with, are
+    `count` numbers, three for each piece of that in the image, and then what is the image's own. There, from byte `table`
+    on, are `relocations` of 24 bytes, first the first bytes of all."""
     import zlib
 
     try:
-        texts = zlib.decompress(_bytes(_TEXTS))
-        stream = zlib.decompressobj(zdict=texts)
-        rest = stream.decompress(_bytes(text))
-        if not stream.eof:
-            raise ValueError("it lacks its end")
-        at, size = len(rest) - begin + table, 24 * count
-        relocations = bytearray(size)
+        whole = memoryview(zlib.decompress(_bytes(_COMMON + text), 15, size))
+        numbers = iter(whole[begin : begin + 4 * count].cast("I"))
+        own = bytearray(whole[begin + 4 * count :])
+        end = table + 24 * relocations
+        columns = own[table:end]
         for i in range(24):
-            relocations[i::24] = rest[at + i * count : at + i * count + count]
-        view = memoryview(rest)
-        return view[-begin:at], relocations, view[at + size :], texts[: texts.rfind(b"\0") + 1], view[:-begin]
-    except (ValueError, OverflowError, zlib.error) as error:
+            own[table + i : end : 24] = columns[i * relocations : (i + 1) * relocations]
+    except (ValueError, OverflowError, TypeError, zlib.error) as error:
         _refuse("its image is damaged: %s" % error)
+    view, at, parts = memoryview(own), 0, []
+    for length, start, end in zip(numbers, numbers, numbers):
+        parts += view[at : at + length], whole[start:end]
+        at += length
+    return parts + [view[at:]]
 
 
 def _seldom(text):
-    """The names of inject/seldom.py, which stands behind the texts: what few starts need."""
+    """The names of inject/seldom.py, which stands last in what all streams begin with, `text`: what few starts need."""
     import zlib
 
-    texts = zlib.decompress(_bytes(text))
-    names = dict(globals(), _DICTIONARY=texts)
+    texts = zlib.decompressobj().decompress(_bytes(text))
+    names = dict(globals(), _FIRST=text, _SIZE=len(texts))
     exec(texts[texts.rfind(b"\0") + 1 :], names)
     return names
 
@@ -163,7 +160,7 @@ def _commands():
         _refuse("this command needs its file, which was read from standard input: write it to one")
     with open(__file__, encoding="ascii") as file:
         whole = file.read()
-    return _seldom(whole.split("\n_TEXTS = ")[1].split('"""')[1])["commands"](whole)
+    return _seldom(whole.split("\n_COMMON = ")[1].split('"""')[1])["commands"](whole)
 
 
 # @IMAGES@
@@ -175,7 +172,7 @@ try:
     _asya = _load()
 except MemoryError:
     _refuse("needs more memory (ulimit -v)", 77)
-del _IMAGES, _TEXTS
+del _IMAGES, _COMMON
 loads, dumps, main, __version__ = _asya.loads, _asya.dumps, _asya.main, _asya.__version__
 _asya._commands = _commands
 HandlerTimeout, ClientGone, ShuttingDown, context = _asya.HandlerTimeout, _asya.ClientGone, _asya.ShuttingDown, _asya.context

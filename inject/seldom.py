@@ -1,6 +1,6 @@
 """What few starts of the single file need: other places for the image than memory, and the commands in Python.
 
-bootstrap.py executes this with its own names when it comes to that; tools/bundle.py puts it behind the images' texts,
+bootstrap.py executes this with its own names when it comes to that; tools/bundle.py puts it behind the images' constants,
 where it costs a start nothing but its bytes.
 """
 import os
@@ -74,7 +74,7 @@ def commands(whole):
     for mark in "#'", '#"':
         text = "".join(line[2:] for line in whole.splitlines() if line.startswith(mark))
         if text:
-            parts = zlib.decompressobj(zdict=_DICTIONARY).decompress(_bytes(text)).decode().split("\0")
+            parts = zlib.decompress(_bytes(_FIRST + text))[_SIZE:].decode().split("\0")
             sources.update(zip(parts[::2], parts[1::2]))
 
     class Sources(importlib.abc.InspectLoader):

@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
 """Writes the single file: the bootstrap template with one compressed image per kind of processor.
 
-Each image has the same texts among its constants, the Python that it embeds. They are carried once, as a zlib stream, and
-behind them what few starts need (inject/seldom.py), which is none of the images'. An image is a zlib stream of what
-stands behind these texts in it and then of what stands before them, with the texts as its preset dictionary. The relocations,
-which resemble one another, stand in columns: first the first bytes of all, then the second ones. zopfli makes
-streams 5 % smaller than zlib's own best. They are written in base 85: five characters for four bytes, most significant
-first, padded with zero bytes.
+The images' constants (texts, tables, the Python that they embed) are nearly the same: they are carried once, and behind them
+what few starts need (inject/seldom.py). This is the begin of every zlib stream; an image is the rest of one. It has what is
+the image's own, with a list of the pieces that lie between. The relocations, which resemble one another, stand in columns: first
+the first bytes of all, then the second ones. zopfli makes streams 5 % smaller than zlib's own best. They are written in
+base 85: five characters for four bytes, most significant first, padded with zero bytes.
 
-The commands that are written in Python (inject/commands) are one more stream with the same dictionary, without their
+The commands that are written in Python (inject/commands) are the rest of one more stream, without their
 comments and with short names (shorten.py), in lines that are comments to the interpreter: a start skips them, and a
 command reads them out of the file. Those of a developer's desk (DESK) are a stream of their own, which `configmap`
 leaves out.
 
-The same inputs give the same bytes: no timestamp, no path. Refuses a result of 480 KB or more, and of 260,000 bytes or
+The same inputs give the same bytes: no timestamp, no path. Refuses a result of 460,000 bytes or more, and of 260,000 bytes or
 more with one image and without the desk's commands: `kubectl apply` copies a ConfigMap into an annotation limited to
 262,144 bytes in total.
 """
@@ -27,53 +26,98 @@ import sys
 import zlib
 
 import embed
-import embed_glue
 import shorten
 
-SIZE_LIMIT = 480 * 1024
+SIZE_LIMIT = 460_000
 # With one image and without the desk's commands (`configmap --machine` takes the rest out): kubectl's annotation has 262,144 bytes for the ConfigMap as
 # JSON, which is 850 bytes longer than the file, and for the names that it is given.
 ALONE_LIMIT = 260_000
 LINE = 1000
 DESK = {"bench", "completion", "reload", "run", "columns", "feed", "journal", "lines", "retry"}  # the last five are run's
 SHT_RELA, RELOCATION = 4, 24  # of a section, and the size of one
+PIECE = 16  # the least of the constants that are carried once: the numbers that tell where it stands take a few bytes
+MOST_PLACES = 200  # that are tried for a piece
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DIGITS = "".join(c for c in map(chr, range(33, 127)) if c not in "\"'\\<>&{}$")  # as inject/bootstrap.py has them
 ZOPFLI = ctypes.CDLL("libzopfli.so.1")  # the command zopfli knows no dictionaries
 
 
-def deflate(data, dictionary):
-    """A raw stream (RFC 1951) of `data`, for a reader that has the dictionary."""
-    whole, start = dictionary + data, len(dictionary)
+def deflate(data, before, final):
+    """A raw stream (RFC 1951) of `data` behind what stands before it; one that is not final ends at a byte."""
+    whole, start = before + data, len(before)
     options = (ctypes.c_int * 6)()  # struct ZopfliOptions
     ZOPFLI.ZopfliInitOptions(options)
     bit, out, size = ctypes.c_ubyte(0), ctypes.POINTER(ctypes.c_ubyte)(), ctypes.c_size_t(0)
-    dynamic_blocks, final = 2, 1
-    ZOPFLI.ZopfliDeflatePart(options, dynamic_blocks, final, whole, ctypes.c_size_t(start), ctypes.c_size_t(len(whole)),
+    dynamic_blocks = 2
+    ZOPFLI.ZopfliDeflatePart(options, dynamic_blocks, int(final), whole, ctypes.c_size_t(start), ctypes.c_size_t(len(whole)),
                              ctypes.byref(bit), ctypes.byref(out), ctypes.byref(size))
-    return ctypes.string_at(out, size.value)
+    stream = ctypes.string_at(out, size.value)
+    if final:
+        return stream
+    empty = b"\0\0\xff\xff"  # a stored block without bytes, behind its three bits of zero and those up to the byte's end
+    return stream + (b"" if 0 < bit.value < 6 else b"\0") + empty
 
 
-def zlib_stream(data, dictionary=b""):
-    """RFC 1950: a header with the sum of the dictionary if there is one, the raw stream, the sum of the data."""
-    header = struct.pack(">HI", 0x78F9, zlib.adler32(dictionary)) if dictionary else struct.pack(">H", 0x78DA)
-    return header + deflate(data, dictionary) + struct.pack(">I", zlib.adler32(data))
+def first_of_stream(common):
+    """The begin of a zlib stream (RFC 1950), a multiple of four bytes."""
+    stream = struct.pack(">H", 0x78DA) + deflate(common, b"", False)
+    while len(stream) % 4:
+        stream += b"\0\0\0\xff\xff"
+    return stream
+
+
+def rest_of_stream(data, common):
+    return deflate(data, common, True) + struct.pack(">I", zlib.adler32(common + data))
+
+
+def sections_of(image):
+    """(kind, offset, size) of the sections of a 64-bit ELF file, by name."""
+    table, count, names = struct.unpack_from("<Q12xHH", image, 0x28)
+    found = [struct.unpack_from("<II16xQQ", image, table + 64 * i) for i in range(count)]
+    begin = found[names][2]
+    named = lambda at: image[begin + at : image.index(b"\0", begin + at)].decode()
+    return {named(name): (kind, offset, size) for name, kind, offset, size in found}
 
 
 def relocations_of(image):
-    """Where the table of relocations begins in a 64-bit ELF file, and how many it has."""
-    table, count = struct.unpack_from("<Q12xH", image, 0x28)
-    sections = [struct.unpack_from("<4xI16xQQ", image, table + 64 * i) for i in range(count)]
-    found = [(offset, size // RELOCATION) for kind, offset, size in sections if kind == SHT_RELA]
+    """Where the table of relocations begins, and how many it has: the larger one, the other is of calls."""
+    found = [(offset, size // RELOCATION) for kind, offset, size in sections_of(image).values() if kind == SHT_RELA]
     return max(found, key=lambda pair: pair[1], default=(0, 0))
 
 
-def shared_texts(folder, images):
-    """The Python that the images embed, as they have it: one source behind the other, each ended by a zero byte."""
-    texts = "".join(text + "\0" for text in embed_glue.texts(folder).values()).encode()
-    if not all(texts in image for image in images):
-        sys.exit("bundle: an image does not have the sources of %s in one piece" % folder)
-    return texts
+def constants_of(image):
+    """Where they begin, and they."""
+    _, offset, size = sections_of(image)[".rodata"]
+    return offset, image[offset : offset + size]
+
+
+def pieces_of(data, other):
+    """What of `data` stands in `other`, too: (place in data, place there, length), as long as possible, in order."""
+    places = {}
+    for place in range(len(other) - PIECE + 1):
+        places.setdefault(other[place : place + PIECE], []).append(place)
+    found, at, expected = [], 0, 0
+    while at < len(data):
+        length, _, place = max(((common_length(data, at, other, place), place == expected, place)
+                                for place in places.get(data[at : at + PIECE], ())[:MOST_PLACES]), default=(0, False, 0))
+        if length:
+            found.append((at, place, length))
+            expected = place + length
+        at += length or 1
+    return found
+
+
+def common_length(left, at, right, place):
+    most = min(len(left) - at, len(right) - place)
+    return next((i for i in range(most) if left[at + i] != right[place + i]), most)
+
+
+def common_constants(images):
+    """Those of the first image, without what no other has."""
+    first, *others = [constants_of(image)[1] for image in images]
+    for other in others:
+        first = b"".join(first[at : at + length] for at, _, length in pieces_of(first, other))
+    return first
 
 
 def base85(data):
@@ -87,30 +131,41 @@ def literal(stream):
     return '"""\n%s\n"""' % "\n".join(text[i : i + LINE] for i in range(0, len(text), LINE))
 
 
-def image_literal(machine, image, shared, texts):
-    """`shared` stands in the image, and `texts` begins with it."""
-    begin = image.index(shared)
+def image_literal(machine, image, common, before):
+    """`before` is what all streams begin with, and begins with `common`. What the loader needs to know: the size of that and
+    of all that the stream holds, how many numbers stand between, where among the image's own bytes the relocations begin,
+    and their count. The numbers are, for each piece, how many own bytes stand before it, and where it begins and ends."""
+    begin, constants = constants_of(image)
+    own, numbers, at = b"", [], 0
+    for place, there, length in pieces_of(constants, common):
+        numbers += begin + place - at, there, there + length
+        own += image[at : begin + place]
+        at = begin + place + length
+    own += image[at:]
     table, count = relocations_of(image)
+    assert table + count * RELOCATION <= begin
     end = table + count * RELOCATION
-    columns = b"".join(image[table + i : end : RELOCATION] for i in range(RELOCATION))
-    stream = zlib_stream(image[begin + len(shared) :] + image[:table] + columns + image[end:begin], texts)
-    return '    "%s": (%d, %d, %d, %s),' % (machine, begin, table, count, literal(stream))
+    columns = b"".join(own[table + i : end : RELOCATION] for i in range(RELOCATION))
+    data = struct.pack("<%dI" % len(numbers), *numbers) + own[:table] + columns + own[end:]
+    text = literal(rest_of_stream(data, before))
+    sizes = len(before), len(before) + len(data), len(numbers), table, count
+    return '    "%s": (%d, %d, %d, %d, %d, %s),' % (machine, *sizes, text)
 
 
-def comment(mark, pairs, texts):
+def comment(mark, pairs, before):
     """Sources by the names of their modules, as one stream in comments: the interpreter skips them, and keeps nothing."""
-    text = base85(zlib_stream("\0".join(part for pair in pairs for part in pair).encode(), texts))
+    text = base85(rest_of_stream("\0".join(part for pair in pairs for part in pair).encode(), before))
     size = LINE - len(mark)
     return "\n".join(mark + text[i : i + size] for i in range(0, len(text), size))
 
 
-def commands_comments(folder, texts):
+def commands_comments(folder, before):
     """The Python sources of the commands: those that are wanted where the runtime serves, and those of a desk."""
     paths = sorted(folder.glob("*.py"))
     sources = shorten.shorten([embed.essence(path.read_text(encoding="ascii")) for path in paths])
     pairs = [(path.stem in DESK, ("asya_commands." + path.stem).replace(".__init__", ""), source)
              for path, source in zip(paths, sources)]
-    return [comment(mark, [pair[1:] for pair in pairs if pair[0] == desk], texts) for mark, desk in (("#'", False), ('#"', True))]
+    return [comment(mark, [pair[1:] for pair in pairs if pair[0] == desk], before) for mark, desk in (("#'", False), ('#"', True))]
 
 
 def template(path):
@@ -127,13 +182,13 @@ def template(path):
 def bundle(options, images):
     """The text of the file, and how much of it are the desk's commands; `images` are pairs of a machine and its image."""
     digests = "\n".join("sha256 of the %s image: %s" % (m, hashlib.sha256(image).hexdigest()) for m, image in images)
-    shared = shared_texts(options.embedded, [image for _, image in images])
-    texts = shared + embed.essence(options.seldom.read_text(encoding="ascii")).encode()
+    common = common_constants([image for _, image in images])
+    before = common + b"\0" + embed.essence(options.seldom.read_text(encoding="ascii")).encode()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        literals = list(pool.map(lambda pair: image_literal(*pair, shared, texts), images))
-    assigned = "_TEXTS = %s\n_IMAGES = {\n%s\n}" % (literal(zlib_stream(texts)), "\n".join(literals))
+        literals = list(pool.map(lambda pair: image_literal(*pair, common, before), images))
+    assigned = "_COMMON = %s\n_IMAGES = {\n%s\n}" % (literal(first_of_stream(before)), "\n".join(literals))
     text = template(options.template).replace("@VERSION@", options.version).replace("@DIGESTS@", digests)
-    serving, desk = commands_comments(options.commands, texts)
+    serving, desk = commands_comments(options.commands, before)
     print("bundle: the commands in Python take %d bytes, those of a desk %d" % (len(serving), len(desk)))
     return text.replace("# @IMAGES@", assigned).replace("# @COMMANDS@", serving + "\n" + desk), len(desk) + 1
 
@@ -144,7 +199,6 @@ def main():
     parser.add_argument("--version", required=True)
     parser.add_argument("--image", action="append", required=True, metavar="MACHINE=FILE", help="the extension")
     for name, path, meaning in (("commands", "inject/commands", "the folder of the commands in Python"),
-                                ("embedded", "src/python/glue", "the folder of the Python that the images embed"),
                                 ("seldom", "inject/seldom.py", "what few starts need")):
         parser.add_argument("--" + name, type=pathlib.Path, default=ROOT / path, help=meaning)
     parser.add_argument("--output", required=True)

@@ -3,8 +3,7 @@
 
 Usage: embed_glue.py SOURCE.py --output FILE.c defines `const char glue_SOURCE[]`. Comments, docstrings, blank lines and
 spaces that the interpreter does not need are left out (embed.py), and tabs indent; the numbers of the lines that remain are
-not needed by anybody. It is not aligned: all of them stand one behind the other in the image, and the single file carries
-them once (bundle.py).
+not needed by anybody. It is not aligned: it is text.
 """
 import argparse
 import pathlib

@@ -109,7 +109,7 @@ def test_a_file_too_large_for_kubectl_is_refused(tmp_path, size, fits):
     image = compile_image(tmp_path, INIT + "__asm__(\".section .rodata\\n.incbin \\\"noise\\\"\\n.text\");\n", [])
     ended = subprocess.run(
         [sys.executable, REPOSITORY / "tools" / "bundle.py", "--template", REPOSITORY / "inject" / "bootstrap.py",
-         "--version", "0", "--image", "x86_64=%s" % image, "--embedded", tmp_path, "--output", tmp_path / "out.py"],
+         "--version", "0", "--image", "x86_64=%s" % image, "--output", tmp_path / "out.py"],
         capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode == 0) == fits == (tmp_path / "out.py").exists(), ended.stderr
     assert fits or "limit" in ended.stderr

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import subprocess
 import zlib
 
@@ -52,19 +53,29 @@ def to_base85(data):
     return "".join(DIGITS[number // 85**i % 85] for number in numbers for i in (4, 3, 2, 1, 0))
 
 
+def common():
+    """What every stream begins with."""
+    text = ast.literal_eval(assignment(ast.parse(RUNTIME.read_text()), "_COMMON").value)
+    return zlib.decompressobj().decompress(from_base85(text))
+
+
 def images():
-    """The images in the file, unpacked, by processor."""
+    """The images in the file, unpacked, by processor: constants they share are the begin of each one's stream."""
     tree = ast.parse(RUNTIME.read_text())
-    texts, packed = (ast.literal_eval(assignment(tree, name).value) for name in ("_TEXTS", "_IMAGES"))
-    texts = zlib.decompress(from_base85(texts))
-    shared = texts[:texts.rindex(b"\0") + 1]
+    begin_of_all, packed = (ast.literal_eval(assignment(tree, name).value) for name in ("_COMMON", "_IMAGES"))
     found = {}
-    for machine, (begin, table, count, text) in packed.items():
-        rest = zlib.decompressobj(zdict=texts).decompress(from_base85(text))
-        head, tail = rest[-begin:], rest[:-begin]
-        columns = head[table:table + 24 * count]
-        rows = bytes(columns[i * count + row] for row in range(count) for i in range(24))
-        found[machine] = head[:table] + rows + head[table + 24 * count:] + shared + tail
+    for machine, (begin, size, count, table, relocations, text) in packed.items():
+        whole = zlib.decompress(from_base85(begin_of_all) + from_base85(text))
+        assert len(whole) == size
+        numbers = struct.unpack_from("<%dI" % count, whole, begin)
+        own = whole[begin + 4 * count:]
+        columns = own[table:table + 24 * relocations]
+        rows = bytes(columns[i * relocations + row] for row in range(relocations) for i in range(24))
+        own = own[:table] + rows + own[table + 24 * relocations:]
+        image = b""
+        for length, start, end in zip(numbers[::3], numbers[1::3], numbers[2::3]):
+            image, own = image + own[:length] + whole[start:end], own[length:]
+        found[machine] = image + own
     return found
 
 
@@ -72,12 +83,12 @@ def images():
 
 
 def test_it_fits_into_a_configmap():
-    assert RUNTIME.stat().st_size < 480 * 1024
+    assert RUNTIME.stat().st_size < 460 * 1000
 
 
 def test_it_is_plain_text():
     text = RUNTIME.read_bytes().decode("ascii")
-    assert "\r" not in text and "\t" not in text.split("_IMAGES")[0]
+    assert "\r" not in text and "\t" not in text.split("_COMMON")[0]
     assert max(map(len, text.splitlines())) <= 1000
 
 
@@ -340,13 +351,19 @@ def with_images(path, text):
     whole = RUNTIME.read_text()
     node = assignment(ast.parse(whole), "_IMAGES")
     lines = whole.splitlines()
-    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), (1000, 64, 1, text))]
+    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), (len(common()), 1000, 0, 64, 1, text))]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-NOT_AN_IMAGE = zlib.compress(bytes(1000) + b"\x7fELF")  # needs no dictionary
-SOUND = to_base85(NOT_AN_IMAGE + bytes(-len(NOT_AN_IMAGE) % 4))
+def rest_of_stream(before, data):
+    """Digits of a stream's end: it holds `data`, and the sum of all."""
+    packer = zlib.compressobj(wbits=-15)
+    rest = packer.compress(data) + packer.flush() + struct.pack(">I", zlib.adler32(before + data))
+    return to_base85(rest + bytes(-len(rest) % 4))
+
+
+SOUND = rest_of_stream(common(), bytes(1000) + b"\x7fELF")
 DAMAGES = {
     "an image that no loader takes": (SOUND, "tried memfd"),
     "a text that lacks a character": (SOUND[1:], "damaged"),
@@ -354,7 +371,7 @@ DAMAGES = {
     "a text with another character": (SOUND[:10] + "~" + SOUND[11:], "damaged"),
     "digits beyond four bytes": ("~" * 5 + SOUND[5:], "damaged"),
     "nothing": ("", "damaged"),
-    "an image made with other texts": (to_base85(b"\x78\xf9\0\0\0\1" + bytes(10)), "damaged"),
+    "an image behind other constants": (rest_of_stream(b"others", bytes(1000) + b"\x7fELF"), "damaged"),
 }
 
 
