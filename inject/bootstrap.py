@@ -90,20 +90,21 @@ def _bytes(text):
     return b"".join(result)
 
 
-def _unpack(begin, size, count, table, relocations, text):
+def _unpack(begin, size, count, tables, text):
     """The parts of the image. Its stream holds `size` bytes. From byte `begin` on, behind what all streams begin with, are
-    `count` numbers, three for each piece of that in the image, and then what is the image's own. There, from byte `table`
-    on, are `relocations` of 24 bytes, first the first bytes of all."""
+    `count` numbers, three for each piece of that in the image, and then what is the image's own. There are tables: from
+    which byte on, how many entries of how many bytes, first the first bytes of all."""
     import zlib
 
     try:
         whole = memoryview(zlib.decompress(_bytes(_COMMON + text), 15, size))
         numbers = iter(whole[begin : begin + 4 * count].cast("I"))
         own = bytearray(whole[begin + 4 * count :])
-        end = table + 24 * relocations
-        columns = own[table:end]
-        for i in range(24):
-            own[table + i : end : 24] = columns[i * relocations : (i + 1) * relocations]
+        for table, rows, width in tables:
+            end = table + rows * width
+            columns = own[table:end]
+            for i in range(width):
+                own[table + i : end : width] = columns[i * rows : (i + 1) * rows]
     except (ValueError, OverflowError, TypeError, zlib.error) as error:
         _refuse("its image is damaged: %s" % error)
     view, at, parts = memoryview(own), 0, []

@@ -3,8 +3,8 @@
 
 The images' constants (texts, tables, the Python that they embed) are nearly the same: they are carried once, and behind them
 what few starts need (inject/seldom.py). This is the begin of every zlib stream; an image is the rest of one. It has what is
-the image's own, with a list of the pieces that lie between. The relocations, which resemble one another, stand in columns: first
-the first bytes of all, then the second ones. zopfli makes streams 5 % smaller than zlib's own best. They are written in
+the image's own, with a list of the pieces that lie between. Tables whose entries resemble one another, as relocations do, stand
+in columns: first the first bytes of all, then the second ones. zopfli makes streams 5 % smaller than zlib's own best. They are written in
 base 85: five characters for four bytes, most significant first, padded with zero bytes.
 
 The commands that are written in Python (inject/commands) are the rest of one more stream, without their
@@ -34,7 +34,8 @@ SIZE_LIMIT = 460_000
 ALONE_LIMIT = 260_000
 LINE = 1000
 DESK = {"bench", "completion", "reload", "run", "columns", "feed", "journal", "lines", "retry"}  # the last five are run's
-SHT_RELA, RELOCATION = 4, 24  # of a section, and the size of one
+CONSTANTS = ".dynstr", ".rodata"
+TABLES = {".dynsym": 24, ".rela.dyn": 24, ".rela.plt": 24, ".data.rel.ro": 8}  # and the bytes of an entry
 PIECE = 16  # the least of the constants that are carried once: the numbers that tell where it stands take a few bytes
 MOST_PLACES = 200  # that are tried for a piece
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -71,24 +72,22 @@ def rest_of_stream(data, common):
 
 
 def sections_of(image):
-    """(kind, offset, size) of the sections of a 64-bit ELF file, by name."""
+    """(offset, size) of the sections of a 64-bit ELF file, by name."""
     table, count, names = struct.unpack_from("<Q12xHH", image, 0x28)
-    found = [struct.unpack_from("<II16xQQ", image, table + 64 * i) for i in range(count)]
-    begin = found[names][2]
+    found = [struct.unpack_from("<I20xQQ", image, table + 64 * i) for i in range(count)]
+    begin = found[names][1]
     named = lambda at: image[begin + at : image.index(b"\0", begin + at)].decode()
-    return {named(name): (kind, offset, size) for name, kind, offset, size in found}
+    return {named(name): (offset, size) for name, offset, size in found}
 
 
-def relocations_of(image):
-    """Where the table of relocations begins, and how many it has: the larger one, the other is of calls."""
-    found = [(offset, size // RELOCATION) for kind, offset, size in sections_of(image).values() if kind == SHT_RELA]
-    return max(found, key=lambda pair: pair[1], default=(0, 0))
+class Image:
+    """`constants` are (offset, bytes), and `tables` (offset, size, bytes of an entry) have entries that resemble one another."""
 
-
-def constants_of(image):
-    """Where they begin, and they."""
-    _, offset, size = sections_of(image)[".rodata"]
-    return offset, image[offset : offset + size]
+    def __init__(self, machine, path):
+        self.machine, self.bytes = machine, path.read_bytes()
+        sections = sections_of(self.bytes)
+        self.constants = [(begin, self.bytes[begin : begin + size]) for begin, size in map(sections.get, CONSTANTS)]
+        self.tables = [(*sections[name], width) for name, width in TABLES.items() if name in sections]
 
 
 def pieces_of(data, other):
@@ -114,7 +113,7 @@ def common_length(left, at, right, place):
 
 def common_constants(images):
     """Those of the first image, without what no other has."""
-    first, *others = [constants_of(image)[1] for image in images]
+    first, *others = (b"".join(data for _, data in image.constants) for image in images)
     for other in others:
         first = b"".join(first[at : at + length] for at, _, length in pieces_of(first, other))
     return first
@@ -131,25 +130,26 @@ def literal(stream):
     return '"""\n%s\n"""' % "\n".join(text[i : i + LINE] for i in range(0, len(text), LINE))
 
 
-def image_literal(machine, image, common, before):
+def image_literal(image, common, before):
     """`before` is what all streams begin with, and begins with `common`. What the loader needs to know: the size of that and
-    of all that the stream holds, how many numbers stand between, where among the image's own bytes the relocations begin,
-    and their count. The numbers are, for each piece, how many own bytes stand before it, and where it begins and ends."""
-    begin, constants = constants_of(image)
-    own, numbers, at = b"", [], 0
-    for place, there, length in pieces_of(constants, common):
-        numbers += begin + place - at, there, there + length
-        own += image[at : begin + place]
-        at = begin + place + length
-    own += image[at:]
-    table, count = relocations_of(image)
-    assert table + count * RELOCATION <= begin
-    end = table + count * RELOCATION
-    columns = b"".join(own[table + i : end : RELOCATION] for i in range(RELOCATION))
-    data = struct.pack("<%dI" % len(numbers), *numbers) + own[:table] + columns + own[end:]
-    text = literal(rest_of_stream(data, before))
-    sizes = len(before), len(before) + len(data), len(numbers), table, count
-    return '    "%s": (%d, %d, %d, %d, %d, %s),' % (machine, *sizes, text)
+    of all that the stream holds, how many numbers stand between, and the tables among the image's own bytes. The
+    numbers are, for each piece, how many own bytes stand before it, and where it begins and ends."""
+    own, numbers, taken, at = b"", [], [], 0
+    for begin, constants in image.constants:
+        for place, there, length in pieces_of(constants, common):
+            numbers += begin + place - at, there, there + length
+            taken.append((begin + place, length))
+            own += image.bytes[at : begin + place]
+            at = begin + place + length
+    own = bytearray(own + image.bytes[at:])
+    tables = []
+    for offset, size, width in image.tables:
+        table = offset - sum(length for place, length in taken if place < offset)
+        own[table : table + size] = b"".join(own[table + i : table + size : width] for i in range(width))
+        tables.append((table, size // width, width))
+    data = struct.pack("<%dI" % len(numbers), *numbers) + own
+    sizes = len(before), len(before) + len(data), len(numbers)
+    return '    "%s": (%d, %d, %d, %s, %s),' % (image.machine, *sizes, tables, literal(rest_of_stream(data, before)))
 
 
 def comment(mark, pairs, before):
@@ -180,12 +180,12 @@ def template(path):
 
 
 def bundle(options, images):
-    """The text of the file, and how much of it are the desk's commands; `images` are pairs of a machine and its image."""
-    digests = "\n".join("sha256 of the %s image: %s" % (m, hashlib.sha256(image).hexdigest()) for m, image in images)
-    common = common_constants([image for _, image in images])
+    """The text of the file, and how much of it are the desk's commands."""
+    digests = "\n".join("sha256 of the %s image: %s" % (image.machine, hashlib.sha256(image.bytes).hexdigest()) for image in images)
+    common = common_constants(images)
     before = common + b"\0" + embed.essence(options.seldom.read_text(encoding="ascii")).encode()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        literals = list(pool.map(lambda pair: image_literal(*pair, common, before), images))
+        literals = list(pool.map(lambda image: image_literal(image, common, before), images))
     assigned = "_COMMON = %s\n_IMAGES = {\n%s\n}" % (literal(first_of_stream(before)), "\n".join(literals))
     text = template(options.template).replace("@VERSION@", options.version).replace("@DIGESTS@", digests)
     serving, desk = commands_comments(options.commands, before)
@@ -204,11 +204,8 @@ def main():
     parser.add_argument("--output", required=True)
     parser.add_argument("--any-size", action="store_true", help="not to be shipped: another compiler's image may be larger")
     options = parser.parse_args()
-    images = []
-    for item in sorted(options.image):
-        machine, path = item.split("=", 1)
-        with open(path, "rb") as file:
-            images.append((machine, file.read()))
+    pairs = (item.split("=", 1) for item in sorted(options.image))
+    images = [Image(machine, pathlib.Path(path)) for machine, path in pairs]
     text, desk = bundle(options, images)
     data = text.encode("ascii")
     limit = ALONE_LIMIT + desk if len(images) == 1 else SIZE_LIMIT

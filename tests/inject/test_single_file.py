@@ -64,14 +64,15 @@ def images():
     tree = ast.parse(RUNTIME.read_text())
     begin_of_all, packed = (ast.literal_eval(assignment(tree, name).value) for name in ("_COMMON", "_IMAGES"))
     found = {}
-    for machine, (begin, size, count, table, relocations, text) in packed.items():
+    for machine, (begin, size, count, tables, text) in packed.items():
         whole = zlib.decompress(from_base85(begin_of_all) + from_base85(text))
         assert len(whole) == size
         numbers = struct.unpack_from("<%dI" % count, whole, begin)
         own = whole[begin + 4 * count:]
-        columns = own[table:table + 24 * relocations]
-        rows = bytes(columns[i * relocations + row] for row in range(relocations) for i in range(24))
-        own = own[:table] + rows + own[table + 24 * relocations:]
+        for table, rows, width in tables:
+            columns = own[table:table + rows * width]
+            entries = bytes(columns[i * rows + row] for row in range(rows) for i in range(width))
+            own = own[:table] + entries + own[table + rows * width:]
         image = b""
         for length, start, end in zip(numbers[::3], numbers[1::3], numbers[2::3]):
             image, own = image + own[:length] + whole[start:end], own[length:]
@@ -351,7 +352,7 @@ def with_images(path, text):
     whole = RUNTIME.read_text()
     node = assignment(ast.parse(whole), "_IMAGES")
     lines = whole.splitlines()
-    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), (len(common()), 1000, 0, 64, 1, text))]
+    lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % dict.fromkeys(images(), (len(common()), 1000, 0, [(64, 1, 24)], text))]
     path.write_text("\n".join(lines) + "\n")
     return path
 
