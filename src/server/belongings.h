@@ -1,10 +1,10 @@
 /*
- * What a worker's process holds of the runtime, and how a child that the function forks lets go of it.
+ * The descriptors of the runtime in a worker's process, and how a child that the function forks closes its copies.
  *
- * A child that does not exec has a copy of every descriptor. With the listening socket, the kernel would go on queueing
- * clients after supervisor and worker have ended, and nobody would answer them. With the connections, their clients
- * would wait for an end that does not come. Such a child may live for long (a pool of multiprocessing, a daemon), so it
- * closes its copies right after the fork.
+ * A child that does not exec inherits every descriptor. If it kept the listening socket, the kernel would continue to
+ * queue clients after supervisor and worker have ended, and nobody would answer them. If it kept the connections, their
+ * clients would wait for an end of file that does not come. Such a child may live for a long time (a multiprocessing
+ * pool, a daemon), so it closes its copies right after the fork.
  */
 #ifndef ASYA_SERVER_BELONGINGS_H
 #define ASYA_SERVER_BELONGINGS_H

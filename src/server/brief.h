@@ -1,11 +1,11 @@
 /*
- * Short messages that nobody waits for: a reply in a dead worker's place, a refusal, what a health request is told,
- * "100 Continue".
+ * Short messages that are sent without waiting: a reply in a dead worker's place, a refusal, the reply to a health
+ * request, "100 Continue".
  *
- * That the send buffer is full does not mean that the client is gone. On a kept connection or in a stream it holds
- * earlier replies that the client has not read yet, and may read in the next moment. So it is enlarged, as far as the
- * system allows (net.core.wmem_max), which is twice the usual size. Whoever can wait does that instead: a worker's
- * replies (dispatch.c), except that to a client that gives way, since its place is needed now.
+ * A full send buffer does not mean that the client is gone. On a kept connection or in a stream it holds earlier
+ * replies that the client has not read yet, but may read at any moment. So the buffer is enlarged, as far as the system
+ * allows (net.core.wmem_max), which is twice the usual size. A worker's other replies wait for the client instead
+ * (dispatch.c), except the reply to a client that is closed to make room: its slot is needed now.
  */
 #ifndef ASYA_SERVER_BRIEF_H
 #define ASYA_SERVER_BRIEF_H

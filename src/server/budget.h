@@ -9,7 +9,7 @@
  *   a request up to 16 KiB           is always read, however much the others hold
  *   the oldest of the larger ones    is read on too, so that one always finishes: the budget is exceeded by one message
  *                                    at most
- *   a pause                          ends when bytes are given back. Its time counts as part of ASYA_READ_TIMEOUT; a
+ *   a pause                          ends when memory is released. Its time counts as part of ASYA_READ_TIMEOUT; a
  *                                    request whose time runs out because of it gets server_error with that reason
  *   a pause of a second              ends the oldest connection that holds a large part of a request and has sent next
  *                                    to nothing in that time: otherwise a few clients that never finish would keep out

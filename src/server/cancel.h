@@ -4,7 +4,7 @@
  * The supervisor writes the reason and then the request's sequence number into its slot on the scoreboard, then sends
  * CANCEL_SIGNAL. If that request still runs, the worker raises an exception in the function. STACK_SIGNAL makes the
  * interpreter write its Python stacks to a descriptor that the supervisor reads. NEWS_SIGNAL tells a worker that the
- * supervisor has written a new log level, or a wish for the stacks of tasks, on the scoreboard. They are real-time
+ * supervisor has written a new log level, or a request for the stacks of tasks, on the scoreboard. They are real-time
  * signals with high numbers, which libraries do not use.
  */
 #ifndef ASYA_SERVER_CANCEL_H
@@ -17,8 +17,8 @@
 
 enum { NEWS_SIGNAL = 59, STACK_SIGNAL = 60, CANCEL_SIGNAL = 61 };
 
-/* The worker writes it before the stack of the request that is meant. In the log, that stack comes before those that
- * faulthandler wrote. */
+/* The worker writes this byte before the stack of the cancelled request, so that the log can show that stack before
+ * those that faulthandler wrote. */
 #define STACK_MARK '\f'
 
 /* The reply to a request that ran longer than `limit` nanoseconds (ASYA_HANDLER_TIMEOUT): processing_error of type

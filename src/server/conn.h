@@ -84,13 +84,13 @@ struct conn {
     enum conn_state state;
     uint32_t events; /* epoll events it is registered for; 0: not in the set */
     enum protocol protocol;
-    bool peer_done;      /* the client has closed or half-closed: it sends no more */
-    bool handed_on;      /* another worker gets its duplicate: only our copy is closed, not the connection */
-    bool refused;        /* answered before the whole request was read: drain before closing */
-    bool keep_alive;     /* another request may follow the reply */
-    bool parting;        /* shut down for reading: what was sent before is the last request */
-    bool gone;           /* nobody waits for the reply any more */
-    bool has_failed;     /* the service has said so: what is recorded of the request is kept */
+    bool peer_done;  /* the client has closed or half-closed: it sends no more */
+    bool handed_on;  /* its duplicate goes to another worker: close only our copy, do not shut the connection down */
+    bool refused;    /* answered before the whole request was read: drain before closing */
+    bool keep_alive; /* another request may follow the reply */
+    bool parting;    /* shut down for reading: what was sent before is the last request */
+    bool gone;       /* nobody waits for the reply any more */
+    bool has_failed; /* the service reported a failure: keep the request's file (record.h) */
     bool stream_is_over; /* the service has ended the stream; only pending bytes are left to send */
     bool paused;         /* not read from while memory is short (server/budget.h) */
     enum slot_then then; /* what the connection becomes once all bytes are sent */
@@ -167,7 +167,7 @@ struct conn_host {
     unsigned char *scratch; /* SCRATCH_SIZE bytes on the scoreboard, or from malloc() if there is no scoreboard */
 };
 
-/* No connection is kept alive any more: the worker ends, or is about to be told so. */
+/* Whether connections are no longer kept alive: the worker ends, or is about to be told to. */
 bool conn_host_is_closing(const struct conn_host *host);
 
 /* The function's health check fails, here or in another worker. */

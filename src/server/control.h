@@ -5,7 +5,7 @@
  * The same messages go through two other socketpairs: the queue, from which all workers take connections that the
  * supervisor hands on, and the channel between the supervisor and an fdholder.
  *
- * Who says what:
+ * The messages, by who sends them and when:
  *
  *   start      worker: READY;  supervisor: SERVE, where there are spares
  *   requests   worker: WATCH if the supervisor sleeps or waits for it; SLOTS, TRIM as the fdstore grows and shrinks
@@ -33,8 +33,8 @@ enum control_type {
     CONTROL_RETIRE,     /* worker: I have served ASYA_MAX_REQUESTS; supervisor: accept no more, finish, end */
     CONTROL_WATCH, /* worker: a request runs and nobody watches the scoreboard (`watched` was 0), or the loop turns and
                       the supervisor waits for that (`awaited` was set) */
-    CONTROL_LOOK,  /* supervisor: look at the queue and the listener now; their wake-up may have gone to a process that
-                      does not run */
+    CONTROL_LOOK,  /* supervisor: look at the queue and the listener now; the kernel may have woken only a process that
+                      has died or is stopped */
     CONTROL_SERVE, /* supervisor: accept connections; a worker that was told to wait has accepted none before */
     CONTROL_STARVED, /* worker: the function holds the descriptors that further connections would need */
     CONTROL_COLLECT, /* supervisor to fdholder: the worker is dead; which connections are in its table? */

@@ -1,14 +1,14 @@
 /*
  * A small HTTP server inside the supervisor's loop, for the people and programs that look after the runtime: the
- * control socket, and its twin on TCP (docs/operating.md). It knows no route: answer() gets each request.
+ * control socket, and the same over TCP (docs/operating.md). It knows no routes: answer() gets each request.
  *
- * Nothing here waits for a client. There are DESK_CLIENTS places, and whoever comes when all are taken gets the place
- * of the one that has been idle longest, or else of the one that has taken longest to send its request: slow and silent
+ * Nothing here waits for a client. There are DESK_CLIENTS places. When all are taken, a new client gets the place of
+ * the one that has been idle longest, or else of the one that has taken longest to send its request: so slow and silent
  * clients harm only each other. Each step has a deadline:
  *
  *   READING   a request arrives: DESK_READ_TIME from the connection, or from its first byte on one that is kept alive;
  *             between two requests DESK_IDLE_TIME
- *   PENDING   the reply comes later, by desk_reply(); whoever promised it keeps the time
+ *   PENDING   the reply comes later, by desk_reply(); the code that answers is responsible for the time
  *   WRITING   the reply waits for the client: DESK_WRITE_TIME
  *   DRAINING  the request was refused before all of it had come: the rest is discarded for DESK_DRAIN_TIME, so that the
  *             client gets to read why
@@ -104,7 +104,7 @@ struct desk {
 /* A desk that does nothing: of zeroed memory. */
 void desk_init(struct desk *desk);
 
-/* Makes a desk without doors. Returns 0 or -errno. */
+/* Makes a desk that does not listen anywhere yet. Returns 0 or -errno. */
 int desk_open(struct desk *desk);
 
 /* Accepts from this listening socket from now on; -1: no more. Returns 0 or -errno. */

@@ -1,5 +1,5 @@
 /*
- * The fdholder: a process beside each worker that shares the worker's descriptor table, and nothing else.
+ * The fdholder: a process beside each worker that shares the worker's descriptor table (CLONE_FILES) and nothing else.
  *
  *   worker:      accept4 ... fdstore_put        a SIGKILL in between leaves the connection in the table alone
  *   supervisor:  (the worker died) --CONTROL_COLLECT--> fdholder --CONTROL_HELD--> the connections, by number

@@ -7,7 +7,7 @@
  *
  * An entry is one socketpair. It holds the connection that has the slot of the same number on the scoreboard. The
  * worker holds both ends and the supervisor the receiving one, so the queue outlives the worker. The two system calls
- * cost 2.8 us for each connection (docs/reliability.md, What it costs).
+ * cost 2.8 us for each connection (docs/decisions/0014; docs/reliability.md has the cost of the whole).
  */
 #ifndef ASYA_SERVER_FDSTORE_H
 #define ASYA_SERVER_FDSTORE_H

@@ -2,10 +2,10 @@
  * HTTP on a connection (docs/protocol.md): which requests go to the service, what the others get, and the head of every
  * reply.
  *
- *   POST /invoke        to the service
- *   GET, HEAD /healthz  200 ready, 503 while stopping or draining, and while the function's health check fails; /readyz
- * is the same GET, HEAD /livez    200; /startupz is the same, since nobody is served before the function was loaded
- *   anything else       404 or 405
+ *   POST /invoke                  to the service
+ *   GET, HEAD /healthz, /readyz   200; 503 while stopping or draining, and while the function's health check fails
+ *   GET, HEAD /livez, /startupz   200: no connection is served before the function was loaded
+ *   anything else                 404 or 405
  */
 #ifndef ASYA_SERVER_HTTP_H
 #define ASYA_SERVER_HTTP_H
@@ -13,7 +13,7 @@
 #include "server/conn.h"
 #include "server/verdict.h"
 
-/* What is told to whoever sends None, True or NaN, which begin with a capital letter as HTTP's methods do. */
+/* The error text for a client that sends None, True or NaN, which begin with a capital letter as HTTP methods do. */
 #define HTTP_WORD_HINT "a capital letter begins an HTTP request, and JSON writes null, true and false"
 
 /* Whether all that has arrived is one such word, with or without the end of its line. */

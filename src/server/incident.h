@@ -1,11 +1,11 @@
 /*
- * The last errors that clients were answered, for GET /status. A worker notes those it has made in a ring on its
- * scoreboard, so that no system call is needed; the supervisor collects them, and adds its own.
+ * The last errors that were sent to clients, for GET /status. A worker writes its errors into a ring buffer on its
+ * scoreboard, which needs no system call; the supervisor collects them and adds its own.
  *
- * Several threads of a worker may note errors: each takes a number and writes the entry of that number. An entry's
- * sequence is odd while it is written, and tells its number afterwards, so the supervisor knows a whole entry from one
- * that changes under its hands. The function can write over all of this: what is read is bounded, and texts end. A text
- * is what the reply has as its message, cut; never a payload.
+ * Several threads of a worker may write at once: each takes a number by an atomic addition and writes the entry of that
+ * number. The entry's sequence is odd while it is being written, and gives its number afterwards (a sequence lock), so
+ * the supervisor can tell a complete entry from one that is changing. The function can overwrite all of this, so the
+ * reader bounds every length and terminates every text. A text is the message of the reply, cut; never a payload.
  */
 #ifndef ASYA_SERVER_INCIDENT_H
 #define ASYA_SERVER_INCIDENT_H
@@ -51,7 +51,7 @@ void incident_make(struct incident *ret_incident, enum error_category category, 
 /* Notes one. From any thread, without waiting. */
 void incident_note(struct incident_ring *ring, const struct incident *incident);
 
-/* Reads entry `number`, counted from 0. False if it is not whole, or has been written over by a later one. */
+/* Reads entry `number`, counted from 0. False if it is incomplete, or was overwritten by a later one. */
 bool incident_read(const struct incident_ring *ring, uint32_t number, struct incident *ret_incident);
 
 #endif

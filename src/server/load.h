@@ -1,14 +1,15 @@
 /*
  * A load on a runtime's socket: clients that send the same request again and again, for the command `bench`.
  *
- * The request is given as bytes, so this knows no protocol but for where a reply ends: with the connection, or on one
- * that is kept after Content-Length bytes of HTTP. (bench/loop.c checks the replies of the project's own benchmarks
- * byte by byte; this is small, since it travels with the runtime.) One thread drives all clients over one ppoll.
+ * The request is given as bytes. All that this file knows of the protocols is where a reply ends: with the connection,
+ * or, on a kept connection, after Content-Length bytes of HTTP. (bench/loop.c checks the replies of the project's own
+ * benchmarks byte by byte; this one is part of the runtime and therefore small.) One thread drives all clients with
+ * ppoll.
  *
- * closed loop   each client begins its next request when it has its reply
- * open loop     requests are due at fixed moments, whether the runtime keeps up or not. A latency runs from the moment
- * at which a request was due, also when all clients were waiting then: what a stalled runtime would have made others
- * wait is counted, and not omitted
+ *   closed loop   each client begins its next request when it has its reply
+ *   open loop     requests are due at fixed times, whether the runtime keeps up or not. Latency is measured from the
+ *                 time at which a request was due, even if all clients were busy then, so that a stall counts for the
+ *                 requests that it delayed (no coordinated omission)
  */
 #ifndef ASYA_SERVER_LOAD_H
 #define ASYA_SERVER_LOAD_H

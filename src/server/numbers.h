@@ -1,10 +1,10 @@
 /*
- * The descriptors' numbers that this worker holds: those of its connections and of its own channels.
+ * The descriptor numbers that this worker holds: those of its connections and of its own channels.
  *
- * The kernel gives a new connection the lowest free number. If that is one which we hold, the function has closed our
- * descriptor, as a program does that closes a number twice. Without this look the replies of the one connection would
- * go to the client of the other, and a channel's messages (and the descriptors with them) to a client. The look costs
- * no system call.
+ * The kernel gives a new connection the lowest free number. If that is a number which we hold, the function has closed
+ * our descriptor, for example because it closed one of its own twice. Without this check the replies of one connection
+ * would go to the client of another, and a channel's messages (with the descriptors in them) to a client. The check
+ * needs no system call.
  */
 #ifndef ASYA_SERVER_NUMBERS_H
 #define ASYA_SERVER_NUMBERS_H

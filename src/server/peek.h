@@ -15,7 +15,7 @@ enum peek {
     PEEK_REQUEST, /* anything else is for a worker: a whole request, a long one, an invalid one, or the end */
 };
 
-enum { PEEK_SIZE = 4096 }; /* bytes that are looked at; of a longer request it is not known whether it is whole */
+enum { PEEK_SIZE = 4096 }; /* bytes that are looked at; a longer request always counts as PEEK_REQUEST */
 
 /* `protocol` is ASYA_PROTOCOL, `limit` ASYA_MAX_MESSAGE_SIZE. */
 enum peek peek_at(int connection, enum protocol protocol, size_t limit);

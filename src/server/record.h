@@ -2,21 +2,23 @@
  * Recording (ASYA_RECORD_DIR): the requests that fail, as files that `call @FILE` sends again (docs/operating.md).
  *
  * A request is written to its file before the function is called, and the file is removed when the request has
- * succeeded. So nobody has to be there to save a request while its worker, or the whole runtime, is being killed: what
- * is left in the folder has failed, or had not ended yet. That costs each request a file of its own, and the worker
- * the time for it, before the call and after the reply; whoever sets ASYA_RECORD_DIR pays for that, and nobody else.
+ * succeeded. So a request is kept even if its worker, or the whole runtime, is killed: the files that are left in the
+ * folder are those of requests that failed or had not ended. The price is one file for each request, and the worker's
+ * time for it before the call and after the reply; without ASYA_RECORD_DIR it costs nothing.
  *
  *   record_begin   .NAME is written, then renamed to NAME: a file under its name is whole. Mode 0400
  *   record_end     succeeded: removed. Failed: mode 0600
- *   record_trim    the oldest ones beyond RECORD_FILES and RECORD_BYTES go, but none of mode 0400 whose process lives
+ *   record_trim    removes the oldest files beyond RECORD_FILES and RECORD_BYTES, but none of mode 0400 whose process
+ * lives
  *
- * Files are made with O_EXCL and O_NOFOLLOW, so no link that somebody has put there is followed. A file that cannot be
- * written is one warning a minute, and never an error of the request. A name begins with the time, so that names sort
- * by age, and supervisor and worker both derive it from the slot. Processes of several runtimes may share a folder.
+ * Files are created with O_EXCL and O_NOFOLLOW, so no link that somebody has put there is followed. If files cannot be
+ * written, there is one warning a minute, and requests are served as usual. A name begins with the time, so that names
+ * sort by age, and supervisor and worker both derive it from the slot. Processes of several runtimes may share a
+ * folder.
  *
- * A file is a head of lines `name: value`, an empty line, and the message as it came, without HTTP's head or the length
- * prefix. The head has the settings that say what becomes of a message, the protocol by which it came, and what HTTP's
- * head said of it. inject/commands/recorded.py reads it.
+ * A file has a head of lines `name: value`, an empty line, and the message as it arrived, without the HTTP head or the
+ * length prefix. The file's head has the settings that affect how a message is handled, its protocol, and what was used
+ * of its HTTP head. inject/commands/recorded.py reads it.
  */
 #ifndef ASYA_SERVER_RECORD_H
 #define ASYA_SERVER_RECORD_H
@@ -38,13 +40,13 @@ enum {
  * not the ones above it. False if it is not there then. */
 bool record_open(const struct options *options, struct error *err);
 
-/* A worker begins: what earlier ones have left is bounded. */
+/* To be called when a worker starts: removes the oldest files of earlier ones (record_trim). */
 void record_begin_worker(void);
 
 /* Writes the request to its file, if requests are recorded. slot->recorded says whether it is there. */
 void record_begin(const struct request *request);
 
-/* What has to be known of a request at its end, when its slot may have another one. */
+/* Identifies the file of a request. Copied from the slot, which may have another request when this one ends. */
 struct record {
     uint64_t since; /* 0: there is no file */
     uint64_t sequence;

@@ -2,14 +2,14 @@
  * Descriptors that arrive with a message (SCM_RIGHTS). A client may attach some although nobody asked for them, and so
  * may a function that writes to the runtime's channels.
  *
- * The danger is in closing them: close() of a TCP socket with SO_LINGER sleeps for as long as its owner likes. The same
- * happens in a recv() without room for descriptors, and in the close of a connection that holds unread ones. That way
- * one byte with a descriptor froze a worker or the supervisor. Therefore:
+ * Closing them is dangerous: close() of a TCP socket with SO_LINGER sleeps for as long as its owner has chosen. The
+ * same happens in a recv() without room for descriptors, and when a connection with unread descriptors is closed. In
+ * this way one byte with a descriptor could freeze a worker or the supervisor. Therefore:
  *
  *   clients     cannot pass descriptors: the kernel refuses them (SO_PASSRIGHTS, Linux 6.16). On older kernels every
  *               read of a connection receives them, and a connection is emptied before it is closed (hangup.h)
- *   strays      are descriptors that were received all the same. A short-lived child has copies of them and exits after
- *               they are closed here: its copies are then the last ones, and nothing lingers when a process exits
+ *   strays      are unwanted descriptors that were received. We fork a child, which has copies of them, close ours, and
+ *               let the child exit: so the last copies are closed by the exit of a process, which does not linger
  */
 #ifndef ASYA_SERVER_RIGHTS_H
 #define ASYA_SERVER_RIGHTS_H
@@ -21,8 +21,8 @@
 
 enum { RIGHTS_MAX = 253 }; /* in one message: the kernel's limit */
 
-/* Room for all descriptors that one message can have: the kernel closes those without room, and would linger. Before
- * them stands what the function may have asked for on a socket of ours: the sender's ids or label (SO_PASSCRED). */
+/* Room for all descriptors that one message can have: the kernel would close those without room, and linger. Before
+ * them may come what the function has turned on for a socket of ours: the sender's ids or label (SO_PASSCRED). */
 union rights_space {
     char bytes[512 + CMSG_SPACE(RIGHTS_MAX * sizeof(int))];
     struct cmsghdr align;

@@ -6,13 +6,14 @@
  * holds pointers, which belong to the worker for the time of one system call; the supervisor reads only the count
  * beside them.
  *
- * There are no locks. The worker writes every field except for these:
+ * There are no locks. Each field has one writer, the worker, except for these:
  *
  *   slot.state        both sides, by compare-and-exchange (slot.h). It is stored with release order and read with
- *                     acquire order, so whoever sees a state also sees the fields that were written before it
- *   watched           the supervisor sets and clears it, and the worker sets it. Each side first writes what the other
- *                     one looks at, then comes a full fence, then it reads what the other one wrote: so at least one
- *                     of them notices
+ *                     acquire order, so a reader that sees a state also sees the fields that were written before it
+ *   watched           the supervisor sets and clears it, and the worker sets it. Each side writes its own word, then
+ *                     has a full fence, then reads the other side's word (as in Dekker's algorithm). So it cannot
+ *                     happen that both miss the other's write: either the worker sees that nobody watches, or the
+ *                     supervisor sees the request
  *   awaited           the supervisor sets it and the worker clears it; with `turns`, in the same way
  *   reason, cancel    the supervisor writes them into the worker's slots
  *   unwell            the supervisor writes it
@@ -20,8 +21,8 @@
  *   draining, level, stacks_wanted   the supervisor writes them
  *   printed.taken     the supervisor writes it
  *
- * The kernel writes scratch[0] and outlet.message.msg_len during a read and a send: these are right even if the worker
- * is killed before its next instruction.
+ * The kernel writes scratch[0] during a read and outlet.message.msg_len during a send, so these are correct even if the
+ * worker is killed right after the system call.
  */
 #ifndef ASYA_SERVER_SCOREBOARD_H
 #define ASYA_SERVER_SCOREBOARD_H
@@ -43,10 +44,10 @@ enum {
     SCRATCH_SIZE = 65536, /* bytes in one read; requests up to this size need no buffer of their own */
 };
 
-/* The state of a slot says what the worker is about to do. What it has done, at whatever moment it dies, is written by
- * the kernel: `first` says whether a byte was read, `left` and the outlet how much was sent. The worker sends only in
- * REPLYING and PUSHING; the supervisor sends only after it has changed RUNNING or STREAMING to ANSWERED. So only one
- * side sends.
+/* The state of a slot says what the worker is about to do. What it has really done is written by the kernel, so that it
+ * is known even if the worker dies: `first` says whether a byte was read, `left` and the outlet how much was sent. The
+ * worker sends only in REPLYING and PUSHING; the supervisor sends only after it has changed RUNNING or STREAMING to
+ * ANSWERED. So only one side sends.
  *
  * Any two values differ in at least four bits, and so does each from the values that memory is usually filled with: a
  * stray write does not turn one state into another, and an overwritten slot does not look like a free one. */
@@ -159,7 +160,7 @@ struct scoreboard_guard {
 enum scoreboard_place { GUARD_HEAD, GUARD_SLOTS, GUARD_IDS, GUARD_END };
 #define SCOREBOARD_GUARD(place) (UINT64_C(0xA57A6A5D3C96E100) + (uint64_t)(place))
 
-/* What the function's own health check said last. */
+/* The last result of the function's own health check. */
 enum checkup { CHECKUP_NONE, CHECKUP_PASSED, CHECKUP_FAILED };
 
 struct scoreboard {
@@ -185,13 +186,14 @@ struct scoreboard {
     _Atomic uint32_t serving;  /* SCOREBOARD_SERVING: the worker may have clients, see scoreboard_begin_serving() */
     _Atomic uint32_t draining; /* probes are told that no messages are taken (POST /drain) */
     _Atomic uint32_t level;    /* enum log_level and 1; 0: as it was at the start of the worker. NEWS_SIGNAL follows */
-    _Atomic uint32_t stacks_wanted;  /* counts how often the worker was to write where its tasks are; likewise */
+    _Atomic uint32_t stacks_wanted;  /* how often the worker was asked for the stacks of its tasks; likewise */
     _Atomic uint32_t stacks_written; /* the last of these that it has written */
     _Atomic uint32_t own_exit;       /* see scoreboard_note_exit() */
     _Atomic uint32_t memory_denied; /* MEMORY_DENIED: the process aborts because memory was refused (python/memory.h) */
     struct scoreboard_outlet outlet;
     struct scoreboard_inlet inlet;
-    char waits_for[SCOREBOARD_TEXT_SIZE]; /* what keeps a worker running with nothing more to serve, for the log */
+    char waits_for[SCOREBOARD_TEXT_SIZE]; /* what a worker that has nothing more to serve waits for before it ends; for
+                                             the log */
     struct incident_ring incidents;       /* the last errors it has answered */
     struct tally tally;                   /* what the worker counts */
     struct mark_counts printed[MARK_STREAMS];
@@ -272,8 +274,8 @@ static inline bool slot_move(struct scoreboard_slot *slot, enum slot_state from,
     return false;
 }
 
-/* The worker calls this once the function is loaded, before it accepts a connection. False: the supervisor stops, and
- * counts on it that this worker has no clients. */
+/* The worker calls this once the function is loaded, before it accepts a connection. False: the supervisor has begun to
+ * end this worker, and relies on it that the worker has no clients. */
 static inline bool scoreboard_begin_serving(struct scoreboard *board)
 {
     atomic_store_explicit(&board->serving, SCOREBOARD_SERVING, memory_order_seq_cst);

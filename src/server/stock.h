@@ -1,13 +1,13 @@
 /*
  * The memory of the last large request and of the last large reply, kept for the next ones.
  *
- * Memory that is given back to the kernel after each message is faulted in again for the next: 10 MB there and back
- * cost 7,600 page faults and 20 ms in the kernel, beside 5 ms of work. So a worker keeps one buffer for requests and
- * one for replies, each of STOCK_MOST bytes at most, and gives both back, with what the C library holds free, a second
- * after the last large message.
+ * If memory is returned to the kernel after each message, it has to be faulted in again for the next: a request and a
+ * reply of 10 MB cost 7,600 page faults and 20 ms in the kernel, beside 5 ms of work. So a worker keeps one buffer for
+ * requests and one for replies, each of STOCK_MOST bytes at most, and gives both back, with what the C library holds
+ * free, a second after the last large message.
  *
- * They are not counted as held (budget.h): the first request of which 64 KB have arrived takes what is kept, so it lies
- * idle only where no large request is on its way.
+ * They do not count towards ASYA_MAX_BUFFERED (budget.h): the first request of which 64 KB have arrived takes the kept
+ * buffer, so it is idle only while no large request arrives.
  */
 #ifndef ASYA_SERVER_STOCK_H
 #define ASYA_SERVER_STOCK_H
@@ -28,8 +28,8 @@ struct stock {
     uint64_t used;       /* when a large buffer came here last */
 };
 
-/* Ends the use of `buffer`: keeps its memory as `kept`, one of both, if it is large and larger than that, else frees
- * it. */
+/* Ends the use of `buffer`. If it is large, and larger than `kept` (stock->request or stock->reply), it replaces that;
+ * otherwise it is freed. */
 void stock_keep(struct stock *stock, struct buffer *kept, struct buffer *buffer);
 
 /* A request gets the buffer that is kept for its own, if that is larger; what has arrived of it is copied. */

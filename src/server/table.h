@@ -1,8 +1,8 @@
 /*
  * Finds our connections in this process's table of descriptors.
  *
- * A connection is known by the name of the socket that has accepted it, not by anything in memory: the memory of the
- * process may be in the middle of a change. Only system calls are used, so that the fdholder and a child that was
+ * A connection is recognised by the name of the socket that has accepted it, not by anything in memory: the process may
+ * have died in the middle of a change. Only system calls are used, so that the fdholder and a child that was
  * forked from any thread can search.
  */
 #ifndef ASYA_SERVER_TABLE_H

@@ -1,17 +1,18 @@
 /*
- * What a worker counts: its requests by protocol and outcome, and where their time went (docs/operating.md, "Metrics").
+ * A worker's counts for the metrics: requests by protocol and outcome, and the time of each stage (docs/operating.md,
+ * "Metrics").
  *
  * The tally lies on the worker's scoreboard. Only the thread of the server writes it, with plain stores: no lock, no
  * system call. The supervisor reads it while the worker lives, and adds it to its own sums when the worker is dead.
  *
- * Each request is counted once, by whoever decides its reply. The worker notes the row in slot.pending before it sends
- * (tally_decide) and counts after the last byte (tally_count). If it dies in between, the supervisor counts: the row
- * that was noted if the reply had gone out, else the error with which it answers itself. If it dies within
- * tally_count(), tally_settle() completes that: a process dies between two instructions, never within one, so what it
- * stored first is there. Times of stages may lack that one request.
+ * Each request is counted exactly once, by the process that decides its reply. The worker notes the row in slot.pending
+ * before it sends (conn_decide) and counts after the last byte (tally_count). If it dies in between, the supervisor
+ * counts: the noted row if the whole reply was sent, else the error that it sends itself. If the worker dies within
+ * tally_count(), tally_settle() completes that: the stores of a dead process are those up to some instruction, so the
+ * entry, which is stored first, tells what was still to be added. Times of stages may lack that one request.
  *
- * The function can write over the tally. Its guards and its sums show that (tally_take), and then the supervisor goes
- * on with what it has read last: at most a second, or while something runs a tick (100 ms), ago.
+ * The function can overwrite the tally. The guards and the sums show that (tally_take). Then the supervisor continues
+ * with the values that it read last: at most a second ago, or, while a request runs, a tick (100 ms).
  */
 #ifndef ASYA_SERVER_TALLY_H
 #define ASYA_SERVER_TALLY_H
@@ -25,7 +26,7 @@
 #include <stdint.h>
 
 enum {
-    TALLY_PROTOCOLS = PROTOCOL_HTTP, /* from PROTOCOL_RAW on; whoever sends too little to tell is answered in that */
+    TALLY_PROTOCOLS = PROTOCOL_HTTP, /* from PROTOCOL_RAW on, which also counts clients whose protocol is not known */
     TALLY_TYPE_SIZE = 63,            /* bytes of a class name with its NUL; longer ones are cut */
     TALLY_ROWS = 64,                 /* outcomes that are told apart. The first ones are fixed: see tally_row() */
     TALLY_FIXED = 2 * ERR_CATEGORIES,
@@ -69,7 +70,7 @@ struct tally_counts {
 
 enum { TALLY_COUNTS = sizeof(struct tally_counts) / sizeof(uint64_t) };
 
-/* The request that is being counted. Counts while its number is one above `total`. */
+/* The request that is being counted. Valid while its number is one above `total`. */
 struct tally_entry {
     _Atomic uint64_t number;
     uint32_t slot; /* or TALLY_NO_SLOT */
