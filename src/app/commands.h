@@ -1,16 +1,16 @@
 /*
  * The commands that are written in Python (inject/commands), and what they need from the extension.
  *
- * They are not on a message's way. The single file carries them as one compressed text that is unpacked when one of
- * them is called; the wheel has them as a package. Either one sets `_asya._commands`, a function that returns the
- * package. Needs the GIL.
+ * No message passes through them. The single file carries them as one compressed text that is unpacked when one of them
+ * is called; the wheel has them as a package. Both set `_asya._commands`, a function that returns the package. Needs
+ * the GIL.
  */
 #ifndef ASYA_APP_COMMANDS_H
 #define ASYA_APP_COMMANDS_H
 
 #include <Python.h>
 
-/* Adds to the extension module, which is remembered:
+/* Adds these to the extension module, and keeps a pointer to the module:
  *
  *   _options()                   the table of settings: (name, value of the environment or None, default, meaning,
  *                                is it a switch)
@@ -24,7 +24,8 @@
  * 0, or -1 with an exception. */
 int commands_add(PyObject *module);
 
-/* Runs a command: its exit code. With an exception set if it has raised one, SystemExit included: main() raises it. */
+/* Runs a command and returns its exit code. If the command has raised an exception (SystemExit included), that is set,
+ * and main() raises it. */
 int commands_run(const char *name, const char *program, int count, const char *const *arguments);
 
 #endif

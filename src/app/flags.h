@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 /* Puts each `--name VALUE` or `--name=VALUE` into the environment, where options_load() finds it; a flag wins over the
- * variable. Of a switch the value may be left out: then it is true. One word that is no flag names the function, if
+ * variable. The value of a switch may be omitted: then it is true. One word that is not a flag names the function, if
  * `takes_handler`; `-h` and `--help` are left to the caller. Values are checked by options_load(). False with
  * ERR_SERVER and a text that names the nearest flag. To be called before options_load(). */
 bool flags_take(int count, const char *const *arguments, bool takes_handler, struct error *err);

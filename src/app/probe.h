@@ -1,4 +1,4 @@
-/* The command `probe`: asks a running runtime over its socket how it is. For the probes of Kubernetes. */
+/* The command `probe`: checks a running runtime over its socket, for the probes of Kubernetes. */
 #ifndef ASYA_APP_PROBE_H
 #define ASYA_APP_PROBE_H
 

@@ -11,12 +11,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sets: no new privileges (prctl PR_SET_NO_NEW_PRIVS). ASYA_MEMORY_LIMIT (python/memory.h), so that Python raises
- * MemoryError before the kernel kills. The OOM score, so that the kernel's OOM killer prefers this process to the
- * supervisor. OMP_NUM_THREADS and the like to the container's CPU quota divided by the number of workers, unless the
- * user has set them: numeric libraries would start a thread for each CPU of the node. ASYA_WORKER to the worker's
- * number, for a port or an accelerator of its own; without it a function that asks for it would not even load. What
- * cannot be set is logged. */
+/* Sets:
+ *
+ *   no new privileges      prctl PR_SET_NO_NEW_PRIVS
+ *   ASYA_MEMORY_LIMIT      so that Python raises MemoryError before the kernel kills (python/memory.h)
+ *   the OOM score          so that the kernel's OOM killer prefers this process to the supervisor
+ *   OMP_NUM_THREADS etc.   to the container's CPU quota divided by the number of workers, unless the user has set them:
+ *                          otherwise numeric libraries would start a thread for each CPU of the node
+ *   ASYA_WORKER            to the worker's number, from which the function can derive a port or a GPU
+ *
+ * A failure is logged, and the worker goes on without that. */
 void resources_limit(const struct options *options, uint32_t worker);
 
 /* ASYA_MAX_BUFFERED in bytes: the memory of one worker for requests that arrive or wait. If unset: a quarter of the

@@ -1,9 +1,9 @@
 /*
- * Records of the log on their way to standard error. Writing never waits, whether a reader has stalled, a terminal was
- * stopped or a disk is full. Records that cannot be written now are kept, up to BACKLOG_SIZE bytes, and written later
- * in order, each with one write if the file takes it whole. Several processes write to the same pipe, so one that is
- * longer than PIPE_BUF, which a pipe may take in part, waits for up to three seconds until no other long one is being
- * written and there is room for all of it.
+ * Log records on their way to standard error. Writing never waits, even if the reader has stalled, the terminal is
+ * stopped or the disk is full. Records that cannot be written now are kept, up to BACKLOG_SIZE bytes, and written later
+ * in order, each with one write if the file takes it whole. Several processes write to the same pipe, and the pipe may
+ * take only a part of a record that is longer than PIPE_BUF. So such a record is kept for up to three seconds until no
+ * other long one is being written and there is room for all of it.
  *
  * Not locked: the caller (base/log.c) lets one thread in at a time. The state belongs to the process; a forked child
  * drops what its parent had kept.

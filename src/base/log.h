@@ -110,9 +110,10 @@ void log_output(const struct log_facts *facts, struct view text);
 /* A record that was made elsewhere (python/log.h), with its newline; it has no NUL. */
 void log_record(enum log_level level, struct view text);
 
-/* Whether one more record of this kind may be written now: 20 at once, then one a second; later one says how many were
- * left out. For what a client can cause without effort, never for the function's own. Counts it as written. `kind` is a
- * literal, the beginning of such messages: all of a kind share one limit. False if the level is not written anyway. */
+/* Whether one more record of this kind may be written now: 20 at once, then one a second; a later record says how many
+ * were left out. Counts the record as written. For events that a client can cause without effort, never for failures of
+ * the function. `kind` is a literal, the beginning of such messages: all records of a kind share one limit. False if
+ * the level is not written anyway. */
 bool log_pass(enum log_level level, const char *kind);
 
 /* A warning "KIND: ..." that log_pass() lets through. A kind that is an error category is noted as that. */

@@ -1,17 +1,19 @@
 /*
- * Marks in what a worker prints (ASYA_CAPTURE_OUTPUT, docs/decisions/0024): whose the text before each of them is.
+ * Marks in the output of a worker (ASYA_CAPTURE_OUTPUT, docs/decisions/0024): each tells which request printed the text
+ * before it.
  *
- * Descriptors 1 and 2 of a worker are pipes to the supervisor. A mark travels in the pipe itself, between the bytes of
- * two requests, so it is right whenever it is read; up to PIPE_BUF bytes the kernel takes whole (pipe(7)). It begins
- * with 15 random bytes of this worker's, so what a function prints is not taken for one.
+ * Descriptors 1 and 2 of a worker are pipes to the supervisor. A mark is sent through the same pipe, between the bytes
+ * of two requests, so it is at the right place however late it is read. It is shorter than PIPE_BUF, so the kernel
+ * never splits it (pipe(7)). It begins with 15 random bytes chosen for this worker, so printed text is not mistaken for
+ * a mark.
  *
- *   MARK_END     the text since the mark before is of this request, which ends, and so does its last line
- *   MARK_ASIDE   likewise, but where requests run side by side: one of nobody's, a text, and one of its request's are
- *                written at once
+ *   MARK_END     the text since the last mark belongs to this request, which ends here, and so does its last line
+ *   MARK_ASIDE   the same where requests run side by side: a mark without a request, the text, and the mark of its
+ *                request are written at once
  *
- * A request that has printed nothing writes no mark: whether it has is counted, by two system calls a request. The
- * supervisor notes how many bytes it has taken from the pipe, the kernel says how many are in it, and the worker knows
- * how many of all these are marks.
+ * A request that has printed nothing writes no mark. Whether it has printed is found by counting, with two system calls
+ * per request: the supervisor notes how many bytes it has taken from the pipe, the kernel says how many are in it, and
+ * the worker knows how many of all these bytes are marks.
  */
 #ifndef ASYA_BASE_MARKS_H
 #define ASYA_BASE_MARKS_H
@@ -62,13 +64,13 @@ struct mark_counts {
  * written only to the file that was there now. `ends`: one request at a time, and marks_end() is called. */
 void marks_begin(const struct mark_head *head, const int pipes[MARK_STREAMS], struct mark_counts *counts, bool ends);
 
-/* Output is captured. */
+/* Whether output is captured. */
 bool marks_are_on(void);
 
 /* What was printed since the last call is of `request`, unless requests run side by side. */
 void marks_end(const struct log_request *request);
 
-/* And requests run side by side: each text needs a mark before and behind it (python/stdio.h). */
+/* Whether, in addition, requests run side by side: then each text needs a mark before and after it (python/stdio.h). */
 bool marks_are_pairs(void);
 
 /* Writes a mark to `target`. Returns its size. */

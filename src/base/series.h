@@ -2,16 +2,17 @@
  * The function's own metrics in memory that all workers share: counters, gauges, histograms with labels
  * (asya_runtime.metrics; docs/handlers.md).
  *
- * Each sample has one place for all processes, and a change of it is one atomic operation: nothing is summed from files
- * of each process, nothing is lost when a worker dies, a death in the middle of a change leaves the value before or
- * after it, and children that the function forks count as their parents do. Only a gauge has a cell for each worker,
- * since what a dead worker has set is no longer true: the supervisor clears its cells.
+ * Each sample is one place in memory for all processes, and a change is one atomic operation. So nothing has to be
+ * summed over processes, nothing is lost when a worker dies (a death in the middle of a change leaves the value before
+ * or after it), and children that the function forks count like their parents. Only a gauge has a cell for each worker,
+ * since the value of a dead worker is no longer true: the supervisor clears that worker's cells.
  *
- *   header -> family -> family ...      each is written whole before it is linked, and never changed or removed, so
- *               `-> sample -> sample    lists can be read while others add to them
+ *   header -> family -> family ...      each is complete before it is linked, and never changed or removed, so the
+ * lists
+ *               `-> sample -> sample    can be read, without a lock, while other processes add to them
  *
- * Room is taken from the front by an atomic addition; a process that dies between that and the link leaves a hole. The
- * function can write over all of it: whoever reads checks each place, and bounds each walk.
+ * Memory is taken from the front by an atomic addition; a process that dies between that and the link leaves a hole.
+ * The function can overwrite all of it, so a reader checks each offset and limits the length of each walk.
  */
 #ifndef ASYA_BASE_SERIES_H
 #define ASYA_BASE_SERIES_H
@@ -31,7 +32,7 @@ enum {
 
 enum series_kind { SERIES_COUNTER, SERIES_GAUGE, SERIES_HISTOGRAM, SERIES_KINDS };
 
-/* What a gauge is over all workers. SERIES_LAST has one cell: what any of them has set last. */
+/* How the workers' values of a gauge are combined. SERIES_LAST has one cell: the value that any of them set last. */
 enum series_mode { SERIES_SUM, SERIES_MAX, SERIES_MIN, SERIES_LAST, SERIES_MODES };
 
 /* A worker has set nothing: a NaN that no arithmetic makes. */

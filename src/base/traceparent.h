@@ -4,8 +4,8 @@
  *   00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
  *   version, trace-id, parent-id, flags: lower-case hexadecimal digits
  *
- * Pure. Whoever receives one that is not valid must ignore it, and tracestate with it (section 3.2.2.5): it is never an
- * error of the request.
+ * Pure. A receiver must ignore one that is not valid, and tracestate with it (section 3.2.2.5): it is never an error of
+ * the request.
  */
 #ifndef ASYA_BASE_TRACEPARENT_H
 #define ASYA_BASE_TRACEPARENT_H

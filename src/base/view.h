@@ -1,4 +1,4 @@
-/* A borrowed run of bytes: not NUL-terminated, not owned. The function that gives it away says how long it is valid. */
+/* A borrowed run of bytes: not NUL-terminated, not owned. The function that returns it says how long it is valid. */
 #ifndef ASYA_BASE_VIEW_H
 #define ASYA_BASE_VIEW_H
 

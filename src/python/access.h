@@ -1,5 +1,5 @@
-/* The access log: one record for each request that the function was called for, or whose message could not be given to
- * it (ASYA_ACCESS_LOG). Written like any other record, so it waits for nobody. Needs the GIL. */
+/* The access log (ASYA_ACCESS_LOG): one record for each request for which the function was called, or whose message was
+ * refused in python/. Written like any other record, so it never waits for a reader. Needs the GIL. */
 #ifndef ASYA_PYTHON_ACCESS_H
 #define ASYA_PYTHON_ACCESS_H
 

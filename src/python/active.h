@@ -27,7 +27,7 @@ int active_add_exceptions(PyObject *module);
  * stays the caller's. What cannot be installed is logged; the worker serves without it. */
 void active_install(int stack);
 
-/* Has `method` called in the main thread after a signal, and a server that waits there woken. `flags` are added to
+/* Calls `method` in the main thread after a signal, and wakes a server that waits there. `flags` are added to
  * those of the handler (sigaction(2)). False with an exception, or without one. */
 bool active_install_handler(int number, PyMethodDef *method, int flags);
 
@@ -35,7 +35,7 @@ bool active_install_handler(int number, PyMethodDef *method, int flags);
  * begins to wait would be noticed only when something else happens. */
 void active_wake(struct server *server);
 
-/* True once after a cancellation has come: then the caller has Python look at its signals. Needs no GIL. */
+/* True once after a cancellation has arrived: then the caller must let Python run its signal handlers. Needs no GIL. */
 bool active_take_news(void);
 
 /* The function is about to run in this thread. */
@@ -47,7 +47,7 @@ uint32_t active_remove(struct call *call);
 /* The same for a function that still runs. */
 uint32_t active_reason(const struct call *call);
 
-/* Whether the function has ended as one should whose client is gone: by the exception that told it so, which is set. */
+/* Whether the function has ended by the exception that told it that its client is gone. That exception is set. */
 bool active_is_obeyed(const struct call *call);
 
 /* The call this thread runs, other than as a task; NULL if there is none. */
@@ -56,11 +56,11 @@ struct call *active_here(void);
 /* Whether any function runs. */
 bool active_any(void);
 
-/* The client of this call is gone: tells the function now. */
+/* The client of this call is gone: cancels the function now. */
 void active_tell_gone(struct call *call);
 
-/* This thread tells the function in another way, as by closing its generator. So no exception is to follow, and one
- * that is on its way is taken back: it would interrupt the clean-up. */
+/* The function is being cancelled by this thread in another way, such as closing its generator. So no exception must
+ * follow, and one that is pending is withdrawn: it would interrupt the clean-up. */
 void active_told(struct call *call);
 
 #endif

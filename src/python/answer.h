@@ -5,7 +5,7 @@
  *   the same, ASYA_CONCURRENCY   in threads (python/pool.h)
  *   a coroutine                  on the event loop (python/loop.h), which then runs the server
  *
- * The GIL is held only while Python objects are touched.
+ * The GIL is held only while Python objects are used.
  */
 #ifndef ASYA_PYTHON_ANSWER_H
 #define ASYA_PYTHON_ANSWER_H

@@ -52,10 +52,10 @@ struct call;
  * event loop in the main thread). A call changes its runner once at most: when its function has returned a coroutine,
  * the loop takes it over. */
 struct runner {
-    /* Has `class` raised in the function. False if the function is what this thread runs right now: then the caller
+    /* Makes `class` be raised in the function. False if this thread is running the function right now: then the caller
      * raises it. */
     bool (*cancel)(const struct call *call, PyObject *class);
-    /* Takes that back if the exception has not been raised yet. NULL where it is raised at once. */
+    /* Withdraws the exception if it has not been raised yet. NULL if cancel() raises at once. */
     void (*take_back)(const struct call *call);
     /* Whether a cancelled function may also end with `class`, as tasks do with asyncio's CancelledError. NULL: no. */
     bool (*is_cancelled)(PyObject *class);
@@ -64,7 +64,7 @@ struct runner {
     PyObject *(*task)(const struct call *call);
     /* Begins a stream of events. False if the client is gone. */
     bool (*open)(struct call *call);
-    /* Sends an event, and waits until the client has taken it or lets the task wait. */
+    /* Sends an event and waits until the client has taken it; in a task, returns SENT_PENDING instead of waiting. */
     enum sent (*send)(struct call *call, struct view name, struct view json);
     /* The client of this call has taken its events, or is gone. In the thread of the server, without the GIL. */
     void (*resume)(struct call *call);
@@ -117,7 +117,7 @@ static inline struct scoreboard_limit call_limit(const struct call *call)
                             atomic_load_explicit(&slot->deadline, memory_order_relaxed));
 }
 
-/* A call of `request`, not yet opened. Borrows all of it. Needs no GIL. */
+/* Makes a call for `request`, which is borrowed; its message is not decoded yet. Needs no GIL. */
 void call_make(struct call *call, const struct runner *runner, struct binding *binding, const struct request *request,
                struct reply *reply);
 

@@ -6,11 +6,11 @@
  *   traceparent     str, "" where there is none or one that is not valid; with it tracestate
  *   deadline        time.monotonic() at which the function is cancelled, or None
  *   cancelled       whether it is already
- *   ended           whether the function is through with it
+ *   ended           whether the function has finished with it
  *
- * The object is made when it is asked for. It may outlive the request: then it keeps what was true at the end, and
- * refers to nothing of the request's memory. Tasks and copies of their contexts, in whatever thread these run, find it
- * in a context variable; plain functions by the thread they run in. Needs the GIL.
+ * The object is made on demand. It may outlive the request: then it keeps the values as they were at the end, and has
+ * no reference to the request's memory. Tasks and copies of their contexts, in whatever thread these run, find it in a
+ * context variable; plain functions by the thread they run in. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_CONTEXT_H
 #define ASYA_PYTHON_CONTEXT_H
@@ -30,8 +30,9 @@ struct call *context_call(PyObject *object);
  * exception. */
 PyObject *context_find(void);
 
-/* For what still runs in the call's context when its function has ended, such as a handler of `logging` that reports
- * what it raised. Leaves no exception; without memory there is no request to be found. */
+/* Makes context() work for code that runs in the call's context outside of the function: validators before the call,
+ * and afterwards a `logging` handler that reports its exception. Leaves no exception set; if there is no memory,
+ * context() returns None there. */
 void context_carry(struct call *call);
 
 /* In a worker, before the user's code is imported: contextvars.copy_context() carries the request along from now on.

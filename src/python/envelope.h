@@ -40,13 +40,12 @@ void envelope_close(struct envelope *envelope);
  * call. Borrowed. */
 PyObject *envelope_fields(struct envelope *envelope);
 
-/* Whom a log line about this message names: its own id and trace, or, where it has none or
- * one that is not valid, those of `transport`.
- * Borrows from both. Clears an exception that is set. */
+/* The id and trace for log lines about this message: its own, or those of `transport` where it has none or an invalid
+ * one. Borrows from both. Clears an exception that is set. */
 struct log_request envelope_about(const struct envelope *envelope, const struct log_request *transport);
 
-/* When the caller gives the message up (status.deadline_at, docs/protocol.md), in nanoseconds since 1970; 0: it does
- * not say. What cannot be understood is ignored, with one warning. Clears an exception that is set. */
+/* When the caller will abandon the message (status.deadline_at, docs/protocol.md), in nanoseconds since 1970; 0: there
+ * is no deadline. An invalid one is ignored, with one warning. Clears an exception that is set. */
 uint64_t envelope_deadline(const struct envelope *envelope);
 
 /* Appends a text to the reply. False with `err` if there is no memory. */

@@ -40,8 +40,8 @@ struct failure {
 
 /* Takes the exception that is set: clears it and fills `ret_failure`. Logs one line with the traceback and `about`, at
  * WARNING for a validation_error and ERROR for the rest; at DEBUG if it is `expected`. Survives exceptions whose
- * __str__ raises. `err`, which may be NULL, says what the exception has spoilt: a result, so the sender is not to
- * blame.
+ * __str__ raises. If `err` is not NULL, the exception was raised while a result was written, and `err`
+ * says where: so it is not the sender's fault.
  */
 void failure_take(const struct log_facts *about, bool expected, const struct error *err, struct failure *ret_failure);
 
@@ -53,8 +53,8 @@ void failure_take_error(const struct log_facts *about, const struct error *err, 
 /* The traceback as Python prints it, NUL-terminated; its end if it is too long. Leaves no exception set. */
 void failure_write_traceback(const struct raised *raised, char *target, size_t size);
 
-/* What a log line shows of such a traceback: NULL if it is one line, which has no frame of the user's code and only
- * says once more what the line says. */
+/* The part of such a traceback for a log record: NULL if it has only one line, which has no frame of the user's code
+ * and only repeats the record's message. */
 const char *failure_frames(const char *traceback);
 
 /* Replaces the content of `out` by the error reply (wire/reply.h); on failure (memory, limit) leaves it empty. */

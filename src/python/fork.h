@@ -1,7 +1,7 @@
 /*
- * Children that the function forks: by os.fork, multiprocessing, or a subprocess with a preexec_fn. Each lets go of
- * the runtime's descriptors before any code of the user's runs in it. A fork in C runs no hook; fork_end_child() still
- * ensures that such a child does not answer. Needs the GIL.
+ * Children that the function forks: by os.fork, multiprocessing, or a subprocess with a preexec_fn. Each closes its
+ * copies of the runtime's descriptors before any code of the user's runs in it. A fork in C runs no hook;
+ * fork_end_child() still ensures that such a child does not answer. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_FORK_H
 #define ASYA_PYTHON_FORK_H
@@ -15,8 +15,8 @@ void fork_install(void (*let_go)(struct server *server));
 /* The server that serves from now on; NULL: none. */
 void fork_use_server(struct server *server);
 
-/* Behind each call of the user's code: ends the process if that has forked and returned twice, since only one of the
- * two may answer. */
+/* To be called after each call of the user's code: ends the process if it is a fork that has returned as well, since
+ * only one of the two processes may answer. */
 void fork_end_child(void);
 
 #endif

@@ -1,20 +1,20 @@
 /*
- * Python sources (src/python/glue/) for what would only be longer in C. tools/embed.py embeds them; each is run when it
- * is first needed. Needs the GIL.
+ * Python sources (src/python/glue/) for code that would only be longer in C. tools/embed.py embeds them; each is run
+ * when it is first needed. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_GLUE_H
 #define ASYA_PYTHON_GLUE_H
 
 #include <Python.h>
 
-extern const char glue_leftovers[]; /* what the end of the interpreter waits for */
+extern const char glue_leftovers[]; /* threads and processes for which the end of the interpreter waits */
 extern const char glue_log[];       /* the function's own logging */
 extern const char glue_loop[];      /* asyncio */
-extern const char glue_metrics[];   /* counters, gauges and histograms of the user's */
-extern const char glue_readers[];   /* how payloads are read, for glue_typed */
-extern const char glue_results[];   /* what stands for objects in results */
+extern const char glue_metrics[];   /* the user's own counters, gauges and histograms */
+extern const char glue_readers[];   /* reading payloads, for glue_typed */
+extern const char glue_results[];   /* objects in results that JSON does not know */
 extern const char glue_spans[];     /* OpenTelemetry */
-extern const char glue_stacks[];    /* where a call is */
+extern const char glue_stacks[];    /* the stacks of a call */
 extern const char glue_stdio[];     /* standard output and error */
 extern const char glue_typed[];     /* payloads by annotation */
 

@@ -1,8 +1,8 @@
 /*
  * The function's own health check (docs/handlers.md): an attribute `healthcheck` of the function, or a method of the
  * object it belongs to. Called without arguments, in the worker, between two requests, every ASYA_HEALTHCHECK_INTERVAL.
- * It fails if it raises, or returns what is false (but None); the supervisor finds one that takes too long. What it
- * said stands on the scoreboard.
+ * It fails if it raises an exception or returns a false value other than None; the supervisor notices one that takes
+ * too long. The result is on the scoreboard.
  *
  * Needs the GIL, but for health_tend().
  */
@@ -16,7 +16,7 @@ void health_begin(struct binding *binding, PyObject *owner, uint64_t interval);
 
 bool health_is_wanted(void);
 
-/* Calls it if that is due. Returns when it is due next. The context is the binding, as of a service. */
+/* Calls it if that is due. Returns when it is due next. `context` is the binding (struct service passes it). */
 uint64_t health_tend(void *context, uint64_t now);
 
 void health_end(void);

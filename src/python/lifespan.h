@@ -1,11 +1,11 @@
 /*
- * Before the first request and after the last: set-up and tear-down of the user's, by the names Python has for them.
+ * The user's set-up before the first request and tear-down after the last, by the names that are usual in Python.
  *
  *   function.setup()           before ready, if the function has such an attribute
  *   instance.__enter__()       before ready, for a class handler or callable instance that is a context manager;
  *   function.warmup(), or instance.warmup()      after these, as the last thing before ready
  *   instance.__exit__()        at a normal stop
- *   instance.close()           at a normal stop, if it is none
+ *   instance.close()           at a normal stop, if the instance is not a context manager
  *
  * Each may be a coroutine (or __aenter__, __aexit__, aclose): then it runs on the worker's event loop. Needs the GIL.
  */
@@ -18,7 +18,7 @@
  * failure after one line that names it. */
 int lifespan_begin(struct binding *binding, PyObject *owner);
 
-/* What these raise can only be logged: no client waits for it. */
+/* Runs the tear-down. Exceptions are only logged, since no client waits for a reply. */
 void lifespan_end(struct binding *binding, PyObject *owner);
 
 /* Notes on the scoreboard (may be NULL) what the end of this process waits for from now on, for the line that says so

@@ -1,10 +1,10 @@
 /*
  * The function's own logging: what it logs with Python's `logging`, unless it configures that itself, appears in the
- * runtime's log, in its format, at its level and with the request's id; and what it raises becomes a record that error
- * trackers see.
+ * runtime's log, in its format, at its level and with the request's id; and an exception that it raises becomes a
+ * `logging` record, so that error trackers see it.
  *
- * Importing `logging` takes 6 ms, which a function that never does so need not pay. So a finder of ours on
- * sys.meta_path waits for the import. Needs the GIL.
+ * Importing `logging` takes 6 ms, which a function that does not use it should not pay. So a finder of ours on
+ * sys.meta_path waits until the function imports it. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_LOG_H
 #define ASYA_PYTHON_LOG_H

@@ -21,7 +21,7 @@ bool loop_is_open(void);
 void loop_run(void (*work)(struct binding *binding));
 void loop_pause(void);
 
-/* Whether the caller is called by the loop. */
+/* Whether the calling code runs within the loop. */
 bool loop_is_running(void);
 
 /* Ends the tasks that are left, and closes the loop. */

@@ -1,8 +1,9 @@
 /*
  * The members of a message that the runtime reads and writes, named by Python strings which are made once.
  *
- * Asking a dict for a C text (PyDict_GetItemString) makes a str and hashes it each time: 720 instructions where a str
- * that there is takes 120. A message over HTTP is asked 17 times, and needs 18,000 instructions for all the rest.
+ * Looking up a C string in a dict (PyDict_GetItemString) makes a str and hashes it each time, which takes 720
+ * instructions; with an existing str it takes 120. A message over HTTP needs 17 lookups, and 18,000 instructions for
+ * everything else.
  *
  * Needs the GIL.
  */

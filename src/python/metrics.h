@@ -2,8 +2,8 @@
  * asya_runtime.metrics: counters, gauges and histograms of the user's own (docs/handlers.md, "Metrics").
  *
  * Their values lie in memory that all workers share (base/series.h). In a program that is not a worker (a test, a
- * notebook) they lie in memory of this process and count there. What is rare (names, labels) is Python, in
- * glue/metrics.py, and is run when it is first needed. Needs the GIL.
+ * notebook) they lie in memory of this process and count there. The rarely used part (names, labels) is Python code in
+ * glue/metrics.py, which is run when it is first needed. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_METRICS_H
 #define ASYA_PYTHON_METRICS_H

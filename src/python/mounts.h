@@ -1,6 +1,6 @@
 /*
- * State mounts (docs/mounts.md): ASYA_STATE_PROXY_MOUNTS. All of them is Python, inject/commands/mounts.py, which is
- * not even unpacked where the variable is not set. Needs the GIL.
+ * State mounts (docs/mounts.md): ASYA_STATE_PROXY_MOUNTS. They are implemented in Python, in inject/commands/mounts.py,
+ * which is not even unpacked if the variable is not set. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_MOUNTS_H
 #define ASYA_PYTHON_MOUNTS_H

@@ -1,7 +1,8 @@
 /*
- * What the supervisor wants of a worker besides requests: another level of the log, or to know where its tasks are. It
- * writes that on the scoreboard and sends NEWS_SIGNAL (server/cancel.h). The handler runs in the main thread between
- * two bytecodes, and raises nothing: no request notices. A system call that can be continued is.
+ * The supervisor's requests to a worker that serves: a new log level, or the stacks of its tasks. The supervisor writes
+ * the request on the scoreboard and sends NEWS_SIGNAL (server/cancel.h). The handler runs in the main thread between
+ * two bytecodes and raises no exception, so requests are not affected. System calls are restarted where possible
+ * (SA_RESTART).
  *
  * Needs the GIL.
  */
@@ -13,7 +14,8 @@
 /* `board` may be NULL: then there is nobody to send news. */
 void news_install(struct scoreboard *board);
 
-/* Before the interpreter ends, which would put back what ends a process at this signal. */
+/* To be called before the interpreter ends: it would restore the default action of this signal, which ends the process.
+ */
 void news_end(void);
 
 #endif

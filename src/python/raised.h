@@ -1,5 +1,5 @@
 /*
- * An exception taken from the interpreter, to be looked at. Needs the GIL.
+ * An exception taken from the interpreter, for inspection. Needs the GIL.
  */
 #ifndef ASYA_PYTHON_RAISED_H
 #define ASYA_PYTHON_RAISED_H

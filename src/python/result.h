@@ -1,5 +1,5 @@
 /*
- * What a function gives, as JSON in the words of each protocol (docs/protocol.md).
+ * Writes a function's result as JSON, in the form of each protocol (docs/protocol.md).
  *
  *   bare JSON       {"status":"ok","result":VALUE}
  *   length prefix   a list of items: frames around payloads, or, in whole-message mode, the messages the function gave

@@ -1,5 +1,6 @@
 /*
- * What the codec asks about objects it does not know by itself (codec/types.h), answered by python/glue/results.py.
+ * Answers the codec's questions about objects that it does not know itself (codec/types.h), with
+ * python/glue/results.py.
  *
  * Needs the GIL.
  */

@@ -1,10 +1,9 @@
 /*
- * The way of a message through the actors, in the three forms that released Asya versions know
- * (docs/protocol.md):
+ * The route of a message through the actors, in the three forms of released Asya versions (docs/protocol.md):
  *
  *   actors  {"actors":["a","b"],"current":0}      the runtime advances `current`
  *   steps   {"steps":["a","b"],"current":0}       before v0.1.0: returned as it came
- *   hops    {"prev":["a"],"curr":"b","next":[]}   HTTP: the runtime moves the names
+ *   hops    {"prev":["a"],"curr":"b","next":[]}   HTTP: the runtime moves curr to prev
  *
  * Needs the GIL. "New reference" and -1 or NULL with a Python exception as usual.
  */

@@ -1,6 +1,6 @@
 /*
- * Contexts (contextvars): every call runs in a copy of the one there was when set-up was over, from the conversion of
- * its payload to the writing of its result, including all steps of a generator. So no message sees what another has
+ * Contexts (contextvars): every call runs in a copy of the context at the end of the set-up, from the conversion of its
+ * payload to the writing of its result, including all steps of a generator. So no message sees what another one has
  * set, such as a ContextVar or the precision of decimal. Threads of the pool begin with the same as the main thread.
  * Tasks copy the context they are started in, which is that of their call.
  *

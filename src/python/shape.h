@@ -1,6 +1,6 @@
 /*
- * What has a function returned, and how is it declared? Seen from the objects' types and flags, without running code of
- * the user's (docs/handlers.md).
+ * What kind of object a function has returned, and how the function is declared (docs/handlers.md). Found from types
+ * and flags of the objects, without running the user's code.
  *
  * The returned object decides, so a coroutine function behind a plain wrapper is recognised too. How the function was
  * declared is used only to prepare for it. Needs the GIL; leaves no exception set.

@@ -1,8 +1,8 @@
 /*
  * A SERVER span of OpenTelemetry for each request (docs/recipes.md). It is made by the function's own
  * opentelemetry-api, and only if the function has imported `opentelemetry.trace` by the time its module is loaded and
- * set up: else nothing is imported, and a request pays two comparisons. Its parent is the request's traceparent; in the
- * function's context it is the current span. What goes wrong with a span costs no request its reply.
+ * set up: otherwise nothing is imported, and a request costs two comparisons. Its parent is the request's traceparent;
+ * in the function's context it is the current span. Errors of the tracing library never affect a reply.
  *
  * Needs the GIL.
  */

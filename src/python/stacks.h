@@ -1,7 +1,7 @@
 /*
- * Where a call is that has run too long: the await chain of its task, or the stack of its thread, written to the pipe
- * of stacks before the call is told to stop. faulthandler, which writes there on STACK_SIGNAL, shows all threads in any
- * order, and nothing of a task that waits; but it works even while the interpreter does not get to its signals.
+ * Shows where a call is that has run too long: writes the await chain of its task, or the stack of its thread, to the
+ * pipe of stacks before the call is cancelled. faulthandler, which writes to the same pipe on STACK_SIGNAL, shows all
+ * threads in any order and no waiting tasks; but it works even if the interpreter does not get to its signal handlers.
  *
  * Needs the GIL.
  */
@@ -17,7 +17,7 @@ void stacks_use(int pipe);
  * written is left out. */
 void stacks_write(const struct call *call, PyObject *frame);
 
-/* Writes where all tasks of all event loops are that run now. Leaves no exception. */
+/* Writes the await chains of all tasks of all running event loops. Leaves no exception set. */
 void stacks_write_tasks(void);
 
 #endif

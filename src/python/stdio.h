@@ -3,8 +3,10 @@
  * neither for a reader that is gone, nor for a full disk, a descriptor that is non-blocking or closed, or a character
  * that the encoding lacks.
  *
- * With ASYA_CAPTURE_OUTPUT both are pipes to the supervisor (base/marks.h). Where requests run side by side, what each
- * prints here has a mark before and behind it; what C code and programs print has none, and is of no request.
+ * With ASYA_CAPTURE_OUTPUT both are pipes to the supervisor (base/marks.h). Where requests run side by side, text that
+ * is printed here has a mark before and after it. Text from C code and other programs has none, so its request is
+ * unknown.
+ *
  * Needs the GIL.
  */
 #ifndef ASYA_PYTHON_STDIO_H
@@ -16,7 +18,7 @@
  * is. */
 void stdio_install(void);
 
-/* ASYA_CAPTURE_OUTPUT: what was printed since the last call is of this request; NULL: of none. */
+/* ASYA_CAPTURE_OUTPUT: the text printed since the last call of this function belongs to this request; NULL: to none. */
 void stdio_end_request(const struct call *call);
 
 /* Flushes both. Leaves no exception set. */

@@ -1,7 +1,7 @@
 /*
- * Frames as server-sent events while the function still runs (docs/protocol.md). One event is on its way at a time: the
- * next frame is asked for when the client has taken the last one, so a slow client slows the function down and nothing
- * piles up.
+ * Sends frames as server-sent events while the function still runs (docs/protocol.md). Only one event is under way at a
+ * time: the generator continues when the client has taken the last event, so a slow client slows the function down and
+ * no events accumulate.
  *
  * Needs the GIL, and releases it where it waits.
  */

@@ -1,11 +1,11 @@
 /*
- * Typed payloads, opt in by annotation: the payload is read into what the function's first parameter is annotated with
- * before the call: pydantic models, msgspec Structs, dataclasses, TypedDicts, NamedTuples, and the standard types that
- * dumps() writes (docs/handlers.md). `dict`, Any, json's own types and no annotation leave it as it is, and cost
- * nothing.
+ * Typed payloads: before the call, the payload is converted to the annotation of the function's first parameter, which
+ * may be a pydantic model, a msgspec Struct, a dataclass, a TypedDict, a NamedTuple, or a standard type that dumps()
+ * writes (docs/handlers.md). Without an annotation, and with `dict`, Any and JSON's own types, the payload stays as it
+ * is, which costs nothing.
  *
- * The rule: an annotation is looked at once, at the start, with all it holds. What is not understood there is refused
- * there; a payload is never passed on as if it had been looked at.
+ * An annotation is read once, at the start, with everything it contains. If a part of it is not understood, the start
+ * is refused: a payload is never passed on unchecked as if it had been checked.
  *
  * Needs the GIL.
  */
@@ -14,8 +14,8 @@
 
 #include <Python.h>
 
-/* What turns a payload into what `function` asks for: a new reference to a callable of one argument that raises
- * ValueError naming the field, or NULL in `*ret_converter` where it asks for nothing. Returns EXIT_OK; the exit code of
+/* Makes the converter for `function`: a new reference to a callable of one argument that raises a ValueError naming the
+ * field, or NULL in `*ret_converter` if payloads are not to be converted. Returns EXIT_OK; the exit code of
  * a start whose annotation is refused, with the reason in the log; or -1 with an exception. */
 int typed_converter(PyObject *function, PyObject **ret_converter);
 

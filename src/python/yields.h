@@ -1,7 +1,7 @@
 /*
- * Where the frames of a generator go: over HTTP they are sent as events, each as it comes; otherwise they are collected
- * in the reply, as the list of a fan-out. A frame is written as soon as it is yielded, so it shows the route, headers
- * and status of that moment.
+ * Handles the frames of a generator: over HTTP each is sent at once as an event; otherwise they are collected in the
+ * reply, as the list of a fan-out. A frame is written as soon as it is yielded, so it shows the route, headers and
+ * status of that moment.
  *
  * Needs the GIL.
  */

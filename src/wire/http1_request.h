@@ -1,10 +1,10 @@
 /*
  * The head of an HTTP/1.1 or HTTP/1.0 request (RFC 9112; docs/protocol.md). Pure, resumable, no allocation.
  *
- * Strict, because requests are smuggled through what two parsers read differently: every line ends with CR LF; no
- * folded line, no white space before a colon or an empty name; one Host, one Content-Length of digits alone, or one
- * Transfer-Encoding that is exactly "chunked", never both; one space between the parts of the request line. One empty
- * line before the request line is ignored (RFC 9112, section 2.2), a second is not.
+ * Strict, because request smuggling relies on two parsers that read the same bytes differently: every line ends with CR
+ * LF; no folded line, no white space before a colon or an empty name; one Host, one Content-Length of digits alone, or
+ * one Transfer-Encoding that is exactly "chunked", never both; one space between the parts of the request line. One
+ * empty line before the request line is ignored (RFC 9112, section 2.2), a second is not.
  *
  *     step = http1_request_feed(&request, message, size, &err);
  *     WIRE_DONE: the body begins at message + request.head_size

@@ -1,5 +1,5 @@
 /*
- * Bare JSON, one request per connection (docs/protocol.md): where does the request end?
+ * Finds the end of a request in bare JSON, one request per connection (docs/protocol.md).
  *
  * Pure: no sockets, no allocation. The caller keeps the bytes of the request; struct raw has only the state between
  * reads.
@@ -35,8 +35,8 @@ enum wire_step raw_feed(struct raw *raw, const unsigned char *message, size_t si
  * ERR_ENCODING or ERR_JSON. */
 enum wire_step raw_end(const struct raw *raw, const unsigned char *message, size_t size, struct error *err);
 
-/* A top-level number has arrived, of which nobody knows whether more digits come: it ends at white space, or when the
- * client half-closes. */
+/* A top-level number has arrived, to which more digits may follow: it ends at white space, or when the client
+ * half-closes. */
 bool raw_is_number(const struct raw *raw);
 
 #endif

@@ -29,7 +29,7 @@ enum buffer_status reply_success_end(struct buffer *out);
  * that are not UTF-8 are replaced. `type` is used only for ERR_PROCESSING. */
 enum buffer_status reply_error(struct buffer *out, enum error_category category, struct view text, struct view type);
 
-/* What the length prefix and HTTP tell about a failure. Bytes that are not UTF-8 are replaced. */
+/* The details of a failure in the replies of the length prefix and HTTP. Bytes that are not UTF-8 are replaced. */
 struct reply_details {
     const char *code;
     struct view text;
