@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /*
- * The way of a cancellation, from the supervisor to the function:
+ * The path of a cancellation, from the supervisor to the function:
  *
  *   supervisor     writes the reason and the request's number into the request's slot, then sends CANCEL_SIGNAL
  *   any thread     active_on_signal: passes the signal on to the main thread if it has hit another one; has CPython

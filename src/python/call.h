@@ -5,8 +5,8 @@
  *   python/outcome.h   a value, an exception, or being cancelled -> the reply
  *   python/loop.h      takes over what has to be awaited
  *
- * A call lives on the stack of whoever runs it. Once its reply is to come later it lives in memory of its own, as the
- * first member of what its runner knows beside it: struct pool_job, struct loop_task.
+ * A call lives on the stack of the thread that runs it. If its reply is to come later it lives in memory of its own, as
+ * the first member of what its runner knows beside it: struct pool_job, struct loop_task.
  *
  * All other files that work on calls include this one, so it must not call them. Needs the GIL unless said otherwise.
  */

@@ -247,7 +247,7 @@ static PyObject *envelope_reduce(PyObject *message, enum route_form form)
     return reduced;
 }
 
-/* Says in front of the ValueError which of the outputs it is about. */
+/* Puts into the text of the ValueError which of the outputs it is about. */
 static void envelope_name_output(enum route_form form, Py_ssize_t index, Py_ssize_t count)
 {
     if (PyErr_ExceptionMatches(PyExc_ValueError) != 0) {
@@ -258,7 +258,7 @@ static void envelope_name_output(enum route_form form, Py_ssize_t index, Py_ssiz
     }
 }
 
-/* Over HTTP the runtime advances the route, unless the function has made another of it. Takes over `message`. */
+/* Over HTTP the runtime advances the route, unless the function has changed it itself. Takes over `message`. */
 static PyObject *envelope_move_on(const struct envelope *envelope, PyObject *message)
 {
     PyObject *route = envelope->form == ROUTE_HOPS ? member_of(message, MEMBER_ROUTE) : NULL;

@@ -135,11 +135,11 @@ static bool failure_is_of(const struct failure *failure, const char *owner)
     return found;
 }
 
-/* Libraries raise errors of their own when memory runs out: torch.OutOfMemoryError, a RuntimeError that says so, and
- * worse a ValueError, which would blame the sender. A text alone proves little where users write their own texts: a
- * ValueError, or a class derived from it, that quotes such words is what it is, unless the library that writes them so
- * defines its class. But nobody writes CUDA's sentence into an error about a payload: such a ValueError hands on what
- * the GPU said. */
+/* Libraries raise errors of their own when memory runs out: torch.OutOfMemoryError, a RuntimeError with such a text, or
+ * even a ValueError, which would blame the sender. The text alone proves little, since users write their own texts into
+ * a ValueError: one that quotes such words stays a validation_error, unless its class is defined by the library that
+ * uses these words. CUDA's sentence is the exception: nobody writes it into an error about a payload, so a ValueError
+ * with it only passes on the GPU's error. */
 static bool failure_is_librarys_memory(const struct raised *raised, const struct failure *failure)
 {
     if (strstr(failure->type, "OutOfMemory") != NULL) {
@@ -236,7 +236,7 @@ const char *failure_frames(const char *traceback)
 }
 
 /* str() of a KeyError is no more than the key's repr, and tells nothing where it stands alone: Python itself prints the
- * class before it. Nobody else's text is touched, nor that of a subclass that writes its own. */
+ * class before it. Texts of other classes are not changed, nor those of a subclass with a __str__ of its own. */
 static bool failure_is_bare_key(const struct raised *raised)
 {
     if (raised->value == NULL || !raised_is(raised, PyExc_KeyError)) {

@@ -330,7 +330,7 @@ static PyObject *metrics_get(PyObject *self, PyObject *name)
     if (text == NULL) {
         return NULL;
     }
-    if (!is_ready && text[0] != '_') { /* whoever looks through sys.modules asks for such names */
+    if (!is_ready && text[0] != '_') { /* code that searches sys.modules asks for names with '_' */
         if (glue_run(glue_metrics, "asya_runtime metrics", names) != 0) {
             return NULL;
         }

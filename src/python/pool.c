@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /*
- * A job belongs to one thread at a time; whoever it belongs to may touch it without the lock. It changes hands in
+ * A job belongs to one thread at a time, which may use it without the lock. It changes hands in
  * these places, all under pool.lock or by the lock a thread sleeps on:
  *
  *   pool_submit       server -> a thread: given to an idle one, or left in `pending` until one is through

@@ -28,8 +28,8 @@ static bool raised_is_others(PyObject *traceback)
     return others;
 }
 
-/* The traceback begins where the function does: what the runtime has called it from helps nobody, and would be shown
- * for some functions (async ones, those with a typed payload) and not for others. */
+/* The traceback begins in the user's code: frames of the runtime's own Python code do not help, and only some functions
+ * have them (async ones, those with a typed payload). */
 static void raised_drop_others(struct raised *raised)
 {
     while (raised->traceback != NULL && raised_is_others(raised->traceback)) {

@@ -90,8 +90,8 @@ static bool result_write_framed(struct call *call, PyObject *result, struct erro
     return written && envelope_append(out, "]", err);
 }
 
-/* Over HTTP, None ends the message's route: right for the last actor of a flow, and elsewhere a `return` that was
- * forgotten. So it is said, once in the life of a worker. Under the GIL. */
+/* Over HTTP, None ends the message's route. That is right for the last actor of a flow, but elsewhere it is mostly a
+ * forgotten `return`. So it is logged, once per worker. The flag is protected by the GIL. */
 static void result_warn_of_none(const struct call *call)
 {
     static bool is_said;

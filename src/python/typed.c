@@ -45,7 +45,7 @@ static bool typed_may_ask(PyObject *function)
     return asks;
 }
 
-/* What the glue says instead of a converter: a str warns, a tuple of one refuses. */
+/* Handles the glue's results other than a converter: a str is a warning, a tuple of one refuses the start. */
 static int typed_obey(PyObject *said)
 {
     char reason[REASON_SIZE];

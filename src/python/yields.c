@@ -12,7 +12,7 @@ bool yields_begin(struct call *call)
     return call->protocol != PROTOCOL_HTTP || call->binding->is_short || stream_begin(call);
 }
 
-/* What stands before a frame in a list. */
+/* The text before a frame in a list. */
 static const char *yields_prefix_of(const struct call *call)
 {
     if (call->frames > 1) {
@@ -38,8 +38,8 @@ static enum taken yields_after(enum sent sent)
     return taken[sent];
 }
 
-/* In Asya 0.5.2 and 0.5.3 such a dict went upstream; since then it is a frame like any other, and so it is here. That
- * is said, once in the life of a worker, for a function that was written for those. Under the GIL. */
+/* In Asya 0.5.2 and 0.5.3 such a dict went upstream; in later versions and here it is a frame like any other. Logs that
+ * once per worker, for functions written for those versions. The flag is protected by the GIL. */
 static void yields_warn_of_partial(const struct call *call, PyObject *payload)
 {
     static bool is_said;

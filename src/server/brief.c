@@ -6,7 +6,7 @@
 
 void brief_enlarge(int connection)
 {
-    static const int largest = INT_MAX; /* the kernel takes what it allows */
+    static const int largest = INT_MAX; /* the kernel cuts it to net.core.wmem_max */
     (void)setsockopt(connection, SOL_SOCKET, SO_SNDBUF, &largest, sizeof largest);
 }
 

@@ -261,7 +261,7 @@ static void desk_serve(struct desk *desk, struct desk_client *client, uint64_t n
         }
     }
     if (client->state == DESK_READING && client->got > 0) {
-        desk_drop(desk, client); /* nobody who means well sends so many before the first reply */
+        desk_drop(desk, client); /* no ordinary client sends so many before the first reply */
     }
 }
 

@@ -1,3 +1,9 @@
+/*
+ * Where the bytes of a request are. The first read of a request goes into the scratch buffer, which all connections of
+ * the worker share. A request that is complete then is passed on from there, without an allocation or a copy. If it is
+ * not complete, what has arrived is copied to conn->in, and later reads append to that, as far as the budget allows
+ * (budget.h). So a message in the scratch buffer is valid only until the next read of any connection.
+ */
 #include "server/intake.h"
 
 #include "base/log.h"

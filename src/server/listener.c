@@ -9,7 +9,7 @@
  *   close    remove PATH (or PATH.new) and PATH.lock if they are ours, then release the lock by closing it
  *
  * A process that is killed between two steps leaves nothing that hinders the next start: the kernel releases the lock,
- * PATH.lock tells that the socket at PATH is abandoned, and whoever holds the lock may remove PATH.new.
+ * PATH.lock tells that the socket at PATH is abandoned, and the holder of the lock may remove PATH.new.
  */
 #include "server/listener.h"
 
@@ -202,8 +202,8 @@ static bool listener_is_abandoned(const struct listener *listener, const struct 
 }
 
 /* To be called with the lock held, so a socket at the path is either left from a dead runtime or belongs to another
- * kind of server. What a dead one has left goes: whoever looks at it would take this runtime for ready while it still
- * loads the function. If it cannot be removed, publishing replaces it. */
+ * kind of server. A socket left from a dead runtime is removed: clients would take this runtime for ready while it
+ * still loads the function. If it cannot be removed, publishing replaces it. */
 static int listener_clear_path(const struct listener *listener, struct error *err)
 {
     struct file_identity found;

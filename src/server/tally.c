@@ -1,3 +1,17 @@
+/*
+ * How a count survives the death of its worker. tally_count() stores in this order, which tally_then() keeps the
+ * compiler from changing:
+ *
+ *   entry                        which row, bucket and slot are about to be counted
+ *   entry.number = total + 1     from here on the request counts
+ *   counts.requests, then counts.durations, then slot.pending = 0
+ *   total = entry.number
+ *
+ * A process that is killed has made all stores up to some instruction, and none after it. So after a death before the
+ * second step, the supervisor counts the request by slot.pending. After a death between the second step and the last,
+ * tally_settle() finds a number above `total` and makes the additions that are missing: those to a table whose sum
+ * still equals `total`.
+ */
 #include "server/tally.h"
 
 #include "base/text.h"

@@ -8,8 +8,7 @@
  * Each request is counted exactly once, by the process that decides its reply. The worker notes the row in slot.pending
  * before it sends (conn_decide) and counts after the last byte (tally_count). If it dies in between, the supervisor
  * counts: the noted row if the whole reply was sent, else the error that it sends itself. If the worker dies within
- * tally_count(), tally_settle() completes that: the stores of a dead process are those up to some instruction, so the
- * entry, which is stored first, tells what was still to be added. Times of stages may lack that one request.
+ * tally_count(), tally_settle() completes that (tally.c says how). Times of stages may lack that one request.
  *
  * The function can overwrite the tally. The guards and the sums show that (tally_take). Then the supervisor continues
  * with the values that it read last: at most a second ago, or, while a request runs, a tick (100 ms).
