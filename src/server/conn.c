@@ -171,6 +171,9 @@ struct conn *conn_open(struct conn_host *host, int fd, bool kept, int *ret_store
 {
     struct conn *conn = host->spare;
     bool is_replaced = numbers_are_held(&host->numbers, fd);
+    if (!host->tampered.has_seen_one) {
+        tampered_see_first(&host->tampered, fd);
+    }
     if (is_replaced) {
         conn_forget_number(host, fd);
     }

@@ -16,6 +16,15 @@ void tampered_begin(struct tampered *tampered, struct scoreboard *board, int lis
     }
 }
 
+void tampered_see_first(struct tampered *tampered, int fd)
+{
+    struct table_name found;
+    tampered->has_seen_one = true;
+    if (table_name_of(fd, &found) == 0 && found.size <= sizeof found.address.sun_family) {
+        tampered->listener.size = 0;
+    }
+}
+
 /* Whether the fdholder can still be asked after our end: then it gives the connections to the supervisor. */
 static bool tampered_has_fdholder(const struct tampered *tampered)
 {

@@ -25,12 +25,18 @@ struct tampered {
     struct file_identity identity; /* of the fdholder's channel */
     int fdholder;                  /* number of that channel, or -1: there is none */
     enum protocol protocol;        /* ASYA_PROTOCOL */
+    bool has_seen_one;             /* a connection: tampered_see_first() was called */
 };
 
 /* To be called when a worker's server starts. `fdholder`: the number of the fdholder's channel in this table, or -1. If
  * the listener has no name, connections that are not stored will not be found. */
 void tampered_begin(struct tampered *tampered, struct scoreboard *board, int listener, int fdholder,
                     enum protocol protocol);
+
+/* To be called with the first connection, as soon as it is accepted. A system may give connections no name (gVisor,
+ * where the socket's folder is the host's: --host-uds): then a name shows nothing, and connections that are not stored
+ * will not be found. */
+void tampered_see_first(struct tampered *tampered, int fd);
 
 /* Ends the worker, after it has answered the connections that nobody else can answer. */
 _Noreturn void tampered_end(const struct tampered *tampered);
