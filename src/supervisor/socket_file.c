@@ -4,7 +4,8 @@
  * those who test for it restart the container if it is missing (Asya's liveness probe), and the service comes back
  * sooner by itself. Whether requests are served at this moment is told by GET /readyz. If the socket's file is removed,
  * or the function shuts the socket down, a new one is made: the connections in the old backlog are taken over and the
- * workers are sent the new socket. Checked once a second, and when a worker reports that it cannot accept.
+ * workers are sent the new socket. A ready-file that is missing, since it was removed or the disk was full, is written
+ * again. Checked once a second, and when a worker reports that it cannot accept.
  */
 #include "base/clock.h"
 #include "base/exits.h"
@@ -14,6 +15,8 @@
 #include "supervisor/readyfile.h"
 #include "supervisor/state.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -27,8 +30,23 @@ void socket_file_show_readiness(struct supervisor *supervisor)
         return;
     }
     int status = readyfile_write(path);
-    if (status < 0) {
+    if (status < 0 && !supervisor->ready_is_lost) {
         log_error(EVENT_SOCKET_LOST, "cannot write the ready-file %s: %s; serving without it", path, strerror(-status));
+    }
+    supervisor->ready_is_lost = status < 0;
+}
+
+/* The ready-file is written as long as it is missing: what stood in the way may be over. */
+static void socket_file_check_ready(struct supervisor *supervisor)
+{
+    const char *path = supervisor->options->ready_file;
+    struct file_identity found;
+    if (path[0] == '\0' || !state_is_on_duty(supervisor) || fd_stat_at(AT_FDCWD, path, &found) != -ENOENT) {
+        return;
+    }
+    socket_file_show_readiness(supervisor);
+    if (!supervisor->ready_is_lost) {
+        log_warning(EVENT_SOCKET_RESTORED, "the ready-file %s was missing; it has been put back", path);
     }
 }
 
@@ -103,6 +121,7 @@ static void socket_file_renew(struct supervisor *supervisor, const char *what)
 
 void socket_file_check(struct supervisor *supervisor)
 {
+    socket_file_check_ready(supervisor);
     switch (listener_check(&supervisor->listener)) {
     case LISTENER_OURS:
     case LISTENER_UNKNOWN: /* the folder cannot be read now; clients may still reach the socket, and the next check may

@@ -84,6 +84,7 @@ struct supervisor {
     uint64_t reaped_at;    /* when dead children were last looked for without a SIGCHLD */
     uint64_t next_check;   /* when supervisor_check() is due */
     uint64_t give_up_at;   /* stop then, if the socket's file still cannot be put back; 0: it is there */
+    bool ready_is_lost;    /* the ready-file could not be written, which was logged */
     uint64_t kill_at;      /* end of the grace period; CLOCK_NEVER before a stop and after that end */
     uint64_t max_rss;      /* bytes; 0 is off */
     uint32_t worker_count; /* entries of `workers`: ASYA_WORKERS, ASYA_SPARES, and one for a replacement */

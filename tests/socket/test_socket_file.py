@@ -244,6 +244,39 @@ def test_what_a_killed_runtime_left_does_not_look_ready(runtime, short_folder):
         first.discard()
 
 
+def in_asyas_folder(runtime, **options):
+    """A runtime whose settings name a ready-file."""
+    return runtime(ECHO, env={"ASYA_SOCKET_PATH": None, "ASYA_SOCKET_DIR": options.pop("folder")}, **options)
+
+
+def test_a_ready_file_that_is_removed_is_put_back(runtime, short_folder):
+    """Asya's liveness probe tests for it: the container would be restarted."""
+    ready = short_folder / "runtime-ready"
+    with in_asyas_folder(runtime, folder=str(short_folder), path=short_folder / "asya-runtime.sock",
+                         expect_log=["WARNING .*the ready-file .* was missing; it has been put back"]) as server:
+        ready.unlink()
+        assert processes.eventually(ready.exists) and ready.read_text() == "ready\n"
+        assert server.control("/drain", "POST").status == 200
+        assert not ready.exists()
+        assert not processes.eventually(ready.exists, 2.5), "a drained one has none, at no check"
+        assert server.control("/undrain", "POST").status == 200
+        assert processes.eventually(ready.exists)
+
+
+def test_a_ready_file_that_cannot_be_written_is_written_later(runtime, short_folder):
+    obstacle = short_folder / "runtime-ready.new"
+    obstacle.mkdir()
+    with in_asyas_folder(runtime, folder=str(short_folder), path=short_folder / "asya-runtime.sock",
+                         expect_log=["ERROR .*cannot write the ready-file", "WARNING .*put back"]) as server:
+        server.wait_for_log("cannot write the ready-file")
+        assert server.result(1) == 1
+        time.sleep(2.5)  # it is tried again, and said once
+        assert server.log_text().count("cannot write the ready-file") == 1
+        obstacle.rmdir()
+        assert processes.eventually((short_folder / "runtime-ready").exists)
+        server.clean_before = []
+
+
 def test_a_stale_lock_file_is_no_obstacle(runtime, short_folder):
     (short_folder / "app.sock.lock").write_text("")
     with runtime(ECHO, path=short_folder / "app.sock") as server:
