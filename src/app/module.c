@@ -158,15 +158,32 @@ static int module_exec(PyObject *module)
     return PyModule_AddStringConstant(module, "__version__", ASYA_VERSION);
 }
 
+#define MODULE_NAME "_asya"
+#define MODULE_DOC  "The Asya runtime in C."
+
+#ifdef _Py_OPAQUE_PYOBJECT /* `abi3t`: without Py_mod_gil, a free-threaded build switches its GIL on */
+PyABIInfo_VAR(module_abi);
+
+static PySlot slots[] = {
+    PySlot_STATIC_DATA(Py_mod_name, MODULE_NAME), PySlot_STATIC_DATA(Py_mod_doc, MODULE_DOC),
+    PySlot_STATIC_DATA(Py_mod_methods, methods),  PySlot_FUNC(Py_mod_exec, module_exec),
+    PySlot_DATA(Py_mod_abi, &module_abi),         PySlot_END,
+};
+
+__attribute__((visibility("default"))) PyMODEXPORT_FUNC PyModExport__asya(void);
+
+PyMODEXPORT_FUNC PyModExport__asya(void) { return slots; }
+#else
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, (void *)module_exec},
     {0, NULL},
 };
 
 static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "_asya", .m_doc = "The Asya runtime in C.", .m_methods = methods, .m_slots = slots,
+    PyModuleDef_HEAD_INIT, .m_name = MODULE_NAME, .m_doc = MODULE_DOC, .m_methods = methods, .m_slots = slots,
 };
 
 __attribute__((visibility("default"))) PyMODINIT_FUNC PyInit__asya(void);
 
 PyMODINIT_FUNC PyInit__asya(void) { return PyModuleDef_Init(&definition); }
+#endif

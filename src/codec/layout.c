@@ -25,7 +25,7 @@ static bool layout_probe_floats(void)
     for (size_t i = 0; good && i < sizeof probes / sizeof *probes; i++) {
         PyObject *number = PyFloat_FromDouble(probes[i]);
         double value;
-        good = layout_size_of(number) >= sizeof(PyObject) + sizeof value;
+        good = layout_size_of(number) >= LAYOUT_HEAD + sizeof value;
         if (good) {
             value = layout_float(number);
             good = value == probes[i];
@@ -49,7 +49,7 @@ static bool layout_probe_ints(void)
     for (size_t i = 0; good && i < sizeof probes / sizeof *probes; i++) {
         PyObject *number = PyLong_FromLong(probes[i].value);
         int64_t value = 0;
-        good = layout_size_of(number) >= sizeof(PyObject) + sizeof value; /* zero may have no digit to be read */
+        good = layout_size_of(number) >= LAYOUT_HEAD + sizeof value; /* zero may have no digit to be read */
         if (good) {
             bool small = layout_small_int(number, &value);
             good = small == probes[i].small && (!small || value == probes[i].value);
@@ -66,12 +66,12 @@ static void layout_probe_sequences(void)
     PyObject *tuple = Py_BuildValue("(OOO)", Py_None, Py_True, Py_False);
     PyObject *const expected[] = {Py_None, Py_True, Py_False};
     layout.lists =
-        list != NULL && Py_SIZE(list) == 3 && layout_size_of(list) >= sizeof(PyVarObject) + sizeof(PyObject **);
+        list != NULL && Py_SIZE(list) == 3 && layout_size_of(list) >= LAYOUT_SIZED_HEAD + sizeof(PyObject **);
     layout.tuples =
-        tuple != NULL && Py_SIZE(tuple) == 3 && layout_size_of(tuple) >= sizeof(PyVarObject) + sizeof expected;
+        tuple != NULL && Py_SIZE(tuple) == 3 && layout_size_of(tuple) >= LAYOUT_SIZED_HEAD + sizeof expected;
     if (layout.lists) {
         PyObject **items;
-        memcpy(&items, (const char *)list + sizeof(PyVarObject), sizeof items);
+        memcpy(&items, (const char *)list + LAYOUT_SIZED_HEAD, sizeof items);
         /* a pointer is followed only if it can be one to objects */
         layout.lists = items != NULL && (uintptr_t)items % sizeof(void *) == 0 && (uintptr_t)items > 0xFFFF;
     }

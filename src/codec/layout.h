@@ -38,6 +38,8 @@ enum text_kind {
 };
 
 enum {
+    LAYOUT_HEAD = 16,               /* of an object: its reference count and its type; free-threaded builds have more */
+    LAYOUT_SIZED_HEAD = 24,         /* of one that has a size */
     LAYOUT_STATE_OFFSET = 32,       /* in a str: flags behind length and hash */
     LAYOUT_STATE_MASK = 0x7C,       /* width of a character, whether they follow the head, whether all are ASCII */
     LAYOUT_LENGTH_OFFSET = 16,      /* in a str */
@@ -72,7 +74,7 @@ static inline double layout_float(PyObject *number)
         return PyFloat_AsDouble(number);
     }
     double value;
-    memcpy(&value, (const char *)number + sizeof(PyObject), sizeof value);
+    memcpy(&value, (const char *)number + LAYOUT_HEAD, sizeof value);
     return value;
 }
 
@@ -83,13 +85,13 @@ static inline bool layout_small_int(PyObject *number, int64_t *ret_value)
 {
     int64_t head;
     uint32_t digit = 0;
-    memcpy(&head, (const char *)number + sizeof(PyObject), sizeof head);
+    memcpy(&head, (const char *)number + LAYOUT_HEAD, sizeof head);
     bool by_size = layout.ints == INTS_BY_SIZE;
     if (by_size ? head < -1 || head > 1 : layout.ints != INTS_BY_TAG || (uint64_t)head >= LAYOUT_TAG_TWO_DIGITS) {
         return false;
     }
     if (head != 0) { /* an old zero has no digit */
-        memcpy(&digit, (const char *)number + sizeof(PyObject) + sizeof head, sizeof digit);
+        memcpy(&digit, (const char *)number + LAYOUT_HEAD + sizeof head, sizeof digit);
     }
     *ret_value = (by_size ? head : 1 - (head & 3)) * (int64_t)digit;
     return true;
@@ -102,7 +104,7 @@ static inline PyObject *layout_list_item(PyObject *list, Py_ssize_t index)
         return PyList_GetItem(list, index);
     }
     PyObject **items;
-    memcpy(&items, (const char *)list + sizeof(PyVarObject), sizeof items);
+    memcpy(&items, (const char *)list + LAYOUT_SIZED_HEAD, sizeof items);
     return items[index];
 }
 
@@ -116,7 +118,7 @@ static inline void layout_list_fill(PyObject *list, PyObject *const *values, siz
         return;
     }
     PyObject **items;
-    memcpy(&items, (const char *)list + sizeof(PyVarObject), sizeof items);
+    memcpy(&items, (const char *)list + LAYOUT_SIZED_HEAD, sizeof items);
     for (size_t i = 0; i < size; i++) { /* a call of memcpy costs more than the few of most lists */
         items[i] = values[i];
     }
@@ -128,7 +130,7 @@ static inline PyObject *layout_tuple_item(PyObject *tuple, Py_ssize_t index)
         return PyTuple_GetItem(tuple, index);
     }
     PyObject *item;
-    memcpy(&item, (const char *)tuple + sizeof(PyVarObject) + (size_t)index * sizeof item, sizeof item);
+    memcpy(&item, (const char *)tuple + LAYOUT_SIZED_HEAD + (size_t)index * sizeof item, sizeof item);
     return item;
 }
 

@@ -63,4 +63,16 @@ extern int PyObject_GetBuffer(PyObject *object, Py_buffer *ret_view, int flags);
 extern void PyBuffer_Release(Py_buffer *view);
 #endif
 
+/* What an object of ours keeps: `struct name { PYABI_HEAD ... }`, of PYABI_BASIC_SIZE, read by PYABI_OWN. Where objects
+ * are opaque (`abi3t`, PEP 803) it is found by the type; else it stands behind the head in memory. */
+#ifdef _Py_OPAQUE_PYOBJECT
+#define PYABI_HEAD
+#define PYABI_BASIC_SIZE(structure) (-(int)sizeof(structure))
+#define PYABI_OWN(object, type)     PyObject_GetTypeData(object, type)
+#else
+#define PYABI_HEAD                  PyObject head;
+#define PYABI_BASIC_SIZE(structure) sizeof(structure)
+#define PYABI_OWN(object, type)     ((void *)(object))
+#endif
+
 #endif

@@ -258,10 +258,10 @@ static PyObject *types_names_of(PyTypeObject *type)
 static void types_keep(struct entry *place, PyTypeObject *type, enum type_kind kind, PyObject *about)
 {
     struct entry displaced = *place;
-    Py_INCREF(type);
+    Py_INCREF((PyObject *)type);
     Py_XINCREF(about);
     *place = (struct entry){.type = type, .kind = kind, .about = about};
-    Py_XDECREF(displaced.type);
+    Py_XDECREF((PyObject *)displaced.type);
     Py_XDECREF(displaced.about);
 }
 

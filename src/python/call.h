@@ -70,8 +70,6 @@ struct runner {
     void (*resume)(struct call *call);
 };
 
-struct handle;
-
 struct call {
     const struct runner *runner;
     struct binding *binding;
@@ -86,7 +84,7 @@ struct call {
     struct envelope envelope;
     struct reply *reply;     /* where the reply goes: the server's, or `own` */
     struct failure *failure; /* memory to describe a failure in; it belongs to the thread that runs this call */
-    struct handle *handle;   /* what asya_runtime.context() returned (python/context.h), or NULL */
+    PyObject *handle;        /* what asya_runtime.context() returned (python/context.h), or NULL */
     size_t streamed;         /* bytes of the events of a stream */
     PyObject *raised;        /* owned; by code of an object in the result, which could not be written for it */
     PyObject *span;          /* owned; NULL: none is made (python/spans.h) */

@@ -20,7 +20,7 @@
  */
 
 struct handle {
-    PyObject head;
+    PYABI_HEAD
     struct call *call; /* NULL once it has ended */
     /* copies, from then on; NULL before */
     PyObject *headers;
@@ -43,7 +43,7 @@ static unsigned long main_thread;
 /* ---- attributes ---------------------------------------------------------------------------------------------------
  */
 
-static struct handle *context_handle_of(PyObject *self) { return (struct handle *)self; }
+static struct handle *context_handle_of(PyObject *self) { return PYABI_OWN(self, type); }
 
 static PyObject *context_own_or_empty_dict(PyObject *object)
 {
@@ -168,12 +168,12 @@ static void context_dealloc(PyObject *self)
 PyObject *context_of(struct call *call)
 {
     if (call->handle != NULL) {
-        return object_own((PyObject *)call->handle);
+        return object_own(call->handle);
     }
     PyObject *made = PyType_GenericAlloc(type, 0);
     if (made != NULL) {
         context_handle_of(made)->call = call;
-        call->handle = context_handle_of(made); /* borrowed: the first to go clears the other's pointer */
+        call->handle = made; /* borrowed: the first to go clears the other's pointer */
     }
     return made;
 }
@@ -183,16 +183,16 @@ struct call *context_call(PyObject *object) { return Py_TYPE(object) == type ? c
 void context_move(struct call *call)
 {
     if (call->handle != NULL) {
-        call->handle->call = call;
+        context_handle_of(call->handle)->call = call;
     }
 }
 
 void context_end(struct call *call)
 {
-    struct handle *handle = call->handle;
-    if (handle == NULL) {
+    if (call->handle == NULL) {
         return;
     }
+    struct handle *handle = context_handle_of(call->handle);
     const struct envelope *envelope = &call->envelope;
     handle->headers = object_own(envelope->headers);
     handle->route = object_own(envelope->route);
@@ -345,7 +345,7 @@ int context_add(PyObject *module)
     static PyType_Slot slots[] = {
         {Py_tp_dealloc, (void *)context_dealloc}, {Py_tp_getset, attributes}, {Py_tp_doc, type_doc}, {0, NULL}};
     static PyType_Spec spec = {.name = "asya_runtime.Context",
-                               .basicsize = sizeof(struct handle),
+                               .basicsize = PYABI_BASIC_SIZE(struct handle),
                                .flags = Py_TPFLAGS_DEFAULT,
                                .slots = slots};
     static PyMethodDef method = {"context", context_here, METH_NOARGS, context_doc};

@@ -14,7 +14,8 @@
  * know it yet: that is `make`.
  */
 struct metric {
-    PyObject_HEAD _Atomic uint64_t *cells; /* NULL: there was no room, or it has labels */
+    PYABI_HEAD
+    _Atomic uint64_t *cells; /* NULL: there was no room, or it has labels */
     uint32_t kind;
     uint32_t bounds;
     bool has_labels;
@@ -68,7 +69,7 @@ static void metrics_warn(const char *name)
 
 /* ---- changes ---------------------------------------------------------------------------------------------------- */
 
-static struct metric *metric_of(PyObject *self) { return (struct metric *)(void *)self; }
+static struct metric *metric_of(PyObject *self) { return PYABI_OWN(self, type); }
 
 /* The number that a method was given. `*number` is what stands for none, and NaN where there must be one. False with an
  * exception. */
@@ -363,7 +364,7 @@ static bool metrics_add_type(void)
     static PyType_Slot slots[] = {
         {Py_tp_dealloc, (void *)metric_dealloc}, {Py_tp_methods, methods}, {Py_tp_getset, attributes}, {0, NULL}};
     static PyType_Spec spec = {.name = "asya_runtime.metrics.Metric",
-                               .basicsize = sizeof(struct metric),
+                               .basicsize = PYABI_BASIC_SIZE(struct metric),
                                .flags = Py_TPFLAGS_DEFAULT,
                                .slots = slots};
     type = (PyTypeObject *)PyType_FromSpec(&spec);
