@@ -144,9 +144,10 @@ def test_health_says_no_while_the_only_worker_can_take_nobody(runtime, tmp_path)
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_reply_is_lost_to_a_thread_that_takes_each_free_descriptor(runtime, workers):
-    """Also of those that the supervisor hands on: a message is taken from the queue though no number is left for it."""
+    """Also of those that the supervisor hands on: a message is taken from the queue though no number is left for it.
+    Where none comes while all are taken, the worker stays, with what its function holds."""
     with runtime("snippets:run", wrapper=("prlimit", "--nofile=256:256"), env={"ASYA_WORKERS": str(workers)},
-                 allow_log=[STARVED, *GAVE_WAY]) as server:
+                 allow_log=[STARVED, *GAVE_WAY], worker_descriptors=True) as server:
         assert server.result(LEAK_ALWAYS) == 1
         for _ in range(5):
             answered_all(server)
