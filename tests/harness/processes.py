@@ -2,6 +2,8 @@
 import os
 import time
 
+TELLS_CHILDREN = os.path.exists("/proc/self/task/%d/children" % os.getpid())  # gVisor does not
+
 
 def descriptors(pid):
     """The open descriptors of a process: number -> what it points at."""
@@ -51,6 +53,8 @@ def all_children(pid):
         tasks = os.listdir("/proc/%d/task" % pid)
     except OSError:
         return found
+    if not TELLS_CHILDREN:
+        return sorted(other for other in map(int, filter(str.isdigit, os.listdir("/proc"))) if parent(other) == pid)
     for task in tasks:
         try:
             with open("/proc/%d/task/%s/children" % (pid, task)) as file:
@@ -58,6 +62,15 @@ def all_children(pid):
         except OSError:
             pass
     return sorted(found)
+
+
+def parent(pid):
+    """The parent of a process, None when it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def descendants(pid):

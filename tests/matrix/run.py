@@ -2,7 +2,8 @@
 """Runs the contract tests on every interpreter and in every place with one file, and writes the table of the outcome.
 
 Interpreters are those that tests/harness/interpreters.py finds, and those that newer.sh, musl.sh and arm64.sh make here once. Places
-are those of place.sh and, where podman is installed, containers (podman.sh), on the system's interpreter. Fails when a test fails, or when nothing was tested.
+are those of place.sh and, on the system's interpreter, containers (podman.sh), a pod (test_pod.py) and gVisor (gvisor.sh). What
+cannot be had here is named and left out. Fails when a test fails, or when nothing was tested.
 """
 import argparse
 import concurrent.futures
@@ -23,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from harness import interpreters  # noqa: E402
 from harness.runtime import RUNTIME  # noqa: E402
+from matrix import gvisor  # noqa: E402
 
 CONTRACT = ["tests/socket", "tests/faults"]
 # A container takes seconds to start, so there it is the files in which what a client sees is tested.
@@ -70,6 +72,8 @@ CONFINED = {
     "tests/socket/test_modules.py::test_a_bad_module_name_is_refused_with_one_line[bytes that are not UTF-8]":
         "podman changes variables that are not UTF-8",
 }
+# What gVisor's kernel does not have, or does differently; these tests are left out there, where both ends of each test are inside.
+SANDBOXED = {}
 FORKING = {"memfd-noexec-1", "memfd-noexec-2", "process-1"}
 # What knows a process by its number outside, where these have a namespace of processes.
 NUMBERED = {
@@ -82,9 +86,11 @@ NUMBERED = {
 class Environment:
     """Where the contract is tested: what it is called, and the variables that lead the tests there."""
 
-    def __init__(self, name, python, wrapper="", left_out=(), tests=()):
+    def __init__(self, name, python, wrapper="", left_out=(), tests=(), around=(), has_own=False):
+        """`around`: the words before pytest itself, where not the runtime alone but its tests run elsewhere. `has_own`:
+        `tests` are all there are."""
         self.name, self.variables = name, {"ASYA_TEST_PYTHON": python, "ASYA_TEST_WRAPPER": wrapper}
-        self.left_out, self.tests = left_out, tests
+        self.left_out, self.tests, self.around, self.has_own = left_out, tests, around, has_own
         self.counts, self.failed, self.skips = {}, [], []
 
     def run(self, arguments):
@@ -93,7 +99,7 @@ class Environment:
             os.chmod(folder, 0o755)  # to be entered by the users of some places
             report = os.path.join(folder, "report.xml")
             ended = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", report, "--basetemp", os.path.join(folder, "pytest"),
+                [*self.around, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", report, "--basetemp", os.path.join(folder, "pytest"),
                  *("--deselect=" + name for name in self.left_out), *(arguments or self.tests or CONTRACT)],
                 cwd=ROOT, env={**os.environ, **self.variables, "CI": ""}, stdin=subprocess.DEVNULL, capture_output=True,
                 text=True, check=False)
@@ -117,6 +123,8 @@ def make():
     made = [("newer.sh", "debian-" + version, version) for version in interpreters.NEWER] + [("debug.sh", "debug"), ("musl.sh", "musl"), ("arm64.sh", "arm64")]
     for script, folder, *which in made:
         subprocess.run([ROOT / "tests" / "matrix" / script, interpreters.CACHE / folder, *which], check=True)
+    if subprocess.run([ROOT / "tests" / "matrix" / "gvisor.sh", gvisor.INSIDE.parent], check=False).returncode:
+        print("gVisor could not be built", flush=True)
 
 
 def environments():
@@ -133,6 +141,11 @@ def environments():
         if shutil.which("podman") and shutil.which(runtime):
             wrapper = "%s %s %s" % (ROOT / "tests/matrix/podman.sh", runtime, place)
             yield Environment(meaning, SYSTEM, wrapper, left_out=[*WRAPPED, *NUMBERED, *CONFINED], tests=IN_CONTAINERS)
+    if shutil.which("podman") and shutil.which("runc"):
+        yield Environment("podman kube play of examples/kubernetes/base", SYSTEM, tests=["tests/matrix/test_pod.py"], has_own=True)
+    if not gvisor.refusal():
+        yield Environment("gVisor, with clients outside of it", SYSTEM, tests=["tests/matrix/test_gvisor.py"], has_own=True)
+        yield Environment("gVisor, with clients inside of it", SYSTEM, left_out=SANDBOXED, around=[gvisor.INSIDE])
 
 
 def table(done, tests):
@@ -174,7 +187,12 @@ def main():
         options.logs.mkdir(parents=True, exist_ok=True)
     if options.make:
         make()
+    for tool in [name for name in ("podman", "crun", "runc") if not shutil.which(name)]:
+        print("left out: %s is not installed" % tool, flush=True)
+    if gvisor.refusal():
+        print("left out: " + gvisor.refusal(), flush=True)
     chosen = [e for e in environments() if not options.only or any(fnmatch.fnmatch(e.name, o) for o in options.only)]
+    chosen = [e for e in chosen if not (options.tests and e.has_own)]
     slowest_first = sorted(chosen, key=lambda e: not e.name.endswith("on arm64"))  # it is emulated
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for future in concurrent.futures.as_completed([pool.submit(e.run, options.tests) for e in slowest_first]):
