@@ -65,10 +65,11 @@ def all_children(pid):
 
 
 def parent(pid):
-    """The parent of a process, None when it is gone."""
+    """The parent of a process, None for a thread (gVisor lists them beside the processes) or when it is gone."""
     try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
+        with open("/proc/%d/status" % pid) as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        return int(fields["PPid"]) if int(fields["Tgid"]) == pid else None
     except OSError:
         return None
 

@@ -27,7 +27,7 @@ from harness.runtime import RUNTIME  # noqa: E402
 from matrix import gvisor  # noqa: E402
 
 CONTRACT = ["tests/socket", "tests/faults"]
-# A container takes seconds to start, so there it is the files in which what a client sees is tested.
+# What takes long to start or to run has the files in which what a client sees is tested.
 IN_CONTAINERS = ["tests/socket/test_replies.py", "tests/socket/test_conformance.py", "tests/socket/test_end_of_request.py",
                  "tests/socket/test_sizes.py", "tests/socket/test_modules.py", "tests/faults/test_worker_death.py"]
 SYSTEM = "/usr/bin/python3"  # an interpreter in root's home is closed to other users
@@ -72,8 +72,6 @@ CONFINED = {
     "tests/socket/test_modules.py::test_a_bad_module_name_is_refused_with_one_line[bytes that are not UTF-8]":
         "podman changes variables that are not UTF-8",
 }
-# What gVisor's kernel does not have, or does differently; these tests are left out there, where both ends of each test are inside.
-SANDBOXED = {}
 FORKING = {"memfd-noexec-1", "memfd-noexec-2", "process-1"}
 # What knows a process by its number outside, where these have a namespace of processes.
 NUMBERED = {
@@ -86,10 +84,12 @@ NUMBERED = {
 class Environment:
     """Where the contract is tested: what it is called, and the variables that lead the tests there."""
 
-    def __init__(self, name, python, wrapper="", left_out=(), tests=(), around=(), has_own=False):
+    def __init__(self, name, python, wrapper="", left_out=(), tests=(), around=(), has_own=False, program=None):
         """`around`: the words before pytest itself, where not the runtime alone but its tests run elsewhere. `has_own`:
-        `tests` are all there are."""
+        `tests` are all there are. `program`: another file than the one that is tested everywhere."""
         self.name, self.variables = name, {"ASYA_TEST_PYTHON": python, "ASYA_TEST_WRAPPER": wrapper}
+        if program:
+            self.variables.update(ASYA_RUNTIME=str(program), PYTHONPATH=str(RUNTIME.parent))  # what the tests import
         self.left_out, self.tests, self.around, self.has_own = left_out, tests, around, has_own
         self.counts, self.failed, self.skips = {}, [], []
 
@@ -119,8 +119,9 @@ class Environment:
 
 
 def make():
-    """The interpreters that no package of this machine has, once."""
-    made = [("newer.sh", "debian-" + version, version) for version in interpreters.NEWER] + [("debug.sh", "debug"), ("musl.sh", "musl"), ("arm64.sh", "arm64")]
+    """The interpreters that no package of this machine has, the image for abi3t, and gVisor, once."""
+    made = [("newer.sh", "debian-" + version, version) for version in interpreters.NEWER] + [
+        ("debug.sh", "debug"), ("musl.sh", "musl"), ("arm64.sh", "arm64"), ("abi3t.sh", "abi3t")]
     for script, folder, *which in made:
         subprocess.run([ROOT / "tests" / "matrix" / script, interpreters.CACHE / folder, *which], check=True)
     if subprocess.run([ROOT / "tests" / "matrix" / "gvisor.sh", gvisor.INSIDE.parent], check=False).returncode:
@@ -145,7 +146,12 @@ def environments():
         yield Environment("podman kube play of examples/kubernetes/base", SYSTEM, tests=["tests/matrix/test_pod.py"], has_own=True)
     if not gvisor.refusal():
         yield Environment("gVisor, with clients outside of it", SYSTEM, tests=["tests/matrix/test_gvisor.py"], has_own=True)
-        yield Environment("gVisor, with clients inside of it", SYSTEM, left_out=SANDBOXED, around=[gvisor.INSIDE])
+        yield Environment("gVisor, with clients inside of it", SYSTEM, tests=IN_CONTAINERS, around=[gvisor.INSIDE])
+    shared = interpreters.CACHE / "abi3t" / "asya_runtime.py"
+    for interpreter in found:
+        if interpreter.version >= (3, 15) and shared.exists():
+            yield Environment(interpreter.name + ", the image for both kinds of build (abi3t)", interpreter.path,
+                              tests=[*IN_CONTAINERS, "tests/socket/test_context.py", "tests/admin/test_user_metrics.py"], program=shared)
 
 
 def table(done, tests):
@@ -159,7 +165,7 @@ def table(done, tests):
         % (platform.python_version(), platform.machine(), platform.release().split("-")[0]), "",
         "The tests were %s%s; `tests/matrix/run.py` with these names repeats this."
         % (", ".join("`%s`" % name for name in tests or CONTRACT),
-           "" if tests else ", in containers " + ", ".join("`%s`" % name for name in IN_CONTAINERS)),
+           "" if tests else ", in containers, in gVisor and for abi3t " + ", ".join("`%s`" % name for name in IN_CONTAINERS)),
         "`make matrix` runs all of `tests/socket` and `tests/faults` and writes this page.",
         "", "| where | passed | skipped | failed |", "| --- | --- | --- | --- |"]
     lines += ["| %s | %d | %d | %d |" % (e.name, e.counts["passed"], e.counts["skipped"], len(e.failed)) for e in done]
