@@ -31,31 +31,31 @@ def _check_interpreter():
         _refuse("needs 64-bit Linux, this is %s with %d-bit pointers" % (sys.platform, sys.maxsize.bit_length() + 1))
 
 
-def _memory_file(image):
+def _memory_file(name, image):
     """A file that lives in memory only: works with a read-only root and noexec mounts. Returns its path."""
     import os
 
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("_asya", 1)  # MFD_CLOEXEC; MFD_EXEC would be refused where vm.memfd_noexec is 2
+        fd = os.memfd_create(name, 1)  # MFD_CLOEXEC; MFD_EXEC would be refused where vm.memfd_noexec is 2
     else:  # CPython 3.7, or built against glibc before 2.27
         import _ctypes  # all of ctypes takes 2 ms and 0.3 MB more
 
         number = {"x86_64": 319, "aarch64": 279}[os.uname().machine]
         syscall = _ctypes.dlsym(_ctypes.dlopen(None, os.RTLD_NOW), "syscall")
-        fd = _ctypes.call_function(syscall, (number, b"_asya", 1))
+        fd = _ctypes.call_function(syscall, (number, name.encode(), 1))
         if fd < 0:
             raise OSError("no memfd_create in this kernel")
     with open(fd, "wb", closefd=False) as file:
         file.writelines(image)
-    return _by_number(fd)
+    return _by_number(name, fd)
 
 
-def _by_number(fd):
+def _by_number(name, fd):
     """The file's path by its descriptor, which is closed by the function that is returned as well."""
     import os
 
-    # glibc knows loaded libraries by path: spelled as usual, the next library with this number would be taken for this one
-    return "/proc/self//fd/%d" % fd, lambda: os.close(fd)
+    # glibc takes two libraries of one path for the same, and the number will be used again: others write one slash here
+    return "/proc/self%sfd/%d" % ("/" * len(name), fd), lambda: os.close(fd)
 
 
 def _places():
@@ -74,30 +74,27 @@ _DIGITS = bytes(c for c in range(33, 127) if c not in b"\"'\\<>&{}$")  # 85 that
 
 
 def _bytes(text):
-    """Five digits make four bytes; many groups at once, each a lane of one big number, as quick as base64, and few enough
-    at once to stay in the processor's cache. Two digits share a lane, since making numbers of bytes takes the most time."""
+    """Five digits make four bytes; all groups at once, each a lane of one big number, as quick as base64. Two digits share
+    a lane, since making numbers of bytes takes the most time. For what is read before, or without, the loader in C."""
     digits = text.encode().translate(bytes.maketrans(_DIGITS, bytes(range(85))), b"\n")
-    mask, result = int.from_bytes(b"\0\0\xff\xff" * 4096, "big"), []
-    for begin in range(0, len(digits), 5 * 4096):
-        some = digits[begin : begin + 5 * 4096]
-        size = len(some) // 5 * 4
-        high, low, last = bytearray(size), bytearray(size), bytearray(size)
-        high[1::4], low[1::4], high[3::4], low[3::4], last[3::4] = (some[place::5] for place in range(5))
-        pairs = int.from_bytes(high, "big") * 85 + int.from_bytes(low, "big")
-        right = pairs & mask
-        number = ((pairs - right >> 16) * 7225 + right) * 85 + int.from_bytes(last, "big")
-        result.append(number.to_bytes(size, "big"))
-    return b"".join(result)
+    size = len(digits) // 5 * 4
+    high, low, last = bytearray(size), bytearray(size), bytearray(size)
+    high[1::4], low[1::4], high[3::4], low[3::4], last[3::4] = (digits[place::5] for place in range(5))
+    pairs = int.from_bytes(high, "big") * 85 + int.from_bytes(low, "big")
+    right = pairs & int.from_bytes(b"\0\0\xff\xff" * (size // 4), "big")
+    number = ((pairs - right >> 16) * 7225 + right) * 85 + int.from_bytes(last, "big")
+    return number.to_bytes(size, "big")
 
 
-def _unpack(begin, size, count, tables, text):
+def _unpack(begin, size, count, tables, code, loader, text):
     """The parts of the image. Its stream holds `size` bytes. From byte `begin` on, behind what all streams begin with, are
     `count` numbers, three for each piece of that in the image, and then what is the image's own. There are tables: from
-    which byte on, how many entries of how many bytes, first the first bytes of all."""
+    which byte on, how many entries of how many bytes, first the first bytes of all; and code, from one byte to another."""
     import zlib
 
     try:
-        whole = memoryview(zlib.decompress(_bytes(_COMMON + text), 15, size))
+        loader = _module("_asya_loader", [zlib.decompress(_bytes(loader))])
+        whole = memoryview(zlib.decompress(loader.bytes(_COMMON, text), 15, size))
         numbers = iter(whole[begin : begin + 4 * count].cast("I"))
         own = bytearray(whole[begin + 4 * count :])
         for table, rows, width in tables:
@@ -105,6 +102,7 @@ def _unpack(begin, size, count, tables, text):
             columns = own[table:end]
             for i in range(width):
                 own[table + i : end : width] = columns[i * rows : (i + 1) * rows]
+        loader.relocate(own, *code)
     except (ValueError, OverflowError, TypeError, zlib.error) as error:
         _refuse("its image is damaged: %s" % error)
     view, at, parts = memoryview(own), 0, []
@@ -125,22 +123,28 @@ def _seldom(text):
 
 
 def _load():
-    import _imp
     import os
 
     machine = os.uname().machine
     if machine not in _IMAGES:
         _refuse("has no image for %s, only for %s" % (machine, ", ".join(sorted(_IMAGES))))
     try:
-        image = _unpack(*_IMAGES[machine])
+        import zlib  # noqa: F401
     except ImportError as error:
         _refuse("needs CPython with its zlib module: %s" % error)
+    return _module("_asya", _unpack(*_IMAGES[machine]))
+
+
+def _module(name, image):
+    """The extension whose file has these parts."""
+    import _imp
+
     tried = []
-    for name, place in _places():
+    for where, place in _places():
         try:
-            path, forget = place(image)
+            path, forget = place(name, image)
             try:
-                spec = type(sys.__spec__)("_asya", None, origin=path)
+                spec = type(sys.__spec__)(name, None, origin=path)
                 module = _imp.create_dynamic(spec)
             finally:
                 forget()
@@ -149,7 +153,7 @@ def _load():
         except (OSError, ImportError, KeyError) as error:
             if "subinterpreter" in str(error):
                 _refuse(str(error))
-            tried.append("%s: %s" % (name, error))
+            tried.append("%s: %s" % (where, error))
     _refuse("could not load its image; tried " + "; ".join(tried))
 
 

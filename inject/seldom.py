@@ -29,7 +29,7 @@ def check_folder(folder, by_path):
 def named_file(folder):
     """A file in `folder`, for where there is no memfd or no /proc. Returns a function like bootstrap's _memory_file."""
 
-    def place(image):
+    def place(name, image):
         by_path = not os.path.exists("/proc/self/fd")
         real = os.path.realpath(folder)
         check_folder(real, by_path)
@@ -41,7 +41,7 @@ def named_file(folder):
                 file.writelines(image)
             if not by_path:
                 os.unlink(path)
-                return _by_number(fd)
+                return _by_number(name, fd)
             written, found = os.fstat(fd), os.lstat(path)
             if written != found or found.st_uid != os.geteuid():
                 raise OSError("%s was replaced while it was written" % path)

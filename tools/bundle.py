@@ -4,7 +4,9 @@
 The images' constants (texts, tables, the Python that they embed) are nearly the same: they are carried once, and behind them
 what few starts need (inject/seldom.py). This is the begin of every zlib stream; an image is the rest of one. It has what is
 the image's own, with a list of the pieces that lie between. Tables whose entries resemble one another, as relocations do, stand
-in columns: first the first bytes of all, then the second ones. zopfli makes streams 5 % smaller than zlib's own best. They are written in
+in columns: first the first bytes of all, then the second ones. Addresses in code are relative to its begin, not to where
+they stand, so that calls of one function resemble one another. What undoes this is a small extension, _asya_loader (src/app/loader.c),
+which stands before the image, in a stream of its own. zopfli makes streams 5 % smaller than zlib's own best. They are written in
 base 85: five characters for four bytes, most significant first, padded with zero bytes.
 
 The commands that are written in Python (inject/commands) are the rest of one more stream, without their
@@ -12,7 +14,7 @@ comments and with short names (shorten.py), in lines that are comments to the in
 command reads them out of the file. Those of a developer's desk (DESK) are a stream of their own, which `configmap`
 leaves out.
 
-The same inputs give the same bytes: no timestamp, no path. Refuses a result of 460,000 bytes or more, and of 260,000 bytes or
+The same inputs give the same bytes: no timestamp, no path. Refuses a result of 445,000 bytes or more, and of 260,000 bytes or
 more with one image and without the desk's commands: `kubectl apply` copies a ConfigMap into an annotation limited to
 262,144 bytes in total.
 """
@@ -28,13 +30,14 @@ import zlib
 import embed
 import shorten
 
-SIZE_LIMIT = 460_000
+SIZE_LIMIT = 445_000
 # With one image and without the desk's commands (`configmap --machine` takes the rest out): kubectl's annotation has 262,144 bytes for the ConfigMap as
 # JSON, which is 850 bytes longer than the file, and for the names that it is given.
 ALONE_LIMIT = 260_000
 LINE = 1000
 DESK = {"bench", "completion", "reload", "run", "columns", "feed", "journal", "lines", "retry"}  # the last five are run's
 CONSTANTS = ".dynstr", ".rodata"
+REACH = 1 << 20  # as src/app/loader.c has it
 TABLES = {".dynsym": 24, ".rela.dyn": 24, ".rela.plt": 24, ".data.rel.ro": 8}  # and the bytes of an entry
 PIECE = 16  # the least of the constants that are carried once: the numbers that tell where it stands take a few bytes
 MOST_PLACES = 200  # that are tried for a piece
@@ -61,7 +64,7 @@ def deflate(data, before, final):
 
 def first_of_stream(common):
     """The begin of a zlib stream (RFC 1950), a multiple of four bytes."""
-    stream = struct.pack(">H", 0x78DA) + deflate(common, b"", False)
+    stream = struct.pack(">H", 0x78DA) + (deflate(common, b"", False) if common else b"")
     while len(stream) % 4:
         stream += b"\0\0\0\xff\xff"
     return stream
@@ -87,7 +90,37 @@ class Image:
         self.machine, self.bytes = machine, path.read_bytes()
         sections = sections_of(self.bytes)
         self.constants = [(begin, self.bytes[begin : begin + size]) for begin, size in map(sections.get, CONSTANTS)]
+        self.code = sections[".text"]
+        self.loader = path.with_name(path.name.replace("_asya.", "_asya_loader.")).read_bytes()
         self.tables = [(*sections[name], width) for name, width in TABLES.items() if name in sections]
+
+
+def absolute_x86_64(code):
+    """What looks like an address behind a call, jmp, mov or lea becomes relative to the begin, most significant byte first."""
+    assert len(code) < REACH
+    at = 0
+    while at + 6 <= len(code):
+        opcode = 1 if code[at] & 0xFE == 0xE8 else 2 if code[at + 1] & 0xC7 == 5 and code[at] in b"\x8b\x8d\x89\xff" else 0
+        if not opcode:
+            at += 1
+            continue
+        at += opcode
+        [value] = struct.unpack_from("<i", code, at)
+        following = at + 4
+        if -following <= value < REACH - following:
+            value += following
+        elif REACH - following <= value < REACH:
+            value -= REACH  # the place of what became an address
+        struct.pack_into(">i", code, at, value)
+        at = following
+
+
+def absolute_aarch64(code):
+    """The same for bl."""
+    for at in range(0, len(code) - 3, 4):
+        [word] = struct.unpack_from("<I", code, at)
+        if word >> 26 == 0x25:
+            struct.pack_into("<I", code, at, 0x94000000 | (word + at // 4) & 0x03FFFFFF)
 
 
 def pieces_of(data, other):
@@ -132,7 +165,7 @@ def literal(stream):
 
 def image_literal(image, common, before):
     """`before` is what all streams begin with, and begins with `common`. What the loader needs to know: the size of that and
-    of all that the stream holds, how many numbers stand between, and the tables among the image's own bytes. The
+    of all that the stream holds, how many numbers stand between, and among the image's own bytes the tables and the code. The
     numbers are, for each piece, how many own bytes stand before it, and where it begins and ends."""
     own, numbers, taken, at = b"", [], [], 0
     for begin, constants in image.constants:
@@ -142,14 +175,22 @@ def image_literal(image, common, before):
             own += image.bytes[at : begin + place]
             at = begin + place + length
     own = bytearray(own + image.bytes[at:])
+    moved = lambda offset: offset - sum(length for place, length in taken if place < offset)
     tables = []
     for offset, size, width in image.tables:
-        table = offset - sum(length for place, length in taken if place < offset)
+        table = moved(offset)
         own[table : table + size] = b"".join(own[table + i : table + size : width] for i in range(width))
         tables.append((table, size // width, width))
+    start = moved(image.code[0])
+    end = start + image.code[1]
+    code = own[start:end]
+    {"x86_64": absolute_x86_64, "aarch64": absolute_aarch64}[image.machine](code)
+    own[start:end] = code
     data = struct.pack("<%dI" % len(numbers), *numbers) + own
     sizes = len(before), len(before) + len(data), len(numbers)
-    return '    "%s": (%d, %d, %d, %s, %s),' % (image.machine, *sizes, tables, literal(rest_of_stream(data, before)))
+    loader = literal(first_of_stream(b"") + rest_of_stream(image.loader, b""))
+    text = literal(rest_of_stream(data, before))
+    return '    "%s": (%d, %d, %d, %s, (%d, %d), %s, %s),' % (image.machine, *sizes, tables, start, end, loader, text)
 
 
 def comment(mark, pairs, before):

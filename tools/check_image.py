@@ -32,7 +32,7 @@ MACHINES = {
 }
 
 
-def symbol_problems(symbols, allowed):
+def symbol_problems(symbols, module, allowed):
     """`symbols` is what readelf --dyn-syms prints."""
     undefined, exported = set(), set()
     for line in symbols.splitlines():
@@ -48,8 +48,8 @@ def symbol_problems(symbols, allowed):
             exported.add(name)
     for name in sorted(undefined - allowed):
         yield "undefined name that is not in tools/image_symbols.txt: " + name
-    if exported != {"PyInit__asya"}:
-        yield "exports %s, should export PyInit__asya only" % sorted(exported)
+    if exported != {"PyInit_" + module}:
+        yield "exports %s, should export PyInit_%s only" % (sorted(exported), module)
 
 
 def dynamic_problems(dynamic):
@@ -84,13 +84,13 @@ def segment_problems(segments, sections, page):
             yield "%s stays writable (-z relro)" % match.group(1)
 
 
-def problems(image, machine, allowed):
-    """Sentences about what is wrong with the file `image`, built for `machine`."""
+def problems(image, module, machine, allowed):
+    """Sentences about what is wrong with the file `image`, the extension `module` built for `machine`."""
     name, page, marks = MACHINES[machine]
     if name not in readelf("-h", image):
         yield "is not built for " + machine
         return
-    yield from symbol_problems(readelf("--dyn-syms", image), allowed)
+    yield from symbol_problems(readelf("--dyn-syms", image), module, allowed)
     yield from dynamic_problems(readelf("-d", image))
     yield from segment_problems(readelf("-l", image), readelf("-S", image), page)
     notes = [line for line in readelf("-n", image).splitlines() if "feature:" in line]
@@ -102,11 +102,12 @@ def problems(image, machine, allowed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image")
+    parser.add_argument("--module", default="_asya", help="its name in Python")
     parser.add_argument("--machine", required=True, choices=sorted(MACHINES))
     parser.add_argument("--stamp", help="file to write when all is well")
     options = parser.parse_args()
     here = os.path.dirname(os.path.abspath(__file__))
-    found = list(problems(options.image, options.machine, allowed_names(os.path.join(here, "image_symbols.txt"))))
+    found = list(problems(options.image, options.module, options.machine, allowed_names(os.path.join(here, "image_symbols.txt"))))
     for problem in found:
         print("check_image: %s: %s" % (options.image, problem), file=sys.stderr)
     if found:

@@ -107,6 +107,8 @@ def test_a_file_too_large_for_kubectl_is_refused(tmp_path, size, fits):
     """250 KB in all; four bytes become five characters."""
     (tmp_path / "noise").write_bytes(os.urandom(size))
     image = compile_image(tmp_path, INIT + "__asm__(\".section .rodata\\n.incbin \\\"noise\\\"\\n.text\");\n", [])
+    image = image.rename(tmp_path / "_asya.abi3.so")
+    (tmp_path / "_asya_loader.abi3.so").write_bytes(b"another image")
     ended = subprocess.run(
         [sys.executable, REPOSITORY / "tools" / "bundle.py", "--template", REPOSITORY / "inject" / "bootstrap.py",
          "--version", "0", "--image", "x86_64=%s" % image, "--output", tmp_path / "out.py"],
