@@ -2,8 +2,6 @@
 import os
 import time
 
-TELLS_CHILDREN = os.path.exists("/proc/self/task/%d/children" % os.getpid())  # gVisor does not
-
 
 def descriptors(pid):
     """The open descriptors of a process: number -> what it points at."""
@@ -53,19 +51,17 @@ def all_children(pid):
         tasks = os.listdir("/proc/%d/task" % pid)
     except OSError:
         return found
-    if not TELLS_CHILDREN:
-        return sorted(other for other in map(int, filter(str.isdigit, os.listdir("/proc"))) if parent(other) == pid)
     for task in tasks:
         try:
             with open("/proc/%d/task/%s/children" % (pid, task)) as file:
                 found += [int(word) for word in file.read().split()]
         except OSError:
             pass
-    return sorted(found)
+    return sorted(child for child in found if parent(child) == pid)
 
 
 def parent(pid):
-    """The parent of a process, None for a thread (gVisor lists them beside the processes) or when it is gone."""
+    """The parent of a process, None when it is gone, or for a thread: gVisor lists a process's threads as children, too."""
     try:
         with open("/proc/%d/status" % pid) as file:
             fields = dict(line.split(":", 1) for line in file if ":" in line)
