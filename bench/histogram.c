@@ -4,15 +4,6 @@
 
 static const uint64_t PER_OCTAVE = (uint64_t)1 << HISTOGRAM_BUCKET_BITS;
 
-static size_t bucket_of(uint64_t value)
-{
-    if (value < PER_OCTAVE) {
-        return (size_t)value;
-    }
-    unsigned shift = 63U - (unsigned)__builtin_clzll(value) - HISTOGRAM_BUCKET_BITS;
-    return (size_t)(((uint64_t)shift << HISTOGRAM_BUCKET_BITS) + (value >> shift));
-}
-
 /* The largest value that falls into the bucket. */
 static uint64_t bucket_end(size_t bucket)
 {
@@ -28,7 +19,7 @@ void histogram_add(struct histogram *histogram, uint64_t value)
 {
     histogram->count++;
     histogram->sum += value;
-    histogram->buckets[bucket_of(value)]++;
+    histogram->buckets[octave_bucket(value, HISTOGRAM_BUCKET_BITS)]++;
     if (value > histogram->max) {
         histogram->max = value;
     }

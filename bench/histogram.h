@@ -7,9 +7,11 @@
 #ifndef ASYA_BENCH_HISTOGRAM_H
 #define ASYA_BENCH_HISTOGRAM_H
 
+#include "base/octave.h"
+
 #include <stdint.h>
 
-enum { HISTOGRAM_BUCKET_BITS = 7, HISTOGRAM_BUCKETS = (64 - HISTOGRAM_BUCKET_BITS + 1) << HISTOGRAM_BUCKET_BITS };
+enum { HISTOGRAM_BUCKET_BITS = 7, HISTOGRAM_BUCKETS = OCTAVE_BUCKETS(HISTOGRAM_BUCKET_BITS) };
 
 struct histogram {
     uint64_t count;

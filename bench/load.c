@@ -1,4 +1,5 @@
-/* asya-load: sends requests to a socket as fast as the answers come, checks each answer, prints one JSON line. */
+/* asya-load: sends requests to a socket, as fast as the answers come or at a fixed rate, checks each answer, prints one
+ * JSON line. */
 #include "exchange.h"
 #include "loop.h"
 
@@ -28,6 +29,9 @@ struct settings {
     unsigned threads;
     double seconds;
     uint64_t requests;
+    double rate;
+    bool uniform;
+    uint64_t seed;
     double warm_up;
     double timeout;
     bool half_close;
@@ -58,7 +62,9 @@ static void usage(FILE *out)
         "\n"
         "Clients in a closed loop: each opens a connection, sends the request, reads the reply to its end, checks it\n"
         "and begins again. A latency runs from before the connection is made (or the request sent, where it is kept)\n"
-        "until the whole reply has been read.\n"
+        "until the whole reply has been read. With --rate the loop is open: requests are due at moments that are "
+        "fixed\n"
+        "ahead, one whose moment has come waits for the next free client, and its latency runs from that moment.\n"
         "\n"
         "  --socket PATH       where the server listens\n"
         "  --port N            instead: TCP, on 127.0.0.1\n"
@@ -69,6 +75,10 @@ static void usage(FILE *out)
         "  --threads N         threads that share the clients, one event loop each (default 1)\n"
         "  --seconds S         begin requests for S seconds (default 5, unless --requests is given)\n"
         "  --requests N        begin at most N requests\n"
+        "  --rate R            open loop: R requests a second, as many as --clients allows at once\n"
+        "  --uniform           with the same span between any two, not as from clients that know nothing of each other "
+        "(Poisson)\n"
+        "  --seed N            which of the random moments (default 1)\n"
         "  --warm-up S         first run for S seconds that do not count (default 0.2; 0 = none)\n"
         "  --timeout S         give a request up after S seconds (default 30)\n"
         "  --body FILE         the JSON value to send (default: a short object)\n"
@@ -80,7 +90,11 @@ static void usage(FILE *out)
         "\n"
         "The line: requests (begun and ended), errors (those without a good reply), seconds, requests_per_second and\n"
         "latencies of the good ones in microseconds, client_busy (the share of the time that this program itself was\n"
-        "working: near 1 it is the bottleneck), bytes, and outcomes, how many requests ended in which way:\n"
+        "working: near 1 it is the bottleneck), bytes, and outcomes, how many requests ended in which way. Of an open\n"
+        "loop also rate, arrivals, seed, late_us (how long after its moment the last request began), unsent (requests\n"
+        "that were due but given up, being later than --timeout) and kept_up: false if late_us is more than a "
+        "twentieth\n"
+        "of the run, or any was unsent: then rate is beyond what the server, or this client, can do.\n"
         "\n",
         out);
     for (size_t i = 0; i < OUTCOME_COUNT; i++) {
@@ -104,6 +118,15 @@ static double parse_seconds(const char *text)
     double value = strtod(text, &end);
     if (errno != 0 || end == text || *end != '\0' || !(value >= 0 && value <= 1e9)) {
         refuse("not a number of seconds", text);
+    }
+    return value;
+}
+
+static double parse_rate(const char *text)
+{
+    double value = parse_seconds(text);
+    if (value <= 0) {
+        refuse("not a usable rate", text);
     }
     return value;
 }
@@ -156,6 +179,15 @@ static void set_option(struct settings *settings, int option, const char *value)
         break;
     case 'n':
         settings->requests = parse_count(value, UINT64_MAX / 2);
+        break;
+    case 'r':
+        settings->rate = parse_rate(value);
+        break;
+    case 'i':
+        settings->uniform = true;
+        break;
+    case 'x':
+        settings->seed = parse_count(value, UINT64_MAX / 2);
         break;
     case 'w':
         settings->warm_up = parse_seconds(value);
@@ -215,27 +247,22 @@ static void check_settings(struct settings *settings)
 static struct settings parse_arguments(int count, char **arguments)
 {
     static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'},
-        {"port", required_argument, NULL, 'p'},
-        {"mode", required_argument, NULL, 'm'},
-        {"clients", required_argument, NULL, 'c'},
-        {"threads", required_argument, NULL, 't'},
-        {"seconds", required_argument, NULL, 'd'},
-        {"requests", required_argument, NULL, 'n'},
-        {"warm-up", required_argument, NULL, 'w'},
-        {"timeout", required_argument, NULL, 'o'},
-        {"body", required_argument, NULL, 'b'},
-        {"expect", required_argument, NULL, 'e'},
-        {"no-half-close", no_argument, NULL, 'k'},
-        {"numbered", no_argument, NULL, 'u'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"socket", required_argument, NULL, 's'},   {"port", required_argument, NULL, 'p'},
+        {"mode", required_argument, NULL, 'm'},     {"clients", required_argument, NULL, 'c'},
+        {"threads", required_argument, NULL, 't'},  {"seconds", required_argument, NULL, 'd'},
+        {"requests", required_argument, NULL, 'n'}, {"rate", required_argument, NULL, 'r'},
+        {"uniform", no_argument, NULL, 'i'},        {"seed", required_argument, NULL, 'x'},
+        {"warm-up", required_argument, NULL, 'w'},  {"timeout", required_argument, NULL, 'o'},
+        {"body", required_argument, NULL, 'b'},     {"expect", required_argument, NULL, 'e'},
+        {"no-half-close", no_argument, NULL, 'k'},  {"numbered", no_argument, NULL, 'u'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
     };
     struct settings settings = {
         .mode = "raw",
         .expect = "{\"status\":\"ok\"",
         .clients = 1,
         .threads = 1,
+        .seed = 1,
         .warm_up = 0.2,
         .timeout = 30,
         .half_close = true,
@@ -308,6 +335,9 @@ static struct share *make_shares(const struct settings *settings, const struct p
             .address_size = settings->address_size,
             .clients = settings->clients / settings->threads + (i < settings->clients % settings->threads),
             .timeout_ns = (uint64_t)(settings->timeout * 1e9),
+            .rate = settings->rate / settings->threads,
+            .poisson = !settings->uniform,
+            .seed = settings->seed + i,
             .first_number = i,
             .stride = settings->threads,
             .stopped = &stopped,
@@ -376,6 +406,20 @@ static void print_stray(const struct tally *tally)
     fputc('\n', stderr);
 }
 
+/* What is told of an open loop alone. */
+static void report_rate(const struct settings *settings, const struct tally *tally, double seconds)
+{
+    double late = (double)tally->late_ns / 1e9;
+    bool kept_up = tally->unsent == 0 && late <= seconds / 20;
+    printf("\"rate\":%.1f,\"arrivals\":\"%s\",\"seed\":%llu,\"late_us\":%.2f,\"unsent\":%llu,\"kept_up\":%s,",
+           settings->rate, settings->uniform ? "uniform" : "poisson", (unsigned long long)settings->seed, late * 1e6,
+           (unsigned long long)tally->unsent, kept_up ? "true" : "false");
+    if (!kept_up) {
+        fprintf(stderr, "asya-load: could not keep up: the last request began %.1f ms after its moment, %llu did not\n",
+                late * 1e3, (unsigned long long)tally->unsent);
+    }
+}
+
 /* Returns the number of requests without a good reply. */
 static uint64_t report(const struct settings *settings, const struct tally *tally)
 {
@@ -394,6 +438,9 @@ static uint64_t report(const struct settings *settings, const struct tally *tall
            good > 0 ? microseconds(latencies->sum) / (double)good : 0.0,
            microseconds(histogram_quantile(latencies, 0.5)), microseconds(histogram_quantile(latencies, 0.99)),
            microseconds(histogram_quantile(latencies, 0.999)), microseconds(latencies->max));
+    if (settings->rate > 0) {
+        report_rate(settings, tally, seconds);
+    }
     printf("\"client_busy\":%.3f,", seconds > 0 ? (double)tally->busy_ns / 1e9 / seconds / settings->threads : 0.0);
     printf("\"sent_bytes\":%llu,\"received_bytes\":%llu,\"outcomes\":{", (unsigned long long)tally->sent_bytes,
            (unsigned long long)tally->received_bytes);

@@ -6,10 +6,14 @@
  *       | |                    |
  *       +-+ nobody listens, or the backlog is full: tried again in a moment
  *
+ * In an open loop a client is FREE before its first request and between two.
+ *
  * A request has one deadline, from its start to the end of its reply; it is the same span for all, so a scan over all
  * clients now and then finds those that are late.
  */
 #include "loop.h"
+
+#include "schedule.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,20 +21,25 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SCRATCH_SIZE = 1 << 18, RETRY_MS = 1, TICK_MS = 20, REFUSED_PAUSE_NS = 10 * 1000 * 1000 };
+enum { SCRATCH_SIZE = 1 << 18, MS = 1000 * 1000, RETRY_NS = MS, TICK_NS = 20 * MS, REFUSED_PAUSE_NS = 10 * MS };
 
-enum state { PAUSED, SENDING, READING, ENDED };
+/* A sleeping thread wakes some 50 us late. For a moment that is so near, poll is asked again and again instead. */
+enum { AWAKE_NS = 100 * 1000 };
+
+enum state { PAUSED, FREE, SENDING, READING, ENDED };
 
 struct client {
     enum state state;
     struct pollfd *polled; /* holds the connection, -1 while there is none */
     bool begun;
-    uint64_t start_ns;
+    uint64_t due_ns;    /* latency counts from here; closed loop: start_ns */
+    uint64_t start_ns;  /* and the timeout from here */
     uint64_t resume_ns; /* PAUSED: not before */
     size_t sent;
     struct exchange exchange;
@@ -42,6 +51,10 @@ struct loop {
     struct pollfd *polled; /* one for each client */
     unsigned active;       /* clients that have not ended */
     unsigned paused;
+    struct schedule schedule; /* of an open loop */
+    unsigned *free;           /* a ring: the clients that are FREE, the one that has been so for longest first */
+    unsigned free_first;
+    unsigned free_count;
     uint64_t until_ns; /* no new request from then on */
     uint64_t left;     /* requests that may still begin */
     uint64_t next_number;
@@ -60,7 +73,9 @@ static uint64_t read_clock(clockid_t clock)
 
 static uint64_t now_ns(void) { return read_clock(CLOCK_MONOTONIC); }
 
-static void begin_request(struct loop *loop, struct client *client);
+static void begin_request(struct loop *loop, struct client *client, uint64_t due_ns);
+
+static bool is_open(const struct loop *loop) { return loop->options->rate > 0; }
 
 static void hang_up(struct client *client)
 {
@@ -79,7 +94,7 @@ static void count(struct loop *loop, const struct client *client, enum outcome o
     tally->sent_bytes += client->sent;
     tally->received_bytes += exchange->reply_size;
     if (outcome == OUTCOME_ok) {
-        histogram_add(&tally->latencies, end_ns - client->start_ns);
+        histogram_add(&tally->latencies, end_ns - client->due_ns);
     } else if (tally->stray_reply_size == 0 && exchange->reply_size > 0) {
         size_t size = exchange->reply_size < REPLY_HEAD_MAX ? exchange->reply_size : REPLY_HEAD_MAX;
         memcpy(tally->stray_reply, exchange->reply_head, size);
@@ -94,25 +109,55 @@ static void pause_client(struct loop *loop, struct client *client, uint64_t resu
     client->resume_ns = resume_ns;
 }
 
-/* Begins the client's next request at the next turn of the loop, or ends the client when the run is over. Where the
+/* No request begins any more. An open loop also begins what was due before the end, however late, if not too late. */
+static bool is_over(const struct loop *loop, uint64_t now)
+{
+    if (*loop->options->stopped || loop->left == 0) {
+        return true;
+    }
+    if (!is_open(loop)) {
+        return now >= loop->until_ns;
+    }
+    uint64_t due = schedule_next(&loop->schedule);
+    return due >= loop->until_ns || (now >= due && now - due >= loop->options->timeout_ns);
+}
+
+static void end_client(struct loop *loop, struct client *client)
+{
+    loop->paused -= client->state == PAUSED;
+    client->state = ENDED;
+    loop->active--;
+}
+
+static void free_client(struct loop *loop, struct client *client)
+{
+    loop->paused -= client->state == PAUSED;
+    client->state = FREE;
+    unsigned at = (loop->free_first + loop->free_count) % loop->options->clients;
+    loop->free[at] = (unsigned)(client - loop->clients);
+    loop->free_count++;
+}
+
+/* Begins the client's next request, or sets it free for that, or ends the client when the run is over. Where the
  * protocol keeps connections, the next request goes out on the same one. */
 static void finish(struct loop *loop, struct client *client, enum outcome outcome)
 {
     uint64_t end_ns = now_ns();
     count(loop, client, outcome, end_ns);
-    bool over = *loop->options->stopped || loop->left == 0 || end_ns >= loop->until_ns;
-    if (over || outcome != OUTCOME_ok || !loop->plan->mode->keeps) {
+    bool over = is_over(loop, end_ns);
+    bool last = over && !is_open(loop); /* a server that serves one kept connection at a time goes on to the others */
+    if (last || outcome != OUTCOME_ok || !loop->plan->mode->keeps) {
         hang_up(client);
     }
     client->begun = false;
     if (over) {
-        loop->paused -= client->state == PAUSED;
-        client->state = ENDED;
-        loop->active--;
+        end_client(loop, client);
+    } else if (is_open(loop)) {
+        free_client(loop, client);
     } else if (outcome == OUTCOME_connect) {
         pause_client(loop, client, end_ns + REFUSED_PAUSE_NS);
     } else {
-        begin_request(loop, client);
+        begin_request(loop, client, end_ns);
     }
 }
 
@@ -221,7 +266,7 @@ static void connect_client(struct loop *loop, struct client *client)
     }
 }
 
-static void begin_request(struct loop *loop, struct client *client)
+static void begin_request(struct loop *loop, struct client *client, uint64_t due_ns)
 {
     loop->left--;
     exchange_begin(&client->exchange, loop->plan, loop->next_number);
@@ -229,10 +274,12 @@ static void begin_request(struct loop *loop, struct client *client)
     client->begun = true;
     client->sent = 0;
     client->start_ns = now_ns();
+    client->due_ns = is_open(loop) ? due_ns : client->start_ns;
     if (loop->tally.first_start_ns == 0) {
         loop->tally.first_start_ns = client->start_ns;
     }
     if (client->polled->fd >= 0) { /* kept */
+        loop->paused -= client->state == PAUSED;
         client->state = SENDING;
         client->polled->events = POLLIN | POLLOUT;
         send_more(loop, client);
@@ -246,12 +293,33 @@ static void resume(struct loop *loop, struct client *client, uint64_t now)
 {
     if (client->begun) {
         connect_client(loop, client);
-    } else if (*loop->options->stopped || loop->left == 0 || now >= loop->until_ns) {
-        loop->paused--;
-        client->state = ENDED;
-        loop->active--;
+    } else if (is_over(loop, now)) {
+        end_client(loop, client);
     } else {
-        begin_request(loop, client);
+        begin_request(loop, client, now);
+    }
+}
+
+/* Open loop: begins what is due, as far as clients are free. */
+static void begin_due(struct loop *loop)
+{
+    uint64_t now = now_ns();
+    while (loop->free_count > 0) {
+        bool over = is_over(loop, now);
+        uint64_t due = schedule_next(&loop->schedule);
+        if (!over && due > now) {
+            return;
+        }
+        struct client *client = &loop->clients[loop->free[loop->free_first]];
+        loop->free_first = (loop->free_first + 1) % loop->options->clients;
+        loop->free_count--;
+        if (over) {
+            end_client(loop, client);
+        } else {
+            schedule_advance(&loop->schedule);
+            loop->tally.late_ns = now - due;
+            begin_request(loop, client, due);
+        }
     }
 }
 
@@ -261,7 +329,7 @@ static void scan_clients(struct loop *loop)
     if (loop->paused == 0 && now < loop->next_scan_ns) {
         return;
     }
-    loop->next_scan_ns = now + (uint64_t)TICK_MS * 1000000U;
+    loop->next_scan_ns = now + TICK_NS;
     for (unsigned i = 0; i < loop->options->clients; i++) {
         struct client *client = &loop->clients[i];
         if (client->begun && now >= client->start_ns && now - client->start_ns >= loop->options->timeout_ns) {
@@ -272,13 +340,31 @@ static void scan_clients(struct loop *loop)
     }
 }
 
+/* How long to wait for an event at most. */
+static uint64_t wait_ns(const struct loop *loop)
+{
+    uint64_t wait = loop->paused > 0 ? RETRY_NS : TICK_NS;
+    if (loop->free_count > 0) {
+        uint64_t due = schedule_next(&loop->schedule);
+        uint64_t now = now_ns();
+        uint64_t left = due > now + AWAKE_NS ? due - now - AWAKE_NS : 0;
+        wait = left < wait ? left : wait;
+    }
+    return wait;
+}
+
 static void serve_events(struct loop *loop)
 {
-    int ready = poll(loop->polled, loop->options->clients, loop->paused > 0 ? RETRY_MS : TICK_MS);
+    struct timespec wait = {.tv_nsec = (long)wait_ns(loop)};
+    int ready = ppoll(loop->polled, loop->options->clients, &wait, NULL);
     for (unsigned i = 0; ready > 0 && i < loop->options->clients; i++) {
         struct client *client = &loop->clients[i];
         short events = client->polled->revents;
         ready -= events != 0;
+        if (events != 0 && !client->begun) {
+            hang_up(client); /* the server has closed a connection that it kept, or sends what nobody asked for */
+            continue;
+        }
         if (client->state == SENDING && (events & POLLOUT) != 0) {
             send_more(loop, client);
         }
@@ -295,7 +381,10 @@ struct loop *loop_new(const struct plan *plan, const struct loop_options *option
         return NULL;
     }
     loop->polled = calloc(options->clients, sizeof(struct pollfd));
-    if (loop->polled == NULL) {
+    loop->free = calloc(options->clients, sizeof(unsigned));
+    if (loop->polled == NULL || loop->free == NULL) {
+        free(loop->polled);
+        free(loop->free);
         free(loop);
         return NULL;
     }
@@ -312,31 +401,56 @@ struct loop *loop_new(const struct plan *plan, const struct loop_options *option
 void loop_free(struct loop *loop)
 {
     if (loop != NULL) {
+        for (unsigned i = 0; i < loop->options->clients; i++) {
+            hang_up(&loop->clients[i]);
+        }
         free(loop->polled);
+        free(loop->free);
         free(loop);
+    }
+}
+
+static void set_up_run(struct loop *loop, double seconds, uint64_t requests)
+{
+    const struct loop_options *options = loop->options;
+    uint64_t now = now_ns();
+    memset(&loop->tally, 0, sizeof(loop->tally));
+    loop->until_ns = seconds > 0 ? now + (uint64_t)(seconds * 1e9) : UINT64_MAX;
+    loop->left = requests > 0 ? requests : UINT64_MAX;
+    loop->active = options->clients;
+    loop->paused = options->clients;
+    for (unsigned i = 0; i < options->clients; i++) {
+        loop->clients[i].state = PAUSED;
+        loop->clients[i].begun = false;
+        loop->clients[i].resume_ns = 0;
+    }
+    if (is_open(loop)) {
+        schedule_begin(&loop->schedule, options->rate, options->poisson, options->seed, now);
+        (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); /* without it ppoll wakes 50 us later still */
+        for (unsigned i = 0; i < options->clients; i++) {
+            free_client(loop, &loop->clients[i]);
+        }
     }
 }
 
 void loop_run(struct loop *loop, double seconds, uint64_t requests)
 {
-    memset(&loop->tally, 0, sizeof(loop->tally));
-    loop->until_ns = seconds > 0 ? now_ns() + (uint64_t)(seconds * 1e9) : UINT64_MAX;
-    loop->left = requests > 0 ? requests : UINT64_MAX;
-    loop->active = loop->options->clients;
-    loop->paused = loop->options->clients;
-    for (unsigned i = 0; i < loop->options->clients; i++) {
-        loop->clients[i].state = PAUSED;
-        loop->clients[i].begun = false;
-        loop->clients[i].resume_ns = 0;
-    }
+    set_up_run(loop, seconds, requests);
     uint64_t busy_before_ns = read_clock(CLOCK_THREAD_CPUTIME_ID);
     while (loop->active > 0) {
         scan_clients(loop);
+        begin_due(loop);
         if (loop->active > 0) {
             serve_events(loop);
         }
     }
     loop->tally.busy_ns = read_clock(CLOCK_THREAD_CPUTIME_ID) - busy_before_ns;
+    while (is_open(loop) && loop->left > 0 && schedule_next(&loop->schedule) < loop->until_ns &&
+           !*loop->options->stopped) {
+        loop->tally.unsent++;
+        loop->left--;
+        schedule_advance(&loop->schedule);
+    }
 }
 
 const struct tally *loop_tally(const struct loop *loop) { return &loop->tally; }
@@ -353,6 +467,8 @@ void tally_merge(struct tally *into, const struct tally *from)
         into->last_end_ns = from->last_end_ns;
     }
     into->busy_ns += from->busy_ns;
+    into->unsent += from->unsent;
+    into->late_ns = from->late_ns > into->late_ns ? from->late_ns : into->late_ns;
     into->sent_bytes += from->sent_bytes;
     into->received_bytes += from->received_bytes;
     if (into->stray_reply_size == 0) {

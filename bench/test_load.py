@@ -268,10 +268,69 @@ def test_latencies_are_those_of_the_server(tmp_path):
     assert line["p50_us"] <= line["p99_us"] <= line["p999_us"] <= line["max_us"]
 
 
+def stalls_once(seconds):
+    """Behaviour of a server that makes its first client wait, and with it all others."""
+    waits = [seconds]
+
+    def behave(number):
+        time.sleep(waits.pop() if waits else 0)
+        return good(number)
+
+    return behave
+
+
+def test_an_open_loop_counts_what_a_stall_would_have_made_others_wait(tmp_path):
+    """The first of 60 requests takes two thirds of the run. In a closed loop only that one would be slow."""
+    server = Server(str(tmp_path / "s"), stalls_once(0.4), 1 << 20)
+    _, line = load(str(tmp_path / "s"), "--seconds", "0.6", "--rate", "100", "--uniform")
+    server.close()
+    assert line["requests"] == 60 and line["errors"] == 0 and line["arrivals"] == "uniform"
+    assert line["p50_us"] > 50_000 and line["max_us"] > 390_000
+
+
+def test_an_open_loop_says_that_the_server_did_not_keep_up(tmp_path):
+    """20 ms a request, one at a time, and 100 a second."""
+    server = Server(str(tmp_path / "s"), lambda number: time.sleep(0.02) or good(number), 1 << 20)
+    done, line = load(str(tmp_path / "s"), "--seconds", "0.5", "--rate", "100", "--uniform")
+    server.close()
+    assert line["requests"] == 50 and line["kept_up"] is False and line["late_us"] > 300_000
+    assert "could not keep up" in done.stderr
+
+
+def test_an_open_loop_gives_up_what_is_later_than_the_timeout(tmp_path):
+    server = Server(str(tmp_path / "s"), lambda number: time.sleep(0.05) or good(number), 1 << 20)
+    _, line = load(str(tmp_path / "s"), "--seconds", "0.5", "--rate", "200", "--uniform", "--timeout", "0.2")
+    server.close()
+    assert line["unsent"] > 0 and line["requests"] + line["unsent"] == 100 and line["kept_up"] is False
+
+
+def test_random_moments_follow_from_the_seed(tmp_path):
+    server = Server(str(tmp_path / "s"), good, 1 << 20)
+    counts = []
+    for seed in ("7", "7", "8", "9", "10"):
+        _, line = load(str(tmp_path / "s"), "--seconds", "0.3", "--rate", "500", "--clients", "4", "--seed", seed)
+        assert (line["arrivals"], line["seed"], line["errors"]) == ("poisson", int(seed), 0)
+        counts.append(line["requests"])
+    server.close()
+    assert counts[0] == counts[1] and len(set(counts)) > 1
+    assert all(90 < count < 220 for count in counts)
+
+
+def test_an_open_loop_uses_all_its_connections_and_keeps_them_after_the_warm_up(tmp_path):
+    server = SizedServer(str(tmp_path / "s"), http(b"[{}]"), False)
+    arguments = ["--mode", "http-kept", "--rate", "200", "--clients", "4", "--seconds", "0.2", "--expect", "[{}]"]
+    try:
+        done, line = load(str(tmp_path / "s"), *arguments, "--uniform", "--warm-up", "0.1")
+    finally:
+        server.close()
+    assert done.returncode == 0 and line["outcomes"]["ok"] == 40 and line["kept_up"] is True
+    assert server.connections == 5  # and the trial connection
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["--socket", "x" * 200], ["--socket", "x", "--clients", "0"], ["--socket", "x", "--seconds", "soon"],
-     ["--socket", "x", "--mode", "smoke"],
+     ["--socket", "x", "--mode", "smoke"], ["--socket", "x", "--rate", "0"],
      ["--socket", "x", "--mode", "http", "--numbered"], ["--socket", "x", "--body", "/nonexistent"], ["--socket", "x", "more"]],
 )  # fmt: skip
 def test_wrong_use_is_exit_2(tmp_path, arguments):

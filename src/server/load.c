@@ -44,12 +44,7 @@ struct load {
 
 static void load_note(struct load_tally *tally, uint64_t latency)
 {
-    size_t bucket = (size_t)latency;
-    if (latency >> LOAD_BUCKET_BITS > 0) {
-        unsigned shift = 63U - (unsigned)__builtin_clzll(latency) - LOAD_BUCKET_BITS;
-        bucket = ((size_t)shift << LOAD_BUCKET_BITS) + (size_t)(latency >> shift);
-    }
-    tally->buckets[bucket]++;
+    tally->buckets[octave_bucket(latency, LOAD_BUCKET_BITS)]++;
     tally->sum += latency;
     tally->most = latency > tally->most ? latency : tally->most;
 }

@@ -14,6 +14,7 @@
 #ifndef ASYA_SERVER_LOAD_H
 #define ASYA_SERVER_LOAD_H
 
+#include "base/octave.h"
 #include "base/view.h"
 
 #include <stdbool.h>
@@ -24,7 +25,7 @@ enum {
     LOAD_CLIENTS_MAX = 4096,
     LOAD_HEAD_SIZE = 512, /* bytes of a reply that are looked at */
     LOAD_BUCKET_BITS = 6, /* every power of two of nanoseconds is cut into 64: 1.6 % */
-    LOAD_BUCKETS = (64 - LOAD_BUCKET_BITS + 1) << LOAD_BUCKET_BITS,
+    LOAD_BUCKETS = OCTAVE_BUCKETS(LOAD_BUCKET_BITS),
 };
 
 enum load_outcome { LOAD_OK, LOAD_BAD, LOAD_LOST, LOAD_LATE, LOAD_OUTCOMES };
