@@ -85,10 +85,10 @@ tsan: setup-test ## The C unit tests that have threads under ThreadSanitizer
 bench: setup-test build ## Requests a second beside a C echo server and a stdlib Python server
 	@$(VENV)/bin/python bench/run.py
 
-report: build ## The runtime beside uvicorn, granian, uWSGI and others, into docs/performance.md (UPSTREAM=PATH: and Asya's own)
+report: build ## The runtime beside uvicorn, granian, uWSGI and others, into docs/performance.md (UPSTREAM=PATH: and Asya's own; SECTIONS=latency,starts)
 	@test -x build/peers/bin/python || python3 -m venv build/peers
 	@build/peers/bin/pip install --quiet --upgrade -r bench/peers/requirements.txt
-	@build/peers/bin/python bench/report.py --page docs/performance.md --picture docs/images/servers.svg $(if $(UPSTREAM),--upstream $(UPSTREAM))
+	@build/peers/bin/python bench/report.py --page docs/performance.md --pictures docs/images $(if $(SECTIONS),--sections $(SECTIONS)) $(if $(UPSTREAM),--upstream $(UPSTREAM))
 
 bench-codec: setup-test build ## loads and dumps against json, orjson and msgspec
 	@PYTHONPATH=dist $(VENV)/bin/python bench/codec.py

@@ -1,4 +1,5 @@
-"""LitServe with the echo of apps.py: one worker process and one for HTTP, its default. Takes the port."""
+"""LitServe with the function of apps.py: its worker processes and one for HTTP, its default. Takes the port."""
+import os
 import sys
 
 import litserve
@@ -6,7 +7,7 @@ import litserve
 from apps import process
 
 
-class Echo(litserve.LitAPI):
+class Function(litserve.LitAPI):
     def setup(self, device):
         pass
 
@@ -21,6 +22,6 @@ class Echo(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Echo(api_path="/invoke")
-    litserve.LitServer(api, accelerator="cpu", workers_per_device=1).run(
+    api = Function(api_path="/invoke")
+    litserve.LitServer(api, accelerator="cpu", workers_per_device=int(os.environ["BENCH_WORKERS"])).run(
         port=int(sys.argv[1]), host="127.0.0.1", num_api_servers=1, log_level="error", generate_client_file=False)

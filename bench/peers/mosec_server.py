@@ -1,11 +1,13 @@
-"""mosec with the echo of apps.py. Its options come from the command line (--port, --timeout)."""
+"""mosec with the function of apps.py. Its options come from the command line (--port, --timeout)."""
+import os
+
 import orjson
 from mosec import Server, Worker
 
 from apps import process
 
 
-class Echo(Worker):
+class Function(Worker):
     def deserialize(self, data):
         return orjson.loads(data)
 
@@ -18,5 +20,5 @@ class Echo(Worker):
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Echo, num=1, route="/invoke")
+    server.append_worker(Function, num=int(os.environ["BENCH_WORKERS"]), route="/invoke")
     server.run()
