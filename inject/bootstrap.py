@@ -151,8 +151,8 @@ def _module(name, image):
             _imp.exec_dynamic(module)
             return module
         except (OSError, ImportError, KeyError) as error:
-            if "subinterpreter" in str(error):
-                _refuse(str(error))
+            if "subinterpreter" in str(error):  # the loader's, from CPython 3.12 on, or the image's
+                _refuse("module _asya does not support loading in subinterpreters")
             tried.append("%s: %s" % (where, error))
     _refuse("could not load its image; tried " + "; ".join(tried))
 
