@@ -13,7 +13,7 @@ import shorten
 
 # Of these the variables get names of one letter, too: 1.4 KB of the file. Not of the others: users give parameters of
 # metrics by name, and stacks looks for variables of the loop.
-SHORTENED = ("leftovers", "log", "readers", "results", "spans", "typed")
+SHORTENED = ("leftovers", "log", "readers", "results", "spans", "template", "typed")
 
 
 def texts(folder):

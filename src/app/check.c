@@ -8,7 +8,9 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/unknown.h"
+#include "python/fork.h"
 #include "python/handler.h"
+#include "python/lifespan.h"
 #include "python/mounts.h"
 #include "python/typed.h"
 
@@ -68,6 +70,26 @@ static void check_describe(const char *name, PyObject *function, bool is_typed)
     Py_XDECREF(inspect);
 }
 
+/* ASYA_PRELOAD: whether workers can be forked from a process that has loaded this. Returns an exit code. */
+static int check_preload(const struct options *options, PyObject *function, PyObject *owner)
+{
+    char reason[LINE_SIZE - 128];
+    char line[LINE_SIZE];
+    if (!options->preload) {
+        return EXIT_OK;
+    }
+    int code = lifespan_preload(function, owner);
+    if (code == EXIT_OK) {
+        bool can = fork_settle(reason, sizeof reason);
+        (void)snprintf(line, sizeof line,
+                       can ? "ASYA_PRELOAD: workers are forked after it was loaded%s\n"
+                           : "ASYA_PRELOAD: each worker loads it for itself: %s\n",
+                       can ? "" : reason);
+        output_print(line);
+    }
+    return code;
+}
+
 int check_run(const char *program, int count, const char *const *arguments)
 {
     (void)program;
@@ -89,6 +111,9 @@ int check_run(const char *program, int count, const char *const *arguments)
     PyObject *function;
     PyObject *owner = NULL;
     int code = mounts_install();
+    if (options.preload) {
+        fork_prepare(options.process_module);
+    }
     if (code == EXIT_OK) {
         code = handler_load(&options, &function, &owner);
     }
@@ -99,6 +124,7 @@ int check_run(const char *program, int count, const char *const *arguments)
     code = options.typed_payloads ? typed_converter(function, &converter) : EXIT_OK;
     if (code == EXIT_OK) {
         check_describe(options.process_module, function, converter != NULL);
+        code = check_preload(&options, function, owner);
     } else if (code < 0) {
         code = handler_fail(EVENT_START_FAILED, "resolving the annotations of", options.process_module);
     }

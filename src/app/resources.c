@@ -66,7 +66,7 @@ static bool set_default(PyObject *environment, const char *name, const char *val
     return done;
 }
 
-static void name_worker(uint32_t index)
+void resources_name_worker(uint32_t index)
 {
     char value[16];
     (void)snprintf(value, sizeof value, "%u", (unsigned)index);
@@ -148,7 +148,7 @@ size_t resources_max_buffered(const struct options *options)
 
 void resources_limit(const struct options *options, uint32_t worker)
 {
-    name_worker(worker);
+    resources_name_worker(worker);
     refuse_privileges();
     limit_memory(options);
     raise_oom_score();

@@ -23,6 +23,9 @@
  * A failure is logged, and the worker goes on without that. */
 void resources_limit(const struct options *options, uint32_t worker);
 
+/* ASYA_WORKER alone, in a worker that the template has forked: it has the rest from there. */
+void resources_name_worker(uint32_t worker);
+
 /* ASYA_MAX_BUFFERED in bytes: the memory of one worker for requests that arrive or wait. If unset: a quarter of the
  * worker's memory, or 256 MiB if that is not known. At least two of the largest requests. */
 size_t resources_max_buffered(const struct options *options);

@@ -109,7 +109,7 @@ static void give_up(const struct worker_seat *seat, int code)
     _exit(code);
 }
 
-/* Runs all user code that comes before the first request: the module, its set-up. */
+/* Runs all user code that workers can share: the module, what the class and preload() do. */
 static int serve_load_function(const struct options *options, struct binding *binding, PyObject **ret_owner)
 {
     if (options->process_module[0] == '\0') {
@@ -130,7 +130,7 @@ static int serve_load_function(const struct options *options, struct binding *bi
     if (code == EXIT_OK && results_use_default(binding->function) != 0) {
         code = handler_fail(EVENT_START_FAILED, "looking at", options->process_module);
     }
-    return code == EXIT_OK ? lifespan_begin(binding, *ret_owner) : code;
+    return code == EXIT_OK ? lifespan_preload(binding->function, *ret_owner) : code;
 }
 
 /* Functions declared `async` run on an event loop. Others run in threads if there can be several requests at once. (A
@@ -175,8 +175,8 @@ static void let_go(struct server *server)
     belongings_drop(&belongings);
 }
 
-/* Before the first request: returns EXIT_OK, or the exit code of the failure. `belongings` are set. */
-static int serve_begin(const struct options *options, uint32_t worker, struct binding *binding, PyObject **ret_owner)
+/* What workers can share: returns EXIT_OK, or the exit code of the failure. `belongings` are set. */
+static int serve_load(const struct options *options, uint32_t worker, struct binding *binding, PyObject **ret_owner)
 {
     fork_install(let_go);
     /* POST /log-level may have changed the level */
@@ -184,9 +184,13 @@ static int serve_begin(const struct options *options, uint32_t worker, struct bi
     context_install();
     news_install(binding->board);
     int code = mounts_install();
-    if (code == EXIT_OK) {
-        code = serve_load_function(options, binding, ret_owner);
-    }
+    return code == EXIT_OK ? serve_load_function(options, binding, ret_owner) : code;
+}
+
+/* What each has for itself, before the first request. */
+static int serve_set_up(const struct options *options, struct binding *binding, PyObject *owner)
+{
+    int code = lifespan_begin(binding, owner);
     return code == EXIT_OK ? serve_prepare_binding(options, binding) : code;
 }
 
@@ -219,16 +223,73 @@ static struct server_config serve_config(const struct options *options, struct b
                                   .protocol = (enum protocol)options->protocol};
 }
 
+static PyObject *preloaded_owner; /* the instance that the template has made, if any */
+
+/* In the template. Its news would be nobody's, so it has no scoreboard here. */
+static void template_load(void *context, const struct worker_seat *seat)
+{
+    const struct options *options = context;
+    char reason[1024];
+    close_input();
+    (void)serve_capture(options, seat);
+    stdio_install();
+    struct binding *binding = make_binding(options, NULL);
+    resources_limit(options, seat->index);
+    active_install(seat->stack);
+    belongings = (struct belongings){.listener = -1, .control = seat->control, .queue = -1, .fdholder = -1};
+    metrics_use(seat->series, seat->index);
+    fork_prepare(options->process_module);
+    int code = serve_load(options, seat->index, binding, &preloaded_owner);
+    if (code == EXIT_OK && !fork_settle(reason, sizeof reason)) {
+        log_warning(
+            EVENT_RUNTIME_DEGRADED,
+            "ASYA_PRELOAD: once it is loaded, this function cannot be forked: %s. Each worker loads it for itself",
+            reason);
+        give_up(seat, EXIT_OK);
+    }
+    if (code != EXIT_OK) {
+        give_up(seat, code);
+    }
+    stdio_end_request(NULL);
+    stdio_flush();
+}
+
+static bool template_is_stale(void *context)
+{
+    (void)context;
+    return fork_is_stale();
+}
+
+/* Up to the set-up: what the template has not done. Returns an exit code. */
+static int worker_load(const struct options *options, const struct worker_seat *seat, struct binding *binding,
+                       PyObject **ret_owner)
+{
+    if (!seat->is_loaded) {
+        return serve_load(options, seat->index, binding, ret_owner);
+    }
+    *ret_owner = preloaded_owner;
+    function_log_be_worker(seat->index);
+    news_install(binding->board);
+    fork_renew();
+    return EXIT_OK;
+}
+
 static int worker_run(void *context, const struct worker_seat *seat)
 {
     const struct options *options = context;
     log_be_worker(seat->index);
-    close_input();
+    if (!seat->is_loaded) {
+        close_input();
+    }
     int log = serve_capture(options, seat);
-    stdio_install();
     struct binding *binding = make_binding(options, seat->board);
     PyObject *owner = NULL;
-    resources_limit(options, seat->index);
+    if (seat->is_loaded) {
+        resources_name_worker(seat->index);
+    } else {
+        stdio_install();
+        resources_limit(options, seat->index);
+    }
     active_install(seat->stack);
     memory_watch_aborts(seat->board);
     belongings = (struct belongings){.listener = seat->listener,
@@ -238,7 +299,10 @@ static int worker_run(void *context, const struct worker_seat *seat)
                                      .fdstore = seat->fdstore};
     metrics_use(seat->series, seat->index);
     record_begin_worker();
-    int code = serve_begin(options, seat->index, binding, &owner);
+    int code = worker_load(options, seat, binding, &owner);
+    if (code == EXIT_OK) {
+        code = serve_set_up(options, binding, owner);
+    }
     if (code != EXIT_OK) {
         give_up(seat, code);
     }
@@ -323,7 +387,9 @@ static void after_fork(void *context, bool in_child)
 {
     (void)context;
     if (in_child) {
+        fork_expect_worker(true);
         PyOS_AfterFork_Child();
+        fork_expect_worker(false);
     } else {
         PyOS_AfterFork_Parent();
         set_switch_interval(LONG_INTERVAL);
@@ -354,7 +420,10 @@ int serve_foreground(int listener, int control)
     PyObject *owner = NULL;
     resources_limit(&options, 0);
     belongings = (struct belongings){.listener = listener, .control = control, .queue = -1, .fdholder = -1};
-    int code = serve_begin(&options, 0, binding, &owner);
+    int code = serve_load(&options, 0, binding, &owner);
+    if (code == EXIT_OK) {
+        code = serve_set_up(&options, binding, owner);
+    }
     if (code != EXIT_OK) {
         return code;
     }
@@ -393,7 +462,9 @@ int serve(void)
                                  .was_interrupted = was_interrupted,
                                  .before_fork = before_fork,
                                  .after_fork = after_fork,
-                                 .run = worker_run};
+                                 .run = worker_run,
+                                 .load = template_load,
+                                 .is_stale = template_is_stale};
     find_switch_interval();
     int code = supervisor_run(&options, &hooks);
     set_switch_interval(usual_interval);

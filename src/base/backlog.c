@@ -230,6 +230,9 @@ bool backlog_flush(bool is_last)
 
 int backlog_keep_target(void)
 {
+    if (target != STDERR_FILENO) {
+        return target; /* the template has moved it */
+    }
     int fd = (int)syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, FD_STANDARD_END);
     int status = fd < 0 ? -errno : fd_stat(fd, &kept_target);
     if (status == 0) {

@@ -80,7 +80,9 @@ static const struct option table[] = {
      NULL},
     {"ASYA_WORKERS", KIND_COUNT, FIELD(workers), 1, WORKERS_MAX, "1", "worker processes", NULL},
     {"ASYA_SPARES", KIND_COUNT, FIELD(spares), 0, WORKERS_MAX, "0",
-     "further workers, loaded to take the place of one that dies or is replaced", NULL},
+     "further workers, loaded to take the place of one that dies or is replaced (default 1 with ASYA_PRELOAD)", NULL},
+    {"ASYA_PRELOAD", KIND_SWITCH, FIELD(preload), 0, 0, "false",
+     "load the function once, in a template that workers are forked from and share memory with: true or false", NULL},
     {"ASYA_CONCURRENCY", KIND_COUNT, FIELD(concurrency), 1, CONCURRENCY_MAX, "1",
      "requests at once per worker: threads for a plain function, tasks on one event loop for an async one", NULL},
     {"ASYA_PROTOCOL", KIND_WORD, FIELD(protocol), 0, 0, "auto",
@@ -535,6 +537,10 @@ bool options_load(struct options *ret_options, struct error *err)
     }
     if (ret_options->handler_argument == HANDLER_ENVELOPE) {
         ret_options->handler_mode = HANDLER_ENVELOPE;
+    }
+    const char *spares = getenv("ASYA_SPARES");
+    if (ret_options->preload && (spares == NULL || spares[0] == '\0')) {
+        ret_options->spares = 1; /* one that was forked ahead has copied next to nothing */
     }
     return options_resolve(ret_options, err);
 }

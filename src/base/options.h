@@ -78,6 +78,7 @@ struct options {
     bool enable_validation; /* check the envelope: route, headers, id */
     unsigned handler_mode;  /* enum handler_mode */
     unsigned generation;    /* enum generation */
+    bool preload;           /* workers are forked from a template that has loaded the function */
     bool typed_payloads;    /* payloads are read by the function's annotation */
     enum log_level log_level;
     enum log_format log_format;

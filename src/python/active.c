@@ -221,6 +221,9 @@ static bool active_chain_signal(int number, int flags, void (*handler)(int), voi
     if (sigaction(number, NULL, &action) != 0 || action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
         return false;
     }
+    if (action.sa_handler == handler) {
+        return true; /* the template has done it */
+    }
     *ret_before = action.sa_handler;
     action.sa_handler = handler;
     action.sa_flags |= flags;

@@ -12,6 +12,17 @@
  * served in its parent, or NULL. What cannot be installed is logged; the worker serves without. */
 void fork_install(void (*let_go)(struct server *server));
 
+/* Around PyOS_AfterFork_Child() in a worker that the template has forked: it is no child of the function's. */
+void fork_expect_worker(bool expected);
+
+/* The template. fork_prepare: before the function is loaded. fork_settle, afterwards: collects the garbage, and tries
+ * whether this process can be forked; false, with the reason in `text`, if not. fork_freeze: leaves what there is to be
+ * shared. fork_is_stale: the module's file has changed. fork_renew, in a new worker: random numbers of its own. */
+void fork_prepare(const char *module);
+bool fork_settle(char *text, size_t size);
+bool fork_is_stale(void);
+void fork_renew(void);
+
 /* The server that serves from now on; NULL: none. */
 void fork_use_server(struct server *server);
 

@@ -16,6 +16,7 @@ extern const char glue_results[];   /* objects in results that JSON does not kno
 extern const char glue_spans[];     /* OpenTelemetry */
 extern const char glue_stacks[];    /* the stacks of a call */
 extern const char glue_stdio[];     /* standard output and error */
+extern const char glue_template[];  /* what workers are forked from */
 extern const char glue_typed[];     /* payloads by annotation */
 
 /* Runs a source with `names` (borrowed) as its globals. 0, or -1 with an exception. */

@@ -16,9 +16,14 @@ static bool lifespan_has(PyObject *object, const char *name)
     return callable;
 }
 
-/* Runs what a call has returned, if that can be awaited. Takes over `result`. */
+/* Runs what a call has returned, if that can be awaited; without `binding` it must not be. Takes over `result`. */
 static PyObject *lifespan_await(struct binding *binding, PyObject *result)
 {
+    if (result != NULL && shape_of(result) == SHAPE_AWAITABLE && binding == NULL) {
+        Py_DECREF(result);
+        PyErr_SetString(PyExc_TypeError, "it is async, and the event loop is each worker's own: use after_fork()");
+        return NULL;
+    }
     if (result != NULL && shape_of(result) == SHAPE_AWAITABLE) {
         PyObject *settled = loop_settle(binding, result);
         Py_DECREF(result);
@@ -37,12 +42,31 @@ static bool lifespan_call(struct binding *binding, PyObject *object, const char 
     return result != NULL;
 }
 
+/* Calls the function's method of this name, or else its instance's, if there is one. Returns as lifespan_begin(). */
+static int lifespan_call_either(struct binding *binding, PyObject *function, PyObject *owner, const char *name)
+{
+    PyObject *object = function != NULL && lifespan_has(function, name) ? function
+                       : owner != NULL && lifespan_has(owner, name)     ? owner
+                                                                        : NULL;
+    bool done = object == NULL || lifespan_call(binding, object, name, false);
+    return done ? EXIT_OK : handler_fail(EVENT_START_FAILED, "calling", name);
+}
+
+int lifespan_preload(PyObject *function, PyObject *owner)
+{
+    return lifespan_call_either(NULL, function, owner, "preload");
+}
+
 int lifespan_begin(struct binding *binding, PyObject *owner)
 {
     const char *enter = owner == NULL                       ? NULL
                         : lifespan_has(owner, "__enter__")  ? "__enter__"
                         : lifespan_has(owner, "__aenter__") ? "__aenter__"
                                                             : NULL;
+    int code = lifespan_call_either(binding, binding->function, owner, "after_fork");
+    if (code != EXIT_OK) {
+        return code;
+    }
     if (enter != NULL && !lifespan_call(binding, owner, enter, false)) {
         return handler_fail(EVENT_START_FAILED, "calling", enter);
     }
@@ -50,13 +74,7 @@ int lifespan_begin(struct binding *binding, PyObject *owner)
         !lifespan_call(binding, binding->function, "setup", false)) {
         return handler_fail(EVENT_START_FAILED, "calling", "setup");
     }
-    PyObject *warm = binding->function != NULL && lifespan_has(binding->function, "warmup") ? binding->function
-                     : owner != NULL && lifespan_has(owner, "warmup")                       ? owner
-                                                                                            : NULL;
-    if (warm != NULL && !lifespan_call(binding, warm, "warmup", false)) {
-        return handler_fail(EVENT_START_FAILED, "calling", "warmup");
-    }
-    return EXIT_OK;
+    return lifespan_call_either(binding, binding->function, owner, "warmup");
 }
 
 void lifespan_note(struct scoreboard *board, const char *what)

@@ -1,6 +1,8 @@
 /*
  * The user's set-up before the first request and tear-down after the last, by the names that are usual in Python.
  *
+ *   function.preload(), or instance.preload()    once for all workers, where they are forked from a template
+ *   function.after_fork(), or instance's         first in each worker
  *   function.setup()           before ready, if the function has such an attribute
  *   instance.__enter__()       before ready, for a class handler or callable instance that is a context manager;
  *   function.warmup(), or instance.warmup()      after these, as the last thing before ready
@@ -13,6 +15,9 @@
 #define ASYA_PYTHON_LIFESPAN_H
 
 #include "python/call.h"
+
+/* What all workers can share; no coroutine, since the event loop is a worker's own. As lifespan_begin(). */
+int lifespan_preload(PyObject *function, PyObject *owner);
 
 /* `owner` (borrowed, may be NULL) is the instance the function belongs to. Returns EXIT_OK, or the exit code of the
  * failure after one line that names it. */

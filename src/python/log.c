@@ -162,6 +162,17 @@ void function_log_install(enum log_level level, enum log_format format, uint32_t
     PyErr_Clear();
 }
 
+void function_log_be_worker(uint32_t worker)
+{
+    PyObject *number = PyLong_FromLong((long)worker);
+    own_worker = worker;
+    if (names != NULL && number != NULL) {
+        (void)PyDict_SetItemString(names, "WORKER", number);
+    }
+    PyErr_Clear();
+    Py_XDECREF(number);
+}
+
 void function_log_raised(enum log_level level, const char *line, const struct raised *raised)
 {
     if (raised->type == NULL || raised->value == NULL || !function_log_is_imported()) {

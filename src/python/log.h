@@ -19,6 +19,9 @@
  * without its warning, since a record may come from any thread. */
 void function_log_install(enum log_level level, enum log_format format, uint32_t worker, PyObject *(*context)(void));
 
+/* In a worker that the template has forked. */
+void function_log_be_worker(uint32_t worker);
+
 /* An exception that the function did not catch: one record of the logger "asya_runtime", at `level` and with exc_info,
  * if the program has imported `logging`. `line` is what the runtime's log says of it. Never leaves an exception set. */
 void function_log_raised(enum log_level level, const char *line, const struct raised *raised);

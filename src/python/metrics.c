@@ -19,6 +19,7 @@ struct metric {
     uint32_t kind;
     uint32_t bounds;
     bool has_labels;
+    bool is_each;       /* a gauge with a cell for each worker: which one, is known when it is set */
     PyObject *bound;    /* owned: a tuple of floats */
     PyObject *children; /* owned: a dict by tuples of str; NULL for a child */
     PyObject *make;     /* owned; NULL for a child */
@@ -65,6 +66,12 @@ static void metrics_warn(const char *name)
             "that is different. What has no room is counted in asya_runtime_user_metrics_dropped_total",
             name, SERIES_SIZE);
     }
+}
+
+/* A process that was forked from the template has metrics that were made there. */
+static _Atomic uint64_t *metrics_own_cell(const struct metric *metric)
+{
+    return &metric->cells[metric->is_each ? place : 0];
 }
 
 /* ---- changes ---------------------------------------------------------------------------------------------------- */
@@ -134,7 +141,7 @@ static PyObject *metric_add(PyObject *self, PyObject *arguments, double sign, co
         PyErr_SetString(PyExc_ValueError, "a counter only grows");
         return NULL;
     }
-    series_add(metric->cells, sign * amount);
+    series_add(metrics_own_cell(metric), sign * amount);
     return object_none();
 }
 
@@ -150,7 +157,7 @@ static PyObject *metric_set(PyObject *self, PyObject *arguments)
     if (!metric_begin(metric, metric->kind == SERIES_GAUGE, "set", arguments, &value, &answer)) {
         return answer;
     }
-    series_set(metric->cells, value);
+    series_set(metrics_own_cell(metric), value);
     return object_none();
 }
 
@@ -209,7 +216,7 @@ static PyObject *metric_get_value(PyObject *self, void *closure)
 {
     const struct metric *metric = metric_of(self);
     (void)closure;
-    uint32_t cell = metric->kind == SERIES_HISTOGRAM ? metric->bounds + 1 : 0;
+    uint32_t cell = metric->kind == SERIES_HISTOGRAM ? metric->bounds + 1 : metric->is_each ? place : 0;
     return PyFloat_FromDouble(metric->cells != NULL ? series_get(&metric->cells[cell]) : 0);
 }
 
@@ -267,8 +274,7 @@ static _Atomic uint64_t *metrics_find_cells(const struct series_spec *spec, stru
         metrics_warn(spec->texts.data);
         return NULL;
     }
-    _Atomic uint64_t *cells = series_cells(series, sample);
-    return spec->kind == SERIES_GAUGE && spec->mode != SERIES_LAST ? &cells[place] : cells;
+    return series_cells(series, sample);
 }
 
 /* cell(spec, values, make): the child with these values (bytes, each with a NUL); or, with None, one that has labels
@@ -296,6 +302,7 @@ static PyObject *metrics_cell(PyObject *self, PyObject *arguments)
     metric->bounds = spec.bounds;
     metric->bound = object_own(PyTuple_GetItem(tuple, 3));
     metric->has_labels = values == Py_None;
+    metric->is_each = spec.kind == SERIES_GAUGE && spec.mode != SERIES_LAST;
     if (metric->has_labels) {
         metric->make = object_own(make);
         metric->children = PyDict_New();

@@ -19,7 +19,12 @@ int control_pair(int *ret_supervisor, int *ret_worker)
 
 int control_send(int fd, enum control_type type, const int *fds, uint32_t count)
 {
-    struct control_message message = {.type = type, .count = count};
+    return control_send_value(fd, type, 0, fds, count);
+}
+
+int control_send_value(int fd, enum control_type type, int32_t value, const int *fds, uint32_t count)
+{
+    struct control_message message = {.type = type, .count = count, .value = value};
     if (count > CONTROL_FDS_MAX) {
         return -EINVAL;
     }

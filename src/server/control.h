@@ -8,6 +8,7 @@
  * The messages, by who sends them and when:
  *
  *   start      worker: READY;  supervisor: SERVE, where there are spares
+ *   template   supervisor: FORK;  template: FORKED, or RETIRE to be renewed;  supervisor to the new worker: BEGIN
  *   requests   worker: WATCH if the supervisor sleeps or waits for it; SLOTS, TRIM as the fdstore grows and shrinks
  *   sockets    worker: SHUT;  supervisor: LISTENER, QUEUE with new ones; LOOK if a worker may have missed its wake-up
  *   end        worker: RETIRE or STARVED to be replaced;  supervisor: RETIRE (it is replaced), DRAIN (at a stop)
@@ -39,6 +40,9 @@ enum control_type {
     CONTROL_STARVED, /* worker: the function holds the descriptors that further connections would need */
     CONTROL_COLLECT, /* supervisor to fdholder: the worker is dead; which connections are in its table? */
     CONTROL_HELD,    /* fdholder: these connections, with their `numbers`; without any: there are no more */
+    CONTROL_FORK,    /* supervisor to the template: fork the worker of index `value`, which gets the descriptors */
+    CONTROL_FORKED,  /* template: the number of its process is `value`, or why there is none, -errno */
+    CONTROL_BEGIN,   /* supervisor to a worker that the template has forked: you are known here */
 };
 
 enum { CONTROL_FDS_MAX = 32 }; /* descriptors in one message; the kernel's limit is 253 */
@@ -46,6 +50,7 @@ enum { CONTROL_FDS_MAX = 32 }; /* descriptors in one message; the kernel's limit
 struct control_message {
     uint32_t type;                    /* enum control_type */
     uint32_t count;                   /* number of attached descriptors */
+    int32_t value;                    /* where the type says so */
     int32_t numbers[CONTROL_FDS_MAX]; /* of each descriptor, its number in the sender's table */
 };
 
@@ -55,6 +60,9 @@ int control_pair(int *ret_supervisor, int *ret_worker);
 /* Sends one message with `count` descriptors, which stay open here. Returns 0 or -errno (-EAGAIN: the channel is
  * full). */
 int control_send(int fd, enum control_type type, const int *fds, uint32_t count);
+
+/* The same with a value. */
+int control_send_value(int fd, enum control_type type, int32_t value, const int *fds, uint32_t count);
 
 /* Receives one message and up to CONTROL_FDS_MAX descriptors (CLOEXEC, above the standard ones), which the caller owns.
  * A descriptor for which this process has no free number is closed, and -1 in `ret_fds`. Returns 1 for a message, 0 at

@@ -127,9 +127,9 @@ bool capture_open(struct supervisor *supervisor)
     if (!supervisor->options->capture_output) {
         return true;
     }
-    supervisor->lines = calloc((size_t)supervisor->worker_count * MARK_STREAMS, sizeof *supervisor->lines);
+    supervisor->lines = calloc((size_t)supervisor->process_count * MARK_STREAMS, sizeof *supervisor->lines);
     supervisor->printed = epoll_create1(EPOLL_CLOEXEC);
-    for (uint32_t i = 0; i < supervisor->worker_count && supervisor->lines != NULL; i++) {
+    for (uint32_t i = 0; i < supervisor->process_count && supervisor->lines != NULL; i++) {
         supervisor->workers[i].lines = &supervisor->lines[(size_t)i * MARK_STREAMS];
     }
     return supervisor->lines != NULL && supervisor->printed >= 0 && capture_arm(supervisor, EPOLL_CTL_ADD);

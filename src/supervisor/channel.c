@@ -46,10 +46,26 @@ static void channel_worker_starved(struct supervisor *supervisor, struct worker 
     socket_file_show_readiness(supervisor);
 }
 
+/* What the template says. */
+static void channel_obey_template(struct supervisor *supervisor, const struct control_message *message, int *fds)
+{
+    const struct worker *template = supervisor->template;
+    if (message->type == CONTROL_READY && template->state == WORKER_STARTING) {
+        template_ready(supervisor);
+    } else if (message->type == CONTROL_FORKED) {
+        template_forked(supervisor, message->value);
+    } else if (message->type == CONTROL_RETIRE && !template->due) {
+        template_renew(supervisor, "its module has changed");
+    }
+    rights_close(fds, message->count);
+}
+
 static void channel_obey(struct supervisor *supervisor, struct worker *worker, const struct control_message *message,
                          int *fds)
 {
-    if (message->type == CONTROL_READY && message->count == 0) {
+    if (worker == supervisor->template) {
+        channel_obey_template(supervisor, message, fds);
+    } else if (message->type == CONTROL_READY && message->count == 0) {
         channel_worker_ready(supervisor, worker);
     } else if (message->type == CONTROL_WATCH && message->count == 0) {
         tick_wake(supervisor, clock_now());
@@ -84,9 +100,11 @@ static void channel_end(struct supervisor *supervisor, struct worker *worker, in
                   "worker %u sent an invalid control message and is replaced", worker->index);
         worker_kill(worker, SIGKILL);
     }
-    if (worker->state == WORKER_READY ||
-        worker->state ==
-            WORKER_SPARE) { /* usually it is ending and SIGCHLD follows; if not, the function has closed the channel */
+    if (worker == supervisor->template) {
+        worker_kill(worker, SIGKILL); /* it could not hear whom to fork */
+    } else if (worker->state == WORKER_READY ||
+               worker->state == WORKER_SPARE) { /* usually it is ending and SIGCHLD follows; if not, the function has
+                                                   closed the channel */
         worker->deaf_at = clock_after(clock_now(), DEAF_TIME);
     }
 }

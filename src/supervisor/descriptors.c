@@ -42,7 +42,7 @@ static uint64_t at_most(uint64_t value, uint64_t most) { return value < most ? v
 static uint64_t share_of_worker(const struct supervisor *supervisor)
 {
     return 3 * SLOTS_MAX + DESCRIPTORS_OWN + ORPHANS_MAX +
-           (uint64_t)supervisor->worker_count * (SLOTS_MAX + descriptors_each(supervisor));
+           (uint64_t)supervisor->process_count * (SLOTS_MAX + descriptors_each(supervisor));
 }
 
 static uint64_t limit_of_worker(const struct supervisor *supervisor, uint64_t hard)
@@ -53,7 +53,7 @@ static uint64_t limit_of_worker(const struct supervisor *supervisor, uint64_t ha
 /* How many connections of each worker can be stored at once. */
 static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
 {
-    uint64_t places = supervisor->worker_count;
+    uint64_t places = supervisor->process_count;
     uint64_t taken = DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * descriptors_each(supervisor);
     uint64_t here = hard > taken ? (hard - taken) / places : 0;
     uint64_t limit = limit_of_worker(supervisor, hard);
@@ -63,7 +63,7 @@ static uint64_t stored_each(const struct supervisor *supervisor, uint64_t hard)
 
 uint64_t descriptors_needed(const struct supervisor *supervisor)
 {
-    uint64_t places = supervisor->options->workers + supervisor->options->spares + 1;
+    uint64_t places = supervisor->options->workers + supervisor->options->spares + 1 + supervisor->options->preload;
     return DESCRIPTORS_OWN + DESCRIPTORS_KEPT + places * (DESCRIPTORS_EACH + FDSTORE_KEPT);
 }
 

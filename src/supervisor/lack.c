@@ -19,7 +19,8 @@ int lack_report(const struct supervisor *supervisor, const char *what, int statu
         (void)limit_get(RLIMIT_NOFILE, &limit);
     } else if (status == -EAGAIN) { /* the supervisor; each worker and its fdholder */
         name = "NPROC, ulimit -u, or pids.max";
-        needed = 1 + 2 * (supervisor->options->workers + supervisor->options->spares + 1);
+        needed =
+            1 + 2 * (supervisor->options->workers + supervisor->options->spares + 1 + supervisor->options->preload);
         (void)limit_get(RLIMIT_NPROC, &limit);
     }
     if (name == NULL) {

@@ -15,7 +15,7 @@
 
 static struct worker *reap_find_worker(const struct supervisor *supervisor, pid_t pid)
 {
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+    for (uint32_t i = 0; i < supervisor->process_count; i++) {
         if (supervisor->workers[i].pid == pid && pid > 0) {
             return &supervisor->workers[i];
         }

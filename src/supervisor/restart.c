@@ -169,13 +169,16 @@ static int after_failed_start(struct supervisor *supervisor, struct worker *work
     note_death(supervisor, worker, &err, &(struct running){0}, stack);
     uint64_t delay = worker_restart_delay(++worker->failures);
     bool is_replacement = worker->replaces != WORKER_NONE;
-    if ((is_replacement || worker->spare) && delay < REPLACE_AGAIN) {
+    bool is_template = worker == supervisor->template;
+    if ((is_replacement || worker->spare || is_template) && delay < REPLACE_AGAIN) {
         delay = REPLACE_AGAIN;
     }
     worker->spawn_at = clock_after(clock_now(), delay);
-    log_error(EVENT_START_FAILED, "worker %u did not start; next try in %llu ms%s", worker->index,
-              (unsigned long long)(delay / CLOCK_MS),
-              is_replacement ? ", and the one it was to replace serves on" : "");
+    log_error(EVENT_START_FAILED, "%s %u did not start; next try in %llu ms%s", state_kind(supervisor, worker),
+              worker->index, (unsigned long long)(delay / CLOCK_MS),
+              is_template      ? ", and workers load it themselves"
+              : is_replacement ? ", and the one it was to replace serves on"
+                               : "");
     return EXIT_OK;
 }
 
@@ -237,8 +240,46 @@ static enum ledger_exit ending_of(const struct supervisor *supervisor, const str
     return cause->signal != 0 ? ENDED_SIGNAL : ENDED_EXIT;
 }
 
+/* Workers serve on: nothing that they need is the template's. */
+static void log_end_of_template(const struct worker *template, const struct cause *cause)
+{
+    char text[CAUSE_TEXT_SIZE];
+    cause_describe(cause, text);
+    log_event(LOG_LEVEL_ERROR, EVENT_WORKER_DIED, WORKER_FACTS(template),
+              "template %u, pid %d, %s; workers serve on, and a new one is loaded", template->index, (int)template->pid,
+              text);
+}
+
+/* The same for the template. */
+static int restart_template(struct supervisor *supervisor, struct cause *cause)
+{
+    struct worker *template = supervisor->template;
+    uint64_t now = clock_now();
+    int code = EXIT_OK;
+    capture_finish(supervisor, template);
+    judge_memory(template, cause);
+    cause->own = cause->signal == 0 && scoreboard_has_noted_exit(template->board, cause->status);
+    if (supervisor->phase == PHASE_STOPPING || template->due) {
+        template->spawn_at = now;
+    } else if (cause->own && cause->status == EXIT_OK) {
+        template->vacant = true; /* it cannot be forked, and has said why */
+    } else if (template->state == WORKER_STARTING) {
+        code = after_failed_start(supervisor, template, cause);
+        supervisor->load_failed = true;
+    } else {
+        template->failures = now - template->started_at >= HEALTHY_AFTER ? 0 : template->failures;
+        template->spawn_at = clock_after(now, worker_restart_delay(template->failures++));
+        log_end_of_template(template, cause);
+    }
+    template_ended(supervisor);
+    return code;
+}
+
 int restart_after_death(struct supervisor *supervisor, struct worker *worker, struct cause *cause)
 {
+    if (worker == supervisor->template) {
+        return restart_template(supervisor, cause);
+    }
     int code = EXIT_OK;
     struct obituary obituary = {0};
     capture_finish(supervisor, worker);

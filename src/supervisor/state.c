@@ -8,6 +8,11 @@ const char *state_function(const struct supervisor *supervisor)
     return name[0] != '\0' ? name : "the echo";
 }
 
+const char *state_kind(const struct supervisor *supervisor, const struct worker *worker)
+{
+    return worker == supervisor->template ? "template" : "worker";
+}
+
 uint32_t state_count(const struct supervisor *supervisor, enum worker_state state)
 {
     uint32_t count = 0;

@@ -15,6 +15,7 @@
  *   socket_file, replace  the socket's file; replacing a worker that lives
  *   stop                  the end of the runtime
  *   snapshot              where all workers are
+ *   template              what workers are forked from
  *   capture               what workers print
  *   fallback              accepting while no worker does
  *   tick                  which workers make progress
@@ -80,15 +81,21 @@ struct supervisor {
     int epoll;
     int signals; /* an eventfd: readable when a signal has come */
     sigset_t inherited_mask;
-    uint64_t started_wall; /* when the runtime started, ns since 1970 */
-    uint64_t reaped_at;    /* when dead children were last looked for without a SIGCHLD */
-    uint64_t next_check;   /* when supervisor_check() is due */
-    uint64_t give_up_at;   /* stop then, if the socket's file still cannot be put back; 0: it is there */
-    bool ready_is_lost;    /* the ready-file could not be written, which was logged */
-    uint64_t kill_at;      /* end of the grace period; CLOCK_NEVER before a stop and after that end */
-    uint64_t max_rss;      /* bytes; 0 is off */
-    uint32_t worker_count; /* entries of `workers`: ASYA_WORKERS, ASYA_SPARES, and one for a replacement */
+    uint64_t started_wall;  /* when the runtime started, ns since 1970 */
+    uint64_t reaped_at;     /* when dead children were last looked for without a SIGCHLD */
+    uint64_t next_check;    /* when supervisor_check() is due */
+    uint64_t give_up_at;    /* stop then, if the socket's file still cannot be put back; 0: it is there */
+    bool ready_is_lost;     /* the ready-file could not be written, which was logged */
+    uint64_t kill_at;       /* end of the grace period; CLOCK_NEVER before a stop and after that end */
+    uint64_t max_rss;       /* bytes; 0 is off */
+    uint32_t worker_count;  /* entries of `workers`: ASYA_WORKERS, ASYA_SPARES, and one for a replacement */
+    uint32_t process_count; /* the same, and one for the template, behind them */
     struct worker *workers;
+    struct worker *template;       /* ASYA_PRELOAD: what workers are forked from; NULL without (template.c) */
+    struct worker *asked;          /* the worker that it forks now; NULL: none */
+    struct worker_ends asked_ends; /* the descriptors for it */
+    uint64_t asked_until;
+    bool load_failed;      /* the last template could not load the function, or did not fork */
     struct series *series; /* the function's own metrics; NULL: there was no memory */
     struct orphans orphans;
     struct remains remains;     /* processes that dead workers left behind */
@@ -128,6 +135,9 @@ struct supervisor {
 
 /* What is served, for the log: as the setting names it. */
 const char *state_function(const struct supervisor *supervisor);
+
+/* "worker" or "template", for the log. */
+const char *state_kind(const struct supervisor *supervisor, const struct worker *worker);
 
 /* How many workers are in this state. */
 uint32_t state_count(const struct supervisor *supervisor, enum worker_state state);
@@ -217,6 +227,36 @@ uint64_t tend_worker(struct supervisor *supervisor, struct worker *worker, uint6
 
 /* Forks a worker. In the child this returns with is_worker set once the worker has finished. */
 void spawn(struct supervisor *supervisor, struct worker *worker);
+
+/* ---- template.c ---- */
+
+/* What it may grow by while it does nothing but fork, beside a quarter of its size, before it is loaded anew. */
+#define TEMPLATE_GROWTH (UINT64_C(64) << 20)
+
+/* Whether this worker has to wait: the template loads, or forks another one. Else it is forked from the template, if
+ * that can be now, and by the supervisor otherwise: then it loads the function itself. */
+bool template_is_awaited(const struct supervisor *supervisor, const struct worker *worker);
+bool template_can_fork(const struct supervisor *supervisor, const struct worker *worker);
+
+/* Has the template fork a worker that was prepared. Takes over `ends` on success: returns 0 or -errno. Nothing waits:
+ * template_forked is called with what it reports, and if it is dead the worker is started again after it. */
+int template_ask(struct supervisor *supervisor, struct worker *worker, struct worker_ends *ends);
+void template_forked(struct supervisor *supervisor, int32_t value);
+
+/* A process of this entry runs: begins to watch it. */
+void template_watch(struct supervisor *supervisor, struct worker *worker, pid_t pid, struct worker_ends *ends);
+
+/* It has loaded the function. template_ended: its process was reaped. */
+void template_ready(struct supervisor *supervisor);
+void template_ended(struct supervisor *supervisor);
+
+/* Has it load the function again. Workers that live are not touched; those that are missing wait for it. */
+void template_renew(struct supervisor *supervisor, const char *reason);
+
+/* Once a second: renews one that grows. template_tend does what is due for one that is loaded, and returns when to call
+ * it again. */
+void template_check(struct supervisor *supervisor);
+uint64_t template_tend(struct supervisor *supervisor, uint64_t now);
 
 /* ---- reap.c ---- */
 

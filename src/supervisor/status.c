@@ -338,6 +338,26 @@ static void status_write_workers(struct status *status, const struct supervisor 
     writer_close(&status->writer, ']');
 }
 
+/* ASYA_PRELOAD. "refused": the function cannot be forked. */
+static void status_write_template(struct status *status, const struct worker *template)
+{
+    writer_key(&status->writer, "template");
+    if (template == NULL) {
+        writer_token(&status->writer, "null");
+        return;
+    }
+    writer_open(&status->writer, '{');
+    status_text(status, "state",
+                template->vacant                     ? "refused"
+                : template->state == WORKER_STARTING ? "loading"
+                : template->state == WORKER_DOWN     ? "backoff"
+                                                     : "ready");
+    if (template->pid > 0) {
+        status_write_process(status, template);
+    }
+    writer_close(&status->writer, '}');
+}
+
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
 static void status_write_record(struct status *status, const char *name)
@@ -416,6 +436,7 @@ bool status_answer(struct supervisor *supervisor, const struct desk_request *req
     status_write_running(&status, supervisor);
     status_write_waiting(&status, supervisor);
     status_write_workers(&status, supervisor);
+    status_write_template(&status, supervisor->template);
     status_write_errors(&status, supervisor);
     status_write_settings(&status, supervisor);
     return status_end(&status, reply);

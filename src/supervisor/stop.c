@@ -28,7 +28,7 @@
 
 static void stop_kill_all(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+    for (uint32_t i = 0; i < supervisor->process_count; i++) {
         worker_kill(&supervisor->workers[i], SIGKILL);
     }
 }
@@ -46,6 +46,10 @@ uint64_t stop_term(const struct supervisor *supervisor, uint64_t now)
 static void stop_worker(struct supervisor *supervisor, struct worker *worker)
 {
     if (worker->state == WORKER_DOWN) {
+        return;
+    }
+    if (worker == supervisor->template && worker->state != WORKER_STARTING) {
+        worker_kill(worker, SIGKILL); /* it holds nothing that could be lost */
         return;
     }
     if (worker->state == WORKER_STARTING && !scoreboard_close(worker->board)) { /* it has no clients */
@@ -83,7 +87,7 @@ void stop_begin(struct supervisor *supervisor, const char *reason, int exit_code
     if (state_count(supervisor, WORKER_READY) + state_count(supervisor, WORKER_STOPPING) > 0) {
         (void)fallback_hand_over(supervisor, clock_now());
     }
-    for (uint32_t i = 0; i < supervisor->worker_count; i++) {
+    for (uint32_t i = 0; i < supervisor->process_count; i++) {
         stop_worker(supervisor, &supervisor->workers[i]);
     }
 }

@@ -77,6 +77,7 @@ static void supervisor_check(struct supervisor *supervisor, uint64_t now)
 {
     supervisor->next_check = clock_after(now, STATE_CHECK_INTERVAL);
     replace_check(supervisor);
+    template_check(supervisor);
     health_check(supervisor, now);
     queue_check(supervisor);
     tick_check(supervisor, now);
@@ -113,7 +114,7 @@ static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
     next = clock_earlier(next, desk_tend(&supervisor->desk, now));
     next = clock_earlier(next, snapshot_tend(supervisor, now));
     next = clock_earlier(next, capture_tend(supervisor, now));
-    for (uint32_t i = 0; i < supervisor->worker_count && !supervisor->is_worker; i++) {
+    for (uint32_t i = 0; i < supervisor->process_count && !supervisor->is_worker; i++) {
         next = clock_earlier(next, tend_worker(supervisor, &supervisor->workers[i], now));
     }
     return next;
@@ -122,7 +123,8 @@ static uint64_t supervisor_expire(struct supervisor *supervisor, uint64_t now)
 static bool supervisor_is_over(const struct supervisor *supervisor)
 {
     return supervisor->is_worker || (supervisor->phase == PHASE_STOPPING && supervisor->remains.count == 0 &&
-                                     state_count(supervisor, WORKER_DOWN) == supervisor->worker_count);
+                                     state_count(supervisor, WORKER_DOWN) == supervisor->worker_count &&
+                                     (supervisor->template == NULL || supervisor->template->state == WORKER_DOWN));
 }
 
 static void supervisor_loop(struct supervisor *supervisor)
@@ -163,19 +165,21 @@ static int supervisor_prepare(struct supervisor *supervisor)
     uint32_t wanted = (uint32_t)supervisor->options->workers;
     uint32_t kept = (uint32_t)supervisor->options->spares;
     supervisor->worker_count = wanted + kept + 1;
+    supervisor->process_count = supervisor->worker_count + supervisor->options->preload;
     supervisor->alone_since = supervisor->tick_at = supervisor->kill_at = CLOCK_NEVER;
     supervisor->orphans.protocol = (enum protocol)supervisor->options->protocol;
     descriptors_raise(supervisor);
     supervisor->max_rss = cgroup_share(&supervisor->options->max_rss);
     cgroup_warn_of_share(&supervisor->options->max_rss, "ASYA_MAX_RSS");
-    supervisor->workers = calloc(supervisor->worker_count, sizeof *supervisor->workers);
+    supervisor->workers = calloc(supervisor->process_count, sizeof *supervisor->workers);
     if (supervisor->workers == NULL) {
         return -ENOMEM;
     }
     void *memory = mmap(NULL, SERIES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    supervisor->series = memory != MAP_FAILED ? series_make(memory, supervisor->worker_count) : NULL;
+    supervisor->series = memory != MAP_FAILED ? series_make(memory, supervisor->process_count) : NULL;
     int status = queue_make(supervisor);
-    for (uint32_t i = 0; status == 0 && i < supervisor->worker_count; i++) {
+    supervisor->template = supervisor->options->preload ? &supervisor->workers[supervisor->worker_count] : NULL;
+    for (uint32_t i = 0; status == 0 && i < supervisor->process_count; i++) {
         status = worker_init(&supervisor->workers[i], i);
         supervisor->workers[i].spare = i >= wanted && i < wanted + kept;
         supervisor->workers[i].vacant = i == wanted + kept;

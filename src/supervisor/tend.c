@@ -86,18 +86,23 @@ static uint64_t tend_down(struct supervisor *supervisor, struct worker *worker, 
 {
     /* only the first worker starts until the function was loaded once: if it cannot be, there is one traceback, not one
      * for each worker */
-    bool may_start = supervisor->phase == PHASE_SERVING || (supervisor->phase == PHASE_STARTING && worker->index == 0);
+    bool may_start = supervisor->phase == PHASE_SERVING ||
+                     (supervisor->phase == PHASE_STARTING && (worker->index == 0 || worker == supervisor->template));
     if (worker->vacant || !may_start || (worker->spare && !spares_may_load(supervisor))) {
         return CLOCK_NEVER;
     }
-    if (!worker->spare && spares_is_any_loaded(supervisor)) {
+    if (!worker->spare && worker != supervisor->template && spares_is_any_loaded(supervisor)) {
         return now; /* in the next round one takes its place */
+    }
+    if (template_is_awaited(supervisor, worker)) {
+        return CLOCK_NEVER; /* what it says, or its end, wakes us */
     }
     if (worker->spawn_at <= now) {
         spawn(supervisor, worker);
     }
-    return worker->state == WORKER_DOWN ? worker->spawn_at
-                                        : now; /* not due yet, or the fork failed and spawn() has set the next try */
+    return worker->state == WORKER_DOWN && supervisor->asked != worker
+               ? worker->spawn_at
+               : now; /* not due yet, or the fork failed and spawn() has set the next try */
 }
 
 /* When ASYA_STARTUP_TIMEOUT ends for it. Not during a stop, which has asked it to end and has a time limit of its own.
@@ -114,8 +119,8 @@ static void tend_say_it_loads(const struct supervisor *supervisor, struct worker
 {
     uint64_t loading = now - worker->started_at;
     log_event(LOG_LEVEL_INFO, EVENT_WORKER_LOADING, WORKER_FACTS(worker),
-              "worker %u, pid %d, is still loading %s after %llu s", worker->index, (int)worker->pid,
-              state_function(supervisor), (unsigned long long)(loading / CLOCK_SECOND));
+              "%s %u, pid %d, is still loading %s after %llu s", state_kind(supervisor, worker), worker->index,
+              (int)worker->pid, state_function(supervisor), (unsigned long long)(loading / CLOCK_SECOND));
     worker->still_at = clock_after(now, loading);
 }
 
@@ -148,6 +153,9 @@ static uint64_t tend_stopping(struct supervisor *supervisor, struct worker *work
 
 static uint64_t tend_by_state(struct supervisor *supervisor, struct worker *worker, uint64_t now)
 {
+    if (worker == supervisor->template && worker->state != WORKER_DOWN && worker->state != WORKER_STARTING) {
+        return template_tend(supervisor, now);
+    }
     switch (worker->state) {
     case WORKER_DOWN:
         return tend_down(supervisor, worker, now);

@@ -83,6 +83,7 @@ bool verbs_recycle(struct supervisor *supervisor, const struct desk_request *req
 {
     uint32_t count = 0;
     (void)request;
+    template_renew(supervisor, "POST /recycle");
     for (uint32_t i = 0; i < supervisor->worker_count; i++) {
         struct worker *worker = &supervisor->workers[i];
         if (worker->state == WORKER_DOWN && worker->replaces != WORKER_NONE) {

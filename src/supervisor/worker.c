@@ -87,6 +87,7 @@ void worker_lose(struct worker *worker)
                             long as the lost process does not run */
         worker_drop_board(worker);
         worker->board = board;
+        worker->is_apart = true;
     }
 }
 
@@ -104,9 +105,9 @@ uint64_t worker_restart_delay(uint32_t failures)
 
 /* The pipes for what it prints. Only our ends do not block: the function's are its standard output and error. Returns 0
  * or -errno. */
-static int worker_open_output(struct worker *worker, struct worker_ends *ends)
+static int worker_open_output(struct worker *worker, const struct worker *template, struct worker_ends *ends)
 {
-    struct mark_head head = mark_head_make();
+    struct mark_head head = template != NULL && template->lines != NULL ? template->lines[0].head : mark_head_make();
     for (size_t i = 0; i < MARK_STREAMS && worker->lines != NULL; i++) {
         int pair[2];
         if (pipe2(pair, O_CLOEXEC) != 0) {
@@ -123,7 +124,7 @@ static int worker_open_output(struct worker *worker, struct worker_ends *ends)
     return 0;
 }
 
-int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
+int worker_prepare(struct worker *worker, const struct worker *template, struct worker_ends *ret_ends)
 {
     struct worker_ends ends = WORKER_ENDS_NONE;
     int stack[2] = {-1, -1};
@@ -131,11 +132,11 @@ int worker_prepare(struct worker *worker, struct worker_ends *ret_ends)
     if (status == 0) {
         status = control_pair(&worker->fdholder, &ends.fdholder);
     }
-    if (status == 0) {
+    if (status == 0 && template == NULL) {
         status = fdstore_grow(&worker->fdstore, FDSTORE_KEPT);
     }
     if (status == 0) {
-        status = worker_open_output(worker, &ends);
+        status = worker_open_output(worker, template, &ends);
     }
     if (status == 0 && pipe2(stack, O_CLOEXEC | O_NONBLOCK) != 0) {
         status = -errno;

@@ -61,6 +61,7 @@ struct worker {
     uint32_t ends[LEDGER_ENDS]; /* how many of its processes have ended so */
     uint32_t failures;          /* deaths in a row without a request answered or 30 s of life */
     bool vacant;                /* this entry is kept free for a replacement: no worker is started in it */
+    bool is_apart;              /* it has a new scoreboard, which the template that lives does not know */
     bool spare;                 /* a worker that is started in it waits for one that serves to be missing */
     bool grown;                 /* it is to be replaced because of its memory */
     bool for_grown;             /* it replaces one that was to be replaced because of its memory */
@@ -116,6 +117,7 @@ struct worker_ends {
 /* What a new worker process gets from the supervisor. All borrowed from struct worker. */
 struct worker_seat {
     uint32_t index; /* from 0, and no other that lives has it: ASYA_WORKERS and ASYA_SPARES at most */
+    bool is_loaded; /* it was forked from the template */
     int listener;
     int control;               /* its end */
     int queue;                 /* connections the supervisor hands on; all workers share it */
@@ -139,6 +141,10 @@ struct worker_hooks {
     void (*after_fork)(void *context, bool in_child);
     /* In the worker's process: loads the function and serves until the end. Returns the exit code. */
     int (*run)(void *context, const struct worker_seat *seat);
+    /* In the template's process: loads the function, or ends the process. */
+    void (*load)(void *context, const struct worker_seat *seat);
+    /* Whether what it has loaded is out of date. */
+    bool (*is_stale)(void *context);
 };
 
 /* For a line of the log about a worker that has a process. */
@@ -147,8 +153,9 @@ struct worker_hooks {
 /* Allocates the scoreboard. Returns 0 or -errno. */
 int worker_init(struct worker *worker, uint32_t index);
 
-/* Before the fork: makes the channels and the first fdstore entries. Returns 0 or -errno. */
-int worker_prepare(struct worker *worker, struct worker_ends *ret_ends);
+/* Before the fork: makes the channels and the first fdstore entries. `template`: the process is going to be forked from
+ * it, makes its entries itself, and its marks are the template's; NULL: from us. Returns 0 or -errno. */
+int worker_prepare(struct worker *worker, const struct worker *template, struct worker_ends *ret_ends);
 
 /* Nanoseconds before the next start after so many failures in a row: none, then 100 ms, doubling to 10 s. Pure. */
 uint64_t worker_restart_delay(uint32_t failures);

@@ -5,7 +5,8 @@ The clients are asya-chaos (client.c): bare JSON, the length prefix, HTTP on new
 streams. The deeds they ask for are in handler.py; the killer is here and strikes from outside at random moments.
 
 A leg is a runtime of its own: so many workers, one shape of the function (plain, threads, tasks), and one kind: steady,
-with recycling, or delayed: with delays around system calls too (tests/shims/delays.c). In two kinds more nobody dies, so
+with recycling, or delayed: with delays around system calls too (tests/shims/delays.c). A few legs are spared or
+preloaded: recycling, with a spare, and with workers that a template forks. In two kinds more nobody dies, so
 that no reply may be an error: calm, with recycling and delays; idle, with delays, where kept connections are used in the
 moment they end for being idle. Without --workers and --shape all of them are run and share the requests. Prints a table,
 what happened as JSON, and the seed of all choices. What the function itself tears from the loop's hand counts apart
@@ -42,8 +43,12 @@ CALM_KINDS = ["calm", "idle"]
 CALM = [(1, "plain", "calm"), (2, "threads", "calm"), (4, "tasks", "calm"),
         (1, "tasks", "idle"), (2, "plain", "idle"), (4, "threads", "idle")]
 CALM_SHARE = 40  # one leg of them has so small a part of the requests
+# With a spare, and with a template that is killed, too (ASYA_PRELOAD).
+AHEAD_KINDS = ["spared", "preloaded"]
+AHEAD = [(1, "tasks", "spared"), (2, "plain", "spared"), (1, "plain", "preloaded"), (2, "threads", "preloaded"),
+         (4, "tasks", "preloaded")]
 SHORT = [(1, "plain", "recycling"), (2, "plain", "delayed"), (2, "threads", "recycling"), (4, "threads", "delayed"),
-         (1, "tasks", "steady"), (4, "tasks", "recycling"), (2, "threads", "calm"), (2, "tasks", "idle")]
+         (1, "plain", "spared"), (2, "tasks", "preloaded"), (1, "tasks", "steady"), (4, "tasks", "recycling"), (2, "threads", "calm"), (2, "tasks", "idle")]
 TIME_LIMIT, CALM_TIME_LIMIT = "0.2", "20"
 IDLE_MS = 1500  # of kept connections in idle legs
 REQUESTS_A_LIFE = 60  # with recycling: about as long as a worker lives anyway
@@ -56,7 +61,7 @@ TAMPERED = "gave up: the function closed or replaced descriptors of the runtime"
 TORN_WITHIN = 1.0  # likewise, between a loss and such a death
 # Connections for each such death, beside two. A worker accepts some 400 a second then; a delay of 2 ms on average lies
 # between the acceptance and the copy in one of 20 cases (DELAY_ONE_IN, behind the one call and before the other).
-TORN_AT_MOST = {"steady": 0.03, "recycling": 0.03, "delayed": 0.08}
+TORN_AT_MOST = {"steady": 0.03, "recycling": 0.03, "spared": 0.03, "preloaded": 0.03, "delayed": 0.08}
 BAD = ["lost", "duplicated", "unsolicited", "mispaired", "wrong", "truncated", "reset", "late"]
 GOOD = ["ok", "errors", "cut", "disconnected"]
 
@@ -68,6 +73,16 @@ STRIKES = [(signal.SIGKILL, 40), (signal.SIGSEGV, 20), (signal.SIGABRT, 15), (si
 def has_begun(pid):
     """The worker has what it waits with: it has loaded the function."""
     return any("eventpoll" in name for name in processes.descriptors(pid).values())
+
+
+def is_struck(pid, chance):
+    """One that loads the function mostly is not; the template waits without such a set."""
+    try:
+        with open("/proc/%d/comm" % pid) as file:
+            is_template = file.read().strip() == "asya-template"
+    except OSError:
+        return False
+    return has_begun(pid) or chance.random() < (0.2 if is_template else 0.02)
 
 
 class Killer(threading.Thread):
@@ -87,7 +102,7 @@ class Killer(threading.Thread):
         while not self.over.wait(self.chance.uniform(0.2, 1.8) * self.pause / up):
             if self.chance.random() < 0.02:  # long enough for a hang to be ended by its time limit
                 self.over.wait(self.chance.uniform(0.5, 2.5))
-            victims = [pid for pid in self.server.worker_pids() if has_begun(pid) or self.chance.random() < 0.02]
+            victims = [pid for pid in self.server.worker_pids() if is_struck(pid, self.chance)]
             up = max(len(victims), 1)
             if victims:
                 self.strike(self.chance.choice(victims))
@@ -181,10 +196,15 @@ def keep_log(arguments, name, text):
         (arguments.logs / (name + ".log")).write_text(text)
 
 
-def settings_of(workers, kind):
-    settings = {"PYTHONPATH": str(TESTS / "chaos"), "ASYA_WORKERS": workers, "ASYA_MEMORY_LIMIT": str(120 << 20),
+def spares_of(arguments, kind):
+    return max(arguments.spares, int(kind in AHEAD_KINDS))
+
+
+def settings_of(arguments, workers, kind):
+    settings = {"ASYA_SPARES": str(spares_of(arguments, kind)), "ASYA_PRELOAD": str(kind == "preloaded").lower(),
+                "PYTHONPATH": str(TESTS / "chaos"), "ASYA_WORKERS": workers, "ASYA_MEMORY_LIMIT": str(120 << 20),
                 "ASYA_HANDLER_TIMEOUT": TIME_LIMIT}
-    if kind in ("recycling", "delayed", "calm"):
+    if kind in ("recycling", "delayed", "calm", *AHEAD_KINDS):
         settings["ASYA_MAX_REQUESTS"] = REQUESTS_A_LIFE
     if kind in ("delayed", "calm", "idle"):
         settings.update(shims.preloaded("delays", SHIM_DELAYS=DELAY_ONE_IN))
@@ -200,15 +220,16 @@ def run_leg(arguments, seed, requests, workers, shape, kind):
     chance = random.Random(seed)
     handler, settings = SHAPES[shape]
     is_calm = kind in CALM_KINDS
-    server = harness.Runtime(handler, env={**settings_of(workers, kind), **settings, "ASYA_SPARES": str(arguments.spares)})
+    spares = spares_of(arguments, kind)
+    server = harness.Runtime(handler, env={**settings_of(arguments, workers, kind), **settings})
     try:
         server.launch().wait_ready()
         server.wait_complete()
-        if arguments.spares:
-            server.wait_for_log("is ready.*as a spare", count=arguments.spares)
+        if spares:
+            server.wait_for_log("is ready.*as a spare", count=spares)
         for _ in range(50):
             server.result({"number": 1, "do": "echo", "events": 0, "fill": 0})
-        before = {**state(server), "spares": arguments.spares}
+        before = {**state(server), "spares": spares}
         killer = Killer(server, arguments.pause / 1000, chance)
         if not is_calm:
             killer.start()
@@ -303,7 +324,9 @@ def legs_of(arguments):
     kinds = [arguments.kind] if arguments.kind else KINDS
     legs = [(workers, shape, kind) for workers in arguments.workers or WORKERS for shape in arguments.shape or SHAPES
             for kind in kinds]
-    calm = [] if arguments.workers or arguments.shape or arguments.kind else CALM
+    is_all = not (arguments.workers or arguments.shape or arguments.kind)
+    calm = CALM if is_all else []
+    legs += AHEAD if is_all else []
     few = arguments.requests // CALM_SHARE
     rest = arguments.requests - few * len(calm)
     each = -(-rest // len(legs))
@@ -318,7 +341,7 @@ def main():
     parser.add_argument("--workers", type=int, action="append", help="only legs with so many")
     parser.add_argument("--spares", type=int, default=0, help="so many in each leg (ASYA_SPARES); they are killed, too")
     parser.add_argument("--shape", choices=SHAPES, action="append", help="only legs of this shape")
-    parser.add_argument("--kind", choices=[*KINDS, *CALM_KINDS], help="only legs of this kind")
+    parser.add_argument("--kind", choices=[*KINDS, *AHEAD_KINDS, *CALM_KINDS], help="only legs of this kind")
     parser.add_argument("--short", action="store_true", help="few legs, in which all of it occurs")
     parser.add_argument("--mix", nargs="*", default=[], metavar="NAME=WEIGHT", help="raw, framed, new, kept, stream")
     parser.add_argument("--pause", type=float, default=100,

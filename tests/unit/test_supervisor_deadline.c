@@ -63,7 +63,7 @@ static int begin(void **state)
     struct worker_ends ends = WORKER_ENDS_NONE;
     int pair[2];
     pid_t process = spawn_stubborn(); /* before there is a client, which it must not hold */
-    assert_int_equal(worker_prepare(&worker, &ends), 0);
+    assert_int_equal(worker_prepare(&worker, NULL, &ends), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     assert_int_equal(fdstore_put(&worker.fdstore, 2, pair[1]), 0);
     close(pair[1]);

@@ -46,7 +46,7 @@ static void a_life_leaves_no_descriptor(void **state)
     for (int life = 0; life < 20; life++) {
         size_t before = descriptors_count();
         struct worker_ends ends = WORKER_ENDS_NONE;
-        assert_int_equal(worker_prepare(&worker, &ends), 0);
+        assert_int_equal(worker_prepare(&worker, NULL, &ends), 0);
         assert_true(ends.control >= 0 && ends.stack >= 0 && ends.fdholder >= 0);
         assert_true(worker.control >= 0 && worker.fdholder >= 0 && worker.fdstore.count > 0);
         assert_int_equal(worker.board->requests, 0); /* nothing of the life before */
@@ -79,7 +79,7 @@ static void everything_is_closed_on_exec(void **state)
     (void)state;
     assert_int_equal(worker_init(&worker, 0), 0);
     struct worker_ends ends = WORKER_ENDS_NONE;
-    assert_int_equal(worker_prepare(&worker, &ends), 0);
+    assert_int_equal(worker_prepare(&worker, NULL, &ends), 0);
     const int fds[] = {ends.control,   ends.stack,   ends.fdholder,          worker.fdholder,
                        worker.control, worker.stack, worker.fdstore.send[0], worker.fdstore.receive[0]};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
@@ -102,7 +102,7 @@ static void without_descriptors_nothing_is_left_half_made(void **state)
         struct rlimit low = {.rlim_cur = room, .rlim_max = limit.rlim_max};
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
         struct worker_ends ends = {.control = -5, .stack = -5, .fdholder = -5};
-        int status = worker_prepare(&worker, &ends);
+        int status = worker_prepare(&worker, NULL, &ends);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
         if (status == 0) {
             succeeded++;
@@ -144,7 +144,7 @@ static void a_sibling_lets_go_of_everything(void **state)
     size_t before = descriptors_count();
     assert_int_equal(worker_init(&worker, 0), 0);
     struct worker_ends ends = WORKER_ENDS_NONE;
-    assert_int_equal(worker_prepare(&worker, &ends), 0);
+    assert_int_equal(worker_prepare(&worker, NULL, &ends), 0);
     worker_ends_done(&ends);
     worker_forget(&worker);
     assert_null(worker.board);
