@@ -35,7 +35,7 @@ PEERS = {
     "uWSGI": ("uWSGI", "BIN/uwsgi --http11-socket SOCKET --module apps:wsgi --processes WORKERS --master "
                        "--disable-logging --need-app --die-on-term --buffer-size 65536"),
     "mosec": ("mosec", "BIN/python PEERS/mosec_server.py --address 127.0.0.1 --port PORT --log-level warning "
-                       "--timeout 60000"),
+                       "--max-request-size 67108864 --timeout 60000"),
     "LitServe": ("litserve", "BIN/python PEERS/litserve_server.py PORT"),
 }
 OURS = ("runtime", "floor")  # the others are those that people could take instead
