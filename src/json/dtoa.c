@@ -21,13 +21,14 @@ enum {
     EIGHT_DIGITS = 100000000,
     POINT_FIRST = -3, /* float.__repr__ leaves out the exponent while the point stands here ... */
     POINT_LAST = 16,  /* ... to here, counted from before the first digit */
-    POINT_NEAR = 8,   /* up to here the digits are put around it by whole words */
+    POINT_NEAR = 7,   /* up to here the digits are put around it by whole words */
 };
 
 #define HIDDEN_BIT       (UINT64_C(1) << FRACTION_BITS)
 #define FLOAT_HIDDEN_BIT (UINT64_C(1) << FLOAT_FRACTION_BITS)
 #define FULL_DIGITS      UINT64_C(10000000000000000) /* 10^16, the least number of DIGITS digits */
 #define NOINLINE         __attribute__((noinline))
+#define ALWAYS_INLINE    inline __attribute__((always_inline))
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -123,14 +124,19 @@ static inline bool shortest_clear(uint64_t significand, int exponent, struct dec
     return true;
 }
 
-/* DIGITS digits, values as in itoa_eight: the first, eight, and eight. */
+/* DIGITS digits: the first as its value, the rest as text, of which `middle` has the first eight as a word. */
 struct digits {
-    uint64_t first, middle, last;
+    uint64_t first, middle;
+#ifdef BLOCK_SSE2
+    __m128i rest;
+#else
+    uint64_t last;
+#endif
     int count; /* without zeros at the end, at least 1 */
 };
 
-/* The other sixteen digits and their count. */
 #ifdef BLOCK_SSE2
+
 static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits *ret_digits)
 {
     __m128i lanes = _mm_unpacklo_epi64(_mm_cvtsi32_si128((int)middle), _mm_cvtsi32_si128((int)last));
@@ -141,14 +147,22 @@ static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits 
     low = _mm_sub_epi32(lanes, _mm_madd_epi16(high, _mm_set1_epi32(100)));
     lanes = _mm_or_si128(high, _mm_slli_epi32(low, 16));
     high = _mm_mulhi_epu16(lanes, _mm_set1_epi16(6554)); /* 1/10 */
-    low = _mm_sub_epi16(lanes, _mm_mullo_epi16(high, _mm_set1_epi16(10)));
-    lanes = _mm_or_si128(high, _mm_slli_epi16(low, 8));
+    /* high | (lanes - 10 * high) << 8 */
+    lanes = _mm_sub_epi16(_mm_slli_epi16(lanes, 8), _mm_mullo_epi16(high, _mm_set1_epi16(10 * 256 - 1)));
     unsigned zeros = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(lanes, _mm_setzero_si128()));
-    ret_digits->middle = (uint64_t)_mm_cvtsi128_si64(lanes);
-    ret_digits->last = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(lanes, lanes));
+    ret_digits->rest = _mm_or_si128(lanes, _mm_set1_epi8('0'));
+    ret_digits->middle = (uint64_t)_mm_cvtsi128_si64(ret_digits->rest);
     ret_digits->count = 32 - __builtin_clz((zeros ^ 0xFFFF) << 1 | 1);
 }
+
+/* The sixteen digits behind the first. */
+static inline void write_sixteen(unsigned char *out, const struct digits *digits)
+{
+    _mm_storeu_si128((__m128i *)(void *)out, digits->rest);
+}
+
 #else
+
 static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits *ret_digits)
 {
     ret_digits->middle = itoa_eight(middle);
@@ -156,7 +170,16 @@ static inline void sixteen_digits(uint32_t middle, uint32_t last, struct digits 
     uint64_t is_short = 0 - (uint64_t)(ret_digits->last == 0);
     uint64_t word = ret_digits->last | (ret_digits->middle & is_short);
     ret_digits->count = DIGITS - (int)(is_short & 8) - (__builtin_clzll(word | 1) >> 3) - (word == 0);
+    ret_digits->middle |= ITOA_ZEROS;
+    ret_digits->last |= ITOA_ZEROS;
 }
+
+static inline void write_sixteen(unsigned char *out, const struct digits *digits)
+{
+    itoa_store(out, digits->middle);
+    itoa_store(out + 8, digits->last);
+}
+
 #endif
 
 static inline struct digits dtoa_digits_of(uint64_t significand)
@@ -168,23 +191,16 @@ static inline struct digits dtoa_digits_of(uint64_t significand)
     return digits;
 }
 
-/* The sixteen digits behind the first, as text. */
-static inline void write_sixteen(unsigned char *out, const struct digits *digits)
-{
-    itoa_store(out, digits->middle | ITOA_ZEROS);
-    itoa_store(out + 8, digits->last | ITOA_ZEROS);
-}
-
-/* "123.456" or "120.0": 1 to 8 digits stand before the point. What comes behind it is shifted into place in registers:
- * put down and read back one byte further it would wait for two stores to reach the cache. */
+/* "123.456" or "120.0": 1 to 7 digits stand before the point. All go where those behind it belong, then those before it
+ * and the point over them. */
 static inline unsigned char *write_fixed(unsigned char *out, const struct digits *digits, int point)
 {
-    uint64_t middle = digits->middle | ITOA_ZEROS, last = digits->last | ITOA_ZEROS;
-    int before = 8 * (point - 1); /* 0 to 56 bits of the middle stand before the point */
-    itoa_store(out, (digits->first | '0') | middle << 8);
+    static const uint64_t before[] = {0,          0xFF,         0xFFFF,         0xFFFFFF,
+                                      0xFFFFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFF, 0xFFFFFFFFFFFFFF};
+    uint64_t word = (digits->first | '0') | digits->middle << 8, kept = word & before[point];
+    write_sixteen(out + 2, digits);
+    itoa_store(out, kept | (word ^ kept) << 8);
     out[point] = '.';
-    itoa_store(out + point + 1, middle >> before | last << 1 << (63 - before));
-    itoa_store(out + 10, last);
     return out + (digits->count > point ? digits->count : point + 1) + 1;
 }
 
@@ -227,7 +243,7 @@ static NOINLINE unsigned char *write_far(unsigned char *out, uint64_t significan
 }
 
 /* digits * 10^exponent with at most DIGITS digits, and at least one less unless the number is subnormal. */
-static inline unsigned char *write_decimal(unsigned char *out, struct decimal decimal)
+static ALWAYS_INLINE unsigned char *write_decimal(unsigned char *out, struct decimal decimal)
 {
     bool lacks_one = decimal.digits < FULL_DIGITS;
     decimal.digits += (0 - (uint64_t)lacks_one) & (decimal.digits * 9);
@@ -240,7 +256,7 @@ static inline unsigned char *write_decimal(unsigned char *out, struct decimal de
 }
 
 /* Positive numbers that shortest_clear does not decide, or that are whole, zero, or subnormal. */
-static NOINLINE unsigned char *write_rare(unsigned char *out, uint64_t significand, int exponent, bool narrow)
+static unsigned char *write_rare(unsigned char *out, uint64_t significand, int exponent, bool narrow)
 {
     if (significand == 0) {
         memcpy(out, "0.0", 3);
@@ -259,6 +275,29 @@ static NOINLINE unsigned char *write_rare(unsigned char *out, uint64_t significa
     return write_decimal(out, decimal);
 }
 
+/* What the next two cannot do at once. These begin anew from the value, so that the common way keeps nothing for them.
+ */
+static NOINLINE unsigned char *write_rare_double(unsigned char *out, double value)
+{
+    uint64_t bits, fraction;
+    memcpy(&bits, &value, sizeof bits);
+    int biased = (int)(bits >> FRACTION_BITS & 0x7FF);
+    fraction = bits & (HIDDEN_BIT - 1);
+    return biased > 0 ? write_rare(out, fraction | HIDDEN_BIT, biased - EXPONENT_BIAS, fraction == 0 && biased > 1)
+                      : write_rare(out, fraction, 1 - EXPONENT_BIAS, false);
+}
+
+static NOINLINE unsigned char *write_rare_float(unsigned char *out, float value)
+{
+    uint32_t bits, fraction;
+    memcpy(&bits, &value, sizeof bits);
+    int biased = (int)(bits >> FLOAT_FRACTION_BITS & 0xFF);
+    fraction = bits & (FLOAT_HIDDEN_BIT - 1);
+    return biased > 0
+               ? write_rare(out, fraction | FLOAT_HIDDEN_BIT, biased - FLOAT_EXPONENT_BIAS, fraction == 0 && biased > 1)
+               : write_rare(out, fraction, 1 - FLOAT_EXPONENT_BIAS, false);
+}
+
 unsigned char *dtoa(unsigned char *out, double value)
 {
     uint64_t bits;
@@ -268,11 +307,8 @@ unsigned char *dtoa(unsigned char *out, double value)
     int biased = (int)(bits >> FRACTION_BITS & 0x7FF), exponent = biased - EXPONENT_BIAS;
     uint64_t fraction = bits & (HIDDEN_BIT - 1);
     struct decimal decimal;
-    /* both calls below are the last thing done, so the common path need not save any register */
-    bool is_plain = biased > 0 && fraction != 0 && !is_whole(fraction | HIDDEN_BIT, exponent);
-    if (!is_plain || !shortest_clear(fraction | HIDDEN_BIT, exponent, &decimal)) {
-        return biased > 0 ? write_rare(out, fraction | HIDDEN_BIT, exponent, fraction == 0 && biased > 1)
-                          : write_rare(out, fraction, 1 - EXPONENT_BIAS, false);
+    if (biased == 0 || fraction == 0 || !shortest_clear(fraction | HIDDEN_BIT, exponent, &decimal)) {
+        return write_rare_double(out, value);
     }
     return write_decimal(out, decimal);
 }
@@ -286,10 +322,8 @@ unsigned char *dtoa_float(unsigned char *out, float value)
     int biased = (int)(bits >> FLOAT_FRACTION_BITS & 0xFF), exponent = biased - FLOAT_EXPONENT_BIAS;
     uint64_t fraction = bits & (FLOAT_HIDDEN_BIT - 1);
     struct decimal decimal;
-    bool is_plain = biased > 0 && fraction != 0 && !is_whole(fraction | FLOAT_HIDDEN_BIT, exponent);
-    if (!is_plain || !shortest_clear(fraction | FLOAT_HIDDEN_BIT, exponent, &decimal)) {
-        return biased > 0 ? write_rare(out, fraction | FLOAT_HIDDEN_BIT, exponent, fraction == 0 && biased > 1)
-                          : write_rare(out, fraction, 1 - FLOAT_EXPONENT_BIAS, false);
+    if (biased == 0 || fraction == 0 || !shortest_clear(fraction | FLOAT_HIDDEN_BIT, exponent, &decimal)) {
+        return write_rare_float(out, value);
     }
     bool has_seven = decimal.digits < 10 * EIGHT_DIGITS / 100; /* it has seven to nine digits: 2^23 to 10 * 2^24 */
     decimal.digits *= has_seven ? 10 * (uint64_t)EIGHT_DIGITS : EIGHT_DIGITS;

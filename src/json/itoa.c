@@ -2,6 +2,16 @@
 
 enum { EIGHT_DIGITS = 100000000 };
 
+uint32_t itoa_threes[1000];
+
+__attribute__((constructor)) static void itoa_make(void)
+{
+    for (uint32_t n = 0; n < 1000; n++) {
+        uint32_t zeros = n < 10 ? 16 : n < 100 ? 8 : 0;
+        itoa_threes[n] = 0x303030 | n / 100 | n / 10 % 10 << 8 | n % 10 << 16 | zeros << 24;
+    }
+}
+
 unsigned char *itoa_long(unsigned char *out, uint64_t n)
 {
     uint64_t high = n / EIGHT_DIGITS;
