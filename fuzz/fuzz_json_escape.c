@@ -69,17 +69,22 @@ static void check_units(const unsigned char *data, size_t count, size_t width)
 /* Bytes of which nothing is known; and ASCII, if they are. */
 static void check_bytes(const unsigned char *data, size_t size)
 {
-    unsigned char *copy = malloc(8 + size), *out = malloc(ESCAPE_ROOM(size) + 1), *other = malloc(ESCAPE_ROOM(size));
-    memset(copy, '"', 8);
-    memcpy(copy + 8, data, size);
-    size_t written = (size_t)(escape_untrusted(out, copy + 8, size) - out), length;
+    unsigned char *copy = malloc(ESCAPE_FRONT + size), *text = copy + ESCAPE_FRONT;
+    unsigned char *out = malloc(ESCAPE_ROOM(size) + 1), *other = malloc(ESCAPE_ROOM(size));
+    memset(copy, '"', ESCAPE_FRONT);
+    memcpy(text, data, size);
+    size_t written = (size_t)(escape_untrusted(out, text, size) - out), length;
     check(utf8_valid_prefix(out, written) == written);
     free(read_back(out, written, &length));
-    if (utf8_valid_prefix(data, size) == size) {
-        check((size_t)(escape_bytes(other, copy + 8, size) - other) == written && memcmp(out, other, written) == 0);
-        bool plain = written == size && string_plain(data, data + size) == data + size;
-        check(!escape_try_short(other, copy + 8, size) || (plain && memcmp(other, data, size) == 0));
-        check(!plain || size == 0 || size > 32 || escape_try_short(other, copy + 8, size));
+    bool is_ascii = true;
+    for (size_t i = 0; i < size; i++) {
+        is_ascii = is_ascii && data[i] < 0x80;
+    }
+    if (is_ascii) {
+        check((size_t)(escape_ascii(other, text, size) - other) == written && memcmp(out, other, written) == 0);
+        size_t plain = (size_t)(string_plain(data, data + size) - data);
+        check(escape_copy_plain(other, text, size) == plain && memcmp(other, data, plain) == 0);
+        check(escape_copy_blocks(other, text, size) == plain && memcmp(other, data, plain) == 0);
     }
     free(other);
     free(out);

@@ -158,23 +158,37 @@ static NOINLINE void encode_set_aside(struct encoder *e, struct frame *frame, Py
     }
 }
 
-/* Finds the next value of an exact dict, list or tuple, and writes its key: the value, borrowed; NULL at the end, and
- * on failure, where `*at` is NULL as well. (A list may have changed since the last time; a dict is copied before that,
- * codec/frames.h.) `form` and `items` are those of the frame: read there, they would be read again for each value,
- * since bytes written at `*at` could be them for all the compiler knows. */
-static ALWAYS_INLINE PyObject *encode_next_borrowed(struct encoder *e, unsigned char **at, struct frame *frame,
-                                                    enum form form, PyObject *items)
+/* What is left of an exact dict, list or tuple. Kept apart from its frame: read there, it would be read again for each
+ * value, since bytes written at the place could be the frame for all the compiler knows. Means nothing once code of
+ * others may have run: then a list may be another. */
+struct rest {
+    struct frame *frame;
+    PyObject *const *values; /* NULL for a dict, and where functions must be asked for them */
+    Py_ssize_t index, size;  /* size is 0 for a dict */
+};
+
+static inline struct rest encode_rest_of(struct frame *frame)
 {
-    if (form != FORM_DICT) {
-        Py_ssize_t index = frame->at;
-        if (index >= Py_SIZE(items)) {
-            return NULL;
-        }
-        frame->at = index + 1;
-        return form == FORM_LIST ? layout_list_item(items, index) : layout_tuple_item(items, index);
+    struct rest rest = {.frame = frame, .index = frame->at};
+    if (frame->form != FORM_DICT) {
+        rest.size = Py_SIZE(frame->items);
+        rest.values = frame->form == FORM_LIST ? layout_list_values(frame->items) : layout_tuple_values(frame->items);
+    }
+    return rest;
+}
+
+/* The next value, borrowed, behind its key; NULL at the end, and on failure, where `*at` is NULL as well. */
+static ALWAYS_INLINE PyObject *encode_next_borrowed(struct encoder *e, unsigned char **at, struct rest *rest)
+{
+    struct frame *frame = rest->frame;
+    if (rest->index < rest->size) {
+        Py_ssize_t index = rest->index++;
+        return __builtin_expect(rest->values != NULL, 1) ? rest->values[index]
+               : frame->form == FORM_LIST                ? PyList_GetItem(frame->items, index)
+                                                         : PyTuple_GetItem(frame->items, index);
     }
     PyObject *key, *value;
-    if (!PyDict_Next(items, &frame->at, &key, &value)) {
+    if (frame->form != FORM_DICT || !PyDict_Next(frame->items, &frame->at, &key, &value)) {
         return NULL;
     }
     *at = scalar_key(e, *at, key); /* runs no code of others unless it fails */
@@ -186,27 +200,169 @@ static ALWAYS_INLINE PyObject *encode_next_borrowed(struct encoder *e, unsigned 
     return value;
 }
 
-/* Writes the scalars of an exact dict, list or tuple, up to the end or to a value that is none: that is written as
- * well, if it is no container, or opened. `*ret_end`: nothing is left. */
-static ALWAYS_INLINE unsigned char *encode_walk(struct encoder *e, unsigned char *at, struct frame *frame,
-                                                bool *ret_end)
+/* Opens a container of which something is written already, its bracket at least. */
+static inline struct frame *encode_push(struct encoder *e, PyObject *object, enum form form, Py_ssize_t at)
 {
-    const enum form form = frame->form;
-    PyObject *const items = frame->items;
-    PyObject *value;
-    *ret_end = false;
-    while ((value = encode_next_borrowed(e, &at, frame, form, items)) != NULL) {
-        enum scalar_outcome outcome = scalar_write(e, &at, value);
+    if (__builtin_expect(frames_cannot_open(e->work, object), 0)) {
+        return frames_refuse(e, object);
+    }
+    struct frame *frame = &e->work->frames[e->work->depth++];
+    *frame = (struct frame){.object = object, .items = object, .at = at, .form = form};
+    return frame;
+}
+
+/* An exact list or tuple in one that is open, as far as it holds scalars. Most hold nothing else, and then nothing is
+ * opened. `*ret_rest` is what is left to be walked. */
+static ALWAYS_INLINE unsigned char *encode_write_list(struct encoder *e, unsigned char *at, PyObject **value,
+                                                      enum form form, struct rest *rest)
+{
+    PyObject *list = *value;
+    PyObject *const *values = form == FORM_LIST ? layout_list_values(list) : layout_tuple_values(list);
+    Py_ssize_t index = 0, size = Py_SIZE(list);
+    enum scalar_outcome outcome = values != NULL || size == 0 ? SCALAR_WRITTEN : SCALAR_NONE;
+    *at++ = '[';
+    for (; outcome == SCALAR_WRITTEN && index < size; index++) {
+        outcome = scalar_write(e, &at, values[index]);
         if (__builtin_expect(outcome != SCALAR_WRITTEN, 0)) {
-            return outcome == SCALAR_NONE ? encode_write_borrowed(e, at, value) : NULL;
+            break;
         }
         *at++ = ',';
-        at = encoder_room(e, at);
-        if (__builtin_expect(at == NULL, 0)) {
+        if (__builtin_expect((at = encoder_room(e, at)) == NULL, 0)) {
             return NULL;
         }
     }
-    *ret_end = true;
+    if (__builtin_expect(outcome == SCALAR_WRITTEN, 1)) {
+        at -= size > 0;
+        *at++ = ']';
+        *at++ = ',';
+        *value = NULL;
+        return at;
+    }
+    bool has_value = outcome == SCALAR_FAILED || values != NULL;
+    struct frame *frame = encode_push(e, list, form, has_value ? index + 1 : 0);
+    if (frame == NULL || outcome == SCALAR_FAILED) {
+        return NULL;
+    }
+    *rest = encode_rest_of(frame);
+    *value = has_value ? values[index] : NULL;
+    return at;
+}
+
+/* The same of an exact dict, as far as its keys are exact str as well. */
+static ALWAYS_INLINE unsigned char *encode_write_dict(struct encoder *e, unsigned char *at, PyObject **value,
+                                                      struct rest *rest)
+{
+    PyObject *dict = *value, *key, *next;
+    Py_ssize_t place = 0, former = 0;
+    enum scalar_outcome outcome = SCALAR_WRITTEN;
+    *at++ = '{';
+    while (PyDict_Next(dict, &place, &key, &next)) {
+        if (__builtin_expect(Py_TYPE(key) != &PyUnicode_Type, 0)) {
+            key = next = NULL;
+            place = former;
+            outcome = SCALAR_NONE;
+            break;
+        }
+        if (__builtin_expect((at = scalar_key(e, at, key)) == NULL, 0)) {
+            return NULL;
+        }
+        outcome = scalar_write(e, &at, next);
+        if (__builtin_expect(outcome != SCALAR_WRITTEN, 0)) {
+            break;
+        }
+        *at++ = ',';
+        former = place;
+        if (__builtin_expect((at = encoder_room(e, at)) == NULL, 0)) {
+            return NULL;
+        }
+    }
+    if (__builtin_expect(outcome == SCALAR_WRITTEN, 1)) {
+        at -= place > 0;
+        *at++ = '}';
+        *at++ = ',';
+        *value = NULL;
+        return at;
+    }
+    struct frame *frame = encode_push(e, dict, FORM_DICT, place);
+    if (frame == NULL) {
+        return NULL;
+    }
+    frame->key = key;
+    *rest = encode_rest_of(frame);
+    *value = next;
+    return outcome == SCALAR_NONE ? at : NULL;
+}
+
+/* The place in a list is noted only where somebody may ask for it. */
+static inline void encode_note_place(const struct rest *rest)
+{
+    if (rest->frame->form != FORM_DICT) {
+        rest->frame->at = rest->index;
+    }
+}
+
+/* A value that is no scalar, or none that can be written at once. `*rest` is what is to be walked next, without a frame
+ * if code of others may have run; `*value` the value of it that comes first, if its turn has come already: such another
+ * one. */
+static ALWAYS_INLINE unsigned char *encode_enter(struct encoder *e, unsigned char *at, PyObject **value,
+                                                 struct rest *rest)
+{
+    PyTypeObject *type = Py_TYPE(*value);
+    struct frame *frame = rest->frame;
+    encode_note_place(rest);
+    bool can_open = e->work->depth < ENCODER_DEPTH_MAX;
+    if (type == &PyDict_Type && can_open) {
+        return encode_write_dict(e, at, value, rest);
+    }
+    if ((type == &PyList_Type || type == &PyTuple_Type) && can_open) {
+        return encode_write_list(e, at, value, encode_form_of(type), rest);
+    }
+    at = encode_write_borrowed(e, at, *value);
+    if (at != NULL && &e->work->frames[e->work->depth - 1] == frame) {
+        *at++ = ',';
+    }
+    rest->frame = NULL;
+    *value = NULL;
+    return at;
+}
+
+/* Walks the innermost container, an exact dict, list or tuple, all such ones in it, and those around it. Returns where
+ * code of others may have run, where a container of another form goes on, and at the end. */
+static unsigned char *encode_walk(struct encoder *e, unsigned char *at)
+{
+    struct workspace *work = e->work;
+    struct rest rest = encode_rest_of(&work->frames[work->depth - 1]);
+    do {
+        PyObject *value = encode_next_borrowed(e, &at, &rest);
+        if (value != NULL) {
+            enum scalar_outcome outcome = scalar_write(e, &at, value);
+            if (__builtin_expect(outcome == SCALAR_WRITTEN, 1)) {
+                *at++ = ',';
+            } else if (__builtin_expect(outcome == SCALAR_FAILED, 0)) {
+                encode_note_place(&rest);
+                return NULL;
+            } else {
+                while ((at = encode_enter(e, at, &value, &rest)) != NULL && value != NULL) {
+                    if ((at = encoder_room(e, at)) == NULL) {
+                        return NULL;
+                    }
+                }
+            }
+        } else if (at != NULL) {
+            bool is_owned = rest.frame->owned;
+            at = frames_close(work, at);
+            if (work->depth == 0) {
+                return at;
+            }
+            *at++ = ',';
+            if (is_owned || rest.frame[-1].form > FORM_DICT) {
+                rest.frame = NULL;
+            } else {
+                rest = encode_rest_of(rest.frame - 1);
+            }
+        }
+        at = at != NULL ? encoder_room(e, at) : NULL;
+    } while (at != NULL && rest.frame != NULL);
     return at;
 }
 
@@ -214,33 +370,31 @@ static ALWAYS_INLINE unsigned char *encode_walk(struct encoder *e, unsigned char
 static unsigned char *encode_write_open(struct encoder *e, unsigned char *at)
 {
     struct workspace *work = e->work;
-    for (;;) {
+    while (work->depth > 0) {
         size_t depth = work->depth;
         struct frame *frame = &work->frames[depth - 1];
-        bool end;
-        at = frame->form <= FORM_DICT ? encode_walk(e, at, frame, &end) : encode_write_next(e, at, frame, &end);
+        if (frame->form <= FORM_DICT) {
+            at = encode_walk(e, at);
+        } else {
+            bool end;
+            at = encode_write_next(e, at, frame, &end);
+            if (end) {
+                at = frames_close(work, at);
+            }
+            if (at != NULL && work->depth > 0 && work->depth <= depth) { /* not behind an opening bracket */
+                *at++ = ',';
+            }
+            at = at != NULL ? encoder_room(e, at) : NULL;
+        }
         if (__builtin_expect(at == NULL, 0)) {
             if (e->odd_key == NULL) {
                 return NULL;
             }
             at = e->odd_key; /* once more, in the copy */
             e->odd_key = NULL;
-            continue;
-        }
-        if (end) {
-            at = frames_close(work, at);
-            if (work->depth == 0) {
-                return at;
-            }
-        }
-        if (work->depth <= depth) { /* not behind an opening bracket */
-            *at++ = ',';
-        }
-        at = encoder_room(e, at);
-        if (__builtin_expect(at == NULL, 0)) {
-            return NULL;
         }
     }
+    return at;
 }
 
 static unsigned char *encode_write_document(struct encoder *e, unsigned char *at, PyObject *object)

@@ -76,8 +76,8 @@ static void layout_probe_sequences(void)
         layout.lists = items != NULL && (uintptr_t)items % sizeof(void *) == 0 && (uintptr_t)items > 0xFFFF;
     }
     for (Py_ssize_t i = 0; i < 3; i++) {
-        layout.lists = layout.lists && layout_list_item(list, i) == expected[i];
-        layout.tuples = layout.tuples && layout_tuple_item(tuple, i) == expected[i];
+        layout.lists = layout.lists && layout_list_values(list)[i] == expected[i];
+        layout.tuples = layout.tuples && layout_tuple_values(tuple)[i] == expected[i];
     }
     Py_XDECREF(list);
     Py_XDECREF(tuple);

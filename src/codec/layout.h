@@ -84,28 +84,33 @@ static inline double layout_float(PyObject *number)
 static inline bool layout_small_int(PyObject *number, int64_t *ret_value)
 {
     int64_t head;
-    uint32_t digit = 0;
+    uint32_t digit;
     memcpy(&head, (const char *)number + LAYOUT_HEAD, sizeof head);
     bool by_size = layout.ints == INTS_BY_SIZE;
     if (by_size ? head < -1 || head > 1 : layout.ints != INTS_BY_TAG || (uint64_t)head >= LAYOUT_TAG_TWO_DIGITS) {
         return false;
     }
-    if (head != 0) { /* an old zero has no digit */
-        memcpy(&digit, (const char *)number + LAYOUT_HEAD + sizeof head, sizeof digit);
-    }
+    /* an old zero has no digit: then what stands for one is the head, which is zero */
+    memcpy(&digit, (const char *)number + LAYOUT_HEAD + (head != 0 ? sizeof head : 0), sizeof digit);
     *ret_value = (by_size ? head : 1 - (head & 3)) * (int64_t)digit;
     return true;
 }
 
-/* 0 <= index < Py_SIZE(list), and the same for tuples; subclasses too. */
-static inline PyObject *layout_list_item(PyObject *list, Py_ssize_t index)
+/* The items of a list, and of a tuple; subclasses too. NULL where functions must be asked for them. */
+static inline PyObject *const *layout_list_values(PyObject *list)
 {
-    if (__builtin_expect(!layout.lists, 0)) {
-        return PyList_GetItem(list, index);
+    PyObject **items = NULL;
+    if (__builtin_expect(layout.lists, 1)) {
+        memcpy(&items, (const char *)list + LAYOUT_SIZED_HEAD, sizeof items);
     }
-    PyObject **items;
-    memcpy(&items, (const char *)list + LAYOUT_SIZED_HEAD, sizeof items);
-    return items[index];
+    return items;
+}
+
+static inline PyObject *const *layout_tuple_values(PyObject *tuple)
+{
+    return __builtin_expect(layout.tuples, 1)
+               ? (PyObject *const *)(const void *)((const char *)tuple + LAYOUT_SIZED_HEAD)
+               : NULL;
 }
 
 /* Moves `size` references into a list that was just made with as many places. */
@@ -122,16 +127,6 @@ static inline void layout_list_fill(PyObject *list, PyObject *const *values, siz
     for (size_t i = 0; i < size; i++) { /* a call of memcpy costs more than the few of most lists */
         items[i] = values[i];
     }
-}
-
-static inline PyObject *layout_tuple_item(PyObject *tuple, Py_ssize_t index)
-{
-    if (__builtin_expect(!layout.tuples, 0)) {
-        return PyTuple_GetItem(tuple, index);
-    }
-    PyObject *item;
-    memcpy(&item, (const char *)tuple + LAYOUT_SIZED_HEAD + (size_t)index * sizeof item, sizeof item);
-    return item;
 }
 
 #endif

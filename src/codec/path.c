@@ -75,7 +75,7 @@ void path_add_key(struct path *path, PyObject *key)
         return;
     }
     memcpy(step, "[\"", 2);
-    char *end = (char *)escape_bytes((unsigned char *)step + 2, (const unsigned char *)text, strlen(text));
+    char *end = (char *)escape_untrusted((unsigned char *)step + 2, (const unsigned char *)text, strlen(text));
     memcpy(end, "\"]", 3);
     size_t size = strlen(step);
     if (size > PATH_STEP_SIZE) { /* mostly escapes */

@@ -7,6 +7,28 @@ enum { TEXT_PORTION = 1024 }; /* characters for which the worst case of escaping
 
 _Static_assert((int)ESCAPE_ROOM(TEXT_PORTION) + 1 + (int)OUTPUT_ROOM <= (int)OUTPUT_SLACK, "as the output allows");
 
+unsigned char *scalar_long_ascii(struct encoder *e, unsigned char *at, const unsigned char *text, size_t size)
+{
+    at = encoder_reserve(e, at, size);
+    if (at == NULL) {
+        return NULL;
+    }
+    *at++ = '"';
+    size_t done = escape_copy_plain(at, text, size);
+    at += done;
+    while (__builtin_expect(done < size, 0)) {
+        size_t portion = size - done < TEXT_PORTION ? size - done : TEXT_PORTION;
+        at = encoder_reserve(e, at, ESCAPE_ROOM(portion) + 1);
+        if (at == NULL) {
+            return NULL;
+        }
+        at = escape_ascii(at, text + done, portion);
+        done += portion;
+    }
+    *at++ = '"';
+    return at;
+}
+
 static unsigned char *scalar_escape_part(unsigned char *at, enum text_kind kind, const void *data, size_t first,
                                          size_t size)
 {
@@ -15,14 +37,13 @@ static unsigned char *scalar_escape_part(unsigned char *at, enum text_kind kind,
         return escape_latin1(at, (const uint8_t *)data + first, size);
     case TEXT_UCS2:
         return escape_ucs2(at, (const uint16_t *)data + first, size);
-    case TEXT_UCS4:
-        return escape_ucs4(at, (const uint32_t *)data + first, size);
     default:
-        return escape_bytes(at, (const unsigned char *)data + first, size);
+        return escape_ucs4(at, (const uint32_t *)data + first, size);
     }
 }
 
-/* Characters of a known kind. In portions: the worst case of a whole long text would ask for six times its size. */
+/* Characters of a known kind that is not ASCII. In portions: the worst case of a whole long text would ask for six
+ * times its size. */
 static unsigned char *scalar_write_characters(struct encoder *e, unsigned char *at, enum text_kind kind,
                                               const void *data, size_t size)
 {
@@ -61,7 +82,10 @@ static unsigned char *scalar_write_copied(struct encoder *e, unsigned char *at, 
 
 unsigned char *scalar_text(struct encoder *e, unsigned char *at, PyObject *text, enum text_kind kind)
 {
-    if (kind == TEXT_ASCII || kind == TEXT_LATIN1 || kind == TEXT_UCS2 || kind == TEXT_UCS4) {
+    if (kind == TEXT_ASCII) {
+        return scalar_long_ascii(e, at, layout_text_data(text, kind), layout_text_length(text));
+    }
+    if (kind == TEXT_LATIN1 || kind == TEXT_UCS2 || kind == TEXT_UCS4) {
         return scalar_write_characters(e, at, kind, layout_text_data(text, kind), layout_text_length(text));
     }
     return scalar_write_copied(e, at, text);
@@ -141,7 +165,7 @@ unsigned char *scalar_any_key(struct encoder *e, unsigned char *at, PyObject *ke
     bool is_exact = Py_TYPE(key) == &PyUnicode_Type;
     if (is_exact && layout_text_kind(key) == TEXT_ASCII) {
         size_t size = layout_text_length(key);
-        if (size <= KEYTEXT_SIZE - 3 && escape_try_short(at + 1, layout_text_data(key, TEXT_ASCII), size)) {
+        if (size <= KEYTEXT_SIZE - 3 && escape_copy_plain(at + 1, layout_text_data(key, TEXT_ASCII), size) == size) {
             at[0] = '"';
             memcpy(at + 1 + size, "\":", 2);
             keytext_note(place, key, at, size + 3);

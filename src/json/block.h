@@ -37,6 +37,15 @@ static inline uint64_t block_word(const unsigned char *at)
     return word;
 }
 
+/* Writes eight bytes, the first from the lowest bits. */
+static inline void block_put_word(unsigned char *out, uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    memcpy(out, &word, sizeof word);
+}
+
 #ifdef BLOCK_SSE2
 
 static inline __m128i block_load(const unsigned char *at)
@@ -51,26 +60,34 @@ static inline unsigned block_equal(__m128i block, char byte)
     return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_set1_epi8(byte)));
 }
 
-/* Which bytes are a quote, a backslash, below 0x20 or above 0x7F. */
-static inline __m128i block_special(const unsigned char *at)
+/* Which bytes are no quote, no backslash, not below 0x20 and not above 0x7F. With its second bit turned over the quote
+ * joins the control characters and nothing else does; signed, so do bytes above 0x7F. */
+static inline __m128i block_common(const unsigned char *at)
 {
     __m128i block = block_load(at);
-    __m128i found = _mm_or_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('"')), _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
-    return _mm_or_si128(found, _mm_cmplt_epi8(block, _mm_set1_epi8(0x20))); /* signed: bytes above 0x7F are below 0 */
+    __m128i high = _mm_cmpgt_epi8(_mm_xor_si128(block, _mm_set1_epi8(2)), _mm_set1_epi8(0x20));
+    return _mm_andnot_si128(_mm_cmpeq_epi8(block, _mm_set1_epi8('\\')), high);
 }
 
 /* How many of the 16 bytes at `at` come before the first that is a quote, a backslash, below 0x20 or above 0x7F. */
 static inline unsigned block_plain(const unsigned char *at)
 {
-    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(block_special(at)) | 0x10000u);
+    return (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(block_common(at)));
+}
+
+/* The same among the last `size` (0 to 16) bytes before `end`; all 16 are read. */
+static inline unsigned block_plain_before(const unsigned char *end, size_t size)
+{
+    unsigned found = ~(unsigned)_mm_movemask_epi8(block_common(end - BLOCK_SIZE));
+    return (unsigned)__builtin_ctz(found >> (BLOCK_SIZE - size)); /* from the seventeenth bit on all are set */
 }
 
 /* There is no such byte among the 64 at `at`. */
 static inline bool block_all_plain(const unsigned char *at)
 {
-    __m128i low = _mm_or_si128(block_special(at), block_special(at + 16));
-    __m128i high = _mm_or_si128(block_special(at + 32), block_special(at + 48));
-    return _mm_movemask_epi8(_mm_or_si128(low, high)) == 0;
+    __m128i low = _mm_and_si128(block_common(at), block_common(at + 16));
+    __m128i high = _mm_and_si128(block_common(at + 32), block_common(at + 48));
+    return _mm_movemask_epi8(_mm_and_si128(low, high)) == 0xFFFF;
 }
 
 /* How many of the 16 bytes at `at` come before the first that is not a space. */
@@ -215,11 +232,19 @@ static inline unsigned block_first(uint8x16_t found)
 static inline uint8x16_t block_special(const unsigned char *at)
 {
     uint8x16_t block = vld1q_u8(at);
-    uint8x16_t found = vorrq_u8(vceqq_u8(block, vdupq_n_u8('"')), vceqq_u8(block, vdupq_n_u8('\\')));
-    return vorrq_u8(found, vcltq_s8(vreinterpretq_s8_u8(block), vdupq_n_s8(0x20)));
+    uint8x16_t low = vcltq_s8(vreinterpretq_s8_u8(veorq_u8(block, vdupq_n_u8(2))), vdupq_n_s8(0x21)); /* as above */
+    return vorrq_u8(low, vceqq_u8(block, vdupq_n_u8('\\')));
 }
 
 static inline unsigned block_plain(const unsigned char *at) { return block_first(block_special(at)); }
+
+static inline unsigned block_plain_before(const unsigned char *end, size_t size)
+{
+    uint64_t found = block_nibbles(block_special(end - BLOCK_SIZE)); /* shifted by up to 64 bits */
+    found = found >> (2 * (BLOCK_SIZE - size)) >> (2 * (BLOCK_SIZE - size));
+    unsigned plain = found ? (unsigned)__builtin_ctzll(found) >> 2 : BLOCK_SIZE;
+    return plain < size ? plain : (unsigned)size;
+}
 
 static inline bool block_all_plain(const unsigned char *at)
 {
@@ -290,6 +315,17 @@ static inline unsigned block_plain(const unsigned char *at)
     return block_first(block_special(block_word(at)), block_special(block_word(at + 8)));
 }
 
+static inline unsigned block_plain_before(const unsigned char *end, size_t size)
+{
+    for (size_t plain = 0; plain < size; plain++) {
+        unsigned char byte = *(end - size + plain);
+        if (byte == '"' || byte == '\\' || byte < 0x20 || byte >= 0x80) {
+            return (unsigned)plain;
+        }
+    }
+    return (unsigned)size;
+}
+
 static inline bool block_all_plain(const unsigned char *at)
 {
     uint64_t found = 0;
@@ -322,6 +358,16 @@ static inline struct marks block_marks(const unsigned char *at)
 }
 
 #endif
+
+/* Writes 16 bytes, of which the first `size` (0 to 16) are the last ones before `end`; 16 bytes are read there. */
+static inline void block_copy_before(unsigned char *out, const unsigned char *end, size_t size)
+{
+    __extension__ unsigned __int128 words = block_word(end - 8);
+    words = words << 64 | block_word(end - BLOCK_SIZE);
+    words >>= (8 * (BLOCK_SIZE - size)) & 127; /* of nothing, anything will do */
+    block_put_word(out, (uint64_t)words);
+    block_put_word(out + 8, (uint64_t)(words >> 64));
+}
 
 #ifndef BLOCK_TEXT
 
