@@ -9,9 +9,14 @@ and writing together. `make bench-codec` runs it.
 "dumps" writes the same objects again and again, each codec its own. "first dumps" writes objects that were never
 written before, as a server does: some codecs leave the UTF-8 of a text inside the str when they write it, and find it
 there the next time.
+
+`--ratios` instead prints how many times faster than orjson and msgspec the runtime is, for more documents: each round
+goes through the codecs and back (ABBA) and gives one ratio; medians of the rounds, quartiles in brackets. Other work
+on the machine hits all of a round alike, so these say more than times do on a machine that is not idle.
 """
 import argparse
 import base64
+import decimal
 import gc
 import importlib
 import importlib.util
@@ -19,6 +24,7 @@ import json
 import os
 import random
 import statistics
+import struct
 import sys
 import time
 
@@ -70,6 +76,31 @@ def documents():
     yield "base64 image, 400 KB", json.dumps({"image": image, "format": "png"})
     for name in ("canada", "citm_catalog", "twitter"):
         yield name, shared(name + ".json")
+
+
+def special_documents():
+    """What ordinary documents have little of. orjson and msgspec refuse lone surrogates."""
+    rng = random.Random(2)
+    yield "Latin letters, aéaé", json.dumps(["aéaé" * 10 for _ in range(2000)], ensure_ascii=False)
+    yield "one-character strings", json.dumps([chr(rng.choice((*range(97, 123), 0xE9, 0x4E2D))) for _ in range(5000)], ensure_ascii=False)
+    yield "half-way doubles", "[%s]" % ",".join(half_way(rng) for _ in range(2000))
+    yield "lone surrogates", json.dumps(["ab\ud800cd" for _ in range(2000)])
+    yield "escaped non-ASCII", json.dumps([sentence(rng, i % 4) for i in range(500)])
+    yield "escaped ASCII", json.dumps(["".join(rng.choices('abcdefgh\n"\\', k=50)) for _ in range(1000)])
+    yield "short ASCII strings", json.dumps(["".join(rng.choices("abcdefgh ", k=rng.randrange(30))) for _ in range(5000)])
+    yield "long integers", json.dumps([rng.randrange(-(1 << 62), 1 << 62) for _ in range(5000)])
+    yield "short doubles", json.dumps([round(rng.uniform(-100, 100), 3) for _ in range(5000)])
+    yield "nested, small", json.dumps([{"a": {"b": [i, {"c": [[], {}, None, True, False]}]}} for i in range(1000)])
+    yield "true, false, null", json.dumps([rng.choice((None, True, False)) for _ in range(5000)])
+
+
+def half_way(rng):
+    """All digits of a number in the middle between two doubles."""
+    bits = rng.getrandbits(52) | rng.randrange(1000, 1050) << 52
+    low, high = (decimal.Decimal(struct.unpack("<d", struct.pack("<Q", bits + i))[0]) for i in (0, 1))
+    with decimal.localcontext() as context:
+        context.prec = 1000
+        return str((low + high) / 2)
 
 
 def load_extension(path):
@@ -169,6 +200,56 @@ def report_both(found, tables):
                 row(title, names, [a + b for a, b in zip(medians, tables["loads"][title])])
 
 
+def time_fresh(function, text, count):
+    """Nanoseconds a call, on objects that no codec has seen."""
+    objects = [json.loads(text) for _ in range(count)]
+    clock = time.thread_time_ns
+    begin = clock()
+    for value in objects:
+        function(value)
+    return (clock() - begin) / count
+
+
+def rounds(functions, is_fresh, count_rounds):
+    """For each round the nanoseconds a call of each (function, argument): there and back, so that a drift hits all alike."""
+    timed = time_fresh if is_fresh else time_calls
+    counts = [max(1, min(200 if is_fresh else 10**6, int(3e6 / min(timed(*pair, 1) for _ in range(3))))) for pair in functions]
+    order = [*range(len(functions)), *reversed(range(len(functions)))]
+    for _ in range(count_rounds):
+        sums = [0] * len(functions)
+        for i in order:
+            sums[i] += timed(*functions[i], counts[i])
+        yield sums
+
+
+def ratio_text(values):
+    quarter = len(values) // 4
+    values = sorted(values)
+    return "%6.2f [%.2f to %.2f]" % (statistics.median(values), values[quarter], values[-1 - quarter])
+
+
+def report_ratios(found, options):
+    peers = [name for name in ("orjson", "msgspec") if name in found]
+    asked = [found[name] for name in ("asya", *peers)]
+    print("\n%-24s%-14s%s" % ("peer / asya", "", "".join("%-24s" % name for name in peers)))
+    for title, text in [*documents(), *special_documents()]:
+        if text is None or (options.only and options.only not in title):
+            continue
+        sums = {}
+        for operation in ("loads", "dumps", "first dumps"):
+            gc.collect()
+            try:
+                pairs = [(loads, text.encode()) if operation == "loads" else (dumps, text if operation == "first dumps" else json.loads(text)) for loads, dumps, _ in asked]
+                sums[operation] = list(rounds(pairs, operation == "first dumps", options.rounds))
+            except (ValueError, TypeError) as error:
+                print("%-24s%-14s%s" % (title, operation, str(error)[:60]))
+        if {"loads", "first dumps"} <= sums.keys():
+            sums["both"] = [[a + b for a, b in zip(*pair)] for pair in zip(sums["loads"], sums["first dumps"])]
+        for operation, samples in sums.items():
+            texts = [ratio_text([sample[i + 1] / sample[0] for sample in samples]) for i in range(len(peers))]
+            print("%-24s%-14s%s" % (title, operation, "".join("%-24s" % text for text in texts)), flush=True)
+
+
 def report_array(found, options):
     """An embedding, which json must have as a list."""
     try:
@@ -191,10 +272,14 @@ def main():
     parser.add_argument("--operation", choices=OPERATIONS, action="append", help="default: all")
     parser.add_argument("--only", help="documents whose name holds this")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each document and operation (default %(default)s)")
+    parser.add_argument("--ratios", action="store_true", help="compare with orjson and msgspec alone, round by round")
+    parser.add_argument("--rounds", type=int, default=15, help="for --ratios (default %(default)s)")
     options = parser.parse_args()
     found = codecs(options)
     versions = ["%s %s" % (name, importlib.import_module(name).__version__) for name in found if name in ("orjson", "msgspec")]
     print(", ".join(["CPython %s, %s" % (sys.version.split()[0], sys.executable), *versions]))
+    if options.ratios:
+        return report_ratios(found, options)
     operations = options.operation or OPERATIONS
     tables = {operation: report(operation, found, options) for operation in operations if operation != "array"}
     report_both(found, tables)
