@@ -116,7 +116,8 @@ def makers_of(fleet):
     """The floor is no server that people could take, and waits for nothing."""
     makers = {name: make for name, make in fleet.makers().items() if name != "floor"}
     return {"runtime": makers.pop("runtime"),
-            "runtime, a spare": lambda: fleet.make_runtime("runtime, a spare", ASYA_SPARES="1"), **makers}
+            "runtime, a spare": lambda: fleet.make_runtime("runtime, a spare", ASYA_SPARES="1"),
+            "runtime, preloaded": lambda: fleet.make_runtime("runtime, preloaded", ASYA_PRELOAD="true"), **makers}
 
 
 def pending_cell(kills):
@@ -150,12 +151,13 @@ def table(figures):
 def text(arguments, result):
     return (
         "Start: from the start of the program to its first good reply, median of "
-        f"{min(STARTS, arguments.rounds)} (of fewer where it takes seconds). Then a worker gets `kill -9` in the middle of a request: what the client of that "
-        "request gets, and when, and when the next request gets a good reply "
+        f"{min(STARTS, arguments.rounds)} (of fewer where it takes seconds). Then a worker gets `kill -9` in the middle of a "
+        "request: what the client of that request gets, and when, and when the next request gets a good reply "
         f"(tried every {KNOCK * 1e3:g} ms; dies: not within {PATIENCE:g} s). One worker each (a spare: `ASYA_SPARES=1`, another "
-        "one that is loaded); uvicorn, and FastAPI with it, has no supervisor with one worker. Memory: the proportional set size "
-        f"of all processes, idle after the first replies and {SETTLE:g} s after {LARGE:,} messages of 1 MB of doubles, or as "
-        f"many as were done in {LARGE_SECONDS} s.\n\n" + table(result))
+        "one that is loaded; preloaded: `ASYA_PRELOAD=true`, which has a spare, too); uvicorn, and FastAPI with it, has no "
+        "supervisor with one worker. Memory: the proportional set size of all processes, idle after the first replies and "
+        f"{SETTLE:g} s after {LARGE:,} messages of 1 MB of doubles, or as many as were done in {LARGE_SECONDS} s.\n\n"
+        + table(result))
 
 
 def plot(result, path):
