@@ -42,7 +42,7 @@ static bool is_ours(void *caller)
 {
     struct dl_find_object found;
     return _dl_find_object(caller, &found) == 0 &&
-           strncmp(found.dlfo_link_map->l_name, "/proc/self/fd/", strlen("/proc/self/fd/")) == 0;
+           strncmp(found.dlfo_link_map->l_name, "/proc/self/", strlen("/proc/self/")) == 0;
 }
 
 static bool fails(void *caller)
