@@ -128,7 +128,7 @@ def read(path):
     except OSError as error:
         raise Refusal("cannot read --compare: %s" % reason_of(error), FAILED) from None
     except (ValueError, KeyError, TypeError):
-        raise Refusal("%s is no output of `bench --json`" % path, FAILED) from None
+        raise Refusal("%s is not an output of `bench --json`" % path, FAILED) from None
 
 
 def measure(path, options, payload, before):
@@ -137,7 +137,7 @@ def measure(path, options, payload, before):
     warm = load(path, options, payload, WARM_UP)
     if not array.array("Q", warm[:8])[0]:
         said = warm[-512:].rstrip(b"\0").decode("utf-8", "replace")
-        raise Refusal("no request is answered well: %s" % (said or "no reply came"), FAILED)
+        raise Refusal("no request got a good reply: %s" % (said or "no reply came"), FAILED)
     until = time.monotonic() + options.seconds
 
     def goes_on():

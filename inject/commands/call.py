@@ -56,7 +56,7 @@ def split(options):
             raise Refusal("with --socket the runtime has its function already: leave out '%s'"
                           % os.environ["ASYA_PROCESS_MODULE"])
     if len(words) > 1:
-        raise Refusal("'%s' is one word too much: quote JSON for the shell, as in call pkg.module:name '{\"a\": 1}'" % words[1])
+        raise Refusal("unexpected argument '%s': quote JSON for the shell, as in call pkg.module:name '{\"a\": 1}'" % words[1])
     if not words and sys.stdin.isatty():
         raise Refusal("no payload: give JSON, @FILE, or - for standard input, as in call pkg.module:name '{\"a\": 1}'")
     return read_payload(words[0] if words else "-")

@@ -68,7 +68,7 @@ def ask(path, target, body=None):
         raise Refusal(cause(path, error), FAILED) from None
     status = re.match(rb"HTTP/1\.1 (\d+) ", head)
     if not status or status.group(1) == b"404":
-        raise Refusal("%s is no control socket: its name usually ends with .ctl" % path, FAILED)
+        raise Refusal("%s is not a control socket: its name usually ends with .ctl" % path, FAILED)
     return int(status.group(1)), text.decode("utf-8", "replace")
 
 
@@ -82,5 +82,5 @@ def status(path):
     """What GET /status says."""
     code, text = ask(path, "/status")
     if code != 200:
-        raise Refusal("the runtime at %s has no memory for an answer now: ask again" % path, FAILED)
+        raise Refusal("the runtime at %s is out of memory for a reply: try again" % path, FAILED)
     return EXTENSION.loads(text.encode())

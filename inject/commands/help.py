@@ -14,25 +14,25 @@ COMMANDS = [
      "check handler:process"),
     ("try and run", "call", "send one message, without a server or to a running one",
      "call handler:process '{\"text\": \"hello\"}'"),
-    ("try and run", "run", "put a file of messages through the function",
+    ("try and run", "run", "call the function for each line of a file",
      "run handler:process in.jsonl -o out.jsonl"),
-    ("try and run", "bench", "how many requests a second, and how long they take",
+    ("try and run", "bench", "measure requests per second and latencies",
      "bench handler:process '{\"text\": \"hello\"}'"),
-    ("operate", "status", "how a running runtime is, what runs, memory, the last errors",
+    ("operate", "status", "the state of a running runtime: requests, memory, errors",
      "status --socket ./app.sock"),
-    ("operate", "top", "the same, second by second",
+    ("operate", "top", "the same, refreshed every second",
      "top --socket ./app.sock"),
-    ("operate", "stacks", "where every worker is, without ending anything",
+    ("operate", "stacks", "the stacks of every worker; stops nothing",
      "stacks"),
     ("operate", "log-level", "set the log's level without a restart",
      "log-level DEBUG"),
-    ("operate", "drain", "let probes fail, and serve on; undrain takes it back",
+    ("operate", "drain", "make readiness probes fail, but serve on; undo with undrain",
      "drain"),
     ("operate", "undrain", "let probes succeed again",
      "undrain"),
     ("operate", "recycle", "replace every worker, one after the other",
      "recycle"),
-    ("operate", "probe", "ask a running runtime how it is: exit code 0 or 1, and one line",
+    ("operate", "probe", "check a running runtime: exit code 0 or 1, and one line",
      "probe --readiness"),
     ("operate", "configmap", "print this file as a Kubernetes ConfigMap",
      "configmap | kubectl apply --server-side -f -"),
@@ -103,7 +103,7 @@ it was interrupted runs again.
   -o, --output OUT.jsonl   where the results go
   --numbered               results as {{"line": N, "result": X}}
   --retry-errors           run the lines in OUT.errors.jsonl again
-  --restart                begin anew, and overwrite what is there
+  --restart                start over, and overwrite what is there
   --format jsonl|csv       what IN is, if its name does not say so
   --workers N, --concurrency N, --handler-timeout S, --SETTING VALUE
 
@@ -223,6 +223,7 @@ installs it for both shells.
    73  the socket cannot be created
    74  the socket was lost while serving
    75  another runtime serves this socket
+   77  too few descriptors or processes, or too little memory, to start
    78  this Python cannot load the runtime
 
 `help call` and `help run` have those of these commands.

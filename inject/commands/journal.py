@@ -49,7 +49,7 @@ class Journal:
         fresh = restart or not before
         if fresh and not restart and os.path.exists(output) and os.path.getsize(output):
             os.unlink(path)
-            raise Refusal("%s is there already, and is no output of `run`: name another file" % output + AGAIN, FAILED)
+            raise Refusal("%s is there already, and is not an output of `run`: name another file" % output + AGAIN, FAILED)
         if fresh:
             os.ftruncate(self.fd, 0)
         else:
@@ -68,10 +68,10 @@ class Journal:
         try:
             was = json.loads(before.decode())
         except ValueError:
-            raise Refusal("%s is no journal of `run`: name another output" % self.path + AGAIN, FAILED) from None
+            raise Refusal("%s is not a journal of `run`: name another output" % self.path + AGAIN, FAILED) from None
         for key, value in about.items():
             if was.get(key) != value:
-                raise Refusal("%s was begun with %s %s, not %s: give the same again" % (output, key, was.get(key), value) + AGAIN)
+                raise Refusal("%s was started with %s %s, not %s: use the same value" % (output, key, was.get(key), value) + AGAIN)
 
     def last_record(self):
         found, sizes = EMPTY.copy(), (os.fstat(self.out).st_size, os.fstat(self.errors).st_size)

@@ -177,7 +177,7 @@ class Reloader:
 def run(arguments):
     words = settings.take([word for word in arguments if word != "--reload"])
     if len(words) > 1:
-        raise Refusal("'%s' is one word too much: serve [HANDLER] --reload" % words[1])
+        raise Refusal("unexpected argument '%s': serve [HANDLER] --reload" % words[1])
     if words:
         settings.put("ASYA_PROCESS_MODULE", words[0])
     name = os.environ.get("ASYA_PROCESS_MODULE") or os.environ.get("ASYA_HANDLER")

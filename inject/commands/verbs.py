@@ -3,10 +3,10 @@ from . import EXTENSION, FAILED, Refusal, control
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 SAID = {
-    "log-level": "the log's level is {level} now",
-    "drain": "draining: probes fail, messages that come are served; undrain takes it back",
+    "log-level": "the log level is now {level}",
+    "drain": "draining: probes fail, messages that come are served; undo with undrain",
     "undrain": "undrained: {status}",
-    "recycle": "replacing workers, one after the other: {replacing}; status shows how far it is",
+    "recycle": "replacing workers, one after the other: {replacing}; status shows the progress",
 }
 
 

@@ -118,7 +118,7 @@ static void limit_threads(const struct options *options)
 static void refuse_privileges(void)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        log_warning(EVENT_RUNTIME_DEGRADED, "new privileges cannot be refused: %s", strerror(errno));
+        log_warning(EVENT_RUNTIME_DEGRADED, "no_new_privs cannot be set: %s", strerror(errno));
     }
 }
 

@@ -15,7 +15,7 @@ enum exit_code {
     EXIT_IMPORT = 71,        /* the module raised or exited while it was imported, or the constructor did */
     EXIT_START_TIMEOUT = 72, /* ASYA_STARTUP_TIMEOUT passed before the handler was ready */
     EXIT_SOCKET = 73,        /* the socket cannot be created where it should be */
-    EXIT_SOCKET_LOST = 74,   /* something else stands at the socket's path, or it cannot be put back */
+    EXIT_SOCKET_LOST = 74,   /* something else is at the socket's path, or it cannot be put back */
     EXIT_RUNNING = 75,       /* another runtime serves this socket */
     EXIT_TAMPERED = 76,      /* of a worker only: the function closed or replaced the runtime's descriptors */
     EXIT_LACK = 77,          /* at the start: a limit of descriptors, processes or memory is too low */

@@ -116,15 +116,15 @@ static bool look_at(const char *entry)
     const char *nearest = find_nearest(name, &distance);
     bool is_actors = strncmp(name, actor_prefix, sizeof actor_prefix - 1) == 0;
     if (distance == 0 && options_names_actor(name, entry + size + 1)) {
-        log_info(EVENT_SETTING_DERIVED, "%s names an actor's function, and is no setting", name);
+        log_info(EVENT_SETTING_DERIVED, "%s names an actor's function, and is not read as a setting", name);
     }
     if (distance == 0 || unknown_is_foreign(name) || (is_actors && distance > NEAR)) {
         return false;
     }
     if (distance <= NEAR) {
-        log_warning(EVENT_SETTING_IGNORED, "%s is no setting of this runtime: did you mean %s?", name, nearest);
+        log_warning(EVENT_SETTING_IGNORED, "%s is not a setting of this runtime: did you mean %s?", name, nearest);
     } else {
-        log_warning(EVENT_SETTING_IGNORED, "%s is no setting of this runtime, and has no effect", name);
+        log_warning(EVENT_SETTING_IGNORED, "%s is not a setting of this runtime, and has no effect", name);
     }
     return true;
 }

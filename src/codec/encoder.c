@@ -67,7 +67,7 @@ void *encoder_fail_raised(struct encoder *e)
 void *encoder_fail_number(struct encoder *e, double value)
 {
     const char *name = value != value ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
-    return encoder_fail(e, "ValueError", "%s is no JSON number", name);
+    return encoder_fail(e, "ValueError", "%s is not a JSON number", name);
 }
 
 void *encoder_fail_key(struct encoder *e, PyObject *key)

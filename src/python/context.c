@@ -287,8 +287,8 @@ void context_install(void)
     set_variable = get_variable != NULL ? PyObject_GetAttrString(variable, "set") : NULL;
     if (set_variable == NULL || !context_replace_copy(module)) {
         PyErr_Clear();
-        log_warning(EVENT_RUNTIME_DEGRADED,
-                    "asya_runtime.context() is unknown in threads that the function starts: no hook could be set");
+        log_warning(EVENT_RUNTIME_DEGRADED, "asya_runtime.context() does not work in threads that the function starts: "
+                                            "the hook could not be installed");
     }
     Py_XDECREF(module);
 }

@@ -312,8 +312,7 @@ uint64_t envelope_deadline(const struct envelope *envelope)
     Py_XDECREF(bytes);
     if (!is_read && !is_warned) {
         is_warned = true;
-        log_warning(EVENT_DEADLINE_IGNORED,
-                    "status.deadline_at of a message is no time as RFC 3339 writes it, and is ignored");
+        log_warning(EVENT_DEADLINE_IGNORED, "status.deadline_at of a message is not an RFC 3339 time, and is ignored");
     }
     return is_read ? deadline : 0;
 }

@@ -356,7 +356,7 @@ static int handler_instantiate(PyObject *class, const char *name, PyObject **ret
         char text[TEXT_SIZE];
         (void)failure_text_of(raised.value, text, sizeof text);
         log_event(LOG_LEVEL_ERROR, EVENT_START_FAILED, handler_account(&raised, &account),
-                  "class '%s' cannot be made without arguments: %s; give its parameters defaults", name, text);
+                  "class '%s' cannot be instantiated without arguments: %s; give its parameters defaults", name, text);
     } else {
         code = handler_log_other(EVENT_START_FAILED, &raised, "the constructor of", name);
     }

@@ -47,7 +47,7 @@ void stdio_install(void)
         glue_run(glue_stdio, "asya_runtime stdio", names) != 0) {
         PyErr_Clear();
         log_warning(EVENT_RUNTIME_DEGRADED,
-                    "what the function prints to a pipe nobody reads may fail it: sys.stdout stays as it is");
+                    "printing to a pipe without a reader may raise an exception: sys.stdout stays as it is");
     }
     Py_XDECREF(builtins);
     Py_XDECREF(names);

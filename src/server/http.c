@@ -58,7 +58,7 @@ static enum verdict http_refuse_no_body(const struct conn *conn, struct verdict_
 static enum verdict http_refuse_encoding(struct verdict_details *details, struct view encoding)
 {
     details->status = 415;
-    error_set(&details->err, ERR_VALIDATION, 0, "Content-Encoding is '%.*s': only an unpacked body can be read",
+    error_set(&details->err, ERR_VALIDATION, 0, "Content-Encoding is '%.*s': only an uncompressed body can be read",
               (int)(encoding.size < 64 ? encoding.size : 64), encoding.data);
     return VERDICT_REFUSED;
 }

@@ -68,7 +68,7 @@ bool record_open(const struct options *options, struct error *err)
     FD_SCOPED int opened = status == 0 ? open(recorder.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (opened < 0) {
         recorder.folder[0] = '\0';
-        return error_set(err, ERR_SERVER, 0, "ASYA_RECORD_DIR is '%s', which is to be a folder: %s", folder,
+        return error_set(err, ERR_SERVER, 0, "ASYA_RECORD_DIR is '%s', which should be a folder: %s", folder,
                          strerror(status < 0 ? -status : errno));
     }
     recorder.options = options;

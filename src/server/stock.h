@@ -2,7 +2,7 @@
  * The memory of the last large request and of the last large reply, kept for the next ones.
  *
  * If memory is returned to the kernel after each message, it has to be faulted in again for the next: a request and a
- * reply of 10 MB cost 7,600 page faults and 20 ms in the kernel, beside 5 ms of work. So a worker keeps one buffer for
+ * reply of 10 MB cost 7,600 page faults and 12 ms in the kernel, beside 6 ms of work. So a worker keeps one buffer for
  * requests and one for replies, each of STOCK_MOST bytes at most, and gives both back, with what the C library holds
  * free, a second after the last large message.
  *

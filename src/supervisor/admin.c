@@ -199,7 +199,7 @@ void admin_check(struct supervisor *supervisor)
         if (!supervisor->control_is_lost) {
             supervisor->control_is_lost = true;
             log_warning(EVENT_SOCKET_LOST,
-                        "something else stands at %s now; the control socket cannot be reached until that is gone",
+                        "something else is at %s now; the control socket cannot be reached until that is gone",
                         supervisor->control.path);
         }
         return;

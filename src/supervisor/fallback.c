@@ -201,7 +201,7 @@ static uint64_t accept_all(struct supervisor *supervisor, uint64_t now)
     }
     if (sent_away > 0) {
         log_client(EVENT_CLIENT_REFUSED, "connection_error",
-                   "%u that had not sent a whole request gave way to others; %u wait for a worker", sent_away,
+                   "%u connections without a whole request were closed to make room; %u wait for a worker", sent_away,
                    supervisor->orphans.count);
     }
     return connection == -EAGAIN ? 0 : later;

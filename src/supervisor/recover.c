@@ -415,7 +415,7 @@ void recover_health(int connection, enum health health)
         size += body.size;
     }
     if (!brief_send(connection, bytes, size)) {
-        log_debug(EVENT_CLIENT_GONE, "whoever asked for health did not wait for it");
+        log_debug(EVENT_CLIENT_GONE, "a client asked for health and disconnected");
     }
     (void)hangup(&connection);
 }

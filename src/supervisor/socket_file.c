@@ -134,7 +134,7 @@ void socket_file_check(struct supervisor *supervisor)
         socket_file_renew(supervisor, "removed");
         return;
     case LISTENER_TAKEN:
-        log_error(EVENT_SOCKET_LOST, "something else stands at %s now; it was left alone",
+        log_error(EVENT_SOCKET_LOST, "something else is at %s now; it was left alone",
                   supervisor->options->socket_path);
         stop_begin(supervisor, "the socket is lost", EXIT_SOCKET_LOST);
         return;

@@ -131,7 +131,7 @@ static void status_reason(const struct supervisor *supervisor, char text[STATUS_
         status_health_reason(supervisor, text);
         return;
     case CONDITION_DRAINING:
-        (void)snprintf(text, STATUS_REASON_SIZE, "POST /drain; POST /undrain takes it back");
+        (void)snprintf(text, STATUS_REASON_SIZE, "POST /drain; undo with POST /undrain");
         return;
     case CONDITION_READY:
         if (supervisor->all_busy) {

@@ -57,7 +57,7 @@ static void verbs_set_draining(struct supervisor *supervisor, bool is_draining)
     }
     socket_file_show_readiness(supervisor);
     log_info(EVENT_RUNTIME_DRAINING, "%s",
-             is_draining ? "draining: probes are told that no messages are taken, and those that come are served"
+             is_draining ? "draining: readiness probes fail; messages that arrive are still served"
                          : "no longer draining");
 }
 

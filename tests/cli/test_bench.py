@@ -99,9 +99,9 @@ def test_a_rate_that_is_too_high_is_told_of(folder):
 
 
 def test_errors_are_counted_apart(folder):
-    assert "no request is answered well: {\"error\":\"processing_error\"" in bench(folder, "mine:raises", "1", code=1)
+    assert "no request got a good reply: {\"error\":\"processing_error\"" in bench(folder, "mine:raises", "1", code=1)
     for protocol in ("framed", "http"):
-        assert "no request is answered well" in bench(folder, "mine:raises", "1", "--protocol", protocol, code=1)
+        assert "no request got a good reply" in bench(folder, "mine:raises", "1", "--protocol", protocol, code=1)
     found = figures(folder, "mine:slow", "1", "--clients", "8", "--timeout", "0.12", "--seconds", "1", code=2)
     assert found["outcomes"]["late"] > 0 and found["outcomes"]["ok"] > 0
 
@@ -150,7 +150,7 @@ def test_ctrl_c_ends_it_at_once(folder):
     (["--socket", "no", "1"], 1, "no runtime answers at no (No such file or directory)"),
     (["mine:nothing", "1"], 67, "has no attribute 'nothing'"), (["mine:echo", "1", "--clients", "0"], 64, "1 to 4096"),
     (["mine:echo", "1", "--keep"], 64, "--protocol http"), (["mine:echo", "1", "--compare", "no.json"], 1, "No such file"),
-    (["mine:echo", "1", "--compare", "mine.py"], 1, "no output of `bench --json`"), (["mine:echo", "1", "--rat", "5"], 64, "did you mean --rate?"),
+    (["mine:echo", "1", "--compare", "mine.py"], 1, "not an output of `bench --json`"), (["mine:echo", "1", "--rat", "5"], 64, "did you mean --rate?"),
     (["mine:echo", "1", "--rate", "fast"], 64, "help bench"), (["mine:echo", "{"], 1, "invalid_json")])
 def test_a_mistake_is_told_in_a_line(folder, arguments, code, words):
     said = bench(folder, *arguments, code=code)

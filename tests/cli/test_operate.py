@@ -56,7 +56,7 @@ def test_every_mistake_is_one_line_that_says_what_to_do(runtime, short_folder):
         at = ("--control", server.control_path)
         nothing = refusal("status", "--control", str(short_folder / "no.ctl"))
         assert "no control socket at " in nothing and "--socket PATH" in nothing and "--control /" in nothing
-        assert server.path in refusal("status", "--control", server.path) and "is no control socket" in refusal("drain", "--control", server.path)
+        assert server.path in refusal("status", "--control", server.path) and "is not a control socket" in refusal("drain", "--control", server.path)
         assert "ASYA_CONTROL_PATH is off" in refusal("drain", code=64, ASYA_CONTROL_PATH="Off")
         assert "no level 'trace': DEBUG, INFO, WARNING, ERROR" in refusal("log-level", "trace", *at, code=64)
         assert "DEBUG|INFO|WARNING|ERROR" in refusal("log-level", *at, code=64)
@@ -123,7 +123,7 @@ def test_status_shows_what_somebody_wants_to_know_at_night(runtime):
         assert re.search(r"ended: 1 exit", text) and re.search(r"^ +\d  (idle|busy)", text, re.MULTILINE)
         assert "KeyError: " in text and "\\x1b[31mred" in text and "\x1b" not in text, "nothing that a terminal would obey"
         ask("drain", *at)
-        assert "draining since" in ask("status", *at) and "undrain takes it back" in ask("status", *at)
+        assert "draining since" in ask("status", *at) and "undo with POST /undrain" in ask("status", *at)
 
 
 def test_the_verbs_do_what_they_say(runtime):
@@ -131,7 +131,7 @@ def test_the_verbs_do_what_they_say(runtime):
         at = ("--control", server.control_path)
         assert "draining: probes fail" in ask("drain", *at) and server.status()["draining"] is True
         assert ask("undrain", *at) == "undrained: ready\n" and server.status()["ready"] is True
-        assert ask("log-level", "debug", *at) == "the log's level is DEBUG now\n"
+        assert ask("log-level", "debug", *at) == "the log level is now DEBUG\n"
         assert server.status()["settings"]["ASYA_LOG_LEVEL"]["value"] == "DEBUG"
         [pid] = server.worker_pids()
         assert re.match(r"worker 0, pid %d:\n.*thread" % pid, ask("stacks", *at))

@@ -191,7 +191,7 @@ def test_ctrl_c_at_a_terminal_comes_once(tmp_path):
 
 @pytest.mark.parametrize("arguments, env, says", [
     (["--reload"], {}, "--reload needs a function"),
-    (["serve", "m:process", "two", "--reload"], {}, "'two' is one word too much"),
+    (["serve", "m:process", "two", "--reload"], {}, "unexpected argument 'two'"),
     (["serve", "m:process", "--reload", "--worker", "2"], {}, "unknown argument '--worker': did you mean --workers?"),
     (["serve", "m:process", "--reload"], {"ASYA_CONTROL_PATH": "off"}, "ASYA_CONTROL_PATH is off"),
 ])

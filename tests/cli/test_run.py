@@ -351,7 +351,7 @@ def test_an_input_that_has_grown_goes_on_and_one_that_has_changed_is_refused(fol
     (["mine:same", ".", "-o", "new.jsonl"], 1, "cannot read the input: .: Is a directory"),
     (["mine:same", "in.jsonl"], 64, "required: -o/--output"),
     (["mine:same", "in.jsonl", "-o", "no/new.jsonl"], 1, "no/new.journal: No such file"),
-    (["mine:same", "in.jsonl", "-o", "other.txt"], 1, "other.txt is there already, and is no output of `run`"),
+    (["mine:same", "in.jsonl", "-o", "other.txt"], 1, "other.txt is there already, and is not an output of `run`"),
     (["mine:same", "in.jsonl", "-o", "in.jsonl", "--restart"], 64, "is the input itself"),
     (["mine:same", "empty.csv", "-o", "new.jsonl"], 64, "the file is empty"),
     (["in.jsonl", "mine:same", "-o", "new.jsonl"], 1, "cannot read the input: mine:same"),

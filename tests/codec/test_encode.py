@@ -329,10 +329,10 @@ class Other:
 NAN = float("nan")
 JSONLESS = "an object of type %s cannot be written as JSON"
 REFUSED = {
-    "NaN deep inside": ({"items": [0, 1, 2, {"score": NAN}]}, ValueError, "obj.items[3].score: NaN is no JSON number"),
-    "Infinity alone": (float("inf"), ValueError, "obj: Infinity is no JSON number"),
-    "minus Infinity in a tuple": ((1, -float("inf")), ValueError, "obj[1]: -Infinity is no JSON number"),
-    "NaN as a key": ({"a": {NAN: 1}}, ValueError, "obj.a: NaN is no JSON number"),
+    "NaN deep inside": ({"items": [0, 1, 2, {"score": NAN}]}, ValueError, "obj.items[3].score: NaN is not a JSON number"),
+    "Infinity alone": (float("inf"), ValueError, "obj: Infinity is not a JSON number"),
+    "minus Infinity in a tuple": ((1, -float("inf")), ValueError, "obj[1]: -Infinity is not a JSON number"),
+    "NaN as a key": ({"a": {NAN: 1}}, ValueError, "obj.a: NaN is not a JSON number"),
     "a tuple as a key": ([{(1, 2): 3}], TypeError, "obj[0]: a key must be str, int, float, bool or None, not tuple"),
     "bytes as a key": ({b"x": 1}, TypeError, "obj: a key must be str, int, float, bool or None, not bytes"),
     "an Enum as a key whose value is none": ({"a": {Colour.BOTH: 1}}, TypeError, "obj.a: a key must be str, int, float, bool or None, not Colour"),
@@ -346,13 +346,13 @@ REFUSED = {
     "an object of a class in a module": ([pathlib], TypeError, "obj[0]: " + JSONLESS % "module"),
     "a table": (DataFrame(), TypeError, "obj: " + JSONLESS % (__name__ + ".DataFrame") + ": return its .to_dict('records')"),
     "a class instead of an instance": ([Order], TypeError, "obj[0]: " + JSONLESS % "type"),
-    "a field of a dataclass": (Order(lines=[1, NAN]), ValueError, "obj.lines[1]: NaN is no JSON number"),
+    "a field of a dataclass": (Order(lines=[1, NAN]), ValueError, "obj.lines[1]: NaN is not a JSON number"),
     "a field that is gone": ({"m": without_field()}, AttributeError, "'Missing' object has no attribute 'gone'"),
     "items() that raises": ({"x": [Raising(a=1)]}, KeyError, "no such thing"),
     "items() that gives no pairs": ([OddItems(a=1)], ValueError, "obj[0]: items() of a dict subclass must give pairs"),
     "an object that stands for another without end": ([Endless()], ValueError, "obj[0]: an object stands for another, and that for another, without end"),
     "an int with more digits than Python's limit": ([0, 10**5000], ValueError, "obj[1]: Exceeds the limit"),
-    "a float subclass that is NaN": ([Float("nan")], ValueError, "obj[0]: NaN is no JSON number"),
+    "a float subclass that is NaN": ([Float("nan")], ValueError, "obj[0]: NaN is not a JSON number"),
     "NaN in an array.array": ({"a": array.array("d", [1, NAN])}, ValueError, "obj.a[1]: NaN and Infinity are no JSON numbers"),
 }
 
@@ -443,7 +443,7 @@ def test_a_long_path_keeps_its_beginning_and_its_end():
     for i in range(100):
         value = {"a key that is long %d" % i: value}
     found, said = refusal({"first": value})
-    assert said.startswith('obj.first["a key that is long 99"]') and said.endswith('["a key that is long 0"].score: NaN is no JSON number')
+    assert said.startswith('obj.first["a key that is long 99"]') and said.endswith('["a key that is long 0"].score: NaN is not a JSON number')
     assert len(said) < 450 and "..." in said
 
 
@@ -516,7 +516,7 @@ def test_an_object_that_calls_dumps_itself():
         def tolist(self):
             return [dumps({"x": [1, 2, "three" * 50]}).decode(), refusal([NAN])[1]]
 
-    assert json.loads(dumps([Inner(), Inner()])) == [['{"x":[1,2,"%s"]}' % ("three" * 50), "obj[0]: NaN is no JSON number"]] * 2
+    assert json.loads(dumps([Inner(), Inner()])) == [['{"x":[1,2,"%s"]}' % ("three" * 50), "obj[0]: NaN is not a JSON number"]] * 2
 
 
 # Texts

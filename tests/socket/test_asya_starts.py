@@ -85,7 +85,7 @@ def test_the_quick_start(container, short_folder):
         assert invoke(server.path, debug_message({"x": 1})) == debug_answer({"by": "my_app.handler", "x": 1})
 
 
-NO_EFFECT = "WARNING .*is no setting of this runtime, and has no effect"
+NO_EFFECT = "WARNING .*is not a setting of this runtime, and has no effect"
 # The variables of the runtime and of what shares its pod, with the values that the documents show, and what is logged for them.
 ENVIRONMENT = {
     "the defaults, spelt out": ({"ASYA_SOCKET_NAME": "asya-runtime.sock", "ASYA_SOCKET_CHMOD": "0o666", "ASYA_LOG_LEVEL": "INFO",

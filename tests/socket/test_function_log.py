@@ -205,7 +205,7 @@ def test_what_the_results_own_code_raises_is_told_as_the_functions_is(logging_in
     with logging_in(SPOILT, "function:result") as server:
         assert server.call("spoilt") == {"error": "processing_error", "message": "result.a[0]: KeyError: 'missing'", "type": "KeyError"}
         assert server.call("unknown")["message"] == "result.a[0]: no such price"
-        assert server.call("number")["message"] == "result.a[0]: NaN is no JSON number"
+        assert server.call("number")["message"] == "result.a[0]: NaN is not a JSON number"
         assert server.result("events") == [["asya_runtime", "ERROR", "KeyError"], ["asya_runtime", "ERROR", "LookupError"]]
         text = server.log_text()
         assert text.count('return {}["missing"]') == text.count('raise LookupError("no such price")') == 1

@@ -170,7 +170,7 @@ def test_an_actor_may_be_called_like_a_setting(runtime, actor):
     with runtime("answers:echo", env={"ASYA_HANDLER_" + actor: ACTORS[actor]}) as server:
         assert server.result(1) == 1
         assert invoke(server.path, hops(1))[0] == 200
-        assert "ASYA_HANDLER_%s names an actor's function, and is no setting" % actor in server.log_text()
+        assert "ASYA_HANDLER_%s names an actor's function, and is not read as a setting" % actor in server.log_text()
 
 
 @pytest.mark.parametrize("name, value", [("ASYA_HANDLER_MODE", "whole"), ("ASYA_HANDLER_TIMEOUT", "1.5s"), ("ASYA_HANDLER_TIMEOUT", "soon")])

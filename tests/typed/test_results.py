@@ -130,7 +130,7 @@ def test_durations_are_those_of_msgspec():
 
 
 def test_what_a_model_asks_for_and_json_has_not_is_refused_where_it_stands():
-    with pytest.raises(ValueError, match=r"^obj\.score: NaN is no JSON number"):
+    with pytest.raises(ValueError, match=r"^obj\.score: NaN is not a JSON number"):
         dumps(Constants())
 
 

@@ -97,7 +97,7 @@ static void a_failure_leaves_what_was_there(void **state)
     assert_int_equal(out.size, 4);
     assert_int_equal(err.category, ERR_PROCESSING);
     assert_string_equal(err.type, "ValueError");
-    assert_string_equal(err.text, "result.items[3].score: NaN is no JSON number");
+    assert_string_equal(err.text, "result.items[3].score: NaN is not a JSON number");
     assert_null(PyErr_Occurred());
     assert_false(encode(bad, "result", &out, NULL)); /* the error may be of no interest */
     buffer_done(&out);
