@@ -127,12 +127,13 @@ def requests(status):
 
 def workers(status):
     rows = [("worker", "state", "pid", "requests", "running", "RSS", "PSS", "CPU", "up", "ended")]
-    for worker in status["workers"]:
-        about = [str(worker["worker"]), worker["state"]]
+    template = status.get("template")
+    for worker in status["workers"] + ([template] if template else []):
+        about = [str(worker.get("worker", "template")), worker["state"]]
         if "pid" in worker:
             about += [str(worker["pid"]), str(worker["requests"]), str(worker["running"]), size(worker["rss_bytes"]),
                       size(worker["pss_bytes"]), span(worker["cpu_seconds"]), span(worker["uptime_seconds"])]
-        rows.append(about + [""] * (9 - len(about)) + [exits([worker]) or "-"])
+        rows.append(about + [""] * (9 - len(about)) + ["exits" in worker and exits([worker]) or "-"])
     return rows
 
 

@@ -296,6 +296,15 @@ def test_a_thread_is_found_and_each_worker_loads_for_itself(preloaded, tmp_path)
         assert len(re.findall("cannot be forked", server.log_text())) == 1
 
 
+def test_threads_that_their_library_starts_again_do_not_count(preloaded, tmp_path):
+    if sys.version_info < (3, 8):
+        pytest.skip("threads have no number of the kernel's there")
+    (tmp_path / "traced.py").write_text(THREAD.replace("the-poller", "OtelBatchSpanRecordProcessor"))
+    with preloaded(tmp_path, "traced:process") as server:
+        wait_for(server, "idle", "spare")
+        assert server.result(1)["made"] == template(server)["pid"]
+
+
 CONNECTION = """
 import socket
 pair = socket.socketpair()

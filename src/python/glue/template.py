@@ -38,7 +38,7 @@ def prepare(name):
 
 
 def _threads():
-    """Names of all threads but this one."""
+    """Names of all threads but this one. OpenTelemetry starts its own again in each child."""
     names = {}
     for task in os.listdir("/proc/self/task"):
         if int(task) != os.getpid():
@@ -52,7 +52,7 @@ def _threads():
         task = getattr(thread, "native_id", None)  # since 3.8
         if task in names:
             names[task] = thread.name
-    return sorted(names.values())
+    return sorted(name for name in names.values() if not name.startswith("Otel"))
 
 
 def _collapse():
