@@ -14,7 +14,7 @@ comments and with short names (shorten.py), in lines that are comments to the in
 command reads them out of the file. Those of a developer's desk (DESK) are a stream of their own, which `configmap`
 leaves out.
 
-The same inputs give the same bytes: no timestamp, no path. Refuses a result of 448,000 bytes or more, and of 260,000 bytes or
+The same inputs give the same bytes: no timestamp, no path. Refuses a result of 456,000 bytes or more, and of 260,000 bytes or
 more with one image and without the desk's commands: `kubectl apply` copies a ConfigMap into an annotation limited to
 262,144 bytes in total.
 """
@@ -30,12 +30,12 @@ import zlib
 import embed
 import shorten
 
-SIZE_LIMIT = 448_000
+SIZE_LIMIT = 456_000
 # With one image and without the desk's commands (`configmap --machine` takes the rest out): kubectl's annotation has 262,144 bytes for the ConfigMap as
 # JSON, which is 850 bytes longer than the file, and for the names that it is given.
 ALONE_LIMIT = 260_000
 LINE = 1000
-DESK = {"bench", "completion", "reload", "run", "columns", "feed", "journal", "lines", "retry"}  # the last five are run's
+DESK = {"bench", "completion", "reload", "run", "columns", "feed", "journal", "lines", "retry", "desk"}  # five are run's
 CONSTANTS = ".dynstr", ".rodata"
 REACH = 1 << 20  # as src/app/loader.c has it
 TABLES = {".dynsym": 24, ".rela.dyn": 24, ".rela.plt": 24, ".data.rel.ro": 8}  # and the bytes of an entry
