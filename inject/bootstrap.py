@@ -89,7 +89,7 @@ def _bytes(text):
 def _unpack(begin, size, count, tables, code, loader, text):
     """The parts of the image. Its stream holds `size` bytes. From byte `begin` on, behind what all streams begin with, are
     `count` numbers, three for each piece of that in the image, and then what is the image's own. There are tables: from
-    which byte on, how many entries of how many bytes, first the first bytes of all; and code, from one byte to another."""
+    which byte on, how many entries of how many bytes, first the first bytes of all; and code, from one byte to another, and how far behind the begin of a page it is loaded."""
     import zlib
 
     try:

@@ -38,6 +38,7 @@ LINE = 1000
 DESK = {"bench", "completion", "reload", "run", "columns", "feed", "journal", "lines", "retry", "desk"}  # five are run's
 CONSTANTS = ".dynstr", ".rodata"
 REACH = 1 << 20  # as src/app/loader.c has it
+PAGE = 4096  # that adrp counts
 TABLES = {".dynsym": 24, ".rela.dyn": 24, ".rela.plt": 24, ".data.rel.ro": 8}  # and the bytes of an entry
 PIECE = 16  # the least of the constants that are carried once: the numbers that tell where it stands take a few bytes
 MOST_PLACES = 200  # that are tried for a piece
@@ -95,7 +96,7 @@ class Image:
         self.tables = [(*sections[name], width) for name, width in TABLES.items() if name in sections]
 
 
-def absolute_x86_64(code):
+def absolute_x86_64(code, _):
     """What looks like an address behind a call, jmp, mov or lea becomes relative to the begin, most significant byte first."""
     assert len(code) < REACH
     at = 0
@@ -115,12 +116,15 @@ def absolute_x86_64(code):
         at = following
 
 
-def absolute_aarch64(code):
-    """The same for bl."""
+def absolute_aarch64(code, place):
+    """The same for bl, and for adrp, which counts pages: the code begins `place` bytes behind the begin of one."""
     for at in range(0, len(code) - 3, 4):
         [word] = struct.unpack_from("<I", code, at)
         if word >> 26 == 0x25:
             struct.pack_into("<I", code, at, 0x94000000 | (word + at // 4) & 0x03FFFFFF)
+        elif word & 0x9F000000 == 0x90000000:
+            pages = (word >> 29 & 3 | word >> 3 & 0x1FFFFC) + (place + at >> 12)
+            struct.pack_into("<I", code, at, word & 0x9F00001F | (pages & 3) << 29 | (pages & 0x1FFFFC) << 3)
 
 
 def pieces_of(data, other):
@@ -184,13 +188,14 @@ def image_literal(image, common, before):
     start = moved(image.code[0])
     end = start + image.code[1]
     code = own[start:end]
-    {"x86_64": absolute_x86_64, "aarch64": absolute_aarch64}[image.machine](code)
+    behind = image.code[0] % PAGE
+    {"x86_64": absolute_x86_64, "aarch64": absolute_aarch64}[image.machine](code, behind)
     own[start:end] = code
     data = struct.pack("<%dI" % len(numbers), *numbers) + own
     sizes = len(before), len(before) + len(data), len(numbers)
     loader = literal(first_of_stream(b"") + rest_of_stream(image.loader, b""))
     text = literal(rest_of_stream(data, before))
-    return '    "%s": (%d, %d, %d, %s, (%d, %d), %s, %s),' % (image.machine, *sizes, tables, start, end, loader, text)
+    return '    "%s": (%d, %d, %d, %s, (%d, %d, %d), %s, %s),' % (image.machine, *sizes, tables, start, end, behind, loader, text)
 
 
 def comment(mark, pairs, before):

@@ -100,8 +100,9 @@ static size_t loader_opcode(const unsigned char *code)
     return is_known ? 2 : 0;
 }
 
-static void loader_undo(unsigned char *code, size_t size)
+static void loader_undo(unsigned char *code, size_t size, size_t place)
 {
+    (void)place;
     for (size_t at = 0; at + 6 <= size;) {
         size_t opcode = loader_opcode(code + at);
         if (opcode == 0) {
@@ -123,31 +124,37 @@ static void loader_undo(unsigned char *code, size_t size)
     }
 }
 #else
-static void loader_undo(unsigned char *code, size_t size)
+static void loader_undo(unsigned char *code, size_t size, size_t place)
 {
     for (size_t at = 0; at + 4 <= size; at += 4) {
         uint32_t word;
         memcpy(&word, code + at, sizeof word);
         if (word >> 26 == 0x25) { /* bl */
             word = 0x94000000 | ((word - (uint32_t)(at / 4)) & 0x03ffffff);
-            memcpy(code + at, &word, sizeof word);
+        } else if ((word & 0x9f000000) == 0x90000000) { /* adrp: a number of pages, its two lowest bits apart */
+            uint32_t pages = ((word >> 29 & 3) | (word >> 3 & 0x1ffffc)) - (uint32_t)((place + at) >> 12);
+            word = (word & 0x9f00001f) | (pages & 3) << 29 | (pages & 0x1ffffc) << 3;
         }
+        memcpy(code + at, &word, sizeof word);
     }
 }
 #endif
 
-/* relocate(image: bytearray, begin: int, end: int): makes addresses between relative to where they stand. */
+/* relocate(image: bytearray, begin: int, end: int, place: int): makes addresses between relative to where they stand.
+ * The code will be loaded `place` bytes behind the begin of a page. */
 static PyObject *loader_relocate(PyObject *self, PyObject *arguments)
 {
     (void)self;
     PyObject *image = PyTuple_GetItem(arguments, 0);
     PyObject *from = image != NULL ? PyTuple_GetItem(arguments, 1) : NULL;
     PyObject *to = from != NULL ? PyTuple_GetItem(arguments, 2) : NULL;
-    if (to == NULL) {
+    PyObject *behind = to != NULL ? PyTuple_GetItem(arguments, 3) : NULL;
+    if (behind == NULL) {
         return NULL;
     }
     size_t begin = PyLong_AsSize_t(from);
     size_t end = PyLong_AsSize_t(to);
+    size_t place = PyLong_AsSize_t(behind);
     if (PyErr_Occurred() != NULL) {
         return NULL;
     }
@@ -155,7 +162,7 @@ static PyObject *loader_relocate(PyObject *self, PyObject *arguments)
         PyErr_SetString(PyExc_ValueError, "no such code");
         return NULL;
     }
-    loader_undo((unsigned char *)PyByteArray_AsString(image) + begin, end - begin);
+    loader_undo((unsigned char *)PyByteArray_AsString(image) + begin, end - begin, place);
     Py_RETURN_NONE;
 }
 

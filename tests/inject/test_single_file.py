@@ -64,12 +64,22 @@ ADDRESS = re.compile(rb"[\xe8\xe9]|[\x89\x8b\x8d\xff][\x05\x0d\x15\x1d\x25\x2d\x
 REACH = 2**20
 
 
-def relative(machine, code):
-    """Addresses in code as processors take them: from where they stand."""
+def relative_word(word, i, place):
+    """An instruction of aarch64: bl counts instructions, adrp pages."""
+    if word >> 26 == 0b100101:
+        return word & 0xFC000000 | (word - i) & 0x03FFFFFF
+    if word >> 31 and word >> 24 & 0b11111 == 0b10000:
+        pages = ((word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3) - (place + 4 * i) // 4096
+        return word & 0x9F00001F | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5
+    return word
+
+
+def relative(machine, code, place):
+    """Addresses in code as processors take them: from where they stand. It is loaded `place` bytes behind a page's begin."""
     result, at = bytearray(code), 0
     if machine == "aarch64":
         words = struct.unpack("<%dI" % (len(code) // 4), code[:len(code) // 4 * 4])
-        made = (word & 0xFC000000 | (word - i) & 0x03FFFFFF if word >> 26 == 0b100101 else word for i, word in enumerate(words))
+        made = (relative_word(word, i, place) for i, word in enumerate(words))
         return struct.pack("<%dI" % len(words), *made) + code[len(words) * 4:]
     while (found := ADDRESS.search(code, at)) and found.start() + 6 <= len(code):
         at = found.end() + 4
@@ -93,8 +103,8 @@ def images():
             columns = own[table:table + rows * width]
             entries = bytes(columns[i * rows + row] for row in range(rows) for i in range(width))
             own = own[:table] + entries + own[table + rows * width:]
-        start, end = code
-        own = own[:start] + relative(machine, own[start:end]) + own[end:]
+        start, end, place = code
+        own = own[:start] + relative(machine, own[start:end], place) + own[end:]
         image = b""
         for length, start, end in zip(numbers[::3], numbers[1::3], numbers[2::3]):
             image, own = image + own[:length] + whole[start:end], own[length:]
@@ -373,7 +383,7 @@ def with_images(path, text, loader=None):
     """Write the file with `text` in place of each image, and maybe `loader` of each loader."""
     whole = RUNTIME.read_text()
     node = assignment(ast.parse(whole), "_IMAGES")
-    sizes = len(common()), 1000, 0, [(64, 1, 24)], (0, 100)
+    sizes = len(common()), 1000, 0, [(64, 1, 24)], (0, 100, 0)
     packed = {machine: (*sizes, values[-2] if loader is None else loader, text)
               for machine, values in ast.literal_eval(node.value).items()}
     lines = whole.splitlines()
