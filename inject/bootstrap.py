@@ -86,12 +86,17 @@ def _bytes(text):
     return number.to_bytes(size, "big")
 
 
-def _unpack(begin, size, count, tables, code, loader, text):
+def _unpack(shape, check, loader, text):
     """The parts of the image. Its stream holds `size` bytes. From byte `begin` on, behind what all streams begin with, are
     `count` numbers, three for each piece of that in the image, and then what is the image's own. There are tables: from
-    which byte on, how many entries of how many bytes, first the first bytes of all; and code, from one byte to another, and how far behind the begin of a page it is loaded."""
+    which byte on, how many entries of how many bytes, first the first bytes of all; and code, from one byte to another,
+    and how far behind the begin of a page it is loaded. Streams have a checksum, and so has this shape of the image (CRC-32): one
+    that is put together otherwise would crash."""
     import zlib
 
+    if zlib.crc32(repr(shape).encode()) != check:
+        _refuse("its image is damaged: another checksum")
+    begin, size, count, tables, code = shape
     try:
         loader = _module("_asya_loader", [zlib.decompress(_bytes(loader))])
         whole = memoryview(zlib.decompress(loader.bytes(_COMMON, text), 15, size))
@@ -170,10 +175,10 @@ def _commands():
 
 # @IMAGES@
 
-# @COMMANDS@
-
 _check_interpreter()
 try:
+    # @COMMANDS@
+    # They stand in here so that a file which ends among them is a syntax error, and not one that does nothing.
     _asya = _load()
 except MemoryError:
     _refuse("needs more memory (ulimit -v)", 77)

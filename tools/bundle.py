@@ -192,10 +192,11 @@ def image_literal(image, common, before):
     {"x86_64": absolute_x86_64, "aarch64": absolute_aarch64}[image.machine](code, behind)
     own[start:end] = code
     data = struct.pack("<%dI" % len(numbers), *numbers) + own
-    sizes = len(before), len(before) + len(data), len(numbers)
+    shape = len(before), len(before) + len(data), len(numbers), tables, (start, end, behind)
+    check = zlib.crc32(repr(shape).encode())
     loader = literal(first_of_stream(b"") + rest_of_stream(image.loader, b""))
     text = literal(rest_of_stream(data, before))
-    return '    "%s": (%d, %d, %d, %s, (%d, %d, %d), %s, %s),' % (image.machine, *sizes, tables, start, end, behind, loader, text)
+    return '    "%s": (%r, %d, %s, %s),' % (image.machine, shape, check, loader, text)
 
 
 def comment(mark, pairs, before):
@@ -236,7 +237,7 @@ def bundle(options, images):
     text = template(options.template).replace("@VERSION@", options.version).replace("@DIGESTS@", digests)
     serving, desk = commands_comments(options.commands, before)
     print("bundle: the commands in Python take %d bytes, those of a desk %d" % (len(serving), len(desk)))
-    return text.replace("# @IMAGES@", assigned).replace("# @COMMANDS@", serving + "\n" + desk), len(desk) + 1
+    return text.replace("# @IMAGES@", assigned).replace(" # @COMMANDS@", serving + "\n" + desk), len(desk) + 1
 
 
 def main():

@@ -94,7 +94,7 @@ def images():
     tree = ast.parse(RUNTIME.read_text())
     begin_of_all, packed = (ast.literal_eval(assignment(tree, name).value) for name in ("_COMMON", "_IMAGES"))
     found = {}
-    for machine, (begin, size, count, tables, code, _, text) in packed.items():
+    for machine, ((begin, size, count, tables, code), _, _, text) in packed.items():
         whole = zlib.decompress(from_base85(begin_of_all) + from_base85(text))
         assert len(whole) == size
         numbers = struct.unpack_from("<%dI" % count, whole, begin)
@@ -383,8 +383,8 @@ def with_images(path, text, loader=None):
     """Write the file with `text` in place of each image, and maybe `loader` of each loader."""
     whole = RUNTIME.read_text()
     node = assignment(ast.parse(whole), "_IMAGES")
-    sizes = len(common()), 1000, 0, [(64, 1, 24)], (0, 100, 0)
-    packed = {machine: (*sizes, values[-2] if loader is None else loader, text)
+    shape = len(common()), 1000, 0, [(64, 1, 24)], (0, 100, 0)
+    packed = {machine: (shape, zlib.crc32(repr(shape).encode()), values[-2] if loader is None else loader, text)
               for machine, values in ast.literal_eval(node.value).items()}
     lines = whole.splitlines()
     lines[node.lineno - 1:node.end_lineno] = ["_IMAGES = %r" % packed]
@@ -427,6 +427,27 @@ def test_damaged_in_transit_it_ends_clearly_with_a_loader_that_is(tmp_path, load
     ended = run(with_images(tmp_path / "damaged.py", SOUND, loader))
     assert ended.returncode == EXIT_UNFIT, ended.stderr
     assert len(ended.stderr.splitlines()) == 1 and word in ended.stderr
+
+
+def test_damaged_in_transit_it_ends_clearly_with_another_digit_in(tmp_path):
+    """Any of the numbers that tell how the image is put together: no image is loaded that is not the one that was built."""
+    text = RUNTIME.read_text()
+    begin, end = re.search(r'^    "%s": \((.*?), """$' % os.uname().machine, text, re.MULTILINE).span(1)
+    for place in (i for i in range(begin, end) if text[i].isdigit()):
+        other = str(int(text[place]) % 9 + 1)
+        (tmp_path / "damaged.py").write_text(text[:place] + other + text[place + 1:])
+        ended = run(tmp_path / "damaged.py", "--version")
+        assert ended.returncode == EXIT_UNFIT and "damaged" in ended.stderr, (place - begin, ended.stderr)
+
+
+@pytest.mark.parametrize("part", ["#'", '#"'], ids=["that are wanted where it serves", "of a desk"])
+def test_cut_off_among_the_commands_it_is_no_file_that_does_nothing(tmp_path, part):
+    text = RUNTIME.read_text()
+    begin = text.index("\n" + part)
+    for size in (begin, begin + 1, begin + 5000):
+        (tmp_path / "cut.py").write_text(text[:size])
+        ended = run(tmp_path / "cut.py", "--version")
+        assert ended.returncode == 1 and re.search("^(Syntax|Indentation)Error", ended.stderr, re.MULTILINE), ended.stderr
 
 
 def test_handlers_of_this_suite_are_found():
