@@ -136,7 +136,7 @@ static void any_bytes_can_be_read(void **state)
         memset(memory, 0, SERIES_SIZE);
         series = series_make(memory, 3);
         for (uint32_t i = 0; i < 3; i++) {
-            (void)series_sample(series, series_family(series, &counter), (struct view){"a\0b\0c" + 2 * i, 2});
+            (void)series_sample(series, series_family(series, &counter), (struct view){&"a\0b\0c"[2 * i], 2});
         }
         (void)series_sample(series, series_family(series, &gauge), TEXTS(""));
         uint32_t used = series->used;
