@@ -441,6 +441,18 @@ def test_check_says_whether_it_can_be_forked(tmp_path):
         assert done.returncode == 0 and wanted in done.stdout, done
 
 
+def test_a_library_is_named_by_its_own_file(tmp_path):
+    """torch for CUDA maps libcudart on machines without a driver, where its threads are libgomp's."""
+    import subprocess
+    for name in "libcudart.so.13", "libgomp-1.so.1":
+        (tmp_path / name).write_bytes(bytes(4096))
+    (tmp_path / "mapped.py").write_text(
+        THREAD + "import mmap\nmaps = [mmap.mmap(os.open(n, os.O_RDONLY), 0, prot=mmap.PROT_READ) for n in os.listdir('.') if n[:3] == 'lib']\n")
+    done = subprocess.run([sys.executable, os.environ.get("ASYA_RUNTIME") or str(client_runtime()), "check", "--preload", "true"],
+                          cwd=tmp_path, env={**os.environ, "ASYA_PROCESS_MODULE": "mapped:process"}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and re.search(r" x 1\); loaded are libgomp$", done.stdout, re.M), done
+
+
 def client_runtime():
     from harness import runtime as harness
     return harness.RUNTIME

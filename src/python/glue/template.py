@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-_LIBRARIES = "libcuda cygrpc libgomp libomp libiomp5 polars tokenizers onnxruntime jaxlib tensorflow".split()
+_LIBRARIES = "libcuda.so cygrpc libgomp libomp libiomp5 polars tokenizers onnxruntime jaxlib tensorflow".split()
 _HUGE, _COLLAPSE = 2 << 20, 25  # MADV_COLLAPSE, Linux 6.1
 _LARGE, _TIME = 32 << 20, 5  # what is worth it; seconds for all of it
 _known = set()
