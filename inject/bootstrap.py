@@ -165,12 +165,16 @@ def _module(name, image):
 def _commands():
     """The package of the commands that are written in Python: they lie in this file."""
     import os
+    import zlib
 
     if not os.path.isfile(globals().get("__file__", "")):
         _refuse("this command needs its file, which was read from standard input: write it to one")
     with open(__file__, encoding="ascii") as file:
         whole = file.read()
-    return _seldom(whole.split("\n_COMMON = ")[1].split('"""')[1])["commands"](whole)
+    try:
+        return _seldom(whole.split("\n_COMMON = ")[1].split('"""')[1])["commands"](whole)
+    except (ValueError, zlib.error) as error:
+        _refuse("its commands are damaged: %s" % error)
 
 
 # @IMAGES@

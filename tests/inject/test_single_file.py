@@ -450,6 +450,18 @@ def test_cut_off_among_the_commands_it_is_no_file_that_does_nothing(tmp_path, pa
         assert ended.returncode == 1 and re.search("^(Syntax|Indentation)Error", ended.stderr, re.MULTILINE), ended.stderr
 
 
+@pytest.mark.parametrize("part", ["#'", '#"'], ids=["that are wanted where it serves", "of a desk"])
+@pytest.mark.parametrize("length", [0, 1], ids=["another digit in", "a digit less in"])
+def test_damaged_in_transit_it_ends_clearly_with_commands(tmp_path, part, length):
+    text = RUNTIME.read_text()
+    place = text.index("\n" + part) + 500
+    other = "!" if text[place] != "!" else "A"
+    (tmp_path / "damaged.py").write_text(text[:place] + other * (1 - length) + text[place + 1:])
+    ended = run(tmp_path / "damaged.py", "help", "call")
+    assert ended.returncode == EXIT_UNFIT, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and "its commands are damaged" in ended.stderr
+
+
 def test_handlers_of_this_suite_are_found():
     """A wrong folder would make many tests pass for the wrong reason."""
     assert (HANDLERS / "answers.py").exists()
