@@ -223,6 +223,17 @@ static struct server_config serve_config(const struct options *options, struct b
                                   .protocol = (enum protocol)options->protocol};
 }
 
+/* Returns an exit code. */
+static int serve_tell_ready(const struct worker_seat *seat)
+{
+    int status = control_send(seat->control, CONTROL_READY, NULL, 0);
+    if (status < 0) {
+        log_error(EVENT_START_FAILED, "cannot reach the supervisor: %s", strerror(-status));
+        return EXIT_INTERNAL;
+    }
+    return EXIT_OK;
+}
+
 static PyObject *preloaded_owner; /* the instance that the template has made, if any */
 
 /* In the template. Its news would be nobody's, so it has no scoreboard here. */
@@ -252,6 +263,10 @@ static void template_load(void *context, const struct worker_seat *seat)
     }
     stdio_end_request(NULL);
     stdio_flush();
+    code = serve_tell_ready(seat);
+    if (code != EXIT_OK) {
+        give_up(seat, code);
+    }
 }
 
 static bool template_is_stale(void *context)
@@ -311,11 +326,10 @@ static int worker_run(void *context, const struct worker_seat *seat)
     health_begin(binding, owner, options->healthcheck_interval);
     stdio_end_request(NULL); /* what was printed so far is of no request */
     bool may_serve = scoreboard_begin_serving(seat->board);
-    int status = may_serve ? control_send(seat->control, CONTROL_READY, NULL, 0) : 0;
-    if (status < 0) {
-        log_error(EVENT_START_FAILED, "cannot reach the supervisor: %s", strerror(-status));
-        scoreboard_note_exit(seat->board, EXIT_INTERNAL);
-        return EXIT_INTERNAL;
+    code = may_serve ? serve_tell_ready(seat) : EXIT_OK;
+    if (code != EXIT_OK) {
+        scoreboard_note_exit(seat->board, code);
+        return code;
     }
     struct server_config config = serve_config(options, binding);
     config.listener = seat->listener;

@@ -100,8 +100,8 @@ static void channel_end(struct supervisor *supervisor, struct worker *worker, in
                   "worker %u sent an invalid control message and is replaced", worker->index);
         worker_kill(worker, SIGKILL);
     }
-    if (worker == supervisor->template) {
-        worker_kill(worker, SIGKILL); /* it could not hear whom to fork */
+    if (worker == supervisor->template && worker->state != WORKER_STARTING) {
+        worker_kill(worker, SIGKILL); /* it could not hear whom to fork. One that loads finds that out, and says it */
     } else if (worker->state == WORKER_READY ||
                worker->state == WORKER_SPARE) { /* usually it is ending and SIGCHLD follows; if not, the function has
                                                    closed the channel */

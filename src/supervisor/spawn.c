@@ -145,7 +145,7 @@ static pid_t spawn_fork_aside(const struct supervisor *supervisor)
 /* The next message of the supervisor's, whose end, or any other word, ends this process. */
 static void spawn_await(int control, enum control_type type, struct control_message *message, int *fds)
 {
-    int status = -EAGAIN;
+    int status = control >= 0 ? -EAGAIN : -EBADF; /* -1: RLIMIT_NOFILE did not let it come, and poll() ignores that */
     while (status == -EAGAIN) {
         struct pollfd look = {.fd = control, .events = POLLIN};
         (void)poll(&look, 1, -1);
@@ -203,7 +203,6 @@ static void spawn_become_template(struct supervisor *supervisor, struct worker_e
     (void)prctl(PR_SET_NAME, "asya-template");
     struct worker_seat seat = spawn_seat(supervisor, supervisor->template, ends, false);
     hooks->load(hooks->context, &seat);
-    (void)control_send(ends->control, CONTROL_READY, NULL, 0);
     for (;;) {
         struct pollfd look = {.fd = ends->control, .events = POLLIN};
         int found = poll(&look, 1, STALE_LOOK);

@@ -246,6 +246,9 @@ void template_forked(struct supervisor *supervisor, int32_t value);
 /* A process of this entry runs: begins to watch it. */
 void template_watch(struct supervisor *supervisor, struct worker *worker, pid_t pid, struct worker_ends *ends);
 
+/* The one that was asked for does not come from there: it is started again, or loads the function itself. */
+void template_abandon(struct supervisor *supervisor);
+
 /* It has loaded the function. template_ended: its process was reaped. */
 void template_ready(struct supervisor *supervisor);
 void template_ended(struct supervisor *supervisor);

@@ -49,6 +49,7 @@ static void stop_worker(struct supervisor *supervisor, struct worker *worker)
         return;
     }
     if (worker == supervisor->template && worker->state != WORKER_STARTING) {
+        template_abandon(supervisor); /* whom it has just forked would come after all were told to stop */
         worker_kill(worker, SIGKILL); /* it holds nothing that could be lost */
         return;
     }

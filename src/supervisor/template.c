@@ -85,8 +85,7 @@ void template_watch(struct supervisor *supervisor, struct worker *worker, pid_t 
     }
 }
 
-/* The one that was asked for does not come from there: it is started again, or loads the function itself. */
-static void template_abandon(struct supervisor *supervisor)
+void template_abandon(struct supervisor *supervisor)
 {
     struct worker *worker = supervisor->asked;
     if (worker != NULL) {

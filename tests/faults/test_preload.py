@@ -470,3 +470,49 @@ def test_the_threads_of_openblas_are_no_hindrance(preloaded, tmp_path):
         assert {answer[0] for answer in answers} == {template(server)["pid"]}
         assert {answer[1] for answer in answers} == {500.0}
         assert len({answer[2] for answer in answers}) == 10
+
+
+# ---- at the wrong moment ---------------------------------------------------------------------------------------------
+
+SLOW_FORK = """
+import os, time
+os.register_at_fork(before=lambda: os.path.exists("slow") and (open("begun", "w").close(), time.sleep(0.3), open("forks", "w").close()))
+def process(payload):
+    return os.getpid()
+"""
+
+
+def test_whom_the_template_forks_as_the_runtime_stops_does_not_hold_that_up(preloaded, tmp_path):
+    """Its process is reported when all workers were told to stop."""
+    (tmp_path / "forks_slowly.py").write_text(SLOW_FORK)
+    with preloaded(tmp_path, "forks_slowly:process", ASYA_SPARES="0", ASYA_GRACE_PERIOD="60") as server:
+        pid, one = server.result(1), template(server)["pid"]
+        (tmp_path / "slow").touch()
+        os.kill(pid, signal.SIGKILL)
+        assert processes.eventually((tmp_path / "begun").exists)
+        server.kill(signal.SIGSTOP)
+        server.kill(signal.SIGTERM)
+        assert processes.eventually((tmp_path / "forks").exists)
+        assert processes.eventually(lambda: processes.state(one) == "S" and len(processes.children(server.pid)) == 2)
+        began = time.monotonic()
+        server.kill(signal.SIGCONT)
+        assert server.wait() == 0 and time.monotonic() - began < 10
+
+
+def test_a_module_that_closes_all_descriptors_is_refused_as_without(refuse, tmp_path):
+    (tmp_path / "closes.py").write_text("import os\nos.closerange(3, 1 << 14)\ndef process(payload):\n    return payload\n")
+    ended = {preload: refuse("closes:process", cwd=tmp_path, env={"ASYA_PRELOAD": preload}) for preload in ("false", "true")}
+    assert ended["true"].code == ended["false"].code == 70
+    assert ended["true"].cause == ended["false"].cause == "cannot reach the supervisor: Bad file descriptor"
+
+
+def test_a_lowered_rlimit_nofile_is_no_end_of_the_start(preloaded, tmp_path):
+    """The template could not be sent what a worker needs. Without one the worker has it already."""
+    (tmp_path / "lowers.py").write_text(
+        "import os, resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (14, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "made = os.getpid()\ndef process(payload):\n    return [made, os.getpid()]\n")
+    line = r"WARNING ASYA_PRELOAD: once it is loaded, this function cannot be forked: RLIMIT_NOFILE is 14, and a worker needs \d+ more\. Each"
+    with preloaded(tmp_path, "lowers:process", ASYA_SPARES="0", allow_log=[line]) as server:
+        server.wait_for_log(line)
+        made, pid = server.result(1)
+        assert made == pid

@@ -12,6 +12,7 @@ import time
 _LIBRARIES = "libcuda.so cygrpc libgomp libomp libiomp5 polars tokenizers onnxruntime jaxlib tensorflow".split()
 _HUGE, _COLLAPSE = 2 << 20, 25  # MADV_COLLAPSE, Linux 6.1
 _LARGE, _TIME = 32 << 20, 5  # what is worth it; seconds for all of it
+_DESCRIPTORS = 64  # of a worker: those sent to it, both ends of its fdstore's, and some for connections
 _known = set()
 _module = _seen = _name = None
 
@@ -94,6 +95,9 @@ def settle():
         names = _threads()
     opened = set(_open()) - _known
     found = ["fork: " + refused] if refused else []
+    limit = os.sysconf("SC_OPEN_MAX")
+    if 0 <= limit < len(opened) + len(_known) + _DESCRIPTORS:
+        found.append("RLIMIT_NOFILE is %d, and a worker needs %d more" % (limit, _DESCRIPTORS))
     if names:
         counts = ["%s x %d" % (name, names.count(name)) for name in dict.fromkeys(names)]
         found.append("the next process would lack its threads (%s)" % ", ".join(counts))
