@@ -247,6 +247,7 @@ int supervisor_run(const struct options *options, const struct worker_hooks *hoo
     supervisor->epoll = supervisor->signals = supervisor->queue_send = supervisor->queue_receive = supervisor->printed =
         -1;
     supervisor->listener = supervisor->control = LISTENER_NONE;
+    supervisor->asked_ends = WORKER_ENDS_NONE;
     supervisor->stop_reason = "";
     supervisor->started_at = clock_now();
     supervisor->snapshot.deadline = CLOCK_NEVER;
