@@ -154,6 +154,7 @@ def is_channel(fd):
 channels = [int(n) for n in os.listdir("/proc/self/fd") if is_channel(int(n))]
 def flood():
     message = (99).to_bytes(4, "little") + bytes(4 + 4 * 32)  # of no known type
+    time.sleep(0.5)  # the reply is out first: whoever writes this is ended at once
     end = time.monotonic() + 20
     while time.monotonic() < end:
         for fd in channels:
@@ -167,6 +168,8 @@ return len(channels)
 """
     with runtime("snippets:run", env={"ASYA_WORKERS": 2}, code=None, allow_log=["(ERROR|WARNING)"]) as server:
         assert server.result(code) > 0
+        server.wait_for_log("ERROR worker \\d+ sent an invalid control message")
+        server.wait_for_log("ERROR worker \\d+, pid \\d+, was killed")
         for _ in range(20):
             assert server.result("return 1") == 1
         began = time.monotonic()
