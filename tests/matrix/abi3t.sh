@@ -11,17 +11,8 @@ cd "$(dirname "$0")/../.."
 headers=$folder/headers/usr/include
 if [ ! -d "$headers" ]; then
     work=$folder/work
-    mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/lists"
-    apt() {
-        apt-get -qq -o Dir::State="$work/state" -o Dir::Cache="$work/cache" -o Dir::Etc::sourceparts="$work/lists" \
-            -o Dir::Etc::sourcelist=/dev/null -o Dir::State::status=/dev/null -o APT::Sandbox::User=root "$@"
-    }
-    # as in newer.sh
-    if [ -e /etc/apt/sources.list.d/debian.sources ]; then
-        sed '/^$/,$d; s/^Suites: .*/Suites: sid/' /etc/apt/sources.list.d/debian.sources >"$work/lists/debian.sources"
-    else
-        sed -n '/^deb /{s/\(:[^ ]*\) [^ ]* .*/\1 sid main/p;q}' /etc/apt/sources.list >"$work/lists/debian.list"
-    fi
+    . tests/matrix/unstable.sh
+    unstable_apt "$work"
     apt update
     (cd "$work" && apt download libpython3.15-dev)
     dpkg --fsys-tarfile "$work"/*.deb | tar -x -C "$work" ./usr/include

@@ -12,19 +12,9 @@ venv=$(cd "$(dirname "$0")/../.." && pwd)/.venv
 [ -x "$folder/bin/python3" ] && exit 0
 work=$folder/work
 root=$folder/root
-mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/lists" "$root" "$folder/bin"
-
-apt() {
-    apt-get -qq -o Dir::State="$work/state" -o Dir::Cache="$work/cache" -o Dir::Etc::sourceparts="$work/lists" \
-        -o Dir::Etc::sourcelist=/dev/null -o Dir::State::status=/dev/null -o APT::Sandbox::User=root "$@"
-}
-
-# The first of this machine's sources is Debian itself; the others are its updates.
-if [ -e /etc/apt/sources.list.d/debian.sources ]; then
-    sed '/^$/,$d; s/^Suites: .*/Suites: sid/' /etc/apt/sources.list.d/debian.sources >"$work/lists/debian.sources"
-else
-    sed -n '/^deb /{s/\(:[^ ]*\) [^ ]* .*/\1 sid main/p;q}' /etc/apt/sources.list >"$work/lists/debian.list"
-fi
+mkdir -p "$root" "$folder/bin"
+. "$(dirname "$0")/unstable.sh"
+unstable_apt "$work"
 apt update
 cd "$work"
 apt download "python$version-minimal" "libpython$version" "libpython$version-minimal" "libpython$version-stdlib" libc6 libgcc-s1 \
